@@ -1,0 +1,40 @@
+# `make demo` and `make test` do all the set-up on a machine with Python 3.11 or later and make.
+PYTHON ?= python3
+BIN := .venv/bin
+WORKSPACE ?= data/workspace
+
+.PHONY: demo test lab bench lint clean
+
+demo: .venv/base
+	$(BIN)/evalbench demo
+
+test: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/pytest -n 2
+
+lab: .venv/base
+	EVALBENCH_WORKSPACE="$(abspath $(WORKSPACE))" $(BIN)/jupyter lab notebooks
+
+bench: .venv/test
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv reports/* data/demo data/workspace
+
+# uv installs in seconds what takes pip minutes; where uv cannot be had, pip does it.
+install = $(BIN)/pip install --quiet uv && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(1)' || \
+	$(BIN)/pip install --quiet -c constraints.txt -e '$(1)'
+
+.venv/base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(call install,.)
+	touch $@
+
+.venv/test: .venv/base
+	$(call install,.[test])
+	touch $@

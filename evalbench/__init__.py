@@ -1,0 +1,49 @@
+"""evalbench: evaluate an AI product on its real production traffic.
+
+The journey of one trace, from the day it is logged to the number a board reads:
+
+>>> import evalbench as eb
+>>> ws = eb.open("data/workspace", user="ana")  # doctest: +SKIP
+
+**Observe.** Traces go in, in whatever format the product logs them; personal data stays out. Every
+session gets one row with the signals somebody recorded, and a sample is drawn that says for each
+session why it is in and how probable that was:
+
+>>> eb.observe.ingest(ws, "traces.jsonl", surface="support")  # doctest: +SKIP
+IngestReport(sessions=200, spans=3618, rejected=0, duplicates=0)
+>>> ws.lake.sessions(surface="support").collect()  # doctest: +SKIP
+
+**Label.** What people decide goes to the ledger, one event each, in a chain that shows tampering:
+
+>>> ws.ledger.append("note.added", "s-17", {"text": "quotes last year's policy"})  # doctest: +SKIP
+
+**Operate.** The rate of each failure mode, corrected for how the sample was drawn, with an interval
+that holds the truth as often as it says:
+
+>>> eb.stats.failure_rate(labels, population, rng=rng).rate  # doctest: +SKIP
+
+The notebooks in ``notebooks/`` are the program: ``evalbench run 11_impact`` executes one of them
+and writes a report. ``evalbench demo`` shows the whole journey on a simulated company.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalbench import label, observe, operate, stats
+    from evalbench.store.workspace import open_workspace as open
+
+__all__ = ["label", "observe", "open", "operate", "stats"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a stage when it is first used (PEP 562): importing evalbench stays light."""
+    if name == "open":
+        return import_module("evalbench.store.workspace").open_workspace
+    if name in __all__:
+        return import_module(f"evalbench.{name}")
+    raise AttributeError(f"module 'evalbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

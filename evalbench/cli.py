@@ -1,0 +1,178 @@
+"""The command line. It only forwards: what it does, a notebook or a function does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from evalbench.errors import EvalbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+app = typer.Typer(
+    name="evalbench",
+    help="Evaluate an AI product on its real production traffic.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace",
+        help="Folder of the workspace, made on first use.  [default: data/workspace]",
+        show_default=False,
+    ),
+]
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error; the callable takes what is done and what there is to do."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _parse_pairs(pairs: Sequence[str] | None, form: str) -> dict[str, str]:
+    parsed = {}
+    for pair in pairs or ():
+        name, found, value = pair.partition("=")
+        if not (found and name):
+            raise typer.BadParameter(f"expected {form}, got {pair!r}")
+        parsed[name] = value
+    return parsed
+
+
+@app.command()
+def demo(
+    workspace: WorkspaceOption = None,
+    sessions: Annotated[int, typer.Option(min=60, help="Sessions a surface.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Same seed, same company.")] = 7,
+) -> None:
+    """Run the whole journey on a simulated company, and print where its report is."""
+    from evalbench.demo.journey import run_demo
+
+    run_demo(workspace or Path("data/demo"), sessions_per_surface=sessions, seed=seed)
+
+
+@app.command()
+def ingest(
+    path: Annotated[Path, typer.Argument(help="Traces: JSONL, JSON, CSV or Parquet, .gz or .zst.")],
+    surface: Annotated[str, typer.Option(help="Product surface the traces belong to.")],
+    source_format: Annotated[
+        str, typer.Option("--format", help="Trace format; auto tells by the names it finds.")
+    ] = "auto",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="COLUMN=SOURCE",
+            help="Column from a field, a dotted path or a {template}. Repeatable.",
+        ),
+    ] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Read traces into the lake. What was read before is counted as duplicate."""
+    import evalbench as eb
+
+    ws = eb.open(workspace)
+    with _progress(f"ingest {path.name}") as progress:
+        report = eb.observe.ingest(
+            ws,
+            path,
+            surface=surface,
+            format=source_format,
+            columns=_parse_pairs(columns, "--map COLUMN=SOURCE"),
+            progress=progress,
+        )
+    if report.rejected:
+        typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
+    typer.echo(
+        f"sessions={report.sessions} spans={report.spans} "
+        f"rejected={report.rejected} duplicates={report.duplicates}"
+    )
+
+
+@app.command()
+def run(
+    notebook: Annotated[str, typer.Argument(help="A notebook by name, such as 11_impact.")],
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("-p", metavar="NAME VALUE", help="Set a parameter. Repeatable."),
+    ] = None,
+    workspace: WorkspaceOption = None,
+    reports: Annotated[Path, typer.Option(help="Folder that takes the reports.")] = Path("reports"),
+) -> None:
+    """Execute a notebook on the workspace and print the path of its report."""
+    import evalbench as eb
+    from evalbench import runbook
+
+    ws = eb.open(workspace)
+    with _progress(f"run {notebook}") as progress:
+        done = runbook.run(
+            notebook,
+            _parse_pairs(parameters, "-p NAME VALUE"),
+            workspace=ws,
+            reports=reports,
+            progress=progress,
+        )
+    if done.pdf is None:
+        typer.echo("no PDF: no Chromium or Chrome was found", err=True)
+    typer.echo(done.html)
+
+
+@app.command()
+def verify(workspace: WorkspaceOption = None) -> None:
+    """Recompute the ledger's hash chain; print 0, or the first broken event's number."""
+    import evalbench as eb
+
+    broken = eb.open(workspace).ledger.verify()
+    typer.echo(broken or 0)
+    if broken is not None:
+        typer.echo(f"the chain is broken at event {broken}: it was changed or removed", err=True)
+        raise typer.Exit(1)
+
+
+def _join_parameters(arguments: Sequence[str]) -> list[str]:
+    """Turn ``-p NAME VALUE``, as papermill writes it, into the one value an option can take."""
+    rest, joined = list(arguments), []
+    while rest:
+        joined.append(rest.pop(0))
+        if joined[-1] == "-p" and len(rest) >= 2:
+            joined.append(f"{rest.pop(0)}={rest.pop(0)}")
+    return joined
+
+
+def main(arguments: Sequence[str] | None = None) -> Any:
+    """Entry point: one clear line and status 3 for an error, a traceback only with ``--debug``."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    try:
+        status = app(_join_parameters(given), standalone_mode=False)
+    except TyperException as error:
+        message = error.format_message()
+    except EvalbenchError as error:
+        if debug:
+            raise
+        message = str(error)
+    except Exception as error:
+        if debug:
+            raise
+        message = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
+    else:
+        sys.exit(status or 0)
+    typer.echo(f"evalbench: {message}", err=True)
+    sys.exit(3)

@@ -1,0 +1,28 @@
+"""The errors a user of evalbench can meet. Each message says what is wrong and what to do next."""
+
+
+class EvalbenchError(Exception):
+    """Base of every error that evalbench raises on purpose."""
+
+
+class SettingsError(EvalbenchError):
+    """``evalbench.toml`` or an argument that stands for it cannot be used."""
+
+
+class ReadError(EvalbenchError):
+    """A whole input cannot be read: missing, empty, or of no known format.
+
+    A single bad row is not an error: it becomes a counted reject.
+    """
+
+
+class StoreError(EvalbenchError):
+    """The lake or the ledger cannot be opened, read or written."""
+
+
+class LedgerError(StoreError):
+    """An event is refused: unknown kind, a body that does not fit, or a guard that did not hold."""
+
+
+class NotebookError(EvalbenchError):
+    """A notebook was given an unknown or missing parameter, or one of its cells failed."""

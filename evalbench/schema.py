@@ -1,0 +1,281 @@
+"""The contracts between stages: the columns of every frame and the body of every ledger event.
+
+Times are UTC, identifiers are text as the source gave them, and a value nobody recorded is null.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+TIME = pl.Datetime("us", "UTC")
+
+SPAN_KINDS = (
+    "llm",
+    "tool",
+    "retriever",
+    "chain",
+    "agent",
+    "embedding",
+    "reranker",
+    "guardrail",
+    "evaluator",
+    "prompt",
+    "other",
+)
+
+SIGNALS = pl.Schema(
+    {
+        "outcome": pl.Boolean,
+        "regenerated": pl.Boolean,
+        "edited_chars": pl.Int64,
+        "abandoned": pl.Boolean,
+        "escalated": pl.Boolean,
+        "schema_valid": pl.Boolean,
+        "refused": pl.Boolean,
+        "thumbs": pl.Int64,
+        "stars": pl.Float64,
+        "reported": pl.Boolean,
+        "confidence": pl.Float64,
+    }
+)
+"""What a user or a product recorded about a session. ``thumbs`` is 1 or -1, ``stars`` 1 to 5,
+``confidence`` 0 to 1, ``outcome`` true where the task was achieved."""
+
+SESSION_FACTS = pl.Schema(
+    {
+        "user_key": pl.String,
+        "group_key": pl.String,
+        "release": pl.String,
+        "environment": pl.String,
+        "segments": pl.String,
+        **SIGNALS,
+    }
+)
+"""Facts about a whole session that a source attaches to one of its spans. ``segments`` is a JSON
+object of text (tier, locale, intent, ...)."""
+
+SPAN = pl.Schema(
+    {
+        "surface": pl.String,
+        "session_id": pl.String,
+        "trace_id": pl.String,
+        "span_id": pl.String,
+        "parent_id": pl.String,
+        "kind": pl.String,
+        "name": pl.String,
+        "started_at": TIME,
+        "latency_ms": pl.Float64,
+        "status": pl.String,
+        "status_message": pl.String,
+        "model": pl.String,
+        "provider": pl.String,
+        "input": pl.String,
+        "output": pl.String,
+        "input_messages": pl.String,
+        "output_messages": pl.String,
+        "tool_name": pl.String,
+        "tool_arguments": pl.String,
+        "tool_result": pl.String,
+        "documents": pl.List(
+            pl.Struct({"id": pl.String, "content": pl.String, "score": pl.Float64})
+        ),
+        "prompt_tokens": pl.Int64,
+        "completion_tokens": pl.Int64,
+        "cached_tokens": pl.Int64,
+        "cost_usd": pl.Float64,
+        "attributes": pl.String,
+        "source_format": pl.String,
+        "ingest_id": pl.String,
+        **SESSION_FACTS,
+    }
+)
+"""One step of a trace. The last columns, :data:`SESSION_FACTS`, say something of its session."""
+
+SESSION = pl.Schema(
+    {
+        "surface": pl.String,
+        "session_id": pl.String,
+        "user_key": pl.String,
+        "group_key": pl.String,
+        "release": pl.String,
+        "environment": pl.String,
+        "segments": pl.String,
+        "started_at": TIME,
+        "ended_at": TIME,
+        "n_turns": pl.Int64,
+        "n_spans": pl.Int64,
+        "n_tool_calls": pl.Int64,
+        "n_tool_errors": pl.Int64,
+        "n_retries": pl.Int64,
+        "prompt_tokens": pl.Int64,
+        "completion_tokens": pl.Int64,
+        "cost_usd": pl.Float64,
+        "latency_p95_ms": pl.Float64,
+        "first_input": pl.String,
+        "final_output": pl.String,
+        **SIGNALS,
+    }
+)
+"""One conversation or task of one user, with every signal somebody recorded."""
+
+VERDICT = pl.Schema(
+    {
+        "surface": pl.String,
+        "session_id": pl.String,
+        "evaluator_id": pl.String,
+        "evaluator_version": pl.String,
+        "repeat": pl.Int64,
+        "fails": pl.Boolean,
+        "score": pl.Float64,
+        "rationale": pl.String,
+        "evidence": pl.String,
+        "error": pl.String,
+        "model": pl.String,
+        "model_fingerprint": pl.String,
+        "latency_ms": pl.Float64,
+        "prompt_tokens": pl.Int64,
+        "completion_tokens": pl.Int64,
+        "cost_usd": pl.Float64,
+        "judged_at": TIME,
+        "run_id": pl.String,
+    }
+)
+"""What one evaluator said of one session. ``evidence`` is a JSON list of span ids and quotes."""
+
+TABLES = {"span": SPAN, "session": SESSION, "verdict": VERDICT}
+
+KEYS = {
+    "span": ("surface", "trace_id", "span_id"),
+    "session": ("surface", "session_id"),
+    "verdict": ("surface", "session_id", "evaluator_id", "evaluator_version", "repeat"),
+}
+"""The columns that identify a row of each table; what is there already by these is a duplicate."""
+
+Severity = Literal["safety", "user impact", "polish"]
+FailureClass = Literal[
+    "answer quality",
+    "tool selection",
+    "tool arguments",
+    "policy boundary",
+    "evidence quality",
+    "recovery",
+]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Body(BaseModel):
+    """Body of a ledger event: frozen, and closed to fields that its kind does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Note(Body):
+    """``note.added``: an open code, what a reader saw in a session, in free words."""
+
+    text: str = Field(min_length=1)
+    surface: str | None = None
+    session_id: str | None = None
+
+
+class Label(Body):
+    """``label.set``: one annotator's judgement of one session, over the whole codebook.
+
+    ``verdict`` "fail" names the ``modes`` seen; every other mode of the surface is absent. "pass"
+    says that none was seen; "unsure" says nothing of any mode.
+    """
+
+    surface: Name
+    session_id: Name
+    verdict: Literal["pass", "fail", "unsure"]
+    modes: tuple[Name, ...] = ()
+    queue: int | None = None
+    seconds: float | None = Field(default=None, ge=0)
+
+
+class DrawnItem(Body):
+    """One session of a draw, with what is needed to weigh it."""
+
+    session_id: Name
+    stratum: str
+    inclusion_probability: float = Field(gt=0, le=1)
+    reason: str
+
+
+class Design(Body):
+    """How sessions are put into strata and drawn.
+
+    ``by`` names session columns (``release``) or segments (``segments.tier``); ``always`` names
+    signals whose sessions are all taken; ``floor`` is the least number drawn from a stratum.
+    ``evaluators`` names those whose verdicts divide the strata.
+    """
+
+    by: tuple[str, ...] = ()
+    always: tuple[str, ...] = ()
+    evaluators: tuple[str, ...] = ()
+    floor: int = Field(default=5, ge=1)
+    weights: dict[str, float] = {}
+
+
+class QueueDrawn(Body):
+    """``queue.drawn``: which sessions of which frame were drawn, how, and why each one.
+
+    ``lake_versions`` pins the tables the frame was read from, so that the stratum of every session,
+    drawn or not, can be worked out again.
+    """
+
+    surface: Name
+    start: datetime | None = None
+    end: datetime | None = None
+    seed: int
+    design: Design
+    lake_versions: dict[str, int]
+    items: tuple[DrawnItem, ...]
+
+
+class ModeDefined(Body):
+    """``mode.defined``: a named failure mode of a surface, at one version."""
+
+    mode: Name
+    surface: Name
+    name: Name
+    definition: str
+    example: str
+    severity: Severity
+    failure_class: FailureClass
+    owner: str
+    version: int = Field(default=1, ge=1)
+
+
+class ReleaseShipped(Body):
+    """``release.shipped``: a release of a surface, and the failure modes it set out to fix."""
+
+    surface: Name
+    release: Name
+    shipped_at: datetime
+    targets: tuple[Name, ...] = ()
+
+
+class ReportPublished(Body):
+    """``report.published``: a report was made from pinned inputs."""
+
+    notebook: Name
+    run: Name
+    parameters: dict[str, object]
+    lake_versions: dict[str, int]
+    ledger_seq: int
+    result_sha256: str
+
+
+BODIES: dict[str, type[Body]] = {
+    "note.added": Note,
+    "label.set": Label,
+    "queue.drawn": QueueDrawn,
+    "mode.defined": ModeDefined,
+    "release.shipped": ReleaseShipped,
+    "report.published": ReportPublished,
+}
+"""The kinds of event that the ledger takes."""

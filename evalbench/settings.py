@@ -1,0 +1,81 @@
+"""What a workspace can set, read from its ``evalbench.toml``; every value has a working default."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evalbench.errors import SettingsError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Surface(_Section):
+    """One product surface. ``columns`` maps evalbench columns to source fields, as ``--map``."""
+
+    title: str = ""
+    columns: dict[str, str] = {}
+
+
+class Sampling(_Section):
+    """How ``02_sample`` draws when a notebook parameter does not say otherwise."""
+
+    by: tuple[str, ...] = ("release",)
+    always: tuple[str, ...] = ("reported",)
+    floor: int = Field(default=5, ge=1)
+    weights: dict[str, float] = {}
+
+
+class Settings(_Section):
+    """Settings of a workspace.
+
+    Attributes
+    ----------
+    lake : str
+        Folder (relative to the workspace) or object-store URL of the Delta tables.
+    lake_options : dict of str to str
+        Object-store options, handed to delta-rs as they are.
+    ledger : str
+        SQLAlchemy URL, or a file relative to the workspace for SQLite.
+    redact : bool
+        Whether personal data is replaced by placeholders on the way in.
+    user_key_secret : str
+        Key of the hash that stands for user ids. Set your own; changing it changes every key.
+    level : float
+        Nominal coverage of every interval.
+    """
+
+    lake: str = "lake"
+    lake_options: dict[str, str] = {}
+    ledger: str = "ledger.sqlite"
+    redact: bool = True
+    user_key_secret: str = "evalbench"
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    sampling: Sampling = Sampling()
+    surfaces: dict[str, Surface] = {}
+
+
+def load_settings(path: Path) -> Settings:
+    """Read ``evalbench.toml``; a file that is not there means every default.
+
+    Raises
+    ------
+    SettingsError
+        Not TOML, an unknown name, or a value out of bounds; the message names it.
+    """
+    if not path.exists():
+        return Settings()
+    try:
+        return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not a TOML file: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"{path}: {where}: {first['msg']} (got {first['input']!r})"
+        ) from error

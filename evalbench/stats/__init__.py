@@ -1,0 +1,1 @@
+"""Pure mathematics: arrays in, an :class:`~evalbench.stats.estimate.Estimate` out."""

@@ -1,0 +1,59 @@
+"""The command line forwards, says one clear line on error, and never shows a traceback unasked."""
+
+import json
+
+import pytest
+
+from evalbench.cli import main
+
+CHAT = {
+    "id": "1",
+    "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}],
+}
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return stop.value.code, out.strip().splitlines(), err
+
+
+def test_ingest_prints_its_counts_last_and_counts_duplicates_the_second_time(tmp_path, capsys):
+    traces = tmp_path / "chat.jsonl"
+    traces.write_text(json.dumps(CHAT) + "\nnot json\n")
+    command = ("ingest", traces, "--surface", "s", "--workspace", tmp_path / "ws")
+    status, out, err = run(capsys, *command, "--map", "session_id=id")
+    assert (status, out[-1]) == (0, "sessions=1 spans=1 rejected=1 duplicates=0")
+    assert "rejected" in err
+    status, out, _ = run(capsys, *command, "--map", "session_id=id")
+    assert (status, out[-1]) == (0, "sessions=0 spans=0 rejected=1 duplicates=1")
+
+
+def test_verify_prints_zero_for_a_chain_that_holds(tmp_path, capsys):
+    status, out, _ = run(capsys, "verify", "--workspace", tmp_path / "ws")
+    assert (status, out) == (0, ["0"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ingest", "no-such-file", "--surface", "s"), "no-such-file"),
+        (("ingest", __file__, "--surface", "s", "--map", "oops"), "oops"),
+        (("run", "99_nothing"), "99_nothing"),
+        (("run", "11_impact", "-p", "quartre", "2026Q3"), "quartre"),
+        (("bogus",), "bogus"),
+    ],
+)
+def test_an_error_is_one_line_and_status_3(tmp_path, capsys, monkeypatch, arguments, said):
+    monkeypatch.setenv("EVALBENCH_WORKSPACE", str(tmp_path / "ws"))
+    status, _, err = run(capsys, *arguments)
+    assert status == 3
+    assert said in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_debug_shows_where(tmp_path):
+    with pytest.raises(Exception, match="no-such-file"):
+        main(["ingest", "no-such-file", "--surface", "s", "--workspace", str(tmp_path), "--debug"])
