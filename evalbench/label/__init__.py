@@ -1,0 +1,1 @@
+"""From what annotators say of single sessions to labels that people agree on."""

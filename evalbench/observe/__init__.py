@@ -1,0 +1,44 @@
+"""Trace in, sessions with signals, sample out.
+
+:func:`ingest` reads any known export into the lake, :func:`session_signals` folds its spans into
+sessions, and :func:`stratify`, :func:`draw` and :func:`priority` choose the sessions that people
+look at, each with the probability it was chosen with.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalbench.observe.priority import learn_weights, priority
+    from evalbench.observe.read import IngestReport, ingest
+    from evalbench.observe.sampling import Draw, draw, stratify
+    from evalbench.observe.sessions import session_signals
+
+_HOMES = {
+    "IngestReport": "read",
+    "ingest": "read",
+    "session_signals": "sessions",
+    "Draw": "sampling",
+    "draw": "sampling",
+    "stratify": "sampling",
+    "learn_weights": "priority",
+    "priority": "priority",
+}
+
+__all__ = [
+    "Draw",
+    "IngestReport",
+    "draw",
+    "ingest",
+    "learn_weights",
+    "priority",
+    "session_signals",
+    "stratify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for when it is first used: importing a stage stays light (PEP 562)."""
+    if name in _HOMES:
+        return getattr(import_module(f"evalbench.observe.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'evalbench.observe' has no attribute {name!r}")

@@ -1,0 +1,129 @@
+"""Traces of the simulated sessions as files, each surface in the format that its product logs."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import orjson
+
+from evalbench.demo.conversation import Turn, write_conversation
+from evalbench.demo.records import (
+    LoggedStep,
+    to_langsmith,
+    to_openinference,
+    to_opentelemetry,
+)
+from evalbench.demo.simulate import Simulated
+
+UNIFORMS = 200
+"""Draws that writing one session may take."""
+FACTS = ("release", "segments.tier", "segments.locale", "segments.intent")
+
+
+@dataclass(frozen=True)
+class TraceFormat:
+    """A trace format, and how its own names map to evalbench columns (as ``--map``)."""
+
+    to_record: Callable[[LoggedStep], dict[str, Any]]
+    suffix: str
+    columns: Mapping[str, str]
+
+
+def _map_facts(folder: str) -> dict[str, str]:
+    return {fact: f"{folder}.{fact.removeprefix('segments.')}" for fact in FACTS}
+
+
+FORMATS = {
+    "support_copilot": TraceFormat(
+        to_openinference, ".openinference.jsonl.gz", _map_facts("attributes.metadata")
+    ),
+    "code_reviewer": TraceFormat(
+        to_opentelemetry,
+        ".opentelemetry.jsonl",
+        _map_facts("attributes.app")
+        | {
+            column: f"attributes.app.{column}"
+            for column in (
+                "cost_usd",
+                "outcome",
+                "thumbs",
+                "edited_chars",
+                "regenerated",
+                "schema_valid",
+                "confidence",
+                "reported",
+                "abandoned",
+            )
+        },
+    ),
+    "sales_research": TraceFormat(to_langsmith, ".langsmith.jsonl", _map_facts("extra.metadata")),
+}
+
+
+def write_traces(simulated: Simulated, folder: Path, *, rng: np.random.Generator) -> Path:
+    """Write the traces of one surface, a span a line in order of time; return the file."""
+    trace_format = FORMATS[simulated.surface.surface]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{simulated.surface.surface}{trace_format.suffix}"
+    with _create(path) as file:
+        for spans in _sessions(simulated, rng=rng):
+            records = (trace_format.to_record(span) for span in spans)
+            file.write(
+                b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in records)
+            )
+    return path
+
+
+@contextmanager
+def _create(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("wb") as file:
+        if path.suffix != ".gz":
+            yield file
+            return
+        # Neither a name nor a time goes into the header: the same seed gives the same bytes.
+        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+            yield packed  # type: ignore[misc]
+
+
+def _sessions(simulated: Simulated, *, rng: np.random.Generator) -> Iterator[Iterator[LoggedStep]]:
+    surface = simulated.surface
+    modes = {mode.mode: mode for mode in surface.modes}
+    draws = rng.random((simulated.sessions.height, UNIFORMS), dtype=np.float32)
+    starts = simulated.sessions["started_at"].dt.timestamp("us").to_list()
+    rows = simulated.sessions.iter_rows(named=True)
+    for row, started, uniforms in zip(rows, starts, draws, strict=True):
+        turns = write_conversation(
+            surface,
+            row["intent"],
+            [modes[mode] for mode in row["modes"]],
+            started=started,
+            uniforms=iter(uniforms.tolist()),
+        )
+        yield _number_spans(simulated, row, turns)
+
+
+def _number_spans(
+    simulated: Simulated, row: dict[str, Any], turns: list[Turn]
+) -> Iterator[LoggedStep]:
+    """Give each turn a trace; the last one's root carries what was recorded after the session."""
+    session, count = row["session_id"], 0
+    recorded = {name: row[name] for name in simulated.surface.signals if row[name] is not None}
+    for number, turn in enumerate(turns):
+        root = None
+        for step in turn.steps:
+            yield LoggedStep(
+                surface=simulated.surface,
+                row=row,
+                step=step,
+                trace_id=f"{session}{number:016x}",
+                span_id=f"{session[:12]}{count:04x}",
+                parent_id=root,
+                signals=recorded if root is None and number == len(turns) - 1 else {},
+            )
+            root, count = root or f"{session[:12]}{count:04x}", count + 1

@@ -1,0 +1,103 @@
+"""How many sessions to draw from each stratum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+ALWAYS = "always: "
+UNLIKELY = 0.005  # a guessed rate of 0 or 1 would leave a stratum at its floor for good
+ROUNDING = 1e-9
+
+GUESSES = {
+    ("signals", "flagged"): 0.5,
+    ("signals", "not flagged"): 0.05,
+    ("signals", "not judged"): 0.2,
+    ("no signals", "flagged"): 0.2,
+    ("no signals", "not flagged"): 0.01,
+    ("no signals", "not judged"): 0.03,
+}
+"""Failure rates to allocate by until there are labels. Wrong ones cost precision, not validity."""
+
+
+def allocate(
+    strata: Sequence[str],
+    sizes: NDArray[np.int64],
+    n: int,
+    *,
+    floor: int,
+    guess: Mapping[str, float],
+) -> NDArray[np.int64]:
+    """Share ``n`` sessions out: the always strata whole, the others by floor and Neyman.
+
+    Where ``n`` cannot pay for all of the always strata and one session of each other, the always
+    strata are sampled like the others.
+
+    Parameters
+    ----------
+    strata : sequence of str, length H
+        Names as :func:`evalbench.observe.sampling.stratify` gives them.
+    sizes : array of int, shape (H,)
+        Sessions in each, at least 1.
+    n : int
+        Sessions wanted.
+    floor : int
+        Least number from a stratum, or all of it; lowered where ``n`` cannot pay for it.
+    guess : mapping of str to float
+        Expected failure rate of some strata; else :data:`GUESSES`.
+
+    Returns
+    -------
+    array of int, shape (H,)
+        Between 1 and ``sizes``, ``min(n, sizes.sum())`` in all.
+
+    Raises
+    ------
+    ValueError
+        ``n`` is less than H: some sessions would have no chance of being drawn.
+    """
+    if n < len(sizes):
+        raise ValueError(
+            f"n must be at least the number of strata, {len(sizes)}; got {n}: "
+            "draw more, or divide by fewer columns in design.by"
+        )
+    always = np.array([name.startswith(ALWAYS) for name in strata])
+    if sizes[always].sum() + (~always).sum() > n:
+        always = np.zeros_like(always)
+    free = np.where(always, 0, sizes)
+    left = min(n, int(sizes.sum())) - int(sizes[always].sum())
+    floors = (np.minimum(free, least) for least in range(floor, 0, -1))
+    least = next(lowest for lowest in floors if lowest.sum() <= left)
+    rates = np.array([_rate(name, guess) for name in strata])
+    return np.where(always, sizes, _neyman(free, np.sqrt(rates * (1 - rates)), least, left))
+
+
+def _neyman(
+    sizes: NDArray[np.int64], deviations: NDArray[np.float64], least: NDArray[np.int64], total: int
+) -> NDArray[np.int64]:
+    """Whole numbers near c x size x deviation, from ``least`` to ``sizes``, that sum to total."""
+    shares = sizes * deviations
+
+    def bounded(scale: float) -> NDArray[np.float64]:
+        return np.clip(scale * shares, least, sizes)
+
+    enough_for_all = 2 / deviations.min()
+    ideal = bounded(brentq(lambda scale: bounded(scale).sum() - total, 0.0, enough_for_all))
+    whole = np.floor(ideal + ROUNDING).astype(np.int64)
+    largest_remainders = np.argsort(whole - ideal, kind="stable")[: total - whole.sum()]
+    whole[largest_remainders] += 1
+    return whole
+
+
+def _rate(stratum: str, guess: Mapping[str, float]) -> float:
+    parts = stratum.split(" | ")
+    if stratum.startswith(ALWAYS):
+        prior = GUESSES["signals", "flagged"]
+    elif parts[-1] in ("signals", "no signals"):
+        prior = GUESSES[parts[-1], "not judged"]
+    else:
+        prior = GUESSES[parts[-2], parts[-1]]
+    return min(max(guess.get(stratum, prior), UNLIKELY), 1 - UNLIKELY)

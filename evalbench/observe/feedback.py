@@ -1,0 +1,106 @@
+"""Scores of any source: what people said becomes a signal, the rest a verdict of its source."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from evalbench.observe.record import is_missing, to_count, to_json, to_number, to_truth
+
+SIGNAL_OF = {
+    **dict.fromkeys(("thumbs", "thumb", "thumbs_up", "user_feedback", "feedback", "like"), "thumbs"),
+    **dict.fromkeys(("user_score", "thumbs_feedback", "user_thumbs"), "thumbs"),
+    **dict.fromkeys(("stars", "star_rating", "rating", "user_rating", "csat"), "stars"),
+    **dict.fromkeys(("outcome", "success", "task_success", "resolved", "completed"), "outcome"),
+    **dict.fromkeys(("reported", "flagged", "report"), "reported"),
+    **dict.fromkeys(("escalated", "escalation", "handoff", "handed_off"), "escalated"),
+    **dict.fromkeys(("edited_chars", "edit_distance"), "edited_chars"),
+    **dict.fromkeys(("regenerated", "regenerate"), "regenerated"),
+    "abandoned": "abandoned",
+    "schema_valid": "schema_valid",
+    "refused": "refused",
+    "confidence": "confidence",
+}
+"""Well-known names of what a user or product records, and the signal each one is."""
+
+THUMBS = {"up": 1, "positive": 1, "thumbs_up": 1, "good": 1, "like": 1, "liked": 1, "helpful": 1}
+THUMBS |= {"down": -1, "negative": -1, "thumbs_down": -1, "bad": -1, "dislike": -1, "unhelpful": -1}
+THUMBS |= {"1": 1, "1.0": 1, "true": 1, "-1": -1, "-1.0": -1, "0": -1, "0.0": -1, "false": -1}
+PASSES = frozenset(("pass", "passed", "correct", "factual", "faithful", "relevant", "non_toxic"))
+FAILS = frozenset(("fail", "failed", "incorrect", "hallucinated", "irrelevant", "toxic", "wrong"))
+
+
+def plain_name(name: Any) -> str:
+    """Name in lower case with underscores, as the tables here spell it."""
+    return str(name).strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def signal(name: Any, value: Any) -> tuple[str, Any] | None:
+    """Signal column and value that a score means; None where the name or the value is not one."""
+    column = SIGNAL_OF.get(plain_name(name))
+    if column is None or is_missing(value):
+        return None
+    try:
+        if column == "thumbs":
+            thumbs = THUMBS.get(plain_name(value))
+            return None if thumbs is None else (column, thumbs)
+        if column in ("stars", "confidence"):
+            number = to_number(value, column)
+            low, high = (1, 5) if column == "stars" else (0, 1)
+            return (column, number) if number is not None and low <= number <= high else None
+        if column == "edited_chars":
+            return column, to_count(value, column)
+        return column, to_truth(value, column)
+    except ValueError:
+        return None
+
+
+def reads_as_failure(name: Any, value: Any, label: Any) -> bool | None:
+    """Whether a score says that the session fails: only where its own words leave no doubt.
+
+    A label from :data:`PASSES` or :data:`FAILS` decides; a boolean does when the score is named
+    after such a label ("correct": true passes, "toxic": true fails). A number never does.
+    """
+    word = plain_name(label)
+    if word in PASSES or word in FAILS:
+        return word in FAILS
+    name = plain_name(name)
+    if isinstance(value, bool) and (name in PASSES or name in FAILS):
+        return value == (name in FAILS)
+    return None
+
+
+def verdict(
+    source: str,
+    name: Any,
+    *,
+    session_id: str,
+    value: Any = None,
+    label: Any = None,
+    rationale: Any = None,
+    target: str | None = None,
+    judged_at: int | None = None,
+    model: str | None = None,
+) -> dict[str, Any]:
+    """Verdict row of one score; ``target`` is the span it is about, None for the whole session.
+
+    ``repeat`` is 0 for the session and a checksum of the target otherwise, so that scores of
+    several spans of one session stay apart and the same export read twice gives the same key.
+    """
+    try:
+        score = to_number(value, "score")
+    except ValueError:
+        score, label = None, label if not is_missing(label) else value
+    said = [str(text) for text in (label, rationale) if not is_missing(text)]
+    return {
+        "session_id": session_id,
+        "evaluator_id": f"{source}/{name}",
+        "evaluator_version": "source",
+        "repeat": 0 if target is None else zlib.crc32(target.encode("utf-8", "replace")),
+        "fails": reads_as_failure(name, value, label),
+        "score": score,
+        "rationale": ": ".join(said) or None,
+        "evidence": None if target is None else to_json([{"span_id": target}]),
+        "model": model,
+        "judged_at": judged_at,
+    }

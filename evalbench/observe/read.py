@@ -1,0 +1,315 @@
+"""Traces in: any known export becomes spans, verdicts and sessions of the lake, each row once."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import numpy as np
+import orjson
+import polars as pl
+
+from evalbench.errors import ReadError
+from evalbench.observe.batch import (
+    ROW,
+    Outcome,
+    Plan,
+    Reject,
+    find_formats,
+    hash_key,
+    load_formats,
+    read_records,
+)
+from evalbench.observe.record import check_columns
+from evalbench.observe.sessions import session_signals
+from evalbench.observe.source import Chunk, Flaw, read_chunks
+from evalbench.observe.workers import process_all
+
+if TYPE_CHECKING:
+    from evalbench.store.lake import Lake, Staged
+    from evalbench.store.workspace import Workspace
+
+INGESTED = ("span", "verdict")
+FIRST = 200
+"""Records among which one must be of a known format."""
+EDGE = 1 << 20
+"""Bytes at each end of a file that, with its size, stand for its content."""
+SPANS_AT_ONCE = 2_000_000
+"""Spans whose sessions are folded at a time, to keep to the promised memory."""
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest did.
+
+    Attributes
+    ----------
+    sessions, spans : int
+        Rows that the lake did not have before.
+    rejected, duplicates : int
+        Records of the source that cannot be used, and those of which every row was there already.
+    records : int
+        Records of the source: those accepted, and ``rejected``, and ``duplicates``.
+    rejects_path : Path or None
+        JSONL of the rejected records, ``{line, reason, text}`` each, which ``ingest`` reads again.
+    """
+
+    sessions: int
+    spans: int
+    rejected: int
+    duplicates: int
+    records: int
+    rejects_path: Path | None = None
+
+    @property
+    def accepted(self) -> int:
+        """Records with a row that was not there before."""
+        return self.records - self.rejected - self.duplicates
+
+
+@dataclass
+class _Read:
+    """A source that has been read, but of which nothing is visible yet."""
+
+    records: int = 0
+    rejected: int = 0
+    chunks: list[tuple[dict[str, Staged], dict[str, pl.DataFrame]]] = field(default_factory=list)
+
+    def keys(self, table: str) -> dict[int, pl.DataFrame]:
+        """Hashed keys of a table's staged rows, by number of chunk."""
+        return {i: keys[table] for i, (_, keys) in enumerate(self.chunks) if table in keys}
+
+
+Outcomes = Iterator[tuple[Chunk | Flaw, Outcome | None]]
+
+
+def ingest(
+    ws: Workspace,
+    path: str | Path,
+    *,
+    surface: str,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    redact: bool | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> IngestReport:
+    """Read an export of traces into the lake.
+
+    A record is a line of JSONL, an item of a JSON list, a row of CSV or Parquet, a whole document,
+    or in OTLP a span. One that cannot be used goes to a file of rejects with its line and reason;
+    one of which the lake has every row is a duplicate. Spans appear in one transaction: whoever
+    reads sees all of a file or nothing, and a killed ingest is made good by the same command.
+
+    Parameters
+    ----------
+    ws : Workspace
+        Where to.
+    path : str or Path
+        JSONL, JSON, CSV or Parquet, plain or (but Parquet) as gzip or zstd, told by content.
+    surface : str
+        The product surface that the traces are of.
+    format : str
+        A format's name; ``auto`` tells by the names that a record has.
+    columns : mapping of str to str, optional
+        Column to source field, dotted path or ``{template}``; over those of the settings.
+    redact : bool, optional
+        Whether personal data is replaced by placeholders; by default what the settings say.
+    progress : callable, optional
+        Takes bytes read and bytes in all.
+
+    Raises
+    ------
+    ReadError
+        The file is missing, empty, or of no known format. The lake is then as it was.
+    """
+    path, settings = Path(path), ws.settings
+    if not surface:
+        raise ReadError("surface is empty; name the product surface that the traces are of")
+    own = settings.surfaces[surface].columns if surface in settings.surfaces else {}
+    columns = {**own, **(columns or {})}
+    redact = settings.redact if redact is None else redact
+    formats = find_formats(format)
+    try:
+        check_columns(columns)
+    except ValueError as error:
+        raise ReadError(str(error)) from error
+    parts = read_chunks(path)
+    first = next(parts)
+    if format == "auto":
+        _require_known(path, first, formats)
+    ingest_id = _identify(path, surface, format, sorted(columns.items()), redact)
+    with _alone(ws.path):
+        versions = ".".join(str(version) for _, version in sorted(ws.lake.versions().items()))
+        plan = Plan(
+            lake=ws.lake,
+            surface=surface,
+            ingest_id=ingest_id,
+            name=f"{ingest_id}-{versions}",
+            formats=formats,
+            columns=columns,
+            redact=redact,
+            secret=settings.user_key_secret,
+        )
+        rejects_path = ws.rejected / f"{quote(surface, safe='')}-{ingest_id}.jsonl"
+        outcomes = process_all(chain([first], parts), plan)
+        size = path.stat().st_size
+        if progress:
+            outcomes = _report_progress(outcomes, size, progress)
+        read = _gather(outcomes, rejects_path)
+        new_spans, duplicates = _commit_new(read, ws.lake, surface)
+        return IngestReport(
+            sessions=refresh_sessions(ws.lake, surface),
+            spans=new_spans,
+            rejected=read.rejected,
+            duplicates=duplicates,
+            records=read.records,
+            rejects_path=rejects_path if read.rejected else None,
+        )
+
+
+def _require_known(path: Path, first: Chunk | Flaw, formats: tuple[str, ...]) -> None:
+    modules = load_formats(formats)
+    found = islice(read_records(first), FIRST) if isinstance(first, Chunk) else ()
+    for record in found:
+        if record.value is not None and any(each.matches(record.value) for each in modules):
+            return
+    names = ", ".join(name for module in modules for name in module.NAMES)
+    raise ReadError(
+        f"{path}: none of the first {FIRST} records is of a known format ({names}); "
+        "name one with format= (--format), and its fields with columns= (--map)"
+    )
+
+
+def _identify(path: Path, *settings: object) -> str:
+    """Name an ingest by what is read and how, so that a second run of it stages the same files."""
+    digest = hashlib.blake2b(repr(settings).encode(), digest_size=12)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        digest.update(size.to_bytes(8, "big") + file.read(EDGE))
+        file.seek(max(size - EDGE, 0))
+        digest.update(file.read(EDGE))
+    return digest.hexdigest()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other ingest of this workspace runs; a killed one holds nothing."""
+    with open(folder / "ingest.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _report_progress(
+    outcomes: Outcomes, size: int, progress: Callable[[int, int], None]
+) -> Outcomes:
+    for part, outcome in outcomes:
+        yield part, outcome
+        if isinstance(part, Chunk):
+            progress(part.position, size)
+
+
+def _gather(outcomes: Outcomes, rejects_path: Path) -> _Read:
+    """Keep what chunks staged, and write their rejects to a file that appears when it is whole."""
+    read = _Read()
+    lines = 0
+    unfinished = rejects_path.with_suffix(".unfinished")
+    rejects_path.parent.mkdir(parents=True, exist_ok=True)
+    with unfinished.open("wb") as file:
+        for part, outcome in outcomes:
+            if outcome is None:
+                line = part.line or lines + 1
+                text = part.text.decode(errors="backslashreplace")
+                outcome = Outcome(1, 1, [Reject(line, part.reason, text)])
+            elif part.records is None:
+                moved = [each._replace(line=lines + each.line + 1) for each in outcome.rejects]
+                outcome = replace(outcome, rejects=moved)
+            lines += outcome.lines
+            read.records += outcome.records
+            read.rejected += len(outcome.rejects)
+            read.chunks.append((outcome.staged, outcome.keys))
+            for reject in outcome.rejects:
+                file.write(orjson.dumps(reject._asdict(), option=orjson.OPT_APPEND_NEWLINE))
+    if read.rejected:
+        unfinished.replace(rejects_path)
+    else:
+        unfinished.unlink()
+        rejects_path.unlink(missing_ok=True)
+    return read
+
+
+def _commit_new(read: _Read, lake: Lake, surface: str) -> tuple[int, int]:
+    """Make the new rows visible. Gives how many spans these are, and the duplicate records."""
+    repeated = {table: _find_repeated(read.keys(table), lake, table, surface) for table in INGESTED}
+    duplicates, new_spans = read.records - read.rejected, 0
+    chosen: dict[str, list[Staged]] = {table: [] for table in INGESTED}
+    for number, (staged, keys) in enumerate(read.chunks):
+        kept_records = []
+        for table in staged:
+            new = ~repeated[table][number]
+            kept_records.append(keys[table][ROW].to_numpy()[new])
+            if new.all():
+                chosen[table].append(staged[table])
+            elif new.any():
+                chosen[table].append(lake.restage(staged[table], keep=new))
+            else:
+                lake.discard(staged[table])
+            new_spans += int(new.sum()) if table == "span" else 0
+        if kept_records:
+            duplicates -= len(np.unique(np.concatenate(kept_records)))
+    for table, files in chosen.items():
+        if files:
+            lake.commit(table, files)
+    return new_spans, duplicates
+
+
+def _find_repeated(
+    keys: dict[int, pl.DataFrame], lake: Lake, table: str, surface: str
+) -> dict[int, np.ndarray]:
+    """Mark, by chunk, the rows whose key stands before them in the source or in the lake."""
+    if not keys:
+        return {}
+    h1 = np.concatenate([frame["h1"].to_numpy() for frame in keys.values()])
+    h2 = np.concatenate([frame["h2"].to_numpy() for frame in keys.values()])
+    order = np.lexsort((h2, h1))  # stable: the first of equal keys comes first
+    h1, h2 = h1[order], h2[order]
+    repeated = np.zeros(len(order), dtype=bool)
+    repeated[order[1:]] = (h1[1:] == h1[:-1]) & (h2[1:] == h2[:-1])
+    there = {"span": lake.spans, "verdict": lake.verdicts}[table](surface=surface)
+    for batch in there.select(*hash_key(table)).collect_batches(engine="streaming"):
+        known1, known2 = batch["h1"].to_numpy(), batch["h2"].to_numpy()
+        place = np.minimum(np.searchsorted(h1, known1), len(h1) - 1)
+        found = (h1[place] == known1) & (h2[place] == known2)
+        repeated[order[place[found]]] = True
+    ends = np.cumsum([len(frame) for frame in keys.values()])[:-1]
+    return dict(zip(keys, np.split(repeated, ends), strict=True))
+
+
+def refresh_sessions(lake: Lake, surface: str) -> int:
+    """Fold anew each session whose row is missing or counts fewer spans than the lake has.
+
+    Spans are only ever added, so the count tells; a run killed before this step is made good by
+    the next. Gives how many sessions are new.
+    """
+    counted = lake.spans(surface=surface).group_by("session_id").agg(n=pl.len())
+    known = lake.sessions(surface=surface).select("session_id", known="n_spans")
+    stale = (
+        counted.join(known, on="session_id", how="left")
+        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("n")))
+        .sort("session_id")
+        .collect(engine="streaming")
+    )
+    part = stale["n"].cum_sum() // SPANS_AT_ONCE
+    for sessions in stale.with_columns(part=part).partition_by("part", maintain_order=True):
+        spans = lake.spans(surface=surface)
+        if len(sessions) < len(stale) or stale["known"].count():
+            spans = spans.join(sessions.lazy(), on="session_id", how="semi")
+        folded = session_signals(spans).collect(engine="streaming")
+        lake.upsert("session", folded.sort("session_id"))
+    return stale["known"].null_count()

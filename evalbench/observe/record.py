@@ -1,0 +1,202 @@
+"""What every format module gives back, and the small readings they share.
+
+A format module has ``NAMES``, ``matches(record)`` and ``parse(record, columns) -> Parsed``. A
+record that cannot be used raises ``ValueError`` with the reason that its reject will show.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from string import Formatter
+from typing import Any, NamedTuple
+
+import orjson
+import polars as pl
+
+from evalbench.schema import SPAN
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TRUE = frozenset(("true", "yes", "y", "1", "1.0", "pass", "passed", "success", "t"))
+FALSE = frozenset(("false", "no", "n", "0", "0.0", "fail", "failed", "failure", "f"))
+ALIASES = {"timestamp": "started_at", "success": "outcome"}
+
+
+class Parsed(NamedTuple):
+    """Rows read from one record: keys are a subset of the table's columns, absent means null."""
+
+    spans: list[dict[str, Any]]
+    verdicts: list[dict[str, Any]]
+
+
+def to_json(value: Any) -> str:
+    """JSON text of a value; ``ValueError`` where it cannot be written (too deep, bad text)."""
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError as error:
+        raise ValueError(f"a value cannot be kept as JSON: {error}") from error
+
+
+def from_json(value: Any) -> Any:
+    """Value of a text that holds JSON or a Python literal; anything else comes back as it is."""
+    if not isinstance(value, str) or value[:1] not in ("{", "[", '"'):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        pass
+    if value[0] == '"' or len(value) > 1_000_000:
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value
+
+
+def to_text(value: Any) -> str | None:
+    """Text as it is, null as null, everything else as JSON."""
+    return value if value is None or isinstance(value, str) else to_json(value)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell of an export says nothing: null, empty text or not a number."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def to_microseconds(value: Any) -> int | None:
+    """Microseconds since the epoch of ISO text (no zone means UTC), a datetime or a number.
+
+    A number is seconds, milli-, micro- or nanoseconds by its size: below 1e11, 1e14, 1e17.
+    """
+    if value.__class__ is str:
+        if not value:
+            return None
+        try:  # digits first: fromisoformat takes 20240520 for a day
+            value = int(value) if value.isdecimal() else datetime.fromisoformat(value)
+        except ValueError:
+            value = to_number(value, "timestamp")
+    if isinstance(value, datetime):
+        gap = (value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH
+        return gap.days * 86_400_000_000 + gap.seconds * 1_000_000 + gap.microseconds
+    if is_missing(value):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"timestamp is not a time: {value!r}")
+    size = abs(value)
+    if size >= 1e17:
+        return int(value) // 1000
+    return int(value * (1 if size >= 1e14 else 1_000 if size >= 1e11 else 1_000_000))
+
+
+def to_number(value: Any, name: str) -> float | None:
+    """Finite number of a cell, null where it is missing."""
+    if is_missing(value):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is not a number: {str(value)[:80]!r}")
+    return number
+
+
+def to_count(value: Any, name: str) -> int | None:
+    """Whole number of a cell, null where it is missing."""
+    if value.__class__ is int:
+        return int(value)
+    number = to_number(value, name)
+    if number is not None and not number.is_integer():
+        raise ValueError(f"{name} is not a whole number: {value!r}")
+    return None if number is None else int(number)
+
+
+def to_truth(value: Any, name: str) -> bool | None:
+    """True or false from a boolean, 1 or 0, or a plain word; null where it is missing."""
+    if is_missing(value):
+        return None
+    word = str(value).strip().lower()
+    if word not in TRUE | FALSE:
+        raise ValueError(f"{name} is neither true nor false: {str(value)[:80]!r}")
+    return word in TRUE
+
+
+def prompt_tokens(given: int | None, completion: int | None, total: int | None, *cached: int | None):
+    """Input tokens with the cache reads and writes in them, whichever reading makes the total."""
+    if given is None or total is None or given + (completion or 0) == total:
+        return given
+    everything = given + sum(count or 0 for count in cached)
+    return everything if everything + (completion or 0) == total else given
+
+
+def lookup(record: Any, path: str) -> Any:
+    """Value at a field name or dotted path; a name that itself holds dots is tried first."""
+    if isinstance(record, Mapping):
+        if path in record:
+            return record[path]
+        for cut, letter in enumerate(path):
+            if letter == "." and path[:cut] in record:
+                return lookup(from_json(record[path[:cut]]), path[cut + 1 :])
+    if isinstance(record, list):
+        head, _, tail = path.partition(".")
+        if head.isdecimal() and int(head) < len(record):
+            return lookup(record[int(head)], tail) if tail else record[int(head)]
+    return None
+
+
+@lru_cache(maxsize=256)
+def _template(source: str) -> tuple[tuple[str, str | None], ...]:
+    return tuple((text, path) for text, path, _, _ in Formatter().parse(source))
+
+
+def resolve(record: Mapping[str, Any], source: str) -> Any:
+    """Value that ``--map COLUMN=SOURCE`` means: a field, a dotted path or a ``{path}`` template."""
+    if "{" not in source:
+        return lookup(record, source)
+    text = ""
+    for literal, path in _template(source):
+        value = None if path is None else lookup(record, path)
+        if path is not None and is_missing(value):
+            return None
+        text += literal + ("" if path is None else str(value))
+    return text
+
+
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Refuse a ``--map`` whose column does not exist or whose template is broken (ValueError)."""
+    for column, source in columns.items():
+        if column.startswith("segments.") or column == "messages":
+            continue
+        if ALIASES.get(column, column) not in SPAN or column in ("surface", "ingest_id"):
+            raise ValueError(f"--map names no column of a span: {column!r}")
+        _template(source)
+
+
+def apply_columns(
+    span: dict[str, Any], record: Mapping[str, Any], columns: Mapping[str, str]
+) -> None:
+    """Set on a span what ``--map`` says of its record, each value read as its column's type."""
+    segments = {}
+    for column, source in columns.items():
+        if column == "messages" or is_missing(value := resolve(record, source)):
+            continue
+        column = ALIASES.get(column, column)
+        if column.startswith("segments."):
+            segments[column[9:]] = str(value)
+            continue
+        dtype = SPAN[column]
+        if column == "started_at":
+            span[column] = to_microseconds(value)
+        elif dtype == pl.Boolean:
+            span[column] = to_truth(value, column)
+        elif dtype == pl.Int64:
+            span[column] = to_count(value, column)
+        elif dtype == pl.Float64:
+            span[column] = to_number(value, column)
+        else:
+            span[column] = to_text(value)
+    if segments:
+        span["segments"] = to_json(orjson.loads(span.get("segments") or "{}") | segments)

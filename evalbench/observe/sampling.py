@@ -1,0 +1,190 @@
+"""Which sessions to label: a stratified random draw that a failure rate can be estimated from.
+
+Every session of the frame has a known, positive chance of being drawn. Signals and verdicts decide
+how many come from each stratum, never which ones within it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from evalbench.observe.allocation import ALWAYS, allocate
+from evalbench.observe.priority import SIGNALS, WEIGHTS, priority, raised
+from evalbench.schema import Design
+
+SESSION_KEY = ["surface", "session_id"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A sample and the frame it stands for.
+
+    Attributes
+    ----------
+    items : polars.DataFrame
+        One row a drawn session, in reading order: surface, session_id, stratum,
+        inclusion_probability, reason, priority.
+    population : polars.DataFrame
+        One row a stratum: stratum, n (sessions), drawn, and the columns of ``design.by`` as text.
+    """
+
+    items: pl.DataFrame
+    population: pl.DataFrame
+
+
+def stratify(
+    sessions: pl.DataFrame, design: Design, verdicts: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Add ``stratum``, e.g. "release=2.1 | signals | flagged": a pure function of the columns.
+
+    First what is always read ("always: reported"), then the values of ``design.by``, then whether
+    any weighted signal is raised, then whether the latest verdict of any of ``design.evaluators``
+    fails the session. Sessions that are always read are not divided by the last two.
+
+    Parameters
+    ----------
+    sessions : polars.DataFrame
+        Columns of :data:`evalbench.schema.SESSION`.
+    design : Design
+        How to divide them.
+    verdicts : polars.DataFrame, optional
+        Columns of :data:`evalbench.schema.VERDICT`; needed where ``design.evaluators`` names any.
+
+    Raises
+    ------
+    ValueError
+        ``design.by`` names no column, ``design.always`` or ``design.weights`` no signal, or
+        ``verdicts`` are missing.
+    """
+    columns = sessions.columns
+    values = [pl.concat_str(pl.lit(f"{name}="), _value(name, columns)) for name in design.by]
+    always = pl.coalesce(
+        *(pl.when(raised(name)).then(pl.lit(f"{ALWAYS}{name}")) for name in design.always),
+        pl.lit(None, dtype=pl.String),
+    )
+    weighted = [name for name, weight in (design.weights or WEIGHTS).items() if weight > 0]
+    noisy = pl.any_horizontal(pl.lit(False), *(raised(name) for name in weighted))
+    band = pl.when(noisy).then(pl.lit("signals")).otherwise(pl.lit("no signals"))
+    if not design.evaluators:
+        flagged, flag = sessions, []
+    elif verdicts is None:
+        raise ValueError(
+            f"verdicts must be given for design.evaluators={design.evaluators}; got None"
+        )
+    else:
+        flags = _flags(verdicts, design.evaluators)
+        flagged = sessions.join(flags, on=SESSION_KEY, how="left", maintain_order="left")
+        flag = [pl.col("flag").fill_null("not judged")]
+    return flagged.select(
+        *columns,
+        stratum=pl.when(always.is_null())
+        .then(pl.concat_str(*values, band, *flag, separator=" | "))
+        .otherwise(pl.concat_str(always, *values, separator=" | ")),
+    )
+
+
+def draw(
+    sessions: pl.DataFrame,
+    n: int,
+    *,
+    design: Design,
+    verdicts: pl.DataFrame | None = None,
+    guess: Mapping[str, float] | None = None,
+    rng: np.random.Generator,
+) -> Draw:
+    r"""Draw ``n`` sessions, at random within strata.
+
+    Strata are those of :func:`stratify`. The always strata are taken whole; of the others every one
+    gets at least ``design.floor``, and the rest follows Neyman, :math:`n_h \propto N_h \sqrt{p_h
+    (1 - p_h)}` for a guessed failure rate :math:`p_h`. What gives way where ``n`` is too small for
+    that is in :func:`evalbench.observe.allocation.allocate`; ``reason`` and
+    ``inclusion_probability`` say what was done.
+
+    Parameters
+    ----------
+    sessions : polars.DataFrame
+        The frame to draw from, columns of :data:`evalbench.schema.SESSION`.
+    n : int
+        Sessions wanted; all where there are no more.
+    design, verdicts
+        As for :func:`stratify`.
+    guess : mapping of str to float, optional
+        Failure rate expected in a stratum, e.g. from the labels so far; else :data:`GUESSES`.
+    rng : numpy.random.Generator
+        The same state draws the same sessions, in whatever order the rows come.
+
+    Raises
+    ------
+    ValueError
+        ``sessions`` is empty, or ``n`` is under the number of strata: some sessions would have no
+        chance of being drawn.
+    """
+    if sessions.is_empty():
+        raise ValueError("sessions must hold at least one session to draw from; got none")
+    weights = design.weights or WEIGHTS
+    divided = stratify(priority(sessions, weights), design, verdicts)
+    divided = divided.sort(SESSION_KEY)
+    values = [_value(name, sessions.columns).first().alias(name) for name in design.by]
+    population = (
+        divided.group_by("stratum").agg(pl.len().cast(pl.Int64).alias("n"), *values).sort("stratum")
+    )
+    strata, sizes = population["stratum"].to_list(), population["n"].to_numpy()
+    drawn = allocate(strata, sizes, n, floor=design.floor, guess=guess or {})
+    population = population.insert_column(2, pl.Series("drawn", drawn))
+    items = (
+        divided.with_columns(lot=rng.random(divided.height))
+        .join(population.select("stratum", "n", "drawn"), on="stratum", maintain_order="left")
+        .filter(pl.col("lot").rank("ordinal").over("stratum") <= pl.col("drawn"))
+        .sort("priority", "surface", "session_id", descending=[True, False, False])
+        .select(
+            "surface",
+            "session_id",
+            "stratum",
+            inclusion_probability=pl.col("drawn") / pl.col("n"),
+            reason=_reason(),
+            priority="priority",
+        )
+    )
+    return Draw(items, population)
+
+
+def _value(name: str, columns: list[str]) -> pl.Expr:
+    if name.startswith("segments."):
+        key = name.removeprefix("segments.")
+        value = pl.col("segments").str.json_path_match(f"$['{key}']")
+    elif name in columns:
+        value = pl.col(name).cast(pl.String)
+    else:
+        raise ValueError(f"design.by must name session columns or segments.KEY; got {name!r}")
+    return value.fill_null("unknown")
+
+
+def _flags(verdicts: pl.DataFrame, evaluators: tuple[str, ...]) -> pl.DataFrame:
+    latest = (
+        verdicts.filter(pl.col("evaluator_id").is_in(evaluators))
+        .sort("judged_at", "evaluator_version", "repeat")
+        .unique([*SESSION_KEY, "evaluator_id"], keep="last", maintain_order=True)
+    )
+    return latest.group_by(SESSION_KEY).agg(
+        flag=pl.col("fails").max().replace_strict({True: "flagged", False: "not flagged"})
+    )
+
+
+def _reason() -> pl.Expr:
+    words = [pl.when(raised(name)).then(pl.lit(SIGNALS[name].words)) for name in SIGNALS]
+    noticed = pl.concat_str(*words, separator=", ", ignore_nulls=True)
+    chance = (
+        pl.when(pl.col("drawn") == pl.col("n"))
+        .then(pl.format("all {} sessions like it are read", "n"))
+        .otherwise(pl.format("one of {} drawn at random from {} sessions like it", "drawn", "n"))
+    )
+    return pl.format(
+        "{}; {} ({})",
+        pl.when(noticed == "").then(pl.lit("no signal")).otherwise(noticed),
+        chance,
+        pl.col("stratum").str.replace_all(" | ", ", ", literal=True),
+    )

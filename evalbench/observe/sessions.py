@@ -1,0 +1,158 @@
+"""One row a session, with every signal somebody recorded, from the spans of its traces.
+
+Written once as narwhals expressions: the same code runs on a Polars ``LazyFrame`` and on a DuckDB
+relation. Each group of columns is folded by its own aggregation, so that an engine that streams
+holds one text a session at a time and never the text of all spans.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import narwhals as nw
+
+from evalbench.schema import SESSION, SIGNALS
+
+KEY = ["surface", "session_id"]
+NAMES = ("user_key", "group_key", "release", "environment", "segments")
+MEASURES = ("prompt_tokens", "completion_tokens", "cost_usd")
+RAISED_BY_ANY = ("regenerated", "abandoned", "escalated", "refused", "reported")
+LAST_RECORDED = ("outcome", "thumbs", "stars", "confidence")
+SEPARATOR = "\x1f"  # sorts before every character of a time or an identifier
+
+TOOL = nw.col("kind") == "tool"
+LLM = nw.col("kind") == "llm"
+ROOT = nw.col("parent_id").is_null() & ~TOOL
+WRAPPER = nw.col("kind").is_in(["agent", "chain"])
+
+
+def session_signals(spans: Any) -> Any:
+    """Fold spans into sessions.
+
+    Spans are ordered by ``(started_at, span_id)``, those without a time first. What no span of the
+    session recorded is null, never false. A root span is one without parent that is no tool call.
+
+    ============================  ==================================================================
+    column                        from the spans of the session
+    ============================  ==================================================================
+    user_key, release,            the one recorded; of several, the last in text order
+    environment, segments
+    group_key                     the same; the ``user_key`` where none was mapped
+    started_at, ended_at          first start; last of start + latency
+    n_turns                       root spans with an output: one a trace of an agent, one an answer
+                                  of a chat; where no root has one, ``llm`` spans with an output
+    n_spans                       all
+    n_tool_calls, n_tool_errors   ``tool`` spans; those of status ``error``
+    n_retries                     tool calls of a name and arguments that were called before
+    prompt_tokens,                sum; ``agent`` and ``chain`` spans repeat what is inside them and
+    completion_tokens, cost_usd   count only where nothing else recorded any
+    latency_p95_ms                95th percentile over all spans, linear
+    first_input                   of the first root span with an input, else of the first ``llm``
+    final_output                  of the last root span with an output, else of the last ``llm``
+    outcome, thumbs, stars,       the last recorded
+    confidence
+    regenerated, abandoned,       true where any that was recorded is true
+    escalated, refused, reported
+    schema_valid                  true where all that were recorded are true
+    edited_chars                  sum
+    ============================  ==================================================================
+
+    Parameters
+    ----------
+    spans : polars.LazyFrame, polars.DataFrame or duckdb.DuckDBPyRelation
+        Columns of :data:`evalbench.schema.SPAN`.
+
+    Returns
+    -------
+    the same kind of frame
+        As lazy as ``spans``; columns of :data:`evalbench.schema.SESSION`, rows in no set order.
+    """
+    frame = nw.from_native(spans)
+    sessions = _facts(frame)
+    for part in (_first_inputs, _final_outputs, _feedback, _latencies, _retries):
+        sessions = sessions.join(part(frame), on=KEY, how="left")
+    sessions = sessions.with_columns(
+        *(nw.col(name).fill_null(0) for name in ("n_turns", "n_retries")),
+        *(nw.coalesce(name, f"wrapped_{name}").alias(name) for name in MEASURES),
+        group_key=nw.coalesce("group_key", "user_key"),
+    )
+    return sessions.select(
+        nw.col(name).cast(nw.Int64) == 1
+        if dtype == nw.Boolean
+        else nw.col(name)
+        if dtype.is_temporal()
+        else nw.col(name).cast(dtype)
+        for name, dtype in nw.Schema.from_polars(SESSION).items()
+    ).to_native()
+
+
+def _facts(spans: Any) -> Any:
+    latency = (nw.col("latency_ms") * 1000).round().cast(nw.Int64) * nw.lit(MICROSECOND)
+    return spans.group_by(KEY).agg(
+        nw.col(*NAMES).max(),
+        nw.col("started_at").min(),
+        *(_total(nw.when(~WRAPPER).then(name)).alias(name) for name in MEASURES),
+        *(_total(nw.when(WRAPPER).then(name)).alias(f"wrapped_{name}") for name in MEASURES),
+        ended_at=nw.coalesce(nw.col("started_at") + latency, "started_at").max(),
+        n_spans=nw.len(),
+        n_tool_calls=_count(TOOL),
+        n_tool_errors=_count(TOOL & (nw.col("status") == "error")),
+    )
+MICROSECOND = timedelta(microseconds=1)
+
+
+ORDER = ("started_at", "span_id")
+
+def _first_inputs(spans: Any) -> Any:
+    speaking = spans.filter((ROOT | LLM) & ~nw.col("input").is_null())
+    return speaking.with_columns(inner=nw.when(ROOT).then(0).otherwise(1)).group_by(KEY).agg(
+        first_input=nw.col("input").first(order_by=("inner", *ORDER))
+    )
+
+
+def _final_outputs(spans: Any) -> Any:
+    answers = spans.filter((ROOT | LLM) & ~nw.col("output").is_null())
+    roots = nw.col("outer").sum()
+    return answers.with_columns(outer=nw.when(ROOT).then(1).otherwise(0)).group_by(KEY).agg(
+        n_turns=nw.when(roots > 0).then(roots).otherwise(nw.len()),
+        final_output=nw.col("output").last(order_by=("outer", *ORDER)),
+    )
+
+def _feedback(spans: Any) -> Any:
+    recorded = {name: ~nw.col(name).is_null() for name in SIGNALS}
+    said = spans.filter(nw.any_horizontal(*recorded.values(), ignore_nulls=False)).with_columns(
+        **{f"has_{name}": recorded[name].cast(nw.Int64) for name in LAST_RECORDED}
+    )
+    return said.group_by(KEY).agg(
+        *(nw.col(name).last(order_by=(f"has_{name}", *ORDER)) for name in LAST_RECORDED),
+        *(nw.col(name).cast(nw.Int64).max() for name in RAISED_BY_ANY),
+        nw.col("schema_valid").cast(nw.Int64).min(),
+        _total(nw.col("edited_chars")).alias("edited_chars"),
+    )
+
+
+def _latencies(spans: Any) -> Any:
+    timed = spans.select(*KEY, "latency_ms").filter(~nw.col("latency_ms").is_null())
+    ranked = timed.with_columns(
+        rank=nw.col("latency_ms").rank("ordinal").over(KEY) - 1,
+        position=0.95 * (nw.col("latency_ms").count().over(KEY) - 1),
+    )
+    around = ranked.filter((nw.col("rank") - nw.col("position")).abs() < 1)
+    low, high = nw.col("latency_ms").min(), nw.col("latency_ms").max()
+    beyond = nw.col("position").max() - nw.col("rank").min()
+    return around.group_by(KEY).agg(latency_p95_ms=low + (high - low) * beyond)
+
+
+def _retries(spans):
+    same = [*KEY, "tool_name", "tool_arguments"]
+    calls = spans.filter(TOOL).drop_nulls(same).group_by(same).agg(calls=nw.len())
+    return calls.group_by(KEY).agg(n_retries=(nw.col("calls") - 1).sum())
+
+
+def _count(condition):
+    return nw.when(condition).then(nw.lit(1)).otherwise(nw.lit(0)).sum()
+
+
+def _total(values):
+    return nw.when(values.count() > 0).then(values.sum())

@@ -1,0 +1,307 @@
+"""Run a notebook with strict parameters, and leave a report that says what it was made from."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import orjson
+import papermill
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+from pydantic import TypeAdapter, ValidationError
+from traitlets import default
+
+from evalbench.errors import NotebookError
+from evalbench.schema import ReportPublished
+from evalbench.store.report import write_json
+
+if TYPE_CHECKING:
+    from evalbench.store.workspace import Workspace
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+"""The notebooks lie beside the package, as in the repository."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+_HEADLESS = (
+    "--headless",
+    "--no-sandbox",  # containers have none; the page runs no script and loads nothing
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-pdf-header-footer",
+)
+_PLACES = ("workspace", "folder")
+_PINS = ("lake_versions", "ledger_seq")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where one run of a notebook left its report.
+
+    Attributes
+    ----------
+    folder : Path
+        ``{reports}/{notebook}/{run}``; the run's name is a hash of its parameters and pins.
+    notebook, html : Path
+        The executed notebook, and the page made of it, which loads nothing from outside.
+    pdf : Path or None
+        None where no Chromium or Chrome was found.
+    result, manifest : Path
+        ``result.json`` as the notebook wrote it; what it was made from.
+    """
+
+    folder: Path
+    notebook: Path
+    html: Path
+    pdf: Path | None
+    result: Path
+    manifest: Path
+
+
+def run(
+    notebook: str,
+    parameters: Mapping[str, object],
+    *,
+    workspace: Workspace,
+    reports: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Execute a notebook on a workspace and publish its report.
+
+    The notebook's ``lake_versions`` and ``ledger_seq`` pin what it reads; where they are not given
+    they become the present ones. Reports themselves do not move the pin, so the same parameters on
+    the same data give the same run: the same folder, ``result.json`` and tables, byte for byte.
+
+    Parameters
+    ----------
+    notebook : str
+        A name such as ``"11_impact"``, or the path of an ``.ipynb`` file.
+    parameters : mapping
+        Values by parameter; text is read as the type of the parameter's default.
+    workspace : Workspace
+        What the notebook opens.
+    reports : path
+        Folder that takes the reports.
+    progress : callable, optional
+        Called with the number of cells done and of all cells.
+
+    Raises
+    ------
+    NotebookError
+        No such notebook, a parameter that is unknown, missing or of another type, or a cell that
+        failed; the message says which, and where the executed notebook is.
+    """
+    source = find_notebook(notebook)
+    given = _check_parameters(source, parameters)
+    _pin(given, workspace)
+    identity = orjson.dumps([source.stem, given], option=orjson.OPT_SORT_KEYS)
+    folder = Path(reports).absolute() / source.stem / hashlib.sha256(identity).hexdigest()[:12]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    executed, result = folder / source.name, folder / "result.json"
+    places = {"workspace": str(workspace.path.absolute()), "folder": str(folder)}
+    _execute(source, executed, {**given, **places}, progress)
+    if not result.exists():
+        raise NotebookError(f"{source.name} wrote no result.json: its last cell must do so")
+    write_json(folder / "manifest.json", _manifest(source, given))
+    html = folder / "report.html"
+    html.write_text(_render_html(executed), encoding="utf-8")
+    pdf = _print_pdf(html, folder / "report.pdf")
+    _publish(workspace, source.stem, folder, given, result)
+    return Run(folder, executed, html, pdf, result, folder / "manifest.json")
+
+
+def find_notebook(notebook: str) -> Path:
+    """Find a notebook by name, or take the path of one."""
+    path = Path(notebook) if notebook.endswith(".ipynb") else NOTEBOOKS / f"{notebook}.ipynb"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in NOTEBOOKS.glob("*.ipynb")))
+        raise NotebookError(f"no notebook {notebook}; there are: {names or 'none'} in {NOTEBOOKS}")
+    return path
+
+
+def _check_parameters(source: Path, parameters: Mapping[str, object]) -> dict[str, Any]:
+    """Every parameter of the notebook with its value: given, or its default."""
+    declared = papermill.inspect_notebook(source)
+    defaults = {name: ast.literal_eval(each["default"]) for name, each in declared.items()}
+    lacking = [name for name in (*_PLACES, *_PINS) if name not in defaults]
+    if lacking:
+        raise NotebookError(f"{source.name} must have the parameters: {', '.join(lacking)}")
+    known = [name for name in defaults if name not in _PLACES]
+    for name in parameters:
+        if name not in known:
+            raise NotebookError(
+                f"{source.name} has no parameter {name!r}; it knows: {', '.join(known)}"
+            )
+    values = {
+        name: _coerce(name, parameters.get(name, defaults[name]), defaults[name]) for name in known
+    }
+    missing = [name for name, value in values.items() if value is ...]
+    if missing:
+        raise NotebookError(f"{source.name} needs a value for: {', '.join(missing)}")
+    return values
+
+
+def _coerce(name: str, value: object, default: object) -> Any:
+    """Read a value as the type of the parameter's default; ``...`` stands for required text."""
+    if value is default:
+        return value
+    wanted = TypeAdapter(str if default is ... else type(default))
+    try:
+        if isinstance(value, str) and isinstance(default, dict | list):
+            return wanted.validate_json(value)
+        return wanted.validate_python(value)
+    except ValidationError as error:
+        raise NotebookError(
+            f"parameter {name!r}: {error.errors()[0]['msg']} (got {value!r})"
+        ) from None
+
+
+def _pin(given: dict[str, Any], workspace: Workspace) -> None:
+    """Fill the pins that were not given with the present state."""
+    given["lake_versions"] = given["lake_versions"] or workspace.lake.versions()
+    if given["ledger_seq"] < 0:
+        # A report says what was read; that it was made changes nothing that the next one reads.
+        reports = set(workspace.ledger.events("report.published")["seq"])
+        given["ledger_seq"] = workspace.ledger.head()
+        while given["ledger_seq"] in reports:
+            given["ledger_seq"] -= 1
+
+
+class _Kernel(AsyncKernelManager):
+    """The running interpreter over IPC: no installed kernelspec is asked, no port is opened."""
+
+    @default("transport")
+    def _ipc(self) -> str:
+        return "ipc" if os.name == "posix" else "tcp"
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """How to start the interpreter that runs this."""
+        command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
+        return KernelSpec(argv=[*command, "-f", "{connection_file}"], language="python")
+
+
+def _execute(
+    source: Path,
+    executed: Path,
+    parameters: dict[str, Any],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    total = len(papermill.iorw.load_notebook_node(str(source)).cells) + 1
+
+    def report(cell_index: int, **_: object) -> None:
+        if progress is not None:
+            progress(cell_index + 1, total)
+
+    try:
+        papermill.execute_notebook(
+            source,
+            executed,
+            parameters,
+            progress_bar=False,
+            kernel_manager_class=_Kernel,
+            on_cell_complete=report,
+        )
+    except PapermillExecutionError as error:
+        raise NotebookError(
+            f"{source.name}, cell {error.cell_index}: {error.ename}: {error.evalue}"
+            f" (the executed notebook: {executed})"
+        ) from None
+
+
+def _render_html(executed: Path) -> str:
+    """One page without code that loads nothing from outside; its policy forbids even to try."""
+    exporter = HTMLExporter(
+        template_name="evalbench",
+        extra_template_basedirs=[str(_TEMPLATES)],
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata["title"] = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+    page, _ = exporter.from_notebook_node(notebook)
+    return str(page)
+
+
+def _print_pdf(html: Path, pdf: Path) -> Path | None:
+    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if browser is None:
+        return None
+    with tempfile.TemporaryDirectory() as profile:
+        command = [browser, *_HEADLESS, f"--user-data-dir={profile}", f"--print-to-pdf={pdf}"]
+        subprocess.run([*command, html.as_uri()], capture_output=True, timeout=120, check=False)
+    if not pdf.exists():
+        raise NotebookError(f"{browser} printed no PDF of {html}")
+    return pdf
+
+
+def _manifest(source: Path, given: dict[str, Any]) -> dict[str, Any]:
+    pins = {name: given[name] for name in _PINS}
+    wanted = [re.split(r"[^\w.-]", line)[0] for line in metadata.requires("evalbench") or ()]
+    installed = {each.metadata["Name"] for each in metadata.distributions()}
+    return {
+        "notebook": source.stem,
+        "parameters": {name: value for name, value in given.items() if name not in _PINS},
+        **pins,
+        "seed": given.get("seed"),
+        "git_commit": _git_commit(),
+        "packages": {
+            name: metadata.version(name) for name in ("evalbench", *wanted) if name in installed
+        },
+        "python": platform.python_version(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that ran, with "-dirty" where files differ; None outside of git."""
+    command = ["git", "-C", str(NOTEBOOKS.parent), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _publish(
+    workspace: Workspace, notebook: str, folder: Path, given: dict[str, Any], result: Path
+) -> None:
+    """Record the report in the ledger, once for the same result."""
+    body = ReportPublished(
+        notebook=notebook,
+        run=folder.name,
+        parameters={name: value for name, value in given.items() if name not in _PINS},
+        **{name: given[name] for name in _PINS},
+        result_sha256=hashlib.sha256(result.read_bytes()).hexdigest(),
+    )
+    subject = f"{notebook}/{folder.name}"
+    known = workspace.ledger.events("report.published", subject=subject)["body"]
+    if body not in [ReportPublished.model_validate_json(text) for text in known]:
+        workspace.ledger.append("report.published", subject, body)

@@ -1,0 +1,71 @@
+"""Checks at the public edge of the mathematics; each error names the argument and the value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+def check_level(level: float) -> None:
+    """Raise unless ``level`` lies strictly between 0 and 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level!r}")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def check_lengths(**columns: NDArray[Any] | None) -> None:
+    """Raise unless every column given is one-dimensional, not empty, and as long as the first."""
+    given = {name: column for name, column in columns.items() if column is not None}
+    first, length = next((name, len(column)) for name, column in given.items())
+    for name, column in given.items():
+        if column.ndim != 1 or len(column) == 0:
+            raise ValueError(f"{name} must be one non-empty column, got shape {column.shape}")
+        if len(column) != length:
+            raise ValueError(
+                f"{name} must be as long as {first} ({length} values), got {len(column)} values"
+            )
+
+
+def binary_values(name: str, values: ArrayLike) -> Floats:
+    """Read 0, 1, true, false and null (None or nan) as 0., 1. and nan; raise on anything else."""
+    column = np.asarray(values)
+    try:
+        if column.dtype.kind in "USMm":
+            raise ValueError
+        numbers = column.astype(np.float64)
+    except (TypeError, ValueError):
+        wrong = next(value for value in column.ravel() if value not in (0, 1, None))
+        raise ValueError(f"{name} must hold 0, 1 or null, got {wrong!r}") from None
+    odd = (numbers != 0) & (numbers != 1) & ~np.isnan(numbers)
+    if odd.any():
+        raise ValueError(f"{name} must hold 0, 1 or null, got {numbers[odd][0]!r}")
+    return numbers
+
+
+def codes(name: str, values: ArrayLike) -> tuple[NDArray[Any], Integers]:
+    """Sorted distinct values and the position of each value among them; raise on null."""
+    column = np.asarray(values)
+    null = column != column if column.dtype.kind in "fO" else np.zeros(column.shape, dtype=bool)
+    if column.dtype.kind == "O":
+        null |= np.array([value is None for value in column])
+        column = column.astype(str)
+    if null.any():
+        raise ValueError(f"{name} must not hold null, got one at position {int(null.argmax())}")
+    distinct, position = np.unique(column, return_inverse=True)
+    return distinct, position
+
+
+def check_count(name: str, count: float) -> None:
+    """Raise unless ``count`` is a whole number of at least 0."""
+    if not count >= 0 or count != int(count):
+        raise ValueError(f"{name} must be a whole number of at least 0, got {count!r}")

@@ -1,0 +1,151 @@
+"""Labels and population counts as cells: strata, or strata by a judge's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._arguments import Floats, Integers, binary_values, check_count, check_lengths, codes
+from ._resampling import PRIOR, Units
+
+Columns = Mapping[str, ArrayLike]
+"""A column a name: a dict of arrays or a frame."""
+
+SPARSE = 5
+"""Strata with fewer labels than this are merged with others of the same verdict."""
+
+_Key = tuple[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Labels and population of every cell; (cells,) arrays but for the units."""
+
+    keys: tuple[_Key, ...]
+    population: Floats
+    labels: Floats
+    fails: Floats
+    units: Units
+    unsure: int
+
+    def plug_in(self, counts: Floats) -> Floats:
+        """Stratified rate of (..., 2 x cells) counts: failing, then passing, of every cell."""
+        fails, passes = np.split(counts, 2, axis=-1)
+        n = fails + passes
+        shares = self.population * (self.labels > 0)
+        rates = np.divide(fails, n, out=np.zeros_like(n), where=n > 0)
+        rate: Floats = rates @ (shares / shares.sum())
+        return rate
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Cells after merging: what each stands for, its share and its effective counts."""
+
+    members: tuple[tuple[_Key, ...], ...]
+    shares: Floats
+    labels: Floats
+    fails: Floats
+
+
+def tabulate(labels: Columns, population: Columns) -> Table:
+    """Count the labels and the population of every cell; raise on labels nobody counted."""
+    fails = binary_values("labels fails", labels["fails"])
+    judged = "verdict" in labels and "verdict" in population
+    group = np.asarray(labels["group"]) if "group" in labels else None
+    check_lengths(**{"labels fails": fails, "labels group": group})
+    sizes: dict[_Key, float] = {}
+    counts = np.asarray(population["n"])
+    for key, count in zip(
+        _keys("population", population, len(counts), judged), counts.tolist(), strict=True
+    ):
+        check_count("population n", count)
+        sizes[key] = sizes.get(key, 0) + count
+    keys = tuple(key for key, size in sizes.items() if size > 0)
+    if not keys:
+        raise ValueError(f"population n must count at least one session, got {counts.tolist()}")
+    place = {key: position for position, key in enumerate(keys)}
+    known = ~np.isnan(fails)
+    cell = np.zeros(len(fails), dtype=np.int64)
+    for row, key in enumerate(_keys("labels", labels, len(fails), judged)):
+        if key not in place:
+            raise ValueError(f"labels must lie in cells that population counts, got {key!r}")
+        cell[row] = place[key]
+    if not known.any():
+        raise ValueError(f"labels fails must hold at least one 0 or 1, got {len(fails)} null")
+    passed = np.where(fails == 1, 0, len(keys)) + cell
+    members = None if group is None else codes("labels group", group[known])[1]
+    units = Units.of(passed[known], 2 * len(keys), members)
+    failed, passing = np.split(units.total, 2)
+    return Table(
+        keys,
+        np.array([sizes[key] for key in keys], dtype=np.float64),
+        failed + passing,
+        failed,
+        units,
+        int((~known).sum()),
+    )
+
+
+def _keys(name: str, table: Columns, length: int, judged: bool) -> list[_Key]:
+    strata = np.asarray(table["stratum"]) if "stratum" in table else np.full(length, "all")
+    verdicts = binary_values(f"{name} verdict", table["verdict"]) if judged else None
+    check_lengths(**{f"{name} stratum": strata, f"{name} verdict": verdicts})
+    if len(strata) != length:
+        raise ValueError(f"{name} stratum must have {length} values, got {len(strata)} values")
+    if verdicts is None:
+        return [(str(stratum), None) for stratum in strata]
+    # nan differs from itself, so an abstention is keyed by None.
+    given = [None if np.isnan(verdict) else float(verdict) for verdict in verdicts]
+    return list(zip(map(str, strata), given, strict=True))
+
+
+def merge_sparse(table: Table) -> Cells:
+    """Join strata with fewer than ``SPARSE`` labels to others of the same verdict.
+
+    Strata are weighted by their population, so that the plug-in rate does not change; the labels
+    of a merged cell are Kish's effective number.
+    """
+    merged: list[Integers] = []
+    for verdict in dict.fromkeys(verdict for _, verdict in table.keys):
+        cells = np.array([i for i, key in enumerate(table.keys) if key[1] == verdict])
+        cells = cells[np.argsort(table.labels[cells], kind="stable")]
+        sparse = int((table.labels[cells] < SPARSE).sum())
+        enough = int((table.labels[cells].cumsum() < SPARSE).sum()) + 1
+        joined = min(max(sparse, enough), len(cells)) if sparse else 0
+        merged += [cells[:joined]] if joined else []
+        merged += [cells[i : i + 1] for i in range(joined, len(cells))]
+    labels, fails = zip(*(_pool(table, cells) for cells in merged), strict=True)
+    sizes = np.array([table.population[cells].sum() for cells in merged])
+    return Cells(
+        tuple(tuple(table.keys[i] for i in cells) for cells in merged),
+        sizes / sizes.sum(),
+        np.array(labels),
+        np.array(fails),
+    )
+
+
+def _pool(table: Table, cells: Integers) -> tuple[float, float]:
+    known = cells[table.labels[cells] > 0]
+    if len(known) == 0:
+        return 0.0, 0.0
+    size, n = table.population[known], table.labels[known]
+    labels = size.sum() ** 2 / (size**2 / n).sum()
+    rate = (size * table.fails[known] / n).sum() / size.sum()
+    return float(labels), float(labels * rate)
+
+
+def prior_weights(shares: Floats) -> Floats:
+    """Prior failures, and passes, of every cell: Jeffreys' 1/2, shared out over many cells."""
+    weights: Floats = np.clip(shares, 1 / shares.shape[-1], PRIOR)
+    return np.minimum(weights, PRIOR)
+
+
+def beta_variance(fails: Floats, labels: Floats, prior: Floats) -> Floats:
+    """Variance of Beta(fails + prior, labels - fails + prior)."""
+    a, b = fails + prior, labels - fails + prior
+    variance: Floats = a * b / ((a + b) ** 2 * (a + b + 1))
+    return variance

@@ -1,0 +1,336 @@
+"""How far people who labelled the same sessions agree, beyond what chance would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._arguments import Floats, Integers, check_choice, check_lengths, check_level, codes
+from ._intervals import RESAMPLES, central_interval, join_reasons
+from .estimate import Estimate
+
+MEASURES = ("nominal", "ordinal", "interval")
+MOST_SMOOTHED = 20
+"""Categories beyond which no pseudo-items are added: that many values are near a continuum."""
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Agreement of all annotators on all items.
+
+    Attributes
+    ----------
+    alpha : Estimate
+        Krippendorff's alpha at the level of measurement asked for.
+    kappa : Estimate
+        Cohen's kappa for two annotators, Fleiss' kappa for more; nominal.
+    ac1 : Estimate
+        Gwet's AC1, which keeps its meaning where nearly all labels are the same; nominal.
+    percent : Estimate
+        Share of pairs of ratings of one item that are equal, averaged over items.
+    annotators, missing : int
+        Annotators who rated anything, and ratings that are null.
+    """
+
+    alpha: Estimate
+    kappa: Estimate
+    ac1: Estimate
+    percent: Estimate
+    annotators: int
+    missing: int
+
+
+def agreement(
+    item: ArrayLike,
+    annotator: ArrayLike,
+    value: ArrayLike,
+    *,
+    measure: str = "nominal",
+    categories: Sequence[Any] | None = None,
+    level: float = 0.95,
+    rng: np.random.Generator,
+) -> Agreement:
+    """Agreement between annotators from long columns, a row a rating.
+
+    Estimands: alpha = 1 - observed / expected disagreement; kappa and AC1 = (observed - chance) /
+    (1 - chance) agreement, chance from each annotator's shares (Cohen), the pooled shares (Fleiss),
+    or sum q (1 - q) / (K - 1) over the pooled shares q (AC1). Items are taken as an independent
+    sample; annotators as fixed. Items with one rating count for the pooled shares of Fleiss' kappa
+    and AC1, and for nothing else.
+
+    The interval resamples items: Dirichlet weights over the patterns of labels seen, plus two
+    pseudo-items (one of agreement, one of disagreement, each spread evenly over the categories).
+    In simulations (50 to 1,000 items, 2 to 5 annotators, 2 to 5 categories) a nominal 95% covers
+    .92 to .99, where percentiles of resampled items cover .66 to .96 and a jackknife t interval .66
+    to .96: both fail where few items are disagreed on. Kappa and alpha collapse where one category
+    is rare while people agree: read them beside AC1. Agreement on a sample picked for its
+    difficulty is not agreement on traffic.
+
+    Parameters
+    ----------
+    item, annotator : array_like, shape (n,)
+        Who rated what; a pair may occur once.
+    value : array_like, shape (n,)
+        The rating; null is missing, and counted.
+    measure : {"nominal", "ordinal", "interval"}
+        Level of measurement, for alpha.
+    categories : sequence, optional
+        Every possible value, in order for "ordinal"; those seen, sorted, where not given. AC1
+        depends on their number: give them.
+    level : float
+        Coverage of the intervals.
+    rng : numpy.random.Generator
+        For the draws.
+
+    Returns
+    -------
+    Agreement
+        ``n`` of each estimate counts the items with two ratings or more.
+
+    Raises
+    ------
+    ValueError
+        Columns empty or of different lengths, fewer than two annotators, an item rated twice by one
+        annotator, a value outside ``categories``, values that are no numbers where order counts, or
+        ``measure`` or ``level`` out of range.
+
+    References
+    ----------
+    Krippendorff (2011) Computing Krippendorff's alpha-reliability; Cohen (1960) Educational and
+    Psychological Measurement 20; Fleiss (1971) Psychological Bulletin 76; Gwet (2008) British
+    Journal of Mathematical and Statistical Psychology 61.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> item, annotator = [1, 1, 2, 2, 3, 3, 4, 4], ["ana", "ben"] * 4
+    >>> answer = agreement(item, annotator, [1, 1, 0, 0, 1, 0, 1, 1], rng=np.random.default_rng(0))
+    >>> answer.percent.estimate, answer.kappa.estimate, round(answer.alpha.estimate, 3)
+    (0.75, 0.5, 0.533)
+    """
+    check_level(level)
+    check_choice("measure", measure, MEASURES)
+    ratings, names, missing = _rating_matrix(item, annotator, value, measure, categories)
+    k, annotators = len(names), ratings.shape[1]
+    rows: NDArray[Any] = ratings if annotators == 2 else _counts(ratings, k)
+    patterns, found = np.unique(rows, axis=0, return_counts=True)
+    times = found.astype(np.float64)
+
+    pairs = np.stack(np.divmod(np.arange(k * k), k), axis=1) if 1 < k <= MOST_SMOOTHED else None
+    pseudo_times = np.zeros(0)
+    if pairs is not None:
+        same = pairs[:, 0] == pairs[:, 1]
+        pseudo_times = np.where(same, 1 / k, 1 / (k * k - k))
+        patterns = np.vstack([patterns, pairs if annotators == 2 else _counts(pairs, k)])
+    counts = _counts(patterns, k) if annotators == 2 else patterns.astype(np.float64)
+    n = int(times @ (counts[: len(times)].sum(axis=1) > 1))
+
+    points = names.astype(np.float64) if measure == "interval" else np.arange(k, dtype=np.float64)
+    chance_features, chance_statistics = _cohen(patterns, k) if annotators == 2 else _fleiss(counts)
+    features = [_alpha_features(counts, measure, points), chance_features, _gwet_features(counts)]
+    splits = np.cumsum([part.shape[1] for part in features])[:-1]
+    table = np.hstack(features)
+
+    def statistics(sums: Floats) -> dict[str, Floats]:
+        for_alpha, for_kappa, for_gwet = np.split(sums, splits, axis=-1)
+        percent, ac1 = _gwet(for_gwet)
+        return {
+            "alpha": _alpha(for_alpha, measure),
+            "kappa": chance_statistics(for_kappa),
+            "ac1": ac1,
+            "percent": percent,
+        }
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        plug_in = statistics(times @ table[: len(times)])
+        draws = statistics(_weighted_sums(np.concatenate([times, pseudo_times]), table, n, rng))
+    few = "" if n else "no item has two ratings"
+    return Agreement(
+        **{
+            name: _estimate(name, float(plug_in[name]), draws[name], level, n, few)
+            for name in plug_in
+        },
+        annotators=annotators,
+        missing=missing,
+    )
+
+
+def _rating_matrix(
+    item: ArrayLike,
+    annotator: ArrayLike,
+    value: ArrayLike,
+    measure: str,
+    categories: Sequence[Any] | None,
+) -> tuple[Integers, NDArray[Any], int]:
+    """Category of each (item, annotator), -1 where there is none; the categories; the nulls."""
+    items, annotators, values = np.asarray(item), np.asarray(annotator), np.asarray(value)
+    check_lengths(item=items, annotator=annotators, value=values)
+    known = values == values
+    if values.dtype.kind == "O":
+        known &= np.array([entry is not None for entry in values])
+        values = np.array(values[known].tolist())
+    else:
+        values = values[known]
+    rows = codes("item", items[known])[1]
+    people, columns = codes("annotator", annotators[known])
+    if len(people) < 2:
+        raise ValueError(f"annotator must name at least two who rated, got {people.tolist()}")
+    names, position = np.unique(values, return_inverse=True)
+    if categories is not None:
+        names, position = _in_categories(names, position, categories)
+    if measure != "nominal" and categories is None and names.dtype.kind not in "biuf":
+        raise ValueError(f"value must be numbers or have categories in order, got {names[0]!r}")
+    if measure == "interval" and names.dtype.kind not in "biuf":
+        raise ValueError(f"value must be numbers for measure interval, got {names[0]!r}")
+    cell = rows * len(people) + columns
+    ratings = np.full((int(rows.max()) + 1) * len(people), -1, dtype=np.int64)
+    ratings[cell] = position
+    if (ratings >= 0).sum() < len(cell):
+        twice = int(np.bincount(cell).argmax()) % len(people)
+        raise ValueError(f"annotator must rate an item once, got {people[twice]!r} twice on one")
+    return ratings.reshape(-1, len(people)), names, int((~known).sum())
+
+
+def _in_categories(
+    seen: NDArray[Any], position: Integers, categories: Sequence[Any]
+) -> tuple[NDArray[Any], Integers]:
+    order = {category: place for place, category in enumerate(categories)}
+    if len(order) < len(categories):
+        raise ValueError(f"categories must be distinct, got {list(categories)!r}")
+    for name in seen.tolist():
+        if name not in order:
+            raise ValueError(f"value must be one of categories {list(categories)!r}, got {name!r}")
+    return np.asarray(categories), np.array([order[name] for name in seen.tolist()])[position]
+
+
+def _counts(ratings: Integers, k: int) -> Floats:
+    """Ratings of each category by item, (items, k), from (items, annotators) with -1 for none."""
+    rows = np.arange(len(ratings))[:, None]
+    cell = (rows * (k + 1) + ratings + 1).ravel()
+    table = np.bincount(cell, minlength=len(ratings) * (k + 1)).reshape(len(ratings), k + 1)
+    return table[:, 1:].astype(np.float64)
+
+
+def _alpha_features(counts: Floats, measure: str, points: Floats) -> Floats:
+    """List what alpha needs of each item, to add up over items; zeros where it has one rating.
+
+    Nominal: disagreeing pairs, then ratings by category. Interval: squared distance of pairs,
+    ratings, their sum and their sum of squares. Ordinal: the coincidence matrix, since its
+    distances depend on the margins.
+    """
+    paired = counts.sum(axis=1) > 1
+    counts = np.where(paired[:, None], counts, 0.0)
+    r = counts.sum(axis=1)
+    share = np.where(paired, 1 / np.maximum(r - 1, 1), 0.0)
+    if measure == "nominal":
+        return np.column_stack([(r**2 - (counts**2).sum(axis=1)) * share, counts])
+    if measure == "interval":
+        total, squares = counts @ points, counts @ points**2
+        return np.column_stack([2 * (r * squares - total**2) * share, r, total, squares])
+    pairs = counts[:, :, None] * counts[:, None, :]
+    diagonal = np.arange(len(points))
+    pairs[:, diagonal, diagonal] -= counts
+    return (pairs * share[:, None, None]).reshape(len(counts), -1)
+
+
+def _alpha(sums: Floats, measure: str) -> Floats:
+    """Krippendorff's alpha from sums of :func:`_alpha_features` over items."""
+    if measure == "nominal":
+        margins = sums[..., 1:]
+        n = margins.sum(axis=-1)
+        observed, expected = sums[..., 0], n**2 - (margins**2).sum(axis=-1)
+    elif measure == "interval":
+        observed, n, total, squares = np.moveaxis(sums, -1, 0)
+        expected = 2 * (n * squares - total**2)
+    else:
+        k = int(np.sqrt(sums.shape[-1]))
+        margins = sums.reshape(*sums.shape[:-1], k, k).sum(axis=-1)
+        n = margins.sum(axis=-1)
+        middle = margins.cumsum(axis=-1) - margins / 2
+        distance = (middle[..., :, None] - middle[..., None, :]) ** 2
+        flat = distance.reshape(sums.shape)
+        observed = (sums * flat).sum(axis=-1)
+        expected = 2 * (n * (margins * middle**2).sum(-1) - (margins * middle).sum(-1) ** 2)
+    alpha: Floats = 1 - (n - 1) * observed / np.where(expected > 0, expected, np.nan)
+    return alpha
+
+
+def _cohen(ratings: Integers, k: int) -> tuple[Floats, Callable[[Floats], Floats]]:
+    """Features of items that both rated (equal, and the category of each), and Cohen's kappa."""
+    both = np.asarray(ratings >= 0).all(axis=1)
+    equal = both & (ratings[:, 0] == ratings[:, 1])
+    one_hot = np.eye(k)[ratings] * both.reshape(-1, 1, 1)
+
+    def kappa(sums: Floats) -> Floats:
+        first, second = sums[..., 1 : k + 1], sums[..., k + 1 :]
+        n = first.sum(axis=-1)
+        return _beyond_chance(sums[..., 0] / n, (first * second).sum(axis=-1) / n**2)
+
+    return np.column_stack([equal, one_hot[:, 0], one_hot[:, 1]]).astype(np.float64), kappa
+
+
+def _fleiss(counts: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
+    """Features of :func:`_gwet_features`, and Fleiss' kappa."""
+
+    def kappa(sums: Floats) -> Floats:
+        shares = sums[..., 2:] / sums[..., 2:].sum(axis=-1, keepdims=True)
+        return _beyond_chance(sums[..., 0] / sums[..., 1], (shares**2).sum(axis=-1))
+
+    return _gwet_features(counts), kappa
+
+
+def _gwet_features(counts: Floats) -> Floats:
+    """Share of equal pairs and whether there are pairs, then the shares of the categories."""
+    r = counts.sum(axis=1)
+    pairs = r * (r - 1)
+    equal = (counts * (counts - 1)).sum(axis=1) / np.maximum(pairs, 1)
+    return np.column_stack([equal, pairs > 0, counts / np.maximum(r, 1)[:, None]])
+
+
+def _gwet(sums: Floats) -> tuple[Floats, Floats]:
+    """Percent agreement and AC1 from sums of :func:`_gwet_features` over items."""
+    percent = sums[..., 0] / sums[..., 1]
+    shares = sums[..., 2:] / sums[..., 2:].sum(axis=-1, keepdims=True)
+    spread = (shares * (1 - shares)).sum(axis=-1)
+    return percent, _beyond_chance(percent, spread / np.float64(shares.shape[-1] - 1))
+
+
+def _beyond_chance(observed: Floats, chance: Floats) -> Floats:
+    room = 1 - chance
+    beyond: Floats = (observed - chance) / np.where(room > 1e-12, room, np.nan)
+    return beyond
+
+
+def _weighted_sums(times: Floats, table: Floats, n: int, rng: np.random.Generator) -> Floats:
+    """Sum the features over items under Dirichlet(times) weights, (draws, features)."""
+    block = max(1, _BLOCK // len(times))
+    parts = []
+    for start in range(0, RESAMPLES, block):
+        weights = rng.standard_gamma(times, size=(min(block, RESAMPLES - start), len(times)))
+        parts.append(weights @ table * (n / weights.sum(axis=1, keepdims=True)))
+    return np.concatenate(parts)
+
+
+def _estimate(
+    name: str, value: float, draws: Floats, level: float, n: int, reason: str
+) -> Estimate:
+    kept = draws[np.isfinite(draws)] if n else draws[:0]
+    low, high = central_interval(kept, level)
+    if np.isnan(value) and not reason:
+        reason = f"{name} is 0/0: all ratings are the same"
+    return Estimate(
+        value,
+        # Perfect agreement lies outside the smoothed draws.
+        float(np.fmin(low, value)),
+        float(np.fmax(high, value)),
+        level,
+        "smoothed bootstrap of items",
+        n,
+        join_reasons(reason),
+        len(draws) - len(kept),
+    )

@@ -1,0 +1,296 @@
+"""A judge against people, on verdicts that are true (fails) or false, and any plain proportion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._arguments import Floats, binary_values, check_choice, check_lengths, check_level, codes
+from ._intervals import wilson
+from ._resampling import METHODS, Statistic, Units, estimate_all
+from .estimate import Estimate
+
+ENOUGH = 10
+"""Sessions of either class below which an alignment is insufficient."""
+
+
+class Counts(NamedTuple):
+    """The judge against people; positive is "fails"."""
+
+    tp: int
+    fn: int
+    fp: int
+    tn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How well a judge's verdicts follow people's.
+
+    Attributes
+    ----------
+    mcc, kappa, tpr, tnr, precision, f1, balanced_accuracy : Estimate
+        Matthews' correlation, Cohen's kappa, sensitivity, specificity, and the rest.
+    counts : Counts
+        The four cells, abstentions scored as asked.
+    abstained : int
+        Sessions on which the judge gave no verdict.
+    unlabelled : int
+        Sessions without a human verdict, left out.
+    """
+
+    mcc: Estimate
+    kappa: Estimate
+    tpr: Estimate
+    tnr: Estimate
+    precision: Estimate
+    f1: Estimate
+    balanced_accuracy: Estimate
+    counts: Counts
+    abstained: int
+    unlabelled: int
+
+    @property
+    def is_sufficient(self) -> bool:
+        """Whether both classes have enough sessions to say anything of the judge."""
+        return _is_sufficient(self.counts)
+
+
+def mcc(cells: Floats) -> Floats:
+    """Matthews' correlation of (..., 4) cells tp, fn, fp, tn."""
+    tp, fn, fp, tn = np.moveaxis(cells, -1, 0)
+    margins = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    value: Floats = (tp * tn - fp * fn) / np.sqrt(margins)
+    return value
+
+
+def kappa(cells: Floats) -> Floats:
+    """Cohen's kappa of (..., 4) cells."""
+    tp, fn, fp, tn = np.moveaxis(cells, -1, 0)
+    chance = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
+    value: Floats = 2 * (tp * tn - fp * fn) / chance
+    return value
+
+
+def tpr(cells: Floats) -> Floats:
+    """Sensitivity of (..., 4) cells."""
+    return cells[..., 0] / (cells[..., 0] + cells[..., 1])
+
+
+def tnr(cells: Floats) -> Floats:
+    """Specificity of (..., 4) cells."""
+    return cells[..., 3] / (cells[..., 2] + cells[..., 3])
+
+
+def precision(cells: Floats) -> Floats:
+    """Share of the judge's failures that people call failures too, of (..., 4) cells."""
+    return cells[..., 0] / (cells[..., 0] + cells[..., 2])
+
+
+def f1(cells: Floats) -> Floats:
+    """Harmonic mean of precision and sensitivity of (..., 4) cells."""
+    tp, fn, fp, _ = np.moveaxis(cells, -1, 0)
+    value: Floats = 2 * tp / (2 * tp + fn + fp)
+    return value
+
+
+def balanced_accuracy(cells: Floats) -> Floats:
+    """Mean of sensitivity and specificity of (..., 4) cells."""
+    return (tpr(cells) + tnr(cells)) / 2
+
+
+MEASURES: dict[str, Statistic] = {
+    "mcc": mcc,
+    "kappa": kappa,
+    "tpr": tpr,
+    "tnr": tnr,
+    "precision": precision,
+    "f1": f1,
+    "balanced_accuracy": balanced_accuracy,
+}
+
+
+def alignment(
+    truth: ArrayLike,
+    verdict: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    method: str = "smoothed",
+    abstained: str = "wrong",
+    level: float = 0.95,
+    rng: np.random.Generator,
+) -> Alignment:
+    r"""Compare a judge's verdicts with people's on the same sessions.
+
+    Estimand: each measure in the population that the sessions were drawn from. The estimate is the
+    plug-in value of the four cells. The interval is a smoothed (Bayesian) bootstrap: 10,000 draws
+    of :math:`\mathrm{Dirichlet}(\mathrm{counts} + 1/2)`; Wilson's for TPR and TNR. With ``groups``
+    the counts are first divided by a design effect from a delete-one-group jackknife, with
+    Student's t on K - 1 degrees of freedom, for TPR and TNR too.
+
+    Parameters
+    ----------
+    truth : (n,) array of 0, 1, null
+        Whether people say the session fails; null is left out and counted.
+    verdict : (n,) array of 0, 1, null
+        Whether the judge says so; null is an abstention.
+    groups : (n,) array, optional
+        What sessions share: a user, a task. Required wherever they share one: intervals for
+        independent rows cover .71 to .91 of such data.
+    method : {"smoothed", "percentile", "bca"}
+        The percentile and BCa bootstraps (of groups where given) cover as little as .68 when
+        failures are rare; they are there to compare with. TPR and TNR of independent rows are
+        Wilson's under every method.
+    abstained : {"wrong", "left out"}
+        How an abstention is scored.
+    level : float
+        Nominal coverage.
+    rng : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    Alignment
+        A measure that is 0/0 is ``nan`` with a reason. Fewer than 10 sessions of either class
+        leave the estimates, with ``reason`` "insufficient" and ``is_sufficient`` false.
+
+    Raises
+    ------
+    ValueError
+        Empty columns, lengths that differ, values other than 0, 1 and null, nothing to compare.
+
+    Notes
+    -----
+    Assumes the sessions (or groups) are a random draw. Precision, F1, kappa and MCC follow the
+    share of failures in the sample: on a sample enriched with failures they are not production's.
+
+    References
+    ----------
+    Rubin (1981), The Bayesian bootstrap. Wilson (1927), Probable inference. Chicco & Jurman (2020),
+    The advantages of the Matthews correlation coefficient.
+
+    Examples
+    --------
+    >>> truth = [1] * 20 + [0] * 80
+    >>> verdict = [1] * 16 + [0] * 4 + [1] * 8 + [0] * 72
+    >>> judge = alignment(truth, verdict, rng=np.random.default_rng(1))
+    >>> judge.counts, round(judge.mcc.estimate, 4)
+    (Counts(tp=16, fn=4, fp=8, tn=72), 0.6556)
+    """
+    check_level(level)
+    check_choice("method", method, METHODS)
+    check_choice("abstained", abstained, ("wrong", "left out"))
+    human, judge = binary_values("truth", truth), binary_values("verdict", verdict)
+    group = None if groups is None else np.asarray(groups)
+    check_lengths(truth=human, verdict=judge, groups=group)
+    silent, unlabelled = np.isnan(judge), np.isnan(human)
+    used = ~unlabelled if abstained == "wrong" else ~unlabelled & ~silent
+    if not used.any():
+        raise ValueError(f"truth and verdict must share a session, got {len(human)} with a null")
+    agrees = human == judge  # false for an abstention, which makes it a wrong answer
+    cell = np.where(human == 1, 0, 2) + (agrees == (human == 0))
+    members = None if group is None else codes("groups", group[used])[1]
+    units = Units.of(cell[used], 4, members)
+    counts = Counts(*units.total.astype(int).tolist())
+    measures = estimate_all(
+        MEASURES, units, method=method, level=level, rng=rng, reason=_caution(counts)
+    )
+    if group is None:
+        measures["tpr"] = _wilson(measures["tpr"], counts.tp, counts.tp + counts.fn)
+        measures["tnr"] = _wilson(measures["tnr"], counts.tn, counts.fp + counts.tn)
+    return Alignment(
+        **measures,
+        counts=counts,
+        abstained=int((silent & ~unlabelled).sum()),
+        unlabelled=int(unlabelled.sum()),
+    )
+
+
+def proportion(
+    fails: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    rng: np.random.Generator,
+) -> Estimate:
+    """Estimate the share of failing sessions in the population that they were drawn from at random.
+
+    Wilson's interval for independent sessions. With ``groups``, the counts are divided by the
+    design effect of a delete-one-group jackknife with Student's t, as in :func:`alignment`.
+
+    Parameters
+    ----------
+    fails : (n,) array of 0, 1, null
+        Null is left out, and said so in ``reason``.
+    groups : (n,) array, optional
+        What sessions share.
+    level : float
+        Nominal coverage.
+    rng : numpy.random.Generator
+        Source of the draws that grouped data need.
+
+    Returns
+    -------
+    Estimate
+        ``n`` counts sessions, not groups.
+
+    Raises
+    ------
+    ValueError
+        An empty column, lengths that differ, values other than 0, 1 and null, nothing but null.
+
+    Notes
+    -----
+    Misleads where sessions were chosen for their signals: use ``failure_rate`` on those.
+
+    References
+    ----------
+    Wilson (1927), Probable inference, the law of succession, and statistical inference.
+
+    Examples
+    --------
+    >>> proportion([1, 0, 0, 0], rng=np.random.default_rng(1)).estimate
+    0.25
+    """
+    check_level(level)
+    failing = binary_values("fails", fails)
+    group = None if groups is None else np.asarray(groups)
+    check_lengths(fails=failing, groups=group)
+    known = ~np.isnan(failing)
+    if not known.any():
+        raise ValueError(f"fails must hold at least one 0 or 1, got {len(failing)} null")
+    missing = int((~known).sum())
+    members = None if group is None else codes("groups", group[known])[1]
+    units = Units.of((failing[known] == 0).astype(np.int64), 2, members)
+    estimate = estimate_all(
+        {"proportion": lambda cells: cells[..., 0] / cells.sum(axis=-1)},
+        units,
+        method="smoothed",
+        level=level,
+        rng=rng,
+        reason=f"{missing} without a value were left out" if missing else "",
+    )["proportion"]
+    if group is not None:
+        return estimate
+    return _wilson(estimate, int(units.total[0]), estimate.n)
+
+
+def _wilson(estimate: Estimate, successes: int, n: int) -> Estimate:
+    low, high = wilson(successes, n, estimate.level)
+    return replace(estimate, low=float(low), high=float(high), method="Wilson", n=n, discarded=0)
+
+
+def _is_sufficient(counts: Counts) -> bool:
+    return min(counts.tp + counts.fn, counts.fp + counts.tn) >= ENOUGH
+
+
+def _caution(counts: Counts) -> str:
+    if _is_sufficient(counts):
+        return ""
+    failing, passing = counts.tp + counts.fn, counts.fp + counts.tn
+    return (
+        f"insufficient: {failing} failing and {passing} passing sessions, {ENOUGH} of each needed"
+    )

@@ -1,0 +1,344 @@
+"""Did it change? The same cases before and after, or different sessions before and after.
+
+Readings are "regression", "improvement", "no change shown" and "insufficient"; all outcomes are
+failures, so a higher rate is worse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
+
+from ._arguments import (
+    Floats,
+    Integers,
+    binary_values,
+    check_choice,
+    check_lengths,
+    check_level,
+    codes,
+)
+from ._intervals import (
+    central_interval,
+    dirichlet_weights,
+    join_reasons,
+    normal_quantile,
+    wilson,
+)
+from ._resampling import Statistic, Units, group_reason, inflation
+from .estimate import Estimate
+from .planning import POWER, smallest_change
+
+if TYPE_CHECKING:
+    from .rates import Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A failure rate before and after, and what may be said of the difference.
+
+    Attributes
+    ----------
+    before, after, delta : Estimate
+        Failure rates and ``after - before``.
+    p_value : float
+        Two-sided, against no change.
+    reading : str
+        "regression", "improvement", "no change shown" or "insufficient".
+    mde : float
+        The smallest change that this many cases show with 80% power; ``nan`` where none could.
+    margin : float or None
+        The change that the caller must be able to see.
+    newly_failing, fixed : int or None
+        Cases that passed and now fail, and the reverse; None where the sessions are not the same.
+    missing : int
+        Pairs left out because one side is null.
+    """
+
+    before: Estimate
+    after: Estimate
+    delta: Estimate
+    p_value: float
+    reading: str
+    mde: float
+    margin: float | None
+    newly_failing: int | None = None
+    fixed: int | None = None
+    missing: int = 0
+
+
+def paired_change(
+    before: ArrayLike,
+    after: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    rng: np.random.Generator,
+    margin: float | None = None,
+    method: str = "newcombe",
+) -> Change:
+    """Change of the failure rate on the same cases.
+
+    Estimand: P(fails after) - P(fails before) over the population the cases stand for. The p-value
+    is the exact McNemar test: given the cases that changed, either direction is a fair coin. With
+    ``groups`` whole groups flip, which is the same test where every case is its own group. The
+    interval is Newcombe's paired score interval (method 10); with groups the counts are divided by
+    the design effect of a delete-one-group jackknife, times (t / z)^2 with K - 1 degrees of
+    freedom. It misleads where the cases are no sample of anything: a golden set picked for its
+    failures says nothing of the rate in production.
+
+    Parameters
+    ----------
+    before, after : array_like, shape (n,)
+        1 fails, 0 passes, null not known; a pair with a null is left out and counted.
+    groups : array_like, shape (n,), optional
+        What cases share (a user, a task with several trials).
+    level : float
+        Coverage of the intervals; the test is made at ``1 - level``.
+    rng : numpy.random.Generator
+        Used by ``method="dirichlet"`` alone.
+    margin : float, optional
+        The change worth seeing. A change not shown reads "insufficient" where the smallest change
+        that the cases could show is larger.
+    method : {"newcombe", "dirichlet"}
+        "dirichlet" draws the four paired cells from Dirichlet(counts + 1/2).
+
+    Returns
+    -------
+    Change
+        With ``newly_failing``, ``fixed`` and ``missing`` counted.
+
+    Raises
+    ------
+    ValueError
+        Columns empty or of different lengths, values other than 0, 1 and null, no complete pair,
+        ``level``, ``margin`` or ``method`` out of range.
+
+    References
+    ----------
+    McNemar (1947) Psychometrika 12; Newcombe (1998) Statistics in Medicine 17:2635; Winkler et al.
+    (2014) NeuroImage 92 (flips of whole blocks).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> change = paired_change([0] * 30, [1] * 8 + [0] * 22, rng=rng)
+    >>> change.newly_failing, change.reading, round(change.p_value, 4)
+    (8, 'regression', 0.0078)
+    """
+    check_level(level)
+    check_choice("method", method, ("newcombe", "dirichlet"))
+    _check_margin(margin)
+    old, new = binary_values("before", before), binary_values("after", after)
+    members = None if groups is None else np.asarray(groups)
+    check_lengths(before=old, after=new, groups=members)
+    complete = ~(np.isnan(old) | np.isnan(new))
+    if not complete.any():
+        raise ValueError(f"before and after must share a complete pair, got {len(old)} without")
+    old, new = old[complete], new[complete]
+    n = len(old)
+    position = None if members is None else codes("groups", members[complete])[1]
+    cell = np.where(old == 1, np.where(new == 1, 0, 1), np.where(new == 1, 2, 3))
+    units = Units.of(cell, 4, position)
+    few = group_reason(units)
+    cells = units.total
+    fixed, newly_failing = int(cells[1]), int(cells[2])
+
+    effect = inflation(_difference, units, level)
+    if method == "newcombe":
+        low, high = _newcombe_paired(cells / effect, level)
+    else:
+        low, high = central_interval(
+            _difference(dirichlet_weights(cells / effect, rng, prior=0.5)), level
+        )
+    delta = Estimate((newly_failing - fixed) / n, low, high, level, method, n, few)
+    net = units.patterns @ np.array([0, -1, 1, 0])
+    p_value = _flip_p_value(net, units.times)
+    mde = smallest_change(int(n / effect), churn=(newly_failing + fixed) / 2 / n, level=level)
+    return Change(
+        before=_score_estimate(_rate_before, units, level, few),
+        after=_score_estimate(_rate_after, units, level, few),
+        delta=delta,
+        p_value=p_value,
+        reading=_read(delta.estimate, p_value, level, mde, margin),
+        mde=mde,
+        margin=margin,
+        newly_failing=newly_failing,
+        fixed=fixed,
+        missing=int((~complete).sum()),
+    )
+
+
+def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Change:
+    """Change of a failure rate between two samples of different sessions.
+
+    The posterior of the difference is that of every draw of one rate against every draw of the
+    other, so two rates drawn with the same seed are not taken as dependent. The p-value is twice
+    the smaller posterior tail beyond no change. It misleads where the two populations differ in
+    their traffic: see :func:`~evalbench.stats.shift.what_moved`.
+
+    Parameters
+    ----------
+    before, after : Rate
+        Answers of ``failure_rate`` at the same level.
+    margin : float, optional
+        As in :func:`paired_change`.
+
+    Returns
+    -------
+    Change
+        ``newly_failing`` and ``fixed`` are None: no case was seen twice.
+
+    Raises
+    ------
+    ValueError
+        The two rates have different levels, or ``margin`` is out of range.
+    """
+    _check_margin(margin)
+    level = before.rate.level
+    if after.rate.level != level:
+        raise ValueError(f"after must have the level of before, {level}, got {after.rate.level}")
+    old, new = np.sort(before.draws), np.sort(after.draws)
+    n = before.rate.n + after.rate.n
+    method = f"difference of posteriors ({before.rate.method}; {after.rate.method})"
+    reason = join_reasons(before.rate.reason, after.rate.reason)
+    estimate = after.rate.estimate - before.rate.estimate
+    if math.isnan(estimate) or not (len(old) and len(new)):
+        nothing = Estimate(math.nan, math.nan, math.nan, level, method, n, reason)
+        return Change(before.rate, after.rate, nothing, math.nan, "insufficient", math.nan, margin)
+
+    def below(change: float) -> float:
+        return float(np.searchsorted(new, old + change, side="right").mean() / len(new))
+
+    tail = (1 - level) / 2
+    spread = math.sqrt(float(old.var() + new.var()))
+    no_worse = below(0.0)
+    p_value = min(1.0, 2 * min(no_worse, 1 - no_worse) + 1 / (len(old) * len(new)))
+    mde = (normal_quantile(level) + float(stats.norm.ppf(POWER))) * spread
+    low, high = (_inverse(below, probability) for probability in (tail, 1 - tail))
+    return Change(
+        before=before.rate,
+        after=after.rate,
+        delta=Estimate(estimate, low, high, level, method, n, reason),
+        p_value=p_value,
+        reading=_read(estimate, p_value, level, mde, margin),
+        mde=mde,
+        margin=margin,
+    )
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> Floats:
+    """P-values adjusted so that those under a level hold a share of false findings under it.
+
+    Benjamini and Hochberg (1995), by ``scipy.stats.false_discovery_control``; nan stays nan and is
+    not counted. Assumes p-values that are independent or positively dependent.
+
+    Examples
+    --------
+    >>> benjamini_hochberg([0.01, 0.02, 0.9]).round(2).tolist()
+    [0.03, 0.03, 0.9]
+    """
+    values = np.array(p_values, dtype=np.float64)
+    known = ~np.isnan(values)
+    if known.any():
+        values[known] = stats.false_discovery_control(values[known])
+    return values
+
+
+def adjust_readings(changes: Sequence[Change]) -> list[Change]:
+    """Read the changes of many failure modes at once: p-values by Benjamini-Hochberg."""
+    adjusted = benjamini_hochberg([change.p_value for change in changes])
+    return [
+        replace(
+            change,
+            p_value=float(p),
+            reading=_read(
+                change.delta.estimate, float(p), change.delta.level, change.mde, change.margin
+            ),
+        )
+        for change, p in zip(changes, adjusted, strict=True)
+    ]
+
+
+def _read(delta: float, p_value: float, level: float, mde: float, margin: float | None) -> str:
+    if p_value < 1 - level:
+        return "regression" if delta > 0 else "improvement"
+    if math.isnan(mde) or (margin is not None and mde > margin):
+        return "insufficient"
+    return "no change shown"
+
+
+def _check_margin(margin: float | None) -> None:
+    if margin is not None and not 0 < margin <= 1:
+        raise ValueError(f"margin must lie above 0 and at most 1, got {margin!r}")
+
+
+def _share(part: Floats, cells: Floats) -> Floats:
+    share: Floats = part / cells.sum(axis=-1)
+    return share
+
+
+def _difference(cells: Floats) -> Floats:
+    return _share(cells[..., 2] - cells[..., 1], cells)
+
+
+def _rate_before(cells: Floats) -> Floats:
+    return _share(cells[..., 0] + cells[..., 1], cells)
+
+
+def _rate_after(cells: Floats) -> Floats:
+    return _share(cells[..., 0] + cells[..., 2], cells)
+
+
+def _score_estimate(rate: Statistic, units: Units, level: float, reason: str) -> Estimate:
+    n = units.total.sum()
+    estimate = float(rate(units.total))
+    effective = n / inflation(rate, units, level)
+    low, high = wilson(estimate * effective, effective, level)
+    return Estimate(estimate, float(low), float(high), level, "Wilson", int(n), reason)
+
+
+def _newcombe_paired(cells: Floats, level: float) -> tuple[float, float]:
+    """Newcombe's method 10; the cells are both fail, fixed, newly failing, neither fails."""
+    both, fixed, new, neither = cells
+    n = cells.sum()
+    if n == 0:
+        return -1.0, 1.0
+    p1, p2 = (both + new) / n, (both + fixed) / n
+    (l1, l2), (u1, u2) = wilson(np.array([both + new, both + fixed]), n, level)
+    association = both * neither - new * fixed
+    scale = math.sqrt((both + new) * (fixed + neither) * (both + fixed) * (new + neither))
+    # Newcombe's continuity correction of phi: positive association is understated, never flipped.
+    corrected = max(association - n / 2, 0.0) if association > 0 else association
+    phi = corrected / scale if scale else 0.0
+    under, over = (p1 - l1, u2 - p2), (u1 - p1, p2 - l2)
+    low, high = (math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0)) for a, b in (under, over))
+    return float(p1 - p2 - low), float(p1 - p2 + high)
+
+
+def _flip_p_value(net: Floats, times: Integers) -> float:
+    """Two-sided p-value of the sum of ``net`` when every sign is a fair coin, exactly.
+
+    The sums' distribution is the inverse Fourier transform of the product of the cosines; for steps
+    of one this is the binomial of the exact McNemar test.
+    """
+    observed, total = abs(int(net @ times)), int(np.abs(net) @ times)
+    if observed == 0:
+        return 1.0
+    angle = 2 * np.pi * np.arange(2 * total + 1) / (2 * total + 1)
+    transform = np.ones(2 * total + 1)
+    for step, count in zip(net, times, strict=True):
+        transform *= np.cos(angle * step) ** count
+    chance = np.fft.fft(transform).real / (2 * total + 1)
+    return float(np.clip(2 * chance[observed : total + 1].sum(), 0.0, 1.0))
+
+
+def _inverse(distribution: Callable[[float], float], probability: float) -> float:
+    return float(optimize.bisect(lambda x: distribution(x) - probability, -1, 1, xtol=1e-9))

@@ -1,0 +1,199 @@
+"""A judge against people on more than two categories, or on ordered scores such as 1 to 5."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._arguments import Floats, Integers, check_choice, check_lengths, check_level, codes
+from ._resampling import Statistic, Units, estimate_all
+from .estimate import Estimate
+
+WEIGHTS = ("nominal", "linear", "quadratic")
+
+
+@dataclass(frozen=True, slots=True)
+class TableAlignment:
+    """How well a judge's categories follow people's.
+
+    Attributes
+    ----------
+    mcc, kappa, accuracy, macro_precision, macro_recall, macro_f1 : Estimate
+        Gorodkin's multiclass MCC, (weighted) kappa, and the plain means over categories.
+    categories : tuple
+        Order of the table's rows and columns.
+    table : (k, k) array of int
+        Sessions by people's category (row) and the judge's (column), abstentions as scored.
+    abstained : int
+        Sessions on which the judge gave no category.
+    unlabelled : int
+        Sessions without a human category, left out.
+    """
+
+    mcc: Estimate
+    kappa: Estimate
+    accuracy: Estimate
+    macro_precision: Estimate
+    macro_recall: Estimate
+    macro_f1: Estimate
+    categories: tuple[object, ...]
+    table: NDArray[np.int64]
+    abstained: int
+    unlabelled: int
+
+
+def table_alignment(
+    truth: ArrayLike,
+    verdict: ArrayLike,
+    *,
+    categories: Sequence[object],
+    weights: str = "nominal",
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    rng: np.random.Generator,
+) -> TableAlignment:
+    r"""Compare a judge's categories or scores with people's on the same sessions.
+
+    Estimand: each measure in the population that the sessions were drawn from. The estimate is the
+    plug-in of the k x k table; the interval is the smoothed bootstrap of
+    :func:`~evalbench.stats.binary.alignment` on its cells,
+    :math:`\mathrm{Dirichlet}(\mathrm{counts} + 2 / k^2)`: as much prior as a table of two categories has. Kappa is
+    :math:`1 - \sum w_{ij} o_{ij} / \sum w_{ij} e_{ij}` with weights of distance 0/1,
+    :math:`|i - j|` or :math:`(i - j)^2`.
+
+    Parameters
+    ----------
+    truth, verdict : (n,) arrays of categories or null
+        Null truth is left out and counted. Null verdicts (abstentions) are scored as wrong, in the
+        category farthest from the truth (the first of two as far).
+    categories : sequence
+        All categories, in order where they have one; at least two.
+    weights : {"nominal", "linear", "quadratic"}
+        Weights of kappa: nominal for names, the others for ordered scores.
+    groups : (n,) array, optional
+        What sessions share.
+    level : float
+        Nominal coverage.
+    rng : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    TableAlignment
+        A measure that is 0/0, such as a macro mean over a category nobody used, is ``nan`` with a
+        reason.
+
+    Raises
+    ------
+    ValueError
+        Empty columns, lengths that differ, values outside ``categories``, fewer than two of these.
+
+    Notes
+    -----
+    Quadratic kappa rewards scores that move together even where they are never equal; read it
+    beside accuracy.
+
+    References
+    ----------
+    Gorodkin (2004), Comparing two K-category assignments by a K-category correlation coefficient.
+    Cohen (1968), Weighted kappa.
+
+    Examples
+    --------
+    >>> truth, verdict = [1, 2, 3, 3, 2, 1], [1, 2, 3, 2, 2, 1]
+    >>> judge = table_alignment(
+    ...     truth, verdict, categories=(1, 2, 3), weights="linear", rng=np.random.default_rng(1)
+    ... )
+    >>> round(judge.kappa.estimate, 4), judge.table.tolist()
+    (0.8, [[2, 0, 0], [0, 2, 0], [0, 1, 1]])
+    """
+    check_level(level)
+    check_choice("weights", weights, WEIGHTS)
+    k = len(categories)
+    if k < 2 or len(set(categories)) < k:
+        raise ValueError(f"categories must be at least two and differ, got {categories!r}")
+    human, judge = (
+        _places(*named, categories) for named in (("truth", truth), ("verdict", verdict))
+    )
+    group = None if groups is None else np.asarray(groups)
+    check_lengths(truth=human, verdict=judge, groups=group)
+    known, silent = human >= 0, judge < 0
+    if not known.any():
+        raise ValueError(f"truth must hold at least one category, got {len(human)} null")
+    judge = np.where(silent, np.where(human * 2 >= k - 1, 0, k - 1), judge)
+    members = None if group is None else codes("groups", group[known])[1]
+    units = Units.of(human[known] * k + judge[known], k * k, members)
+    places = np.arange(k)
+    distance = np.abs(places[:, None] - places).astype(np.float64)
+    if weights == "nominal":
+        distance = (distance > 0).astype(np.float64)
+    elif weights == "quadratic":
+        distance = distance**2
+    measures: dict[str, Callable[[Floats], Floats]] = {
+        "mcc": multiclass_mcc,
+        "kappa": lambda table: weighted_kappa(table, distance),
+        "accuracy": lambda table: np.einsum("...ii->...", table) / table.sum(axis=(-2, -1)),
+        "macro_precision": lambda table: (_hits(table) / table.sum(axis=-2)).mean(axis=-1),
+        "macro_recall": lambda table: (_hits(table) / table.sum(axis=-1)).mean(axis=-1),
+        "macro_f1": lambda table: (
+            2 * _hits(table) / (table.sum(axis=-2) + table.sum(axis=-1))
+        ).mean(axis=-1),
+    }
+    estimates = estimate_all(
+        {name: _of_cells(measure, k) for name, measure in measures.items()},
+        units,
+        method="smoothed",
+        level=level,
+        rng=rng,
+        prior=2 / k**2,
+    )
+    return TableAlignment(
+        **estimates,
+        categories=tuple(categories),
+        table=units.total.astype(np.int64).reshape(k, k),
+        abstained=int((silent & known).sum()),
+        unlabelled=int((~known).sum()),
+    )
+
+
+def multiclass_mcc(table: Floats) -> Floats:
+    """Gorodkin's correlation of (..., k, k) tables of counts or weights."""
+    human, judge = table.sum(axis=-1), table.sum(axis=-2)
+    total = human.sum(axis=-1)
+    covariance = _hits(table).sum(axis=-1) * total - (human * judge).sum(axis=-1)
+    spread = (total**2 - (human**2).sum(axis=-1)) * (total**2 - (judge**2).sum(axis=-1))
+    value: Floats = covariance / np.sqrt(spread)
+    return value
+
+
+def weighted_kappa(table: Floats, distance: Floats) -> Floats:
+    """Cohen's weighted kappa of (..., k, k) tables under a (k, k) ``distance``."""
+    human, judge = table.sum(axis=-1), table.sum(axis=-2)
+    observed = (table * distance).sum(axis=(-2, -1)) * human.sum(axis=-1)
+    value: Floats = 1 - observed / np.einsum("...i,ij,...j->...", human, distance, judge)
+    return value
+
+
+def _hits(table: Floats) -> Floats:
+    return np.diagonal(table, axis1=-2, axis2=-1)
+
+
+def _of_cells(measure: Callable[[Floats], Floats], k: int) -> Statistic:
+    return lambda cells: measure(cells.reshape(*cells.shape[:-1], k, k))
+
+
+def _places(name: str, values: ArrayLike, categories: Sequence[object]) -> Integers:
+    """Position of every value among the categories, -1 for null."""
+    place = {category: position for position, category in enumerate(categories)}
+    column = np.asarray(values).tolist()
+    known = [value is not None and value == value for value in column]
+    for value, given in zip(column, known, strict=True):
+        if given and value not in place:
+            raise ValueError(f"{name} must hold {', '.join(map(str, categories))}, got {value!r}")
+    return np.array(
+        [place[value] if given else -1 for value, given in zip(column, known, strict=True)],
+        dtype=np.int64,
+    )

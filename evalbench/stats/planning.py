@@ -1,0 +1,314 @@
+"""How many labels or cases a question needs, and which labels narrow the answer most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
+
+from ._arguments import Floats, Integers, binary_values, check_lengths, check_level, codes
+from ._intervals import normal_quantile, wilson
+
+POWER = 0.8
+MOST = 10**9
+
+
+def labels_for_rate(
+    rate: float, half_width: float, *, level: float = 0.95, design_effect: float = 1.0
+) -> int:
+    """Labels after which a rate near ``rate`` is known to within ``half_width``.
+
+    The smallest n whose Wilson (1927) interval at the expected count is no wider than twice
+    ``half_width``. With sessions that share a user, give the design effect of an earlier sample. It
+    misleads where ``rate`` is a hope: give the worst rate that would still be believed.
+
+    Raises
+    ------
+    ValueError
+        ``rate`` outside [0, 1], ``half_width`` outside (0, 1/2), or ``design_effect`` under 1.
+
+    Examples
+    --------
+    >>> labels_for_rate(0.02, 0.01)
+    792
+    """
+    check_level(level)
+    _check_share("rate", rate)
+    _check_half_width(half_width)
+    if design_effect < 1:
+        raise ValueError(f"design_effect must be at least 1, got {design_effect!r}")
+
+    def narrow(n: int) -> bool:
+        low, high = wilson(rate * n, n, level)
+        return bool(high - low <= 2 * half_width)
+
+    return math.ceil(_first(narrow) * design_effect)
+
+
+def labels_for_mcc(
+    prevalence: float, tpr: float, tnr: float, half_width: float, *, level: float = 0.95
+) -> int:
+    """Labels after which a judge's MCC is known to within ``half_width`` at a guessed judge.
+
+    The smallest n at which the standard deviation of MCC over Dirichlet(counts + 1/2), to first
+    order, times the normal quantile is ``half_width``. Labels are drawn at random; where failures
+    are rare, drawing by the judge's verdict needs fewer.
+
+    Raises
+    ------
+    ValueError
+        ``prevalence`` not inside (0, 1), ``tpr`` or ``tnr`` outside [0, 1], ``half_width`` outside
+        (0, 1/2).
+
+    Examples
+    --------
+    >>> labels_for_mcc(0.1, 0.8, 0.95, 0.1)
+    517
+    """
+    check_level(level)
+    _check_half_width(half_width)
+    for name, value in (("prevalence", prevalence), ("tpr", tpr), ("tnr", tnr)):
+        _check_share(name, value)
+    if prevalence in (0, 1):
+        raise ValueError(f"prevalence must lie inside (0, 1), got {prevalence!r}")
+    cells = np.array(
+        [
+            prevalence * tpr,
+            prevalence * (1 - tpr),
+            (1 - prevalence) * (1 - tnr),
+            (1 - prevalence) * tnr,
+        ]
+    )
+
+    def narrow(n: int) -> bool:
+        shares = (n * cells + 0.5) / (n + 2)
+        gradient = optimize.approx_fprime(shares, _mcc, 1e-8)
+        variance = (shares @ gradient**2 - (shares @ gradient) ** 2) / (n + 3)
+        return bool(normal_quantile(level) * math.sqrt(variance) <= half_width)
+
+    return _first(narrow)
+
+
+def cases_for_change(
+    change: float, *, churn: float, level: float = 0.95, power: float = POWER
+) -> int:
+    """Cases, scored before and after, that show a given change of the failure rate.
+
+    The smallest n at which :func:`paired_power` reaches ``power``.
+
+    Raises
+    ------
+    ValueError
+        ``change`` not positive, ``churn`` negative, ``change + 2 * churn`` over 1, or ``level`` or
+        ``power`` outside (0, 1).
+
+    Examples
+    --------
+    >>> cases_for_change(0.05, churn=0.02)
+    303
+    """
+    if not 0 < power < 1:
+        raise ValueError(f"power must lie between 0 and 1, got {power!r}")
+    return _first(lambda n: paired_power(n, change, churn=churn, level=level) >= power)
+
+
+def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) -> float:
+    """Chance that the exact McNemar test on ``n`` cases shows a change, in its direction.
+
+    Cases turn from pass to fail at the rate ``churn + change`` and back at ``churn``; both the
+    number of cases that turn and their split are binomial, and the power is summed exactly.
+
+    Raises
+    ------
+    ValueError
+        As :func:`cases_for_change`, or ``n`` under 1.
+    """
+    check_level(level)
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n!r}")
+    if not 0 < change <= 1:
+        raise ValueError(f"change must lie above 0 and at most 1, got {change!r}")
+    turning = change + 2 * churn
+    if churn < 0 or turning > 1 + 1e-9:
+        raise ValueError(f"churn must lie between 0 and (1 - change) / 2, got {churn!r}")
+    turning = min(turning, 1.0)
+    first, last = stats.binom.ppf([1e-12, 1 - 1e-12], n, turning)
+    turned = np.arange(first, last + 1)
+    needed = stats.binom.isf((1 - level) / 2, turned, 0.5) + 1
+    shown = stats.binom.sf(needed - 1, turned, (churn + change) / turning)
+    return float(stats.binom.pmf(turned, n, turning) @ shown)
+
+
+def smallest_change(n: int, *, churn: float, level: float = 0.95, power: float = POWER) -> float:
+    """Smallest change that ``n`` cases show with the given power; nan where none could.
+
+    Examples
+    --------
+    >>> round(smallest_change(200, churn=0.02), 3)
+    0.066
+    """
+    most = 1 - 2 * churn
+    if n < 1 or most <= 0 or paired_power(n, most, churn=churn, level=level) < power:
+        return math.nan
+    return float(
+        optimize.brentq(
+            lambda change: paired_power(n, change, churn=churn, level=level) - power,
+            1e-9,
+            most,
+            xtol=1e-6,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NextLabels:
+    """Where the next labels go: a row a cell of stratum and verdict, in sorted order.
+
+    ``standard_error_now`` and ``standard_error_then`` are the posterior's standard deviation of the
+    rate, as labelled so far and as expected once ``n`` more labels a cell are there.
+    """
+
+    stratum: tuple[str, ...]
+    verdict: tuple[str, ...]
+    n: Integers
+    standard_error_now: float
+    standard_error_then: float
+
+
+def labels_next(
+    labels: Mapping[str, ArrayLike], population: Mapping[str, ArrayLike], *, n: int
+) -> NextLabels:
+    """Divide the next ``n`` labels over the strata so that the failure rate is known best.
+
+    Each cell of stratum and verdict has the posterior Beta(fail + 1/2, pass + 1/2) of
+    ``failure_rate``, whose variance m more labels shrink on average by (k + 1) / (k + 1 + m), k
+    being those it has. Labels go one by one where that lowers the variance of the population's rate
+    most: Neyman's (1934) allocation on what is known so far. A cell gives no more labels than it
+    has unlabelled sessions. It serves the width of the rate alone: who looks for examples of a
+    failure reads where signals are.
+
+    Parameters
+    ----------
+    labels : mapping of columns
+        ``stratum``, ``fails`` (1, 0; null is not counted), and ``verdict`` where the population has
+        it; a row a labelled session.
+    population : mapping of columns
+        ``stratum``, ``n`` sessions, and ``verdict`` where a judge ran over everything.
+    n : int
+        Labels to place, at most the sessions that are not labelled.
+
+    Returns
+    -------
+    NextLabels
+
+    Raises
+    ------
+    ValueError
+        Columns of different lengths, labels of a cell the population has not, more labels than
+        sessions, or ``n`` out of range.
+
+    Examples
+    --------
+    >>> labels = {"stratum": ["calm"] * 30 + ["flagged"] * 20, "fails": [0] * 30 + [0, 1] * 10}
+    >>> plan = labels_next(labels, {"stratum": ["calm", "flagged"], "n": [900, 100]}, n=40)
+    >>> plan.stratum, plan.n.tolist()
+    (('calm', 'flagged'), [33, 7])
+    """
+    fails = binary_values("fails", labels["fails"])
+    sizes = np.asarray(population["n"], dtype=np.float64)
+    stratum, verdict, label_cell, size_cell = _cells(labels, population, fails, sizes)
+    size = np.bincount(size_cell, weights=sizes, minlength=len(stratum))
+    known = ~np.isnan(fails)
+    labelled = np.bincount(label_cell[known], minlength=len(stratum)).astype(np.float64)
+    failed = np.bincount(label_cell[known], weights=fails[known], minlength=len(stratum))
+    if (labelled > size).any():
+        cell = int((labelled > size).argmax())
+        raise ValueError(
+            f"population n must hold every labelled session, got {size[cell]:g} of stratum "
+            f"{stratum[cell]!r} with {labelled[cell]:g} labels"
+        )
+    room = size - labelled
+    if not 1 <= n <= room.sum():
+        raise ValueError(f"n must lie between 1 and the {room.sum():g} unlabelled, got {n!r}")
+
+    strength = labelled + 1
+    scale = (size / size.sum()) ** 2
+    scale *= (failed + 0.5) * (labelled - failed + 0.5) / (strength * (strength + 1))
+    more = np.zeros(len(stratum), dtype=np.int64)
+    gain = scale / (strength * (strength + 1))
+    for _ in range(n):
+        best = int(np.where(more < room, gain, -1.0).argmax())
+        more[best] += 1
+        reached = strength[best] + more[best]
+        gain[best] = scale[best] / (reached * (reached + 1))
+    return NextLabels(
+        stratum,
+        verdict,
+        more,
+        standard_error_now=math.sqrt((scale / strength).sum()),
+        standard_error_then=math.sqrt((scale / (strength + more)).sum()),
+    )
+
+
+def _cells(
+    labels: Mapping[str, ArrayLike],
+    population: Mapping[str, ArrayLike],
+    fails: Floats,
+    sizes: Floats,
+) -> tuple[tuple[str, ...], tuple[str, ...], Integers, Integers]:
+    """Names of the population's cells, and the cell of each label and each population row."""
+    columns = [name for name in ("stratum", "verdict") if name in population]
+    keys: list[NDArray[Any]] = []
+    names = []
+    for column in columns:
+        ours, theirs = np.asarray(labels[column]), np.asarray(population[column])
+        check_lengths(fails=fails, **{column: ours})
+        check_lengths(n=sizes, **{column: theirs})
+        distinct, position = codes(column, np.concatenate([ours, theirs]))
+        keys.append(position)
+        names.append(distinct)
+    cells, cell = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
+    label_cell, size_cell = cell[: len(fails)], cell[len(fails) :]
+    readable = [
+        tuple(str(distinct[i]) for distinct, i in zip(names, row, strict=True)) for row in cells
+    ]
+    unknown = np.setdiff1d(label_cell, size_cell)
+    if len(unknown):
+        raise ValueError(f"labels must lie in cells of population, got {readable[unknown[0]]}")
+    verdicts = tuple(row[1] if len(columns) > 1 else "" for row in readable)
+    return tuple(row[0] for row in readable), verdicts, label_cell, size_cell
+
+
+def _mcc(shares: Floats) -> float:
+    tp, fn, fp, tn = shares
+    scale = (tp + fn) * (tp + fp) * (tn + fp) * (tn + fn)
+    return float((tp * tn - fp * fn) / math.sqrt(scale))
+
+
+def _first(holds: Callable[[int], bool]) -> int:
+    """Smallest n at which a condition that stays true once true holds."""
+    high = 1
+    while not holds(high):
+        if high > MOST:
+            raise ValueError(f"half_width or change must need under {MOST} labels, got too small")
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
+
+
+def _check_half_width(half_width: float) -> None:
+    if not 0 < half_width < 0.5:
+        raise ValueError(f"half_width must lie between 0 and 1/2, got {half_width!r}")

@@ -1,0 +1,371 @@
+"""How often production fails: from the labels of a drawn sample, or from a corrected judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._arguments import Floats, check_choice, check_count, check_level
+from ._cells import Cells, Columns, Table, beta_variance, merge_sparse, prior_weights, tabulate
+from ._intervals import RESAMPLES, central_interval, join_reasons, normal_quantile, wilson
+from ._resampling import group_reason, inflation
+from .estimate import Estimate
+
+_METHODS = {
+    "stratified": "stratified posterior",
+    "mover_wilson": "MOVER of Wilson intervals",
+    "ppi": "prediction-powered, Wald",
+    "ppi++": "prediction-powered with tuned weight, Wald",
+}
+_CHECK = "its errors here may differ from those calibrated; calibrate by segment"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A part of the population that the rate adds up over: strata that share a judge's verdict.
+
+    Attributes
+    ----------
+    strata : tuple of str
+        More than one where sparse strata were merged.
+    verdict : bool or None
+        The judge's verdict (true: fails); ``None`` where it gave none or none was used.
+    share : float
+        Part of the population in the cell.
+    labels, fails : float
+        Labelled sessions and those that fail. Merged strata count as the equally informative
+        number of labels drawn at random from the cell, so that a stratum read more often than its
+        share weighs no more than its share.
+    rate : float
+        Failure rate seen in the cell, ``nan`` without labels.
+    variance_share : float
+        Part of the rate's posterior variance that the cell drives: label more where it is large.
+    """
+
+    strata: tuple[str, ...]
+    verdict: bool | None
+    share: float
+    labels: float
+    fails: float
+    rate: float
+    variance_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A production failure rate and what its width comes from.
+
+    Attributes
+    ----------
+    rate : Estimate
+        The failure rate of the population.
+    design_effect : float
+        Posterior variance over that of as many labels drawn uniformly: under 1, the design helped.
+    by_stratum : tuple of Cell
+        One a cell; ``polars.DataFrame(rate.by_stratum)`` shows it.
+    draws : (10000,) array
+        Draws of the stratified posterior, for the difference between two rates.
+    """
+
+    rate: Estimate
+    design_effect: float
+    by_stratum: tuple[Cell, ...]
+    draws: Floats = field(repr=False, compare=False)
+
+
+def failure_rate(
+    labels: Columns,
+    population: Columns,
+    *,
+    method: str = "stratified",
+    level: float = 0.95,
+    rng: np.random.Generator,
+) -> Rate:
+    r"""Estimate the failure rate of a population from the labels of a stratified sample.
+
+    Estimand: the share of the population's sessions that people would say fail. With cells
+    :math:`c` (strata, or strata by a judge's verdict: double sampling), population shares
+    :math:`W_c`, and :math:`x_c` failures among :math:`n_c` labels,
+
+    .. math:: \hat p = \sum_c W_c x_c / n_c, \qquad
+       p_c \sim \mathrm{Beta}(x_c + a_c, n_c - x_c + a_c), \quad
+       a_c = \min(1/2, \max(W_c, 1/C)).
+
+    With one or two cells the prior is Jeffreys'. With more it is shared out, since half a failure
+    added to every one of ten cells moves a rate of 2% by more than its interval is wide. Strata
+    with fewer than 5 labels are merged within their verdict, weighted by their shares.
+
+    Parameters
+    ----------
+    labels : columns
+        One row a labelled session: ``fails`` (0, 1, null: unsure, left out and said so),
+        ``stratum`` (absent: all sessions are one), ``verdict`` (0, 1, null: the judge gave none),
+        and ``group`` where sessions share a user; counts are then scaled by the jackknife design
+        effect.
+    population : columns
+        One row a cell: ``stratum``, ``verdict`` as in ``labels``, and ``n`` sessions. The verdict
+        is used where both tables have it.
+    method : {"stratified", "mover_wilson", "ppi", "ppi++"}
+        The posterior above; the closed form that joins Wilson intervals of the cells (Zou &
+        Donner 2008); or prediction-powered inference by stratum with a Wald interval (Angelopoulos
+        et al. 2023), which covers .69 to .97 at rates under 10% and is there to compare with.
+    level : float
+        Nominal coverage.
+    rng : numpy.random.Generator
+        Source of the posterior draws.
+
+    Returns
+    -------
+    Rate
+        ``rate.reason`` says where the interval is mostly prior, or which verdict has no labels.
+
+    Raises
+    ------
+    ValueError
+        No labels, lengths that differ, values other than 0, 1 and null, or a labelled cell that
+        the population does not count.
+
+    Notes
+    -----
+    Assumes that labels are a random draw within each stratum. It misleads where people chose what
+    to label within one, or where unsure sessions fail more often than the rest.
+
+    References
+    ----------
+    Cochran (1977), Sampling Techniques, ch. 5 and 12. Brown, Cai & DasGupta (2001), Interval
+    estimation for a binomial proportion.
+
+    Examples
+    --------
+    >>> labels = {"stratum": ["flagged"] * 40 + ["rest"] * 60, "fails": [1] * 20 + [0] * 79 + [1]}
+    >>> population = {"stratum": ["flagged", "rest"], "n": [500, 9500]}
+    >>> rate = failure_rate(labels, population, rng=np.random.default_rng(1)).rate
+    >>> round(rate.estimate, 4), rate.low < rate.estimate < rate.high
+    (0.0408, True)
+    """
+    check_level(level)
+    check_choice("method", method, tuple(_METHODS))
+    table = tabulate(labels, population)
+    if method.startswith("ppi") and all(verdict is None for _, verdict in table.keys):
+        raise ValueError(f"method {method!r} needs a verdict in labels and in population, got none")
+    cells = merge_sparse(table)
+    scale = inflation(table.plug_in, table.units, level)
+    n, labelled, fails = int(table.labels.sum()), cells.labels / scale, cells.fails / scale
+    draws = stratified_draws(cells.shares, fails, labelled, rng)
+    with np.errstate(invalid="ignore"):
+        rates = cells.fails / cells.labels
+    value = float(cells.shares @ rates)
+    if method == "stratified":
+        low, high = central_interval(draws, level)
+        low, high = float(np.fmin(low, value)), float(np.fmax(high, value))
+    elif method == "mover_wilson":
+        low, high = mover_wilson(cells.shares, fails, labelled, level)
+    else:
+        value, deviation = _prediction_powered(table, tuned=method == "ppi++")
+        half = normal_quantile(level) * deviation * np.sqrt(scale)
+        low, high = np.clip([value - half, value + half], 0, 1).tolist()
+    variance = cells.shares**2 * beta_variance(fails, labelled, prior_weights(cells.shares))
+    uniform = beta_variance(
+        n * (cells.shares @ np.nan_to_num(rates, nan=0.5)), np.array(n), np.array(0.5)
+    )
+    by_stratum = tuple(
+        Cell(
+            strata=tuple(stratum for stratum, _ in members),
+            verdict=None if members[0][1] is None else bool(members[0][1]),
+            share=float(cells.shares[i]),
+            labels=float(cells.labels[i]),
+            fails=float(cells.fails[i]),
+            rate=float(rates[i]),
+            variance_share=float(variance[i] / variance.sum()),
+        )
+        for i, members in enumerate(cells.members)
+    )
+    reason = _cautions(table, cells)
+    if np.isnan(value):
+        reason = join_reasons("undefined: a part of the population has no labels", reason)
+    rate = Estimate(value, low, high, level, _METHODS[method], n, reason)
+    return Rate(rate, float(variance.sum() / uniform), by_stratum, draws)
+
+
+def corrected_rate(
+    flagged: int,
+    n: int,
+    *,
+    tp: int,
+    fn: int,
+    fp: int,
+    tn: int,
+    level: float = 0.95,
+    rng: np.random.Generator,
+) -> Estimate:
+    r"""Correct a judge's raw failure rate by its errors on another sample (Rogan-Gladen).
+
+    Estimand: the share of the n judged sessions that people would say fail,
+
+    .. math:: \hat p = (q + \mathrm{TNR} - 1) / (\mathrm{TPR} + \mathrm{TNR} - 1),
+       \quad q = \mathrm{flagged} / n,
+
+    clipped to [0, 1]. The interval is that of the same formula on Jeffreys draws of all three
+    rates. Refused, with ``nan`` and a reason, where the judge is not shown to beat chance (the
+    lower bound of TPR + TNR - 1 is not above 0), or where the whole interval before clipping lies
+    outside [0, 1]: the judge's errors here are then not those of the calibration.
+
+    Parameters
+    ----------
+    flagged, n : int
+        Sessions the judge called failing, and sessions it judged.
+    tp, fn, fp, tn : int
+        The judge against people on the calibration sample; positive is "fails".
+    level : float
+        Nominal coverage.
+    rng : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    Estimate
+        ``reason`` warns where the raw rate is under 1 - TNR, or the interval was cut at 0 or 1.
+
+    Raises
+    ------
+    ValueError
+        A count that is negative or not whole, ``flagged`` above ``n``, or an empty class.
+
+    Notes
+    -----
+    Assumes the same TPR and TNR here as in the calibration sample. It misleads, at times without a
+    sign, where they differ by segment: calibrate each segment on its own. Where the labels are
+    drawn from the judged population itself, use :func:`failure_rate` with verdicts instead.
+
+    References
+    ----------
+    Rogan & Gladen (1978), Estimating prevalence from the results of a screening test. Lang &
+    Reiczigel (2014), Confidence limits for prevalence of disease.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> round(corrected_rate(120, 1000, tp=45, fn=5, fp=10, tn=140, rng=rng).estimate, 4)
+    0.064
+    """
+    check_level(level)
+    counts = {"flagged": flagged, "n": n, "tp": tp, "fn": fn, "fp": fp, "tn": tn}
+    for name, count in counts.items():
+        check_count(name, count)
+    if n == 0 or flagged > n:
+        raise ValueError(f"n must be at least 1 and at least flagged ({flagged}), got {n!r}")
+    if tp + fn == 0 or fp + tn == 0:
+        raise ValueError(
+            f"tp, fn, fp, tn must hold both classes, got {tp} + {fn} failing, {fp} + {tn} passing"
+        )
+    raw, tpr, tnr = flagged / n, tp / (tp + fn), tn / (fp + tn)
+    draws, power = corrected_draws(flagged, n, tp, fn, fp, tn, rng)
+    low, high = central_interval(draws, level)
+
+    def answer(value: float, low: float, high: float, reason: str) -> Estimate:
+        return Estimate(value, low, high, level, "Rogan-Gladen, Jeffreys draws", n, reason)
+
+    if central_interval(power, level)[0] <= 0:
+        return answer(np.nan, np.nan, np.nan, "refused: the judge is not shown to beat chance")
+    if low > 1 or high < 0:
+        return answer(
+            np.nan,
+            np.nan,
+            np.nan,
+            "refused: the judge's errors here differ from those calibrated; calibrate by segment",
+        )
+    reason = ""
+    if raw < 1 - tnr:
+        reason = f"raw rate {raw:.4f} is under the judge's false alarm rate {1 - tnr:.4f}: {_CHECK}"
+    elif low < 0 or high > 1:
+        reason = f"the interval was cut at {0 if low < 0 else 1}: {_CHECK}"
+    value = (raw + tnr - 1) / (tpr + tnr - 1)
+    value, low, high = (float(np.clip(end, 0, 1)) for end in (value, low, high))
+    return answer(value, min(low, value), max(high, value), reason)
+
+
+def stratified_draws(
+    shares: Floats,
+    fails: Floats,
+    labels: Floats,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Floats:
+    """Posterior draws (..., resamples) of a rate from (..., cells) counts."""
+    prior = prior_weights(shares)
+    a, b = fails + prior, labels - fails + prior
+    size = (*fails.shape[:-1], resamples, fails.shape[-1])
+    draws: Floats = rng.beta(a[..., None, :], b[..., None, :], size=size) @ shares[..., None]
+    return draws[..., 0]
+
+
+def corrected_draws(
+    flagged: ArrayLike,
+    n: ArrayLike,
+    tp: ArrayLike,
+    fn: ArrayLike,
+    fp: ArrayLike,
+    tn: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> tuple[Floats, Floats]:
+    """Draws (..., resamples) of the corrected rate, not clipped, and of TPR + TNR - 1."""
+
+    def jeffreys(hits: ArrayLike, misses: ArrayLike) -> Floats:
+        a, b = (np.asarray(count)[..., None] + 0.5 for count in (hits, misses))
+        return rng.beta(a, b, size=(*np.broadcast(a, b).shape[:-1], resamples))
+
+    raw, tpr, tnr = jeffreys(flagged, np.subtract(n, flagged)), jeffreys(tp, fn), jeffreys(tn, fp)
+    return (raw + tnr - 1) / (tpr + tnr - 1), tpr + tnr - 1
+
+
+def mover_wilson(
+    shares: Floats, fails: Floats, labels: Floats, level: float
+) -> tuple[float, float]:
+    """Join the Wilson intervals of the cells (Zou & Donner 2008); nan where one has no labels."""
+    with np.errstate(invalid="ignore"):
+        rates = fails / labels
+    low, high = wilson(fails, labels, level)
+    value = shares @ rates
+    below = np.sqrt(((shares * (rates - low)) ** 2).sum())
+    above = np.sqrt(((shares * (high - rates)) ** 2).sum())
+    return float(value - below), float(value + above)
+
+
+def _prediction_powered(table: Table, *, tuned: bool) -> tuple[float, float]:
+    """Mean of the judge over a stratum plus its mean error on the labels; value and deviation."""
+    value, variance, total = 0.0, 0.0, table.population.sum()
+    for stratum in dict.fromkeys(stratum for stratum, _ in table.keys):
+        inside = np.array([key[0] == stratum for key in table.keys])
+        flags = np.array([key[1] == 1 for key in table.keys])[inside].astype(float)
+        size, n = table.population[inside], table.labels[inside]
+        fails, k = table.fails[inside], table.labels[inside].sum()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            human, judge = fails.sum() / k, flags @ n / k
+            covariance = flags @ fails / k - human * judge
+            judged = flags @ size / size.sum()
+            pooled = (flags @ n + flags @ size) / (k + size.sum())
+            tuning = covariance / ((1 + k / size.sum()) * pooled * (1 - pooled))
+        weight = np.nan_to_num(tuning) if tuned else 1.0
+        error = human * (1 - human) - 2 * weight * covariance + weight**2 * judge * (1 - judge)
+        spread = error / k + weight**2 * judged * (1 - judged) / size.sum()
+        share = size.sum() / total
+        value += share * (human + weight * (judged - judge))
+        variance += share**2 * spread
+    return float(value), float(np.sqrt(variance))
+
+
+def _cautions(table: Table, cells: Cells) -> str:
+    empty = [members[0][1] for i, members in enumerate(cells.members) if cells.labels[i] == 0]
+    named = {None: "no verdict", 0.0: "verdict pass", 1.0: "verdict fail"}
+    fails = table.fails.sum()
+    merged = sum(len(members) for members in cells.members if len(members) > 1)
+    return join_reasons(
+        *(f"no label with {named[verdict]}: draw some there" for verdict in empty),
+        f"{fails:g} failures among the labels: the interval is mostly prior" if fails < 3 else "",
+        f"{merged} strata were merged, some with fewer than 5 labels" if merged else "",
+        f"{table.unsure} labels are unsure and left out" if table.unsure else "",
+        group_reason(table.units),
+    )

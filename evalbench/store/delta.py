@@ -1,0 +1,122 @@
+"""Delta transactions that never overwrite each other's decision."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote
+
+import polars as pl
+
+from evalbench.errors import StoreError
+from evalbench.schema import TABLES
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
+
+    Actions = list[AddAction | RemoveAction]
+
+ATTEMPTS = 100
+WRITER = "evalbench"
+FILES = pl.Schema({"path": pl.String, "size": pl.Int64, "surface": pl.String})
+
+
+def open_table(
+    url: str, options: Mapping[str, str], table: str, *, version: int | None = None
+) -> DeltaTable | None:
+    """Open a table at its latest or at a given version; none where it was never written.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read, or has no such version.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
+    location = f"{url}/{table}"
+    try:
+        return DeltaTable(location, version=version, storage_options=dict(options))
+    except TableNotFoundError:
+        if version is None:
+            return None
+        raise StoreError(f"{location}: no version {version}, for there is no table") from None
+    except (DeltaError, OSError) as error:
+        wanted = "latest version" if version is None else f"version {version}"
+        raise StoreError(f"{location}: cannot read the {wanted}: {error}") from error
+
+
+def list_files(delta: DeltaTable | None) -> pl.DataFrame:
+    """List the files that readers of a table see: path in the table, size in bytes, surface."""
+    if delta is None:
+        return FILES.to_frame()
+    actions = pl.DataFrame(delta.get_add_actions(flatten=True))
+    path = pl.col("path").map_elements(unquote, return_dtype=pl.String)
+    return actions.select(path, size="size_bytes", surface="partition.surface")
+
+
+def transact(
+    url: str,
+    options: Mapping[str, str],
+    table: str,
+    prepare: Callable[[DeltaTable | None], Actions],
+) -> None:
+    """Commit what ``prepare`` makes of the table, or of another writer's newer state of it.
+
+    Every commit names the same Delta application, so that of two writers which read the same
+    version one is refused, reads again and prepares again. No action means no commit.
+
+    Raises
+    ------
+    StoreError
+        The store refuses, or other writers came first each time.
+    """
+    from deltalake.exceptions import DeltaError
+
+    for attempt in range(ATTEMPTS):
+        delta = open_table(url, options, table)
+        actions = prepare(delta)
+        if not actions:
+            return
+        try:
+            _commit(f"{url}/{table}", options, table, delta, actions)
+            return
+        except (DeltaError, OSError) as error:
+            newer = open_table(url, options, table)
+            if newer is None or (delta is not None and newer.version() == delta.version()):
+                raise StoreError(f"{url}/{table}: cannot write: {error}") from error
+        time.sleep(random.uniform(0, 0.01 * min(attempt + 1, 20)))
+    raise StoreError(f"{url}/{table}: {ATTEMPTS} times other writers came first; try again")
+
+
+def _commit(
+    location: str,
+    options: Mapping[str, str],
+    table: str,
+    delta: DeltaTable | None,
+    actions: Actions,
+) -> None:
+    from deltalake import CommitProperties, Schema, Transaction
+    from deltalake.transaction import create_table_with_add_actions
+
+    schema = Schema.from_arrow(TABLES[table].to_frame().to_arrow().schema)
+    version = 0 if delta is None else delta.version() + 1
+    properties = CommitProperties(app_transactions=[Transaction(WRITER, version)])
+    if delta is None:
+        create_table_with_add_actions(
+            location,
+            schema,
+            cast("list[AddAction]", actions),
+            partition_by=["surface"],
+            # A report pins versions for good, so none may expire.
+            configuration={"delta.enableExpiredLogCleanup": "false"},
+            storage_options=dict(options),
+            commit_properties=properties,
+        )
+    else:
+        delta.create_write_transaction(
+            actions, "append", schema, ["surface"], commit_properties=properties
+        )

@@ -1,0 +1,97 @@
+import gzip
+import re
+from collections import Counter
+
+import numpy as np
+import orjson
+import pytest
+
+from evalbench.demo.conversation import write_conversation
+from evalbench.demo.traces import UNIFORMS, write_traces
+
+
+SESSION_ID = re.compile(rb'"(?:session.id|session_id|gen_ai.conversation.id)":"([0-9a-f]{16})"')
+
+
+def _conversation(surface, modes, seed=0):
+    uniforms = iter(np.random.default_rng(seed).random(UNIFORMS).tolist())
+    intent = surface.script["intents"][seed % len(surface.script["intents"])]["name"]
+    return write_conversation(
+        surface, intent, modes, started=1_760_000_000_000_000, uniforms=uniforms
+    )
+
+
+def _read(path):
+    data = path.read_bytes()
+    lines = gzip.decompress(data) if path.suffix == ".gz" else data
+    return [orjson.loads(line) for line in lines.splitlines()]
+
+
+def test_the_same_seed_writes_the_same_bytes(small_year, tmp_path):
+    for simulated in small_year:
+        first = write_traces(simulated, tmp_path / "a", rng=np.random.default_rng(1)).read_bytes()
+        again = write_traces(simulated, tmp_path / "b", rng=np.random.default_rng(1)).read_bytes()
+        other = write_traces(simulated, tmp_path / "c", rng=np.random.default_rng(2)).read_bytes()
+        assert first == again != other
+
+
+def test_a_session_has_4_to_15_spans_and_about_8(small_year, tmp_path):
+    for simulated in small_year:
+        path = write_traces(simulated, tmp_path, rng=np.random.default_rng(1))
+        spans = Counter(SESSION_ID.search(orjson.dumps(record))[1] for record in _read(path))
+        assert len(spans) == simulated.sessions.height
+        assert min(spans.values()) >= 4
+        assert max(spans.values()) <= 15
+        assert 7 < np.mean(list(spans.values())) < 10
+
+
+def test_every_mode_shows_in_what_the_assistant_says(company):
+    for surface in company.surfaces:
+        for number, mode in enumerate(surface.modes):
+            turns = _conversation(surface, [mode], seed=number)
+            said = " ".join(turn.answer for turn in turns)
+            patterns = [re.sub(r"\\{\w+\\}", ".+", re.escape(says)) for says in mode.says]
+            assert any(re.search(pattern, said) for pattern in patterns), mode.mode
+
+
+def test_a_failed_tool_is_not_recovered_and_a_wrong_argument_is_sent(company):
+    for surface in company.surfaces:
+        for mode in surface.modes:
+            calls = [
+                step for step in _conversation(surface, [mode])[0].steps if step.kind == "tool"
+            ]
+            if mode.tool_error:
+                assert [call.error for call in calls] == [mode.tool_error] * mode.tool_repeats
+            if mode.arguments:
+                healthy = _conversation(surface, [])[0].steps
+                expected = next(step.arguments for step in healthy if step.kind == "tool")
+                assert all(
+                    calls[0].arguments[name] != expected.get(name) for name in mode.arguments
+                )
+            if mode.tool:
+                assert calls[0].name == mode.tool
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_steps_follow_each_other_inside_their_turn(company, seed):
+    for surface in company.surfaces:
+        end = 0
+        for turn in _conversation(surface, surface.modes, seed=seed):
+            root, *steps = turn.steps
+            assert root.started > end
+            end = root.started
+            for step in steps:
+                assert step.started >= end
+                end = step.started + step.duration
+            assert end <= root.started + root.duration
+            assert steps[-1].output == turn.answer == root.output
+
+
+def test_personal_data_is_made_up(small_year, tmp_path):
+    for simulated in small_year:
+        path = write_traces(simulated, tmp_path, rng=np.random.default_rng(1))
+        text = orjson.dumps(_read(path)).decode()
+        addresses = set(re.findall(r"[\w.]+@([\w.]+\w)", text))
+        assert addresses <= {"example.com"}
+        numbers = re.findall(r"\(\d{3}\) (\d{3})-(\d{2})", text)
+        assert set(numbers) <= {("555", "01")}

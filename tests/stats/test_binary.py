@@ -1,0 +1,221 @@
+"""Alignment of a judge with people against reference libraries, slow definitions and invariants."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from sklearn import metrics
+from statsmodels.stats.inter_rater import cohens_kappa
+from statsmodels.stats.proportion import proportion_confint
+
+from evalbench.stats import alignment, proportion
+from evalbench.stats._resampling import Units, inflation, jackknife_variance
+from evalbench.stats.binary import MEASURES, mcc, tpr
+
+
+def pairs(tp, fn, fp, tn):
+    truth = [1] * (tp + fn) + [0] * (fp + tn)
+    return truth, [1] * tp + [0] * fn + [1] * fp + [0] * tn
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+CELLS = st.tuples(*[st.integers(0, 40)] * 4).filter(lambda cells: sum(cells) > 0)
+
+
+@pytest.mark.parametrize("cells", [(16, 4, 8, 72), (2, 1, 5, 192), (40, 3, 2, 5)])
+def test_estimates_equal_scikit_learn_and_statsmodels(cells, rng):
+    truth, verdict = pairs(*cells)
+    judge = alignment(truth, verdict, rng=rng)
+    tp, fn, fp, tn = cells
+    expected = {
+        "mcc": metrics.matthews_corrcoef(truth, verdict),
+        "kappa": cohens_kappa(np.array([[tp, fn], [fp, tn]])).kappa,
+        "tpr": metrics.recall_score(truth, verdict),
+        "tnr": metrics.recall_score(truth, verdict, pos_label=0),
+        "precision": metrics.precision_score(truth, verdict),
+        "f1": metrics.f1_score(truth, verdict),
+        "balanced_accuracy": metrics.balanced_accuracy_score(truth, verdict),
+    }
+    for name, value in expected.items():
+        assert getattr(judge, name).estimate == pytest.approx(value, abs=1e-9), name
+    assert judge.counts == cells
+    for estimate, hits, n in ((judge.tpr, tp, tp + fn), (judge.tnr, tn, fp + tn)):
+        assert (estimate.low, estimate.high) == pytest.approx(
+            proportion_confint(hits, n, alpha=0.05, method="wilson"), abs=1e-9
+        )
+        assert estimate.n == n
+
+
+@pytest.mark.parametrize("fails", [0, 1, 84, 200])
+def test_proportion_is_the_interval_of_scipy_and_statsmodels(fails, rng):
+    rate = proportion([1] * fails + [0] * (200 - fails), level=0.9, rng=rng)
+    scipy_interval = scipy_stats.binomtest(fails, 200).proportion_ci(0.9, method="wilson")
+    assert (rate.low, rate.high) == pytest.approx(tuple(scipy_interval), abs=1e-9)
+    assert (rate.low, rate.high) == pytest.approx(
+        proportion_confint(fails, 200, alpha=0.1, method="wilson"), abs=1e-9
+    )
+
+
+def test_smoothed_interval_is_that_of_dirichlet_draws_one_at_a_time(rng):
+    judge = alignment(*pairs(16, 4, 8, 72), rng=rng)
+    draws = [
+        metrics.matthews_corrcoef([1, 1, 0, 0], [1, 0, 1, 0], sample_weight=weights)
+        for weights in rng.dirichlet([16.5, 4.5, 8.5, 72.5], size=4000)
+    ]
+    assert (judge.mcc.low, judge.mcc.high) == pytest.approx(
+        np.quantile(draws, [0.025, 0.975]), abs=0.02
+    )
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_bootstraps_from_counts_are_those_that_resample_rows(method, rng):
+    truth, verdict = map(np.array, pairs(30, 10, 12, 48))
+    ours = alignment(truth, verdict, method=method, rng=rng).f1
+    rows = scipy_stats.bootstrap(
+        (truth, verdict),
+        lambda t, v, axis: 2 * (t * v).sum(axis) / (t.sum(axis) + v.sum(axis)),
+        paired=True,
+        vectorized=True,
+        n_resamples=10_000,
+        method={"percentile": "percentile", "bca": "BCa"}[method],
+        rng=rng,
+    ).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx(tuple(rows), abs=0.012)
+
+
+def test_group_variance_is_the_delete_one_group_jackknife_done_slowly(rng):
+    group = np.repeat(np.arange(12), 9)
+    cell = rng.integers(0, 4, 108)
+    units = Units.of(cell, 4, group)
+    left_out = np.array([mcc(np.bincount(cell[group != g], minlength=4) + 0.5) for g in range(12)])
+    slow = 11 / 12 * ((left_out - left_out.mean()) ** 2).sum()
+    assert jackknife_variance(mcc, units) == pytest.approx(slow, rel=1e-12)
+
+
+def test_groups_that_repeat_one_row_widen_as_if_they_were_one_row(rng):
+    truth, verdict = map(np.array, pairs(160, 40, 80, 720))
+    group = np.repeat(np.arange(1000), 10)
+    cell = np.repeat(np.where(truth == 1, 1 - verdict, 2 + (1 - verdict)), 10)
+    assert inflation(tpr, Units.of(cell, 4, group), 0.95) == pytest.approx(10, rel=0.02)
+    copied = alignment(np.repeat(truth, 10), np.repeat(verdict, 10), groups=group, rng=rng).mcc
+    alone = alignment(truth, verdict, rng=rng).mcc
+    assert copied.high - copied.low == pytest.approx(alone.high - alone.low, rel=0.06)
+
+
+def test_groups_of_one_change_little_and_fewer_than_twenty_are_said(rng):
+    truth, verdict = pairs(40, 10, 30, 120)
+    alone = alignment(truth, verdict, rng=rng).mcc
+    singles = alignment(truth, verdict, groups=np.arange(200), rng=rng).mcc
+    assert (singles.low, singles.high) == pytest.approx((alone.low, alone.high), abs=0.02)
+    few = alignment(truth, verdict, groups=np.arange(200) % 19, rng=rng).mcc
+    assert "only 19 groups" in few.reason
+    assert alone.reason == ""
+
+
+def test_one_group_knows_nothing_of_its_variance(rng):
+    judge = alignment(*pairs(40, 10, 30, 120), groups=["a"] * 200, rng=rng)
+    assert judge.mcc.high - judge.mcc.low > 1.5
+    assert "only 1 group" in judge.mcc.reason
+
+
+def test_an_abstention_is_a_wrong_answer_unless_left_out(rng):
+    truth, verdict = [1, 1, 0, 0, None], [True, None, False, np.nan, True]
+    judge = alignment(truth, verdict, rng=rng)
+    assert judge.counts == (1, 1, 1, 1)
+    assert (judge.abstained, judge.unlabelled) == (2, 1)
+    kept = alignment(truth, verdict, abstained="left out", rng=rng)
+    assert kept.counts == (1, 0, 0, 1)
+    assert kept.abstained == 2
+
+
+def test_a_judge_that_never_fires_is_undefined_with_an_interval(rng):
+    judge = alignment(*pairs(0, 20, 0, 80), rng=rng)
+    for undefined in (judge.mcc, judge.precision):
+        assert np.isnan(undefined.estimate)
+        assert "0/0" in undefined.reason
+        assert undefined.low < undefined.high
+    assert judge.tpr.estimate == 0
+    assert judge.is_sufficient
+
+
+def test_few_of_a_class_are_insufficient_with_an_estimate(rng):
+    judge = alignment(*pairs(5, 4, 8, 200), rng=rng)
+    assert not judge.is_sufficient
+    assert judge.mcc.is_defined
+    assert "insufficient: 9 failing" in judge.mcc.reason
+
+
+@given(CELLS)
+def test_bounds_hold(cells):
+    judge = alignment(*pairs(*cells), rng=np.random.default_rng(1))
+    for name in MEASURES:
+        measure = getattr(judge, name)
+        floor = -1 if name in ("mcc", "kappa") else 0
+        assert floor - 1e-12 <= measure.low <= measure.high <= 1 + 1e-12
+        if measure.is_defined:
+            assert measure.low <= measure.estimate <= measure.high
+
+
+@given(CELLS)
+def test_swapping_the_labels_swaps_the_classes(cells):
+    truth, verdict = map(np.array, pairs(*cells))
+    judge = alignment(truth, verdict, rng=np.random.default_rng(1))
+    swapped = alignment(1 - truth, 1 - verdict, rng=np.random.default_rng(1))
+    for one, other in (("mcc", "mcc"), ("kappa", "kappa"), ("tpr", "tnr")):
+        assert getattr(judge, one).estimate == pytest.approx(
+            getattr(swapped, other).estimate, nan_ok=True
+        )
+    assert (judge.tpr.low, judge.tpr.high) == (swapped.tnr.low, swapped.tnr.high)
+
+
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_a_perfect_judge_has_every_measure_at_one(failing, passing):
+    judge = alignment(*pairs(failing, 0, 0, passing), rng=np.random.default_rng(1))
+    for name in MEASURES:
+        measure = getattr(judge, name)
+        assert measure.estimate == pytest.approx(1)
+        assert measure.low < 1 == pytest.approx(measure.high)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], []), "truth must be one non-empty column"),
+        (([1, 0], [1]), r"verdict must be as long as truth \(2 values\), got 1 values"),
+        (([1, 2], [1, 0]), r"truth must hold 0, 1 or null, got .*2"),
+        (([1, 0], ["fail", "pass"]), "verdict must hold 0, 1 or null, got .*fail"),
+        (([None, None], [1, 0]), "truth and verdict must share a session, got 2"),
+        (([[1], [0]], [1, 0]), "truth must be one non-empty column"),
+    ],
+)
+def test_unusable_columns_are_named_with_the_value(arguments, message, rng):
+    with pytest.raises(ValueError, match=message):
+        alignment(*arguments, rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"level": 95}, "level must lie between 0 and 1, got 95"),
+        ({"method": "wald"}, "method must be one of .*, got 'wald'"),
+        ({"abstained": "pass"}, "abstained must be one of .*, got 'pass'"),
+        ({"groups": ["a"]}, "groups must be as long as truth"),
+        ({"groups": ["a", None]}, "groups must not hold null, got one at position 1"),
+    ],
+)
+def test_unusable_options_are_named_with_the_value(options, message, rng):
+    with pytest.raises(ValueError, match=message):
+        alignment([1, 0], [1, 0], rng=rng, **options)
+
+
+def test_proportion_counts_what_it_leaves_out(rng):
+    rate = proportion([1, 0, None, 0], rng=rng)
+    assert (rate.n, rate.estimate) == (3, pytest.approx(1 / 3))
+    assert rate.reason == "1 without a value were left out"
+    with pytest.raises(ValueError, match="fails must hold at least one 0 or 1, got 2 null"):
+        proportion([None, None], rng=rng)

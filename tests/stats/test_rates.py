@@ -1,0 +1,266 @@
+"""Failure rates against slow definitions, reference libraries and their refusals."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
+from scipy import stats as scipy_stats
+from statsmodels.stats.proportion import proportion_confint
+
+from evalbench.stats import corrected_rate, failure_rate
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def table(cells):
+    """Labels and population of (stratum, verdict, fails, labels, size) cells."""
+    labels = {"stratum": [], "verdict": [], "fails": []}
+    for stratum, verdict, fails, n, _ in cells:
+        labels["stratum"] += [stratum] * n
+        labels["verdict"] += [verdict] * n
+        labels["fails"] += [1] * fails + [0] * (n - fails)
+    stratum, verdict, _, _, size = zip(*cells, strict=True)
+    return labels, {"stratum": list(stratum), "verdict": list(verdict), "n": list(size)}
+
+
+TWO = [("all", 1, 30, 60, 500), ("all", 0, 3, 140, 9500)]
+
+
+def test_the_rate_adds_up_over_cells_by_share(rng):
+    rate = failure_rate(*table(TWO), rng=rng).rate
+    assert rate.estimate == pytest.approx(0.05 * 30 / 60 + 0.95 * 3 / 140, abs=1e-12)
+    assert rate.n == 200
+    assert rate.reason == ""
+
+
+def test_two_cells_have_the_jeffreys_posterior(rng):
+    result = failure_rate(*table(TWO), rng=rng)
+    draws = 0.05 * scipy_stats.beta.rvs(30.5, 30.5, size=10**6, random_state=rng)
+    draws += 0.95 * scipy_stats.beta.rvs(3.5, 137.5, size=10**6, random_state=rng)
+    assert (result.rate.low, result.rate.high) == pytest.approx(
+        np.quantile(draws, [0.025, 0.975]), rel=0.03
+    )
+    assert result.draws.shape == (10_000,)
+
+
+def test_one_cell_is_the_jeffreys_interval_of_statsmodels(rng):
+    rate = failure_rate({"fails": [1] * 12 + [0] * 88}, {"n": [5000]}, rng=rng).rate
+    assert (rate.low, rate.high) == pytest.approx(
+        proportion_confint(12, 100, method="jeffreys"), abs=0.003
+    )
+
+
+def test_one_cell_by_mover_is_wilson_of_statsmodels(rng):
+    labels = {"fails": [1] * 12 + [0] * 88}
+    rate = failure_rate(labels, {"n": [5000]}, method="mover_wilson", rng=rng).rate
+    assert (rate.low, rate.high) == pytest.approx(
+        proportion_confint(12, 100, method="wilson"), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(("method", "weight"), [("ppi", 1), ("ppi++", None)])
+def test_prediction_powered_equals_ppi_py(method, weight, rng):
+    rate = failure_rate(*table(TWO), method=method, rng=rng).rate
+    human = np.repeat([1.0, 0, 1, 0], [30, 30, 3, 137])
+    judge = np.repeat([1.0, 0], [60, 140])
+    everything = np.repeat([1.0, 0], [500, 9500])
+    value = ppi_mean_pointestimate(human, judge, everything, lam=weight)
+    assert rate.estimate == pytest.approx(value.item(), abs=1e-9)
+    low, high = ppi_mean_ci(human, judge, everything, alpha=0.05, lam=weight)
+    assert (rate.low, rate.high) == pytest.approx((low.item(), high.item()), abs=1e-9)
+
+
+def test_prediction_powered_needs_a_judge(rng):
+    with pytest.raises(ValueError, match="method 'ppi' needs a verdict"):
+        failure_rate({"fails": [1, 0]}, {"n": [10]}, method="ppi", rng=rng)
+
+
+def test_labels_drawn_by_the_judge_narrow_the_rate(rng):
+    uniform = failure_rate({"fails": [1] * 8 + [0] * 392}, {"n": [100_000]}, rng=rng)
+    designed = [("all", 1, 65, 200, 6000), ("all", 0, 1, 200, 94_000)]
+    judged = failure_rate(*table(designed), rng=rng)
+    assert judged.rate.high - judged.rate.low < 0.8 * (uniform.rate.high - uniform.rate.low)
+    assert judged.design_effect < 0.8
+    assert uniform.design_effect == pytest.approx(1, abs=0.1)
+    assert sum(cell.variance_share for cell in judged.by_stratum) == pytest.approx(1)
+    assert pl.DataFrame(judged.by_stratum)["verdict"].to_list() == [True, False]
+
+
+def test_sparse_strata_merge_within_their_verdict_and_keep_the_plug_in(rng):
+    cells = [("a", 0, 3, 3, 10), ("b", 0, 1, 50, 9000), ("c", 0, 0, 4, 40), ("a", 1, 8, 10, 950)]
+    result = failure_rate(*table(cells), rng=rng)
+    assert [cell.strata for cell in result.by_stratum] == [("a", "c"), ("b",), ("a",)]
+    plug_in = (10 * 1 + 9000 / 50 + 40 * 0 + 950 * 0.8) / 10_000
+    assert result.rate.estimate == pytest.approx(plug_in, abs=1e-12)
+    assert "2 strata were merged" in result.rate.reason
+
+
+def test_an_unlabelled_stratum_takes_the_rate_of_its_verdict(rng):
+    cells = [("seen", 0, 5, 50, 900), ("unseen", 0, 0, 0, 100)]
+    assert failure_rate(*table(cells), rng=rng).rate.estimate == pytest.approx(0.1)
+
+
+def test_a_verdict_without_labels_is_undefined_with_an_interval(rng):
+    cells = [("all", 0, 5, 50, 900), ("all", None, 0, 0, 100)]
+    rate = failure_rate(*table(cells), rng=rng).rate
+    assert np.isnan(rate.estimate)
+    assert "no label with no verdict" in rate.reason
+    assert 0 < rate.low < rate.high < 1
+
+
+def test_abstentions_are_a_cell_of_their_own(rng):
+    cells = [("all", 0, 5, 50, 800), ("all", None, 10, 20, 100), ("all", 1, 9, 10, 100)]
+    result = failure_rate(*table(cells), rng=rng)
+    assert result.rate.estimate == pytest.approx(0.8 * 0.1 + 0.1 * 0.5 + 0.1 * 0.9)
+    assert {cell.verdict for cell in result.by_stratum} == {True, False, None}
+
+
+def test_many_strata_do_not_lift_a_rare_rate(rng):
+    """Half a failure of prior in each of ten strata would put the whole interval above 2%."""
+    cells = [(f"s{i}", None, 1 if i < 2 else 0, 10, 1000) for i in range(10)]
+    rate = failure_rate(*table(cells), rng=rng).rate
+    assert rate.estimate == pytest.approx(0.02)
+    assert rate.low < 0.01
+    assert "2 failures among the labels: the interval is mostly prior" in rate.reason
+
+
+def test_users_with_several_sessions_widen_the_rate(rng):
+    labels = {"fails": np.repeat([1, 0], [40, 360])}
+    alone = failure_rate(labels, {"n": [10_000]}, rng=rng).rate
+    shared = failure_rate(labels | {"group": np.arange(400) // 8}, {"n": [10_000]}, rng=rng).rate
+    assert shared.estimate == alone.estimate
+    assert shared.high - shared.low > 2 * (alone.high - alone.low)
+    few = failure_rate(labels | {"group": np.arange(400) % 5}, {"n": [10_000]}, rng=rng).rate
+    assert "only 5 groups" in few.reason
+
+
+def test_unsure_labels_are_left_out_and_said(rng):
+    rate = failure_rate({"fails": [1, 0, None, 0, 0]}, {"n": [50]}, rng=rng).rate
+    assert rate.n == 4
+    assert "1 labels are unsure and left out" in rate.reason
+
+
+def test_polars_frames_are_columns_and_stay_as_they_were(rng):
+    labels, population = map(pl.DataFrame, table(TWO))
+    before = labels.clone(), population.clone()
+    again = failure_rate(*table(TWO), rng=np.random.default_rng(3))
+    assert failure_rate(labels, population, rng=np.random.default_rng(3)) == again
+    assert before[0].equals(labels)
+    assert before[1].equals(population)
+
+
+CELLS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 5000)), min_size=1, max_size=8
+).filter(lambda cells: any(fails + passes for fails, passes, _ in cells))
+
+
+@given(CELLS, st.sampled_from(["stratified", "mover_wilson"]))
+def test_a_rate_lies_in_its_interval_and_that_in_zero_to_one(cells, method):
+    rows = [(f"s{i}", None, x, x + y, size) for i, (x, y, size) in enumerate(cells)]
+    rate = failure_rate(*table(rows), method=method, rng=np.random.default_rng(1)).rate
+    assert -1e-12 <= rate.low <= rate.estimate + 1e-12
+    assert rate.estimate <= rate.high + 1e-12 <= 1 + 2e-12
+
+
+@given(CELLS)
+def test_a_larger_population_of_the_same_shares_changes_nothing(cells):
+    rows = [(f"s{i}", None, x, x + y, size) for i, (x, y, size) in enumerate(cells)]
+    tenfold = [(*row[:-1], 10 * row[-1]) for row in rows]
+    one, other = (
+        failure_rate(*table(cells), rng=np.random.default_rng(1)).rate for cells in (rows, tenfold)
+    )
+    assert (one.estimate, one.low, one.high) == pytest.approx(
+        (other.estimate, other.low, other.high)
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "population", "message"),
+    [
+        ({"fails": []}, {"n": [10]}, "labels fails must be one non-empty column"),
+        ({"fails": [None]}, {"n": [10]}, "labels fails must hold at least one 0 or 1"),
+        ({"fails": [3]}, {"n": [10]}, "labels fails must hold 0, 1 or null, got .*3"),
+        ({"fails": [1]}, {"n": [0]}, r"population n must count at least one session, got \[0\]"),
+        ({"fails": [1]}, {"n": [-4]}, "population n must be a whole number of at least 0, got -4"),
+        (
+            {"fails": [1], "stratum": ["x"]},
+            {"n": [9], "stratum": ["y"]},
+            "labels must lie in cells that population counts, got .*'x'",
+        ),
+        (
+            {"fails": [1, 0], "stratum": ["x"]},
+            {"n": [9], "stratum": ["x"]},
+            "labels stratum must have 2 values, got 1 values",
+        ),
+    ],
+)
+def test_unusable_tables_are_named_with_the_value(labels, population, message, rng):
+    with pytest.raises(ValueError, match=message):
+        failure_rate(labels, population, rng=rng)
+
+
+def test_rogan_gladen_is_its_formula_and_jeffreys_draws(rng):
+    rate = corrected_rate(120, 1000, tp=45, fn=5, fp=10, tn=140, rng=rng)
+    assert rate.estimate == pytest.approx((0.12 - 10 / 150) / (0.9 - 10 / 150), abs=1e-12)
+    beta = scipy_stats.beta
+    q, sensitivity, specificity = (
+        beta.rvs(a, b, size=10**6, random_state=rng)
+        for a, b in ((120.5, 880.5), (45.5, 5.5), (140.5, 10.5))
+    )
+    draws = np.clip((q + specificity - 1) / (sensitivity + specificity - 1), 0, 1)
+    assert (rate.low, rate.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.004)
+    assert rate.reason == ""
+
+
+def test_a_judge_not_shown_to_beat_chance_is_refused(rng):
+    rate = corrected_rate(300, 1000, tp=11, fn=9, fp=40, tn=60, rng=rng)
+    assert np.isnan([rate.estimate, rate.low, rate.high]).all()
+    assert rate.reason == "refused: the judge is not shown to beat chance"
+
+
+def test_a_raw_rate_under_the_false_alarms_warns(rng):
+    rate = corrected_rate(60, 1000, tp=45, fn=5, fp=10, tn=140, rng=rng)
+    assert (rate.estimate, rate.low) == (0, 0)
+    assert "raw rate 0.0600 is under the judge's false alarm rate 0.0667" in rate.reason
+
+
+def test_a_raw_rate_no_such_judge_could_give_is_refused(rng):
+    high = corrected_rate(990, 1000, tp=70, fn=30, fp=10, tn=90, rng=rng)
+    low = corrected_rate(10, 1000, tp=70, fn=30, fp=30, tn=70, rng=rng)
+    for rate in (high, low):
+        assert np.isnan(rate.estimate)
+        assert "calibrate by segment" in rate.reason
+
+
+@given(st.integers(0, 200), *[st.integers(1, 60)] * 4)
+def test_a_corrected_rate_is_refused_or_between_zero_and_one(flagged, tp, fn, fp, tn):
+    rate = corrected_rate(flagged, 200, tp=tp, fn=fn, fp=fp, tn=tn, rng=np.random.default_rng(1))
+    if rate.is_defined:
+        assert 0 <= rate.low <= rate.estimate <= rate.high <= 1
+    else:
+        assert rate.reason.startswith("refused")
+
+
+def test_a_perfect_judge_changes_nothing_but_the_width(rng):
+    rate = corrected_rate(120, 1000, tp=500, fn=0, fp=0, tn=500, rng=rng)
+    assert rate.estimate == pytest.approx(0.12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"flagged": 11}, r"n must be at least 1 and at least flagged \(11\), got 10"),
+        ({"fp": -1}, "fp must be a whole number of at least 0, got -1"),
+        ({"tn": 2.5}, "tn must be a whole number of at least 0, got 2.5"),
+        ({"tp": 0, "fn": 0}, r"tp, fn, fp, tn must hold both classes, got 0 \+ 0 failing"),
+    ],
+)
+def test_unusable_counts_are_named_with_the_value(change, message, rng):
+    counts = {"flagged": 3, "n": 10, "tp": 5, "fn": 5, "fp": 5, "tn": 5} | change
+    with pytest.raises(ValueError, match=message):
+        corrected_rate(counts.pop("flagged"), counts.pop("n"), **counts, rng=rng)
