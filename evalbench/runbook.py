@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import orjson
-import papermill
+import papermill  # type: ignore[import-untyped]
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
-from papermill.exceptions import PapermillExecutionError
+from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
 from pydantic import TypeAdapter, ValidationError
 from traitlets import default
 
@@ -57,7 +57,7 @@ _HEADLESS = (
     "--no-pdf-header-footer",
 )
 _PLACES = ("workspace", "folder")
-_PINS = ("lake_versions", "ledger_seq")
+_PINS: dict[str, Any] = {"lake_versions": dict[str, int], "ledger_seq": int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +169,15 @@ def _check_parameters(source: Path, parameters: Mapping[str, object]) -> dict[st
 
 
 def _coerce(name: str, value: object, default: object) -> Any:
-    """Read a value as the type of the parameter's default; ``...`` stands for required text."""
+    """Read a value as a pin, or as the type of the default; ``...`` stands for required text."""
     if value is default:
         return value
-    wanted = TypeAdapter(str if default is ... else type(default))
+    kind = _PINS.get(name, str if default is ... else type(default))
+    adapter = TypeAdapter(kind)
     try:
-        if isinstance(value, str) and isinstance(default, dict | list):
-            return wanted.validate_json(value)
-        return wanted.validate_python(value)
+        if isinstance(value, str) and kind not in (str, bool, int, float):
+            return adapter.validate_json(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         raise NotebookError(
             f"parameter {name!r}: {error.errors()[0]['msg']} (got {value!r})"
@@ -186,12 +187,13 @@ def _coerce(name: str, value: object, default: object) -> Any:
 def _pin(given: dict[str, Any], workspace: Workspace) -> None:
     """Fill the pins that were not given with the present state."""
     given["lake_versions"] = given["lake_versions"] or workspace.lake.versions()
-    if given["ledger_seq"] < 0:
+    if given["ledger_seq"] is None:
         # A report says what was read; that it was made changes nothing that the next one reads.
         reports = set(workspace.ledger.events("report.published")["seq"])
-        given["ledger_seq"] = workspace.ledger.head()
-        while given["ledger_seq"] in reports:
-            given["ledger_seq"] -= 1
+        head = workspace.ledger.head()
+        while head in reports:
+            head -= 1
+        given["ledger_seq"] = head
 
 
 class _Kernel(AsyncKernelManager):
@@ -265,7 +267,11 @@ def _print_pdf(html: Path, pdf: Path) -> Path | None:
 
 def _manifest(source: Path, given: dict[str, Any]) -> dict[str, Any]:
     pins = {name: given[name] for name in _PINS}
-    wanted = [re.split(r"[^\w.-]", line)[0] for line in metadata.requires("evalbench") or ()]
+    wanted = [
+        re.split(r"[^\w.-]", line)[0]
+        for line in metadata.requires("evalbench") or ()
+        if "extra ==" not in line
+    ]
     installed = {each.metadata["Name"] for each in metadata.distributions()}
     return {
         "notebook": source.stem,
@@ -281,7 +287,7 @@ def _manifest(source: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the code that ran, with "-dirty" where files differ; None outside of git."""
+    """Name the commit of the code that ran, "-dirty" where files differ; None outside of git."""
     command = ["git", "-C", str(NOTEBOOKS.parent), "describe", "--always", "--abbrev=40", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

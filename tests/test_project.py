@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -32,7 +33,7 @@ def test_every_dependency_is_pinned_in_constraints():
         for line in (ROOT / "constraints.txt").read_text().splitlines()
     }
     project = _project()
-    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    wanted = chain(project["dependencies"], *project["optional-dependencies"].values())
     names = {re.split(r"[\[><=]", requirement)[0].lower() for requirement in wanted}
     assert names - pinned == set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,8 @@ from evalbench.demo.company import quarter_bounds
 from evalbench.demo.simulate import Simulated
 
 KEY = ("surface", "release", "mode")
+ANY = "any"
+"""Stands for a failure in whatever mode."""
 
 
 def write_truth(simulated: list[Simulated], folder: Path) -> None:
@@ -40,31 +43,27 @@ def realised_rates(truth: Path, quarter: str) -> pl.DataFrame:
     -------
     polars.DataFrame
         ``surface, release, mode, sessions, truth``; a row for every planted mode, also where no
-        session shows it.
+        session shows it, and for "any".
     """
     start, end = quarter_bounds(quarter)
     sessions = pl.read_parquet(truth / "sessions.parquet").filter(
         pl.col("started_at").is_between(start, end, closed="left")
     )
     frame = sessions.group_by("surface", "release").agg(sessions=pl.len())
-    failing = (
-        sessions.explode("modes", empty_as_null=False)
-        .rename({"modes": "mode"})
-        .group_by(KEY)
-        .agg(failing=pl.len())
-    )
+    planted = pl.read_parquet(truth / "rates.parquet").select(KEY)
+    shown = sessions.explode("modes", empty_as_null=False).rename({"modes": "mode"})
+    shown = pl.concat([shown, shown.with_columns(mode=pl.lit(ANY))])
+    failing = shown.group_by(KEY).agg(failing=pl.col("session_id").n_unique())
+    wanted = pl.concat([planted, planted.with_columns(mode=pl.lit(ANY)).unique()])
     return (
-        pl.read_parquet(truth / "rates.parquet")
-        .join(frame, on=["surface", "release"])
+        wanted.join(frame, on=["surface", "release"])
         .join(failing, on=KEY, how="left")
-        .select(
-            *KEY, "sessions", truth=pl.col("failing").fill_null(0) / pl.col("sessions")
-        )
+        .select(*KEY, "sessions", truth=pl.col("failing").fill_null(0) / pl.col("sessions"))
     )
 
 
 def compare_with_truth(rates: pl.DataFrame, truth: Path) -> pl.DataFrame:
-    """Put the truth beside each estimated rate, and whether the interval holds it.
+    """Put the truth beside each rate, and whether the interval holds it; null without an estimate.
 
     Parameters
     ----------
@@ -77,6 +76,59 @@ def compare_with_truth(rates: pl.DataFrame, truth: Path) -> pl.DataFrame:
         realised_rates(truth, quarter).with_columns(quarter=pl.lit(quarter))
         for quarter in rates["quarter"].unique(maintain_order=True)
     )
-    return rates.join(planted, on=[*KEY, "quarter"], how="left", validate="1:1").with_columns(
-        held=pl.col("truth").is_between("low", "high")
+    columns = ["surface", "quarter", "release", "mode", "estimate", "low", "high"]
+    return (
+        rates.select(columns)
+        .join(planted, on=[*KEY, "quarter"], how="left", validate="1:1")
+        .with_columns(
+            held=pl.when(pl.col("estimate").is_not_null()).then(
+                pl.col("truth").is_between("low", "high")
+            )
+        )
     )
+
+
+def say_coverage(closing: pl.DataFrame) -> str:
+    """Say how many of the intervals that :func:`compare_with_truth` gave hold the truth."""
+    return f"{closing['held'].sum()} of {closing['held'].count()} intervals hold the truth"
+
+
+def write_closing(closing: pl.DataFrame, reports: Mapping[str, Path], page: Path) -> Path:
+    """Write the comparison as one HTML page that loads nothing, with links to the reports.
+
+    Parameters
+    ----------
+    closing : polars.DataFrame
+        From :func:`compare_with_truth`.
+    reports : mapping of str to Path
+        Title to HTML file, beneath the folder of ``page``.
+    page : Path
+        File to write.
+    """
+    from great_tables import GT, html
+
+    links = " · ".join(
+        f'<a href="{path.relative_to(page.parent)}">{title}</a>' for title, path in reports.items()
+    )
+    shown = closing.select(
+        "surface",
+        "quarter",
+        "release",
+        "mode",
+        *(pl.col(name) * 1000 for name in ("truth", "estimate", "low", "high")),
+        held=pl.col("held").replace_strict({True: "yes", False: "no"}, default="no estimate"),
+    )
+    table = (
+        GT(shown, groupname_col="surface")
+        .tab_header(
+            title="Planted truth beside every estimate",
+            subtitle=html(
+                "Failing sessions per 1,000. "
+                f"{say_coverage(closing)}, which no report has seen. The reports: {links}"
+            ),
+        )
+        .fmt_number(columns=["truth", "estimate", "low", "high"], decimals=1)
+        .cols_label(held="in the interval")
+    )
+    page.write_text(table.as_raw_html(make_page=True), encoding="utf-8")
+    return page

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from evalbench.schema import FailureClass, Severity
+
 QUARTERS = ("2025Q4", "2026Q1", "2026Q2", "2026Q3")
 SURFACES = ("support_copilot", "code_reviewer", "sales_research")
 SEVERITY_WEIGHTS = {"safety": 1.0, "user impact": 1.0, "polish": 0.5}
@@ -45,8 +47,8 @@ class Mode:
     name: str
     definition: str
     example: str
-    severity: str
-    failure_class: str
+    severity: Severity
+    failure_class: FailureClass
     owner: str
     rate: float
     judge: Reader

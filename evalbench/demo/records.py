@@ -86,9 +86,7 @@ def to_openinference(span: LoggedStep) -> Row:
             "tool.parameters": _text(step),
             "input.value": _text(step),
         }
-    for number, document in enumerate(step.documents):
-        for part, value in document.items():
-            attributes[f"retrieval.documents.{number}.document.{part}"] = value
+    attributes |= _numbered_documents(step)
     return {
         "name": step.name,
         "span_kind": step.kind.upper(),
@@ -148,8 +146,7 @@ def to_opentelemetry(span: LoggedStep) -> Row:
             "gen_ai.tool.call.result": step.output,
         }
     elif step.kind == "retriever":
-        attributes["gen_ai.retrieval.query.text"] = step.input
-        attributes["gen_ai.retrieval.documents"] = orjson.dumps(step.documents).decode()
+        attributes |= {"input.value": step.input, **_numbered_documents(step)}
     if step.error:
         attributes["error.type"] = step.error
     return {
@@ -220,6 +217,14 @@ def to_langsmith(span: LoggedStep) -> Row:
         ]
         run |= {"inputs": {"query": step.input}, "outputs": {"documents": documents}}
     return run
+
+
+def _numbered_documents(step: Step) -> Row:
+    return {
+        f"retrieval.documents.{number}.document.{part}": value
+        for number, document in enumerate(step.documents)
+        for part, value in document.items()
+    }
 
 
 def _text(step: Step) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,33 +23,29 @@ from evalbench.demo.simulate import Simulated
 
 UNIFORMS = 200
 """Draws that writing one session may take."""
-FACTS = ("release", "segments.tier", "segments.locale", "segments.intent")
 
 
 @dataclass(frozen=True)
 class TraceFormat:
-    """A trace format, and how its own names map to evalbench columns (as ``--map``)."""
+    """A trace format, and the names of the product's own that must be mapped (as ``--map``)."""
 
     to_record: Callable[[LoggedStep], dict[str, Any]]
     suffix: str
-    columns: Mapping[str, str]
-
-
-def _map_facts(folder: str) -> dict[str, str]:
-    return {fact: f"{folder}.{fact.removeprefix('segments.')}" for fact in FACTS}
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 FORMATS = {
-    "support_copilot": TraceFormat(
-        to_openinference, ".openinference.jsonl.gz", _map_facts("attributes.metadata")
-    ),
+    "support_copilot": TraceFormat(to_openinference, ".openinference.jsonl.gz"),
     "code_reviewer": TraceFormat(
         to_opentelemetry,
         ".opentelemetry.jsonl",
-        _map_facts("attributes.app")
-        | {
-            column: f"attributes.app.{column}"
+        {
+            column: f"attributes.app.{column.removeprefix('segments.')}"
             for column in (
+                "release",
+                "segments.tier",
+                "segments.locale",
+                "segments.intent",
                 "cost_usd",
                 "outcome",
                 "thumbs",
@@ -62,22 +58,21 @@ FORMATS = {
             )
         },
     ),
-    "sales_research": TraceFormat(to_langsmith, ".langsmith.jsonl", _map_facts("extra.metadata")),
+    "sales_research": TraceFormat(to_langsmith, ".langsmith.jsonl"),
 }
+"""Two of the surfaces use names that are known; the third one's own names are mapped."""
 
 
-def write_traces(simulated: Simulated, folder: Path, *, rng: np.random.Generator) -> Path:
-    """Write the traces of one surface, a span a line in order of time; return the file."""
-    trace_format = FORMATS[simulated.surface.surface]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{simulated.surface.surface}{trace_format.suffix}"
+def write_traces(simulated: Simulated, path: Path, *, rng: np.random.Generator) -> None:
+    """Write the traces of one surface, a span a line, sessions in order of time; ``.gz`` packs."""
+    to_record = FORMATS[simulated.surface.surface].to_record
+    path.parent.mkdir(parents=True, exist_ok=True)
     with _create(path) as file:
         for spans in _sessions(simulated, rng=rng):
-            records = (trace_format.to_record(span) for span in spans)
+            records = (to_record(span) for span in spans)
             file.write(
                 b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in records)
             )
-    return path
 
 
 @contextmanager

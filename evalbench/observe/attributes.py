@@ -100,9 +100,9 @@ FACTS = (
     "metadata.",
 )
 ROOTS = frozenset(
-    ("llm", "openinference", "input", "output", "session", "user", "retrieval", "reranker", "tool")
-    + ("gen_ai", "ai", "llm.input_messages", "llm.output_messages", "llm.token_count", "llm.cost")
-    + ("retrieval.documents", "reranker.output_documents", "annotations", "evaluations")
+    "llm openinference input output session user retrieval reranker tool gen_ai ai "
+    "llm.input_messages llm.output_messages llm.token_count llm.token_count.prompt_details "
+    "llm.cost retrieval.documents reranker.output_documents annotations evaluations".split()
 )
 MEMORY = 50_000
 
@@ -119,9 +119,9 @@ class Piece(NamedTuple):
     """A name that holds one field of one item of a numbered list, or of a list inside the item."""
 
     slot: str
-    index: int
+    position: int
     field: str
-    inner_index: int | None = None
+    inner_position: int | None = None
     inner_field: str = ""
 
 

@@ -6,26 +6,25 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import import_module
-from types import ModuleType
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import polars as pl
 
-from evalbench.errors import ReadError
-from evalbench.observe.otlp import envelope_spans
+from evalbench.observe.decode import Record, decode, is_plain, load_formats
 from evalbench.observe.redact import redact_columns
-from evalbench.observe.source import LIMIT, PREFIX, Chunk
+from evalbench.observe.source import LIMIT, Chunk, Flaw
 from evalbench.schema import KEYS, SPAN_KINDS, TABLES
 
 if TYPE_CHECKING:
     from evalbench.store.lake import Lake, Staged
 
-FORMATS = ("opentelemetry", "langfuse", "langsmith", "openai_chat")
-REJECT = {"line", "reason", "text"}
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-ROW = "_record"
+TIMES = {"span": "started_at", "verdict": "judged_at"}
+RECORD = "_record"
+READABLE = "backslashreplace"
+"""How bytes that are no UTF-8 are shown in a reject."""
 
 
 class Reject(NamedTuple):
@@ -52,7 +51,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a chunk. ``keys``: two 64-bit hashes of a row's key, and its record."""
+    """What became of a chunk. ``keys``: two 64-bit hashes of a row's key, and its record.
+
+    Where the source is lines, ``lines`` are how many, and a reject's line counts from the first;
+    elsewhere ``lines`` is 0 and a reject names its own line.
+    """
 
     lines: int
     records: int
@@ -61,163 +64,118 @@ class Outcome:
     keys: dict[str, pl.DataFrame] = field(default_factory=dict)
 
 
-class Record(NamedTuple):
-    """One record of a chunk as it came; ``value`` is none where it is no JSON object."""
-
-    line: int
-    raw: bytes
-    value: dict[str, Any] | None
-    flaw: str = ""
-
-
-def load_formats(names: tuple[str, ...]) -> list[ModuleType]:
-    """Import format modules by file name."""
-    return [import_module(f"evalbench.observe.{name}") for name in names]
+def process_part(part: Chunk | Flaw, plan: Plan) -> Outcome:
+    """Read one part of a source into staged files that nobody sees before they are committed."""
+    if isinstance(part, Flaw):
+        reject = Reject(part.line or 0, part.reason, part.text.decode(errors=READABLE))
+        return Outcome(0 if part.line else 1, 1, [reject])
+    return _process_chunk(part, plan)
 
 
-def find_formats(name: str) -> tuple[str, ...]:
-    """Name the modules that read a format; all of them for ``auto``.
-
-    Raises
-    ------
-    ReadError
-        No module reads this format; the message names those that are read.
-    """
-    if name == "auto":
-        return FORMATS
-    known = {each: file for file in FORMATS for each in load_formats((file,))[0].NAMES}
-    if name not in known:
-        raise ReadError(f"format {name!r} is not known; known are auto, {', '.join(known)}")
-    return (known[name],)
-
-
-def read_records(chunk: Chunk) -> Iterator[Record]:
-    """Decode a chunk. An OTLP envelope gives one record a span, a rejects file what it holds."""
-    for line, raw in chunk.lines():
-        if not raw or raw.isspace():
-            continue
-        record = _decode(line, raw)
-        if record.value is not None and record.value.keys() == REJECT:
-            record = _decode(line, str(record.value["text"]).encode())
-        if record.value is not None and "resourceSpans" in record.value:
-            yield from _split_envelope(record)
-        else:
-            yield record
-
-
-def _decode(line: int, raw: bytes) -> Record:
-    if len(raw) > LIMIT:
-        reason = f"{len(raw):,} bytes long, more than {LIMIT >> 20} MiB"
-        return Record(line, raw[:PREFIX], None, reason)
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        try:
-            raw.decode()
-        except UnicodeDecodeError as undecodable:
-            return Record(line, raw, None, f"not UTF-8: {undecodable}")
-        return Record(line, raw, None, f"not JSON: {error}")
-    if not isinstance(value, dict):
-        return Record(line, raw, None, "not a JSON object")
-    return Record(line, raw, value)
-
-
-def _split_envelope(record: Record) -> Iterator[Record]:
-    """Give one envelope a span, so that a bad span takes no good one with it."""
-    try:
-        parts = list(envelope_spans(record.value or {}))
-    except ValueError as error:
-        yield record._replace(value=None, flaw=str(error))
-        return
-    if not parts:
-        yield record._replace(value=None, flaw="an OTLP envelope without spans")
-    for part in parts:
-        yield Record(record.line, b"", part)
-
-
-def process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
-    """Read one chunk into staged files that nobody sees before they are committed."""
+def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
     lines = chunk.lines()
-    records = list(read_records(chunk))
-    rows, rejects = _parse(records, plan)
-    frames = {table: _build(table, rows[table], rejects) for table in rows}
-    for table, frame in frames.items():
-        bad = pl.Series(list(rejects), dtype=pl.UInt32)
-        frames[table] = frame.filter(~pl.col(ROW).is_in(bad.implode()))
+    batch = _parse(lines, plan)
+    frames = {table: _build(table, rows, batch.flaws) for table, rows in batch.rows.items()}
     staged, keys = {}, {}
     for table, frame in frames.items():
+        if batch.flaws:
+            bad = pl.Series(list(batch.flaws), dtype=pl.UInt32)
+            frame = frame.filter(~pl.col(RECORD).is_in(bad.implode()))
         if frame.is_empty():
             continue
-        keys[table] = frame.select(*hash_key(table), ROW)
+        keys[table] = frame.select(*hash_key(table), RECORD)
         staged[table] = plan.lake.stage(
             table, _finish(table, frame, plan), name=f"{plan.name}-{chunk.number:06}"
         )
-    told = [_tell(records[index], reason) for index, reason in sorted(rejects.items())]
-    return Outcome(len(lines), len(records), told, staged, keys)
+    rejects = [
+        Reject(batch.records[index][0], flaw, batch.records[index][1].decode(errors=READABLE))
+        for index, flaw in sorted(batch.flaws.items())
+    ]
+    return Outcome(0 if chunk.records else len(lines), len(batch.records), rejects, staged, keys)
 
 
-def _parse(
-    records: list[Record], plan: Plan
-) -> tuple[dict[str, list[dict[str, Any]]], dict[int, str]]:
+@dataclass
+class _Batch:
+    """Records (line, text) of a chunk, the rows read from them, and by record why it is no use."""
+
+    records: list[tuple[int, bytes]] = field(default_factory=list)
+    rows: dict[str, list[dict[str, Any]]] = field(
+        default_factory=lambda: {"span": [], "verdict": []}
+    )
+    flaws: dict[int, str] = field(default_factory=dict)
+
+
+def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
     modules = load_formats(plan.formats)
-    spans: list[dict[str, Any]] = []
-    verdicts: list[dict[str, Any]] = []
-    rejects: dict[int, str] = {}
     module = modules[0]
-    for index, (_, _, value, flaw) in enumerate(records):
-        if value is None:
-            rejects[index] = flaw
-            continue
+    columns, loads = plan.columns, orjson.loads
+    batch = _Batch()
+    records, flaws = batch.records, batch.flaws
+    spans, verdicts = batch.rows.values()
+    for line, text in lines:
         try:
-            if not module.matches(value):
-                module = next((m for m in modules if m.matches(value)), module)
-            parsed = module.parse(value, plan.columns)
-        except ValueError as error:
-            rejects[index] = str(error)
-            continue
-        except Exception as error:  # a record never stops an ingest
-            rejects[index] = f"cannot be read: {type(error).__name__}: {error}"
-            continue
-        if not parsed.spans and not parsed.verdicts:
-            rejects[index] = "neither a span nor a verdict is in it"
-        for row in parsed.spans:
-            row[ROW] = index
-        for row in parsed.verdicts:
-            row[ROW] = index
-        spans += parsed.spans
-        verdicts += parsed.verdicts
-    return {"span": spans, "verdict": verdicts}, rejects
+            value = loads(text)
+        except orjson.JSONDecodeError:
+            value = None
+        quick = is_plain(value) and len(text) <= LIMIT
+        for record in (Record(text, value),) if quick else decode(text):
+            index = len(records)
+            records.append((line, record.text))
+            if record.value is None:
+                flaws[index] = record.flaw
+                continue
+            try:
+                if not module.matches(record.value):
+                    module = next((m for m in modules if m.matches(record.value)), module)
+                found = module.parse(record.value, columns)
+            except ValueError as error:
+                flaws[index] = str(error)
+                continue
+            except Exception as error:  # no record may stop an ingest
+                flaws[index] = f"cannot be read: {type(error).__name__}: {error}"
+                continue
+            if not found.spans and not found.verdicts:
+                flaws[index] = "neither a span nor a verdict is in it"
+            for row in found.spans:
+                row[RECORD] = index
+            spans += found.spans
+            for row in found.verdicts:
+                row[RECORD] = index
+            verdicts += found.verdicts
+    return batch
 
 
 def _build(table: str, rows: list[dict[str, Any]], rejects: dict[int, str]) -> pl.DataFrame:
     """Make a typed frame, and note every record that has a value out of its column's bounds."""
-    schema = {**TABLES[table], ROW: pl.UInt32}
-    loose = {name: pl.Int64 if kind.is_temporal() else kind for name, kind in schema.items()}
+    loose = pl.Schema(TABLES[table])
+    loose.update({RECORD: pl.UInt32(), TIMES[table]: pl.Int64()})
     try:
         frame = pl.DataFrame(rows, schema=loose, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
         frame = pl.DataFrame(_drop_untyped(rows, loose, rejects), schema=loose, strict=True)
-    for check, reason in _checks(table):
-        for index, value in frame.filter(check).select(ROW, reason).iter_rows():
+    checks = list(_checks(table))
+    failed = frame.select(check.any().alias(str(i)) for i, (check, _) in enumerate(checks)).row(0)
+    for check, reason in compress(checks, failed):
+        for index, value in frame.filter(check).select(RECORD, reason).iter_rows():
             rejects.setdefault(index, value)
     return frame
 
 
 def _drop_untyped(
-    rows: list[dict[str, Any]], schema: dict[str, Any], rejects: dict[int, str]
+    rows: list[dict[str, Any]], schema: pl.Schema, rejects: dict[int, str]
 ) -> list[dict[str, Any]]:
     kept = []
     for row in rows:
         try:
             pl.DataFrame([row], schema=schema, strict=True)
         except (TypeError, OverflowError, pl.exceptions.PolarsError):
-            rejects.setdefault(row[ROW], _name_untyped(row, schema))
+            rejects.setdefault(row[RECORD], _name_untyped(row, schema))
         else:
             kept.append(row)
     return kept
 
 
-def _name_untyped(row: dict[str, Any], schema: dict[str, Any]) -> str:
+def _name_untyped(row: dict[str, Any], schema: pl.Schema) -> str:
     for name, value in row.items():
         if name not in schema:
             continue
@@ -231,10 +189,9 @@ def _name_untyped(row: dict[str, Any], schema: dict[str, Any]) -> str:
 def _checks(table: str) -> Iterator[tuple[pl.Expr, pl.Expr]]:
     """Give what makes a row unusable, and the reason in words."""
     schema = TABLES[table]
-    for name in set(KEYS[table]) - {"surface", "repeat"} | (
-        {"session_id"} if table == "span" else set()
-    ):
-        yield pl.col(name).fill_null("") == "", pl.lit(f"{name} is missing")
+    for name in dict.fromkeys(["session_id", *KEYS[table]]):
+        if name in schema and schema[name] == pl.String and name != "surface":
+            yield pl.col(name).fill_null("") == "", pl.lit(f"{name} is missing")
     for name, kind in schema.items():
         column = pl.col(name)
         if kind.is_temporal():
@@ -284,8 +241,3 @@ def hash_key(table: str) -> tuple[pl.Expr, pl.Expr]:
     forward = pl.concat_str(parts, separator="\x1f")
     backward = pl.concat_str(parts[::-1], separator="\x1e")
     return forward.hash(1).alias("h1"), backward.hash(2).alias("h2")
-
-
-def _tell(record: Record, reason: str) -> Reject:
-    raw = record.raw or orjson.dumps(record.value)
-    return Reject(record.line, reason, raw.decode(errors="backslashreplace"))

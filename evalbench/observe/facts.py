@@ -11,9 +11,9 @@ from evalbench.observe.record import from_json, is_missing, to_json
 from evalbench.schema import SIGNALS
 
 SEGMENTS = frozenset(
-    ("tier", "plan", "locale", "language", "country", "region", "market", "intent", "topic")
-    + ("category", "channel", "platform", "device", "product", "team", "customer_segment")
-    + ("cohort", "experiment", "variant", "persona", "industry", "use_case", "repository")
+    "tier plan locale language country region market intent topic category channel platform device "
+    "product team customer_segment cohort experiment variant persona industry use_case repository"
+    "".split()
 )
 """Names of metadata that divide sessions into segments; other metadata is no segment."""
 

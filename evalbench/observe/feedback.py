@@ -8,8 +8,8 @@ from typing import Any
 from evalbench.observe.record import is_missing, to_count, to_json, to_number, to_truth
 
 SIGNAL_OF = {
-    **dict.fromkeys(("thumbs", "thumb", "thumbs_up", "user_feedback", "feedback", "like"), "thumbs"),
-    **dict.fromkeys(("user_score", "thumbs_feedback", "user_thumbs"), "thumbs"),
+    **dict.fromkeys(("thumbs", "thumbs_up", "user_thumbs", "user_feedback", "feedback"), "thumbs"),
+    **dict.fromkeys(("user_score", "like"), "thumbs"),
     **dict.fromkeys(("stars", "star_rating", "rating", "user_rating", "csat"), "stars"),
     **dict.fromkeys(("outcome", "success", "task_success", "resolved", "completed"), "outcome"),
     **dict.fromkeys(("reported", "flagged", "report"), "reported"),
@@ -42,7 +42,7 @@ def signal(name: Any, value: Any) -> tuple[str, Any] | None:
         return None
     try:
         if column == "thumbs":
-            thumbs = THUMBS.get(plain_name(value))
+            thumbs = THUMBS.get(str(value).strip().lower().replace(" ", "_"))
             return None if thumbs is None else (column, thumbs)
         if column in ("stars", "confidence"):
             number = to_number(value, column)

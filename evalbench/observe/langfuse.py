@@ -1,4 +1,4 @@
-"""Langfuse exports: observations, traces and scores, of the UI (camelCase) or the blob (snake_case).
+"""Langfuse exports: observations, traces and scores, of the UI (camelCase) or blob (snake_case).
 
 The single-trace download gives all its observations at once; the trace's own facts and scores go
 to its root. Latency is the difference of the two timestamps: the ``latency`` field is seconds or
@@ -42,8 +42,9 @@ KINDS = {
         for kind in ("agent", "tool", "chain", "retriever", "evaluator", "embedding", "guardrail")
     },
 }
-CACHE_READS = ("input_cache_read", "cache_read_input_tokens", "input_cached_tokens")
-CACHE_READS += ("prompt_details.cache_read", "input_cached")
+CACHE_READS = tuple(
+    "input_cache_read cache_read_input_tokens input_cached_tokens prompt_details.cache_read".split()
+)
 CACHE_WRITES = ("input_cache_creation", "cache_creation_input_tokens", "prompt_details.cache_write")
 SESSIONS = ("session.id", *ALTERNATES["session_id"])
 COLUMNS = {
@@ -113,8 +114,9 @@ def _parse_download(record: dict[str, Any]) -> Parsed:
         raise ValueError("observations are not a list of objects")
     if not observations:
         return _parse_trace(trace, _named(trace))
-    spans = [_observation(each, _named(each)) for each in observations]
     fields = _named(trace)
+    known = {"trace_id": fields["id"]} if "id" in fields else {}
+    spans = [_observation(each, {**known, **_named(each)}) for each in observations]
     root = next((span for span in spans if span["parent_id"] is None), spans[0])
     attributes = orjson.loads(root["attributes"] or "{}")
     attributes["trace"] = {k: v for k, v in trace.items() if k != "observations"}
@@ -148,6 +150,8 @@ def _observation(record: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[s
     for name, column in COLUMNS.items():
         if name in fields:
             row.setdefault(column, to_text(fields[name]))
+    if "span_id" not in row or "trace_id" not in row:
+        raise ValueError("an observation without an id or without a trace")
     row["parent_id"] = row.get("parent_id")
     row["source_format"] = NAMES[0]
     start = row["started_at"] = to_microseconds(fields.get("start_time"))
@@ -178,7 +182,7 @@ def _is_left(name: str, value: Any, row: Mapping[str, Any]) -> bool:
     if is_missing(value) or value == [] or value == {}:
         return False
     if name in ("type", "level"):
-        return value not in KINDS and value not in ("DEFAULT", "ERROR")
+        return str(value).upper() not in (*KINDS, "DEFAULT", "ERROR")
     return name not in READ and not (name in COLUMNS and row.get(COLUMNS[name]) == to_text(value))
 
 
@@ -211,7 +215,8 @@ def _add_messages(row: dict[str, Any], fields: Mapping[str, Any]) -> None:
     if isinstance(calls, list) and calls:
         if not any("tool_calls" in message for message in answered or ()):
             read = [to_tool_call(from_json(call)) for call in calls]
-            answered = [*(answered or ()), {"role": "assistant", "content": None, "tool_calls": read}]
+            message = {"role": "assistant", "content": None, "tool_calls": read}
+            answered = [*(answered or ()), message]
     row["input_messages"] = None if asked is None else to_json(asked)
     row["output_messages"] = None if answered is None else to_json(answered)
 
@@ -248,10 +253,14 @@ def _each_score(scores: Any) -> Iterable[dict[str, Any]]:
     if isinstance(scores, dict):  # the tables' form: name -> value, or name -> values
         for name, held in scores.items():
             for value in held if isinstance(held, list) else [held]:
-                yield _named(value) | {"name": name} if isinstance(value, dict) else {
-                    "name": name,
-                    "value": value,
-                }
+                yield (
+                    _named(value) | {"name": name}
+                    if isinstance(value, dict)
+                    else {
+                        "name": name,
+                        "value": value,
+                    }
+                )
     for score in scores if isinstance(scores, list) else ():
         score = from_json(score)
         if not isinstance(score, dict):

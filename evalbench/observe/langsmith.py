@@ -25,8 +25,8 @@ from evalbench.schema import SPAN_KINDS
 NAMES = ("langsmith",)
 CONVERSATION = ("session_id", "conversation_id", "thread_id")
 READ = frozenset(
-    ("id", "name", "inputs", "outputs", "start_time", "end_time", "error", "trace_id", "status")
-    + ("parent_run_id", "run_type", "prompt_tokens", "completion_tokens", "total_cost")
+    "id name inputs outputs start_time end_time error trace_id status parent_run_id run_type "
+    "prompt_tokens completion_tokens total_cost".split()
 )
 
 
@@ -48,12 +48,13 @@ def parse(record: dict[str, Any], columns: Mapping[str, str]) -> Parsed:
     trace_id = to_text(run.get("trace_id")) or to_text(run.get("id"))
     start, end = to_microseconds(run.get("start_time")), to_microseconds(run.get("end_time"))
     kind = run.get("run_type")
+    session = next((metadata[name] for name in CONVERSATION if metadata.get(name)), trace_id)
     asked, answered = to_messages(inputs), to_messages(outputs)
     row |= {
         "trace_id": trace_id,
         "span_id": to_text(run.get("id")),
         "parent_id": to_text(run.get("parent_run_id")),
-        "session_id": to_text(next((metadata[k] for k in CONVERSATION if metadata.get(k)), trace_id)),
+        "session_id": to_text(session),
         "kind": kind if kind in SPAN_KINDS else "other",
         "name": to_text(run.get("name")),
         "started_at": start,
@@ -75,7 +76,8 @@ def parse(record: dict[str, Any], columns: Mapping[str, str]) -> Parsed:
     if kind == "tool":
         row["tool_name"] = row["name"]
         row["tool_arguments"], row["tool_result"] = row["input"], row["output"]
-    rest = {name: value for name, value in run.items() if name not in READ and value not in ([], {})}
+    left = {name: value for name, value in run.items() if name not in READ}
+    rest = {name: value for name, value in left.items() if value not in ([], {})}
     if row["kind"] != kind:
         rest["run_type"] = kind
     row["attributes"] = to_json(rest) if rest else None
@@ -105,7 +107,9 @@ def _add_prompt_tokens(row: dict[str, Any], run: Mapping[str, Any]) -> None:
 
 
 def _documents(outputs: Any) -> list[dict[str, Any]] | None:
-    found = outputs.get("documents", outputs.get("output")) if isinstance(outputs, dict) else outputs
+    found = outputs
+    if isinstance(outputs, dict):
+        found = outputs.get("documents", outputs.get("output"))
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         return None
     documents = []

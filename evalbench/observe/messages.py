@@ -20,14 +20,22 @@ LANGCHAIN_ROLES = {
     "tool": "tool",
     "function": "tool",
 }
-WRAPPERS = ("messages", "contents", "candidates", "choices", "generations", "new_message", "message")
-WRAPPERS += ("output",)
+WRAPPERS = tuple(
+    "messages contents candidates choices generations new_message message output".split()
+)
+CALL_TYPES = ("function", "function_call", "tool_call", "tool-call", "tool_use")
 Message = dict[str, Any]
 
 
 def to_messages(value: Any) -> list[Message] | None:
     """Messages in a value: a list of them, one of them, or an object that wraps either."""
-    value = from_json(value)
+    try:
+        return _read(from_json(value))
+    except (TypeError, AttributeError, RecursionError):
+        return None  # it has the names of a message, but not its shape
+
+
+def _read(value: Any) -> list[Message] | None:
     if isinstance(value, dict):
         return _from_object(value)
     if not isinstance(value, list) or not value:
@@ -61,10 +69,10 @@ def _from_object(value: dict[str, Any]) -> list[Message] | None:
         return found
     for wrapper in WRAPPERS:
         held = value.get(wrapper)
-        if held and (messages := to_messages(held if isinstance(held, list) else [held])):
+        if held and (messages := _read(held if isinstance(held, list) else [held])):
             return _system_of(value) + messages
     if isinstance(value.get("content"), dict):  # one Gemini candidate
-        return to_messages([value["content"]])
+        return _read([value["content"]])
     return None
 
 
@@ -101,8 +109,9 @@ def _from_item(item: dict[str, Any]) -> list[Message] | None:
     if kind == "reasoning" and "role" not in item:
         return [{"content": None, **item, "role": "assistant"}]
     if isinstance(item.get("kwargs"), dict) and item.get("lc") == 1:  # LangChain's dumpd
-        name = str((item.get("id") or [""])[-1]).removesuffix("Message").removesuffix("Chunk")
-        return _from_item({"type": name.lower() if name != "AI" else "ai", **item["kwargs"]})
+        name = str((item.get("id") or [""])[-1]).removesuffix("Chunk").removesuffix("Message")
+        role = LANGCHAIN_ROLES.get(name.lower())
+        return None if role is None else _from_message(role, item["kwargs"])
     role = item.get("role")
     if role is None and isinstance(kind, str) and "content" in item:
         role = LANGCHAIN_ROLES.get(kind)
@@ -204,4 +213,7 @@ def to_tool_call(call: Any) -> dict[str, Any]:
 
 def _others(call: dict[str, Any]) -> dict[str, Any]:
     read = ("id", "call_id", "toolCallId", "name", "toolName", "arguments", "args", "input")
-    return {k: v for k, v in call.items() if k not in read and k not in ("function", "type")}
+    others = {k: v for k, v in call.items() if k not in read and k != "function"}
+    if others.get("type") in CALL_TYPES:
+        del others["type"]
+    return others

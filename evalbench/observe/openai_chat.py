@@ -52,7 +52,9 @@ def parse(record: dict[str, Any], columns: Mapping[str, str]) -> Parsed:
     mapped: dict[str, Any] = {}
     apply_columns(mapped, record, columns)
     spans[0].update(mapped)
-    everywhere = {k: mapped[k] for k in ("session_id", "trace_id", "started_at") if k in mapped}
+    everywhere: dict[str, Any] = {
+        k: mapped[k] for k in ("session_id", "trace_id", "started_at") if k in mapped
+    }
     for span in spans:
         span.update(everywhere)
     return Parsed(spans, [])
@@ -96,7 +98,7 @@ def _spans(messages: list[dict[str, Any]], base: dict[str, Any]) -> list[dict[st
                 "tool",
                 parent_id=answer["span_id"],
                 name=call["name"],
-                    tool_name=call["name"],
+                tool_name=call["name"],
                 tool_arguments=call["arguments"],
                 input=call["arguments"],
                 attributes=to_json({"tool_call_id": call["id"]}),

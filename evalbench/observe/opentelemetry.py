@@ -1,7 +1,7 @@
-"""Spans of OpenTelemetry in every dress: OTLP/JSON, one span a line, OpenInference, Phoenix, Vercel.
+"""Spans of OpenTelemetry: OTLP/JSON, one span a line, OpenInference, Phoenix, Vercel.
 
-The engine gives one span at a time: what :func:`envelope_spans` yields, a line of JSONL, or a row
-of Phoenix's data frame. What has no column stays in ``attributes`` under its own name.
+The engine gives one record at a time: an OTLP envelope, a line of JSONL, or a row of Phoenix's
+data frame. What has no column stays in ``attributes`` under its own name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from evalbench.observe.attributes import PLANS
 from evalbench.observe.facts import session_facts
 from evalbench.observe.feedback import signal, verdict
 from evalbench.observe.otlp import envelope_spans, gather, plain_attributes
-from evalbench.observe.pieces import place
 from evalbench.observe.record import (
     Parsed,
     apply_columns,
@@ -25,6 +24,7 @@ from evalbench.observe.record import (
     to_number,
     to_text,
 )
+from evalbench.observe.shapes import read_slots, shape_of, unfold
 from evalbench.schema import SPAN_KINDS
 
 __all__ = ["NAMES", "envelope_spans", "matches", "parse"]
@@ -63,17 +63,14 @@ KINDS = {
     "rerank": "reranker",
 }
 STATUSES = {
-    **dict.fromkeys((2, "2", "ERROR", "STATUS_CODE_ERROR", "StatusCode.ERROR", "error"), "error")
+    **dict.fromkeys(("2", "ERROR", "STATUS_CODE_ERROR", "StatusCode.ERROR", "error"), "error")
 }
-UNCONVERTED = frozenset(
-    ("started_at", "latency_ms", "prompt_tokens", "completion_tokens", "cached_tokens", "cost_usd")
-    + ("documents", "facts", "parent_id", "trace_id", "span_id", "name")
-)
 COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens")
 TOTALS = ("llm.token_count.total", "gen_ai.usage.total_tokens", "ai.usage.totalTokens")
-CACHE_WRITES = ("llm.token_count.prompt_details.cache_write", "gen_ai.usage.cache_creation.input_tokens")
-
-
+CACHE_WRITES = (
+    "llm.token_count.prompt_details.cache_write",
+    "gen_ai.usage.cache_creation.input_tokens",
+)
 
 
 def matches(record: dict[str, Any]) -> bool:
@@ -114,25 +111,28 @@ def _parse_span(
     attributes = fields.get("attributes")
     if attributes.__class__ is not dict:
         attributes = plain_attributes(attributes)
-    row: dict[str, Any] = {}
-    deferred: list[tuple[Any, str, Any]] = []
-    for name, value in attributes.items():
-        plan = PLANS[name]
-        if plan is None:
-            rest[name] = value
-        elif plan.__class__ is str:
-            row[plan] = value
-        else:
-            deferred.append((plan, name, value))
-    scores = place(row, rest, deferred) if deferred else []
+    shape = shape_of(attributes)
+    if shape.nested:
+        attributes = unfold(attributes)
+        shape = shape_of(attributes)
+    row: dict[str, Any] = dict(zip(shape.columns, shape.take_columns(attributes), strict=True))
+    rest.update(zip(shape.rest, shape.take_rest(attributes), strict=True))
+    row["source_format"] = shape.dialect
+    for name in shape.texts:
+        if row[name].__class__ is not str:
+            row[name] = to_text(row[name])
+    scores = read_slots(shape, attributes, row, rest) if shape.messages else []
     if resource or scope or "resource" in rest:
         _add_envelope(row, rest, resource, scope)
     _identify(row, fields, rest)
     _convert(row, rest)
-    if "metadata" in rest or "tag.tags" in rest or "facts" in row:
+    if "metadata" in rest or "tag.tags" in rest or shape.facts:
         tags = from_json(rest.get("tag.tags"))
+        own = {fact: attributes[name] for fact, name in shape.facts}
         facts = session_facts(rest.get("metadata"), tags if isinstance(tags, list) else ())
-        row = {**facts, **session_facts(row.pop("facts", None)), **row}
+        for fact, value in ({**session_facts(own), **facts} if own else facts).items():
+            if fact not in row:
+                row[fact] = value
     if fields.get("events"):
         scores += _events(row, rest, from_json(fields["events"]))
     verdicts = [found for score in scores if (found := _score(row, score))]
@@ -164,41 +164,50 @@ def _identify(row: dict[str, Any], fields: dict[str, Any], rest: dict[str, Any])
     """Ids, name, times, status and session of a span."""
     context = fields.get("context")
     if context.__class__ is dict:
-        fields = {**context, **fields}
-        rest.update((name, context[name]) for name in context if name not in FIELDS)
-    trace_id = row["trace_id"] = to_text(fields.get("trace_id"))
-    row["span_id"] = to_text(fields.get("span_id"))
-    row["parent_id"] = to_text(fields.get("parent_id")) or None
-    row["name"] = to_text(fields.get("name"))
+        for name, value in context.items():
+            if name in FIELDS:
+                fields[FIELDS[name]] = value
+            else:
+                rest[name] = value
+    for name in ("trace_id", "span_id", "parent_id", "name"):
+        value = fields.get(name)
+        row[name] = value if value.__class__ is str else to_text(value)
+    row["parent_id"] = row["parent_id"] or None
     start = row["started_at"] = to_microseconds(fields.get("start"))
     end = to_microseconds(fields.get("end"))
     if start is not None and end is not None:
         row["latency_ms"] = (end - start) / 1000
-    row["session_id"] = row.get("session_id") or fields.get("session_id") or trace_id
-    if "kind" not in row and "kind" in fields:
-        row["kind"] = fields["kind"]
+    for name in ("session_id", "kind"):
+        if fields.get(name):
+            if row.get(name):
+                rest[f"span.{name}"] = fields[name]
+            else:
+                row[name] = to_text(fields[name])
+    row["session_id"] = row.get("session_id") or row["trace_id"]
     status = fields.get("status")
     message = fields.get("status_message")
     if status.__class__ is dict:
         message = status.get("message") or status.get("description") or message
         status = status.get("code", status.get("status_code", 0))
     if message:
-        row["status_message"] = message
+        if "status_message" in row:
+            rest["exception.message"] = row["status_message"]
+        row["status_message"] = to_text(message)
     if "error.type" in rest:
         row["status"] = "error"
     elif status is not None:
-        row["status"] = STATUSES.get(status, "ok")
+        row["status"] = STATUSES.get(str(status), "ok")
 
 
 def _convert(row: dict[str, Any], rest: dict[str, Any]) -> None:
-    """Give every value the type of its column; a value that has no place goes to ``rest``."""
-    for name, value in row.items():
-        if value.__class__ is not str and name not in UNCONVERTED:
-            row[name] = to_text(value)
+    """Read kind, counts and costs as their columns want them, and a tool's own columns."""
     kind = row.get("kind")
-    row["kind"] = KINDS.get(kind, "other")
-    if row["kind"] == "other" and kind is not None and kind not in rest.values():
-        rest["span_kind"] = kind
+    if kind is not None:
+        row["kind"] = KINDS.get(kind, "other")
+        if row["kind"] == "other" and kind not in rest.values():
+            rest["span_kind"] = kind
+    else:
+        row["kind"] = "llm" if "model" in row and "prompt_tokens" in row else "other"
     for name in COUNTS:
         if name in row and row[name].__class__ is not int:
             row[name] = to_count(row[name], name)
@@ -221,7 +230,6 @@ def _convert(row: dict[str, Any], rest: dict[str, Any]) -> None:
                 row.setdefault(source, row[name])
             elif source in row:
                 row[name] = row[source]
-    row["source_format"] = "opentelemetry"
 
 
 def _events(row: dict[str, Any], rest: dict[str, Any], events: Any) -> list[dict[str, Any]]:

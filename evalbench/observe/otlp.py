@@ -76,12 +76,13 @@ def _value(value: Any, depth: int) -> Any:
 
 def gather(row: Mapping[str, Any]) -> dict[str, Any]:
     """Span of a row of Phoenix's frame: its ``attributes.*`` together, empty cells left out."""
-    span: dict[str, Any] = {"attributes": {}}
+    attributes = dict(plain_attributes(row.get("attributes")))
+    span: dict[str, Any] = {"attributes": attributes}
     for column, value in row.items():
         if not is_missing(value):
             if column.startswith("attributes."):
-                span["attributes"][column[11:]] = value
-            else:
+                attributes[column[11:]] = value
+            elif column != "attributes":
                 span[column] = value
     return span
 

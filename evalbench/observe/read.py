@@ -6,8 +6,8 @@ import fcntl
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,16 +17,8 @@ import orjson
 import polars as pl
 
 from evalbench.errors import ReadError
-from evalbench.observe.batch import (
-    ROW,
-    Outcome,
-    Plan,
-    Reject,
-    find_formats,
-    hash_key,
-    load_formats,
-    read_records,
-)
+from evalbench.observe.batch import RECORD, Outcome, Plan, hash_key
+from evalbench.observe.decode import decode, find_formats, load_formats
 from evalbench.observe.record import check_columns
 from evalbench.observe.sessions import session_signals
 from evalbench.observe.source import Chunk, Flaw, read_chunks
@@ -87,7 +79,7 @@ class _Read:
         return {i: keys[table] for i, (_, keys) in enumerate(self.chunks) if table in keys}
 
 
-Outcomes = Iterator[tuple[Chunk | Flaw, Outcome | None]]
+Outcomes = Iterator[tuple[Chunk | Flaw, Outcome]]
 
 
 def ingest(
@@ -176,8 +168,8 @@ def ingest(
 
 def _require_known(path: Path, first: Chunk | Flaw, formats: tuple[str, ...]) -> None:
     modules = load_formats(formats)
-    found = islice(read_records(first), FIRST) if isinstance(first, Chunk) else ()
-    for record in found:
+    lines = first.lines()[:FIRST] if isinstance(first, Chunk) else []
+    for record in chain.from_iterable(decode(text) for _, text in lines):
         if record.value is not None and any(each.matches(record.value) for each in modules):
             return
     names = ", ".join(name for module in modules for name in module.NAMES)
@@ -222,20 +214,15 @@ def _gather(outcomes: Outcomes, rejects_path: Path) -> _Read:
     unfinished = rejects_path.with_suffix(".unfinished")
     rejects_path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished.open("wb") as file:
-        for part, outcome in outcomes:
-            if outcome is None:
-                line = part.line or lines + 1
-                text = part.text.decode(errors="backslashreplace")
-                outcome = Outcome(1, 1, [Reject(line, part.reason, text)])
-            elif part.records is None:
-                moved = [each._replace(line=lines + each.line + 1) for each in outcome.rejects]
-                outcome = replace(outcome, rejects=moved)
+        for _, outcome in outcomes:
+            first = lines + 1 if outcome.lines else 0
             lines += outcome.lines
             read.records += outcome.records
             read.rejected += len(outcome.rejects)
             read.chunks.append((outcome.staged, outcome.keys))
             for reject in outcome.rejects:
-                file.write(orjson.dumps(reject._asdict(), option=orjson.OPT_APPEND_NEWLINE))
+                told = reject._replace(line=first + reject.line)._asdict()
+                file.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
     if read.rejected:
         unfinished.replace(rejects_path)
     else:
@@ -253,7 +240,7 @@ def _commit_new(read: _Read, lake: Lake, surface: str) -> tuple[int, int]:
         kept_records = []
         for table in staged:
             new = ~repeated[table][number]
-            kept_records.append(keys[table][ROW].to_numpy()[new])
+            kept_records.append(keys[table][RECORD].to_numpy()[new])
             if new.all():
                 chosen[table].append(staged[table])
             elif new.any():

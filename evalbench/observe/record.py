@@ -115,7 +115,7 @@ def to_count(value: Any, name: str) -> int | None:
 
 
 def to_truth(value: Any, name: str) -> bool | None:
-    """True or false from a boolean, 1 or 0, or a plain word; null where it is missing."""
+    """Read true or false from a boolean, 1 or 0, or a plain word; null where it is missing."""
     if is_missing(value):
         return None
     word = str(value).strip().lower()
@@ -124,7 +124,9 @@ def to_truth(value: Any, name: str) -> bool | None:
     return word in TRUE
 
 
-def prompt_tokens(given: int | None, completion: int | None, total: int | None, *cached: int | None):
+def prompt_tokens(
+    given: int | None, completion: int | None, total: int | None, *cached: int | None
+) -> int | None:
     """Input tokens with the cache reads and writes in them, whichever reading makes the total."""
     if given is None or total is None or given + (completion or 0) == total:
         return given

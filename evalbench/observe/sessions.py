@@ -11,19 +11,22 @@ from datetime import timedelta
 from typing import Any
 
 import narwhals as nw
+import polars as pl
 
 from evalbench.schema import SESSION, SIGNALS
 
 KEY = ["surface", "session_id"]
+ORDER = ("started_at", "span_id")
 NAMES = ("user_key", "group_key", "release", "environment", "segments")
 MEASURES = ("prompt_tokens", "completion_tokens", "cost_usd")
 RAISED_BY_ANY = ("regenerated", "abandoned", "escalated", "refused", "reported")
 LAST_RECORDED = ("outcome", "thumbs", "stars", "confidence")
-SEPARATOR = "\x1f"  # sorts before every character of a time or an identifier
+MICROSECOND = timedelta(microseconds=1)
+TYPES = nw.Schema.from_polars(SESSION)
 
 TOOL = nw.col("kind") == "tool"
 LLM = nw.col("kind") == "llm"
-ROOT = nw.col("parent_id").is_null() & ~TOOL
+ROOT = nw.col("parent_id").is_null() & nw.col("kind").is_in(["llm", "chain", "agent", "other"])
 WRAPPER = nw.col("kind").is_in(["agent", "chain"])
 
 
@@ -31,7 +34,8 @@ def session_signals(spans: Any) -> Any:
     """Fold spans into sessions.
 
     Spans are ordered by ``(started_at, span_id)``, those without a time first. What no span of the
-    session recorded is null, never false. A root span is one without parent that is no tool call.
+    session recorded is null, never false. A root span has no parent and is of kind ``llm``,
+    ``chain``, ``agent`` or ``other``.
 
     ============================  ==================================================================
     column                        from the spans of the session
@@ -70,21 +74,25 @@ def session_signals(spans: Any) -> Any:
     """
     frame = nw.from_native(spans)
     sessions = _facts(frame)
-    for part in (_first_inputs, _final_outputs, _feedback, _latencies, _retries):
+    for part in (_first_inputs, _final_outputs, _recorded_signals, _latencies, _retries):
         sessions = sessions.join(part(frame), on=KEY, how="left")
     sessions = sessions.with_columns(
-        *(nw.col(name).fill_null(0) for name in ("n_turns", "n_retries")),
+        nw.col("n_turns", "n_retries").fill_null(0),
         *(nw.coalesce(name, f"wrapped_{name}").alias(name) for name in MEASURES),
         group_key=nw.coalesce("group_key", "user_key"),
     )
-    return sessions.select(
-        nw.col(name).cast(nw.Int64) == 1
-        if dtype == nw.Boolean
-        else nw.col(name)
-        if dtype.is_temporal()
-        else nw.col(name).cast(dtype)
-        for name, dtype in nw.Schema.from_polars(SESSION).items()
-    ).to_native()
+    return sessions.select(*(_typed(name) for name in SESSION)).to_native()
+
+
+def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
+    """Fold spans into sessions with the streaming engine, in bounded memory.
+
+    Polars would read spans that are filtered once for all parts of the fold, and keep every column
+    of them, the texts too, until the last part is done. Reading them again a part is four times
+    smaller, and faster.
+    """
+    separately = pl.QueryOptFlags(comm_subplan_elim=False)
+    return session_signals(spans).collect(engine="streaming", optimizations=separately)
 
 
 def _facts(spans: Any) -> Any:
@@ -99,60 +107,67 @@ def _facts(spans: Any) -> Any:
         n_tool_calls=_count(TOOL),
         n_tool_errors=_count(TOOL & (nw.col("status") == "error")),
     )
-MICROSECOND = timedelta(microseconds=1)
 
-
-ORDER = ("started_at", "span_id")
 
 def _first_inputs(spans: Any) -> Any:
-    speaking = spans.filter((ROOT | LLM) & ~nw.col("input").is_null())
-    return speaking.with_columns(inner=nw.when(ROOT).then(0).otherwise(1)).group_by(KEY).agg(
-        first_input=nw.col("input").first(order_by=("inner", *ORDER))
+    asked = spans.filter((ROOT | LLM) & ~nw.col("input").is_null())
+    return (
+        asked.with_columns(inner=nw.when(ROOT).then(0).otherwise(1))
+        .group_by(KEY)
+        .agg(first_input=nw.col("input").first(order_by=("inner", *ORDER)))
     )
 
 
 def _final_outputs(spans: Any) -> Any:
-    answers = spans.filter((ROOT | LLM) & ~nw.col("output").is_null())
+    answered = spans.filter((ROOT | LLM) & ~nw.col("output").is_null())
     roots = nw.col("outer").sum()
-    return answers.with_columns(outer=nw.when(ROOT).then(1).otherwise(0)).group_by(KEY).agg(
-        n_turns=nw.when(roots > 0).then(roots).otherwise(nw.len()),
-        final_output=nw.col("output").last(order_by=("outer", *ORDER)),
+    return (
+        answered.with_columns(outer=nw.when(ROOT).then(1).otherwise(0))
+        .group_by(KEY)
+        .agg(
+            n_turns=nw.when(roots > 0).then(roots).otherwise(nw.len()),
+            final_output=nw.col("output").last(order_by=("outer", *ORDER)),
+        )
     )
 
-def _feedback(spans: Any) -> Any:
-    recorded = {name: ~nw.col(name).is_null() for name in SIGNALS}
-    said = spans.filter(nw.any_horizontal(*recorded.values(), ignore_nulls=False)).with_columns(
-        **{f"has_{name}": recorded[name].cast(nw.Int64) for name in LAST_RECORDED}
-    )
-    return said.group_by(KEY).agg(
-        *(nw.col(name).last(order_by=(f"has_{name}", *ORDER)) for name in LAST_RECORDED),
-        *(nw.col(name).cast(nw.Int64).max() for name in RAISED_BY_ANY),
-        nw.col("schema_valid").cast(nw.Int64).min(),
-        _total(nw.col("edited_chars")).alias("edited_chars"),
+
+def _recorded_signals(spans: Any) -> Any:
+    is_recorded = {name: ~nw.col(name).is_null() for name in SIGNALS}
+    recorded = spans.filter(nw.any_horizontal(*is_recorded.values(), ignore_nulls=False))
+    return (
+        recorded.with_columns(
+            **{f"has_{name}": is_recorded[name].cast(nw.Int64) for name in LAST_RECORDED}
+        )
+        .group_by(KEY)
+        .agg(
+            *(nw.col(name).last(order_by=(f"has_{name}", *ORDER)) for name in LAST_RECORDED),
+            *(nw.col(name).cast(nw.Int64).max() for name in RAISED_BY_ANY),
+            nw.col("schema_valid").cast(nw.Int64).min(),
+            edited_chars=_total(nw.col("edited_chars")),
+        )
     )
 
 
 def _latencies(spans: Any) -> Any:
-    timed = spans.select(*KEY, "latency_ms").filter(~nw.col("latency_ms").is_null())
-    ranked = timed.with_columns(
-        rank=nw.col("latency_ms").rank("ordinal").over(KEY) - 1,
-        position=0.95 * (nw.col("latency_ms").count().over(KEY) - 1),
-    )
-    around = ranked.filter((nw.col("rank") - nw.col("position")).abs() < 1)
-    low, high = nw.col("latency_ms").min(), nw.col("latency_ms").max()
-    beyond = nw.col("position").max() - nw.col("rank").min()
-    return around.group_by(KEY).agg(latency_p95_ms=low + (high - low) * beyond)
+    return spans.group_by(KEY).agg(latency_p95_ms=nw.col("latency_ms").quantile(0.95, "linear"))
 
 
-def _retries(spans):
-    same = [*KEY, "tool_name", "tool_arguments"]
-    calls = spans.filter(TOOL).drop_nulls(same).group_by(same).agg(calls=nw.len())
+def _retries(spans: Any) -> Any:
+    call = [*KEY, "tool_name", "tool_arguments"]
+    calls = spans.filter(TOOL).drop_nulls(call).group_by(call).agg(calls=nw.len())
     return calls.group_by(KEY).agg(n_retries=(nw.col("calls") - 1).sum())
 
 
-def _count(condition):
-    return nw.when(condition).then(nw.lit(1)).otherwise(nw.lit(0)).sum()
+def _count(condition: Any) -> Any:
+    return nw.when(condition).then(1).otherwise(0).sum()
 
 
-def _total(values):
+def _total(values: Any) -> Any:
     return nw.when(values.count() > 0).then(values.sum())
+
+
+def _typed(name: str) -> Any:
+    dtype = TYPES[name]
+    if dtype == nw.Boolean:
+        return nw.col(name).cast(nw.Int64) == 1
+    return nw.col(name) if dtype.is_temporal() else nw.col(name).cast(dtype)

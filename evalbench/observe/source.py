@@ -67,7 +67,8 @@ class Chunk:
             with open(self.path, "rb") as file:
                 file.seek(self.start)
                 text = file.read(self.end - self.start)
-        return list(enumerate(text.removesuffix(b"\n").split(b"\n")))
+        lines = list(enumerate(text.split(b"\n")))
+        return lines if lines[-1][1] else lines[:-1]
 
 
 class _Stream:
@@ -77,7 +78,7 @@ class _Stream:
         self.file: IO[bytes] = path.open("rb")
         compression = next(
             (c for m, c in COMPRESSED.items() if self.file.peek(4).startswith(m)), None
-        )  # type: ignore[attr-defined]
+        )
         self.broken = ""
         self.unpacked: Any = self.file
         self._step = LIMIT

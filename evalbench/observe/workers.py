@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import IO
 
 from evalbench.errors import EvalbenchError, ReadError
-from evalbench.observe.batch import Outcome, Plan, process_chunk
+from evalbench.observe.batch import Outcome, Plan, process_part
 from evalbench.observe.source import Chunk, Flaw
 
 WORKERS = min(os.cpu_count() or 1, 2)
@@ -28,37 +28,35 @@ WORKERS = min(os.cpu_count() or 1, 2)
 
 def process_all(
     parts: Iterable[Chunk | Flaw], plan: Plan
-) -> Iterator[tuple[Chunk | Flaw, Outcome | None]]:
-    """Process chunks in parallel and give each with its outcome, in the order they came."""
+) -> Iterator[tuple[Chunk | Flaw, Outcome]]:
+    """Process the parts of a source in parallel, and give them in the order they came."""
     parts = iter(parts)
     first = list(islice(parts, WORKERS))
     if len(first) < WORKERS:  # too little to start processes for
-        for part in first:
-            yield part, process_chunk(part, plan) if isinstance(part, Chunk) else None
+        yield from ((part, process_part(part, plan)) for part in first)
         return
-    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
     workers = [_start(plan) for _ in range(WORKERS)]
+    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
     for worker in workers:
         idle.put(worker)
 
-    def process(chunk: Chunk) -> Outcome:
+    def process(part: Chunk | Flaw) -> Outcome:
         worker = idle.get()
         try:
-            return _ask(worker, chunk)
+            return _ask(worker, part)
         finally:
             idle.put(worker)
 
     try:
         with ThreadPoolExecutor(WORKERS) as threads:
-            pending: deque[tuple[Chunk | Flaw, Future[Outcome] | None]] = deque()
+            pending: deque[tuple[Chunk | Flaw, Future[Outcome]]] = deque()
             for part in chain(first, parts):
-                started = threads.submit(process, part) if isinstance(part, Chunk) else None
-                pending.append((part, started))
-                if len(pending) > WORKERS:
+                pending.append((part, threads.submit(process, part)))
+                if len(pending) > 2 * WORKERS:
                     done, future = pending.popleft()
-                    yield done, future and future.result()
+                    yield done, future.result()
             for done, future in pending:
-                yield done, future and future.result()
+                yield done, future.result()
     finally:
         for worker in workers:
             _end(worker)
@@ -81,9 +79,9 @@ def _send(pipe: IO[bytes] | None, what: object) -> None:
     pipe.flush()  # type: ignore[union-attr]
 
 
-def _ask(worker: subprocess.Popen[bytes], chunk: Chunk) -> Outcome:
+def _ask(worker: subprocess.Popen[bytes], part: Chunk | Flaw) -> Outcome:
     try:
-        _send(worker.stdin, chunk)
+        _send(worker.stdin, part)
         answer = pickle.load(worker.stdout)  # type: ignore[arg-type]
     except (EOFError, BrokenPipeError) as error:
         raise ReadError(
@@ -110,15 +108,15 @@ def main() -> None:
     gc.disable()  # rows are trees: what is freed is freed by its count
     while True:
         try:
-            chunk = pickle.load(requests)
+            part = pickle.load(requests)
         except EOFError:
             return
         try:
-            answer: object = process_chunk(chunk, plan)
+            answer: object = process_part(part, plan)
         except EvalbenchError as error:
             answer = error
         except Exception as error:
-            answer = ReadError(f"chunk {chunk.number}: {type(error).__name__}: {error}")
+            answer = ReadError(f"a part cannot be read: {type(error).__name__}: {error}")
         _send(answers, answer)
 
 

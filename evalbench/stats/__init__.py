@@ -1,27 +1,64 @@
-"""Pure mathematics: arrays in, an :class:`~evalbench.stats.estimate.Estimate` out."""
+"""Pure mathematics: arrays in, an :class:`~evalbench.stats.estimate.Estimate` out.
 
-from __future__ import annotations
+A judge against people (``alignment``, ``table_alignment``), people against each other
+(``agreement``), how often production fails (``failure_rate``, ``corrected_rate``), whether that
+changed (``paired_change``, ``rate_change``, ``what_moved``), a stream looked at daily
+(``confidence_sequence``, ``alarm``), how many labels and which (``labels_for_rate``,
+``labels_next``), and what nobody has seen yet (``unseen_modes``).
+"""
 
-from importlib import import_module
-from typing import Any
+from .agreement import Agreement, agreement
+from .binary import Alignment, Counts, alignment, proportion
+from .change import Change, adjust_readings, benjamini_hochberg, paired_change, rate_change
+from .estimate import Estimate
+from .multiclass import TableAlignment, table_alignment
+from .planning import (
+    NextLabels,
+    cases_for_change,
+    labels_for_mcc,
+    labels_for_rate,
+    labels_next,
+    paired_power,
+    smallest_change,
+)
+from .rates import Cell, Rate, corrected_rate, failure_rate
+from .richness import expected_new, sample_coverage, unseen_modes
+from .sequential import Alarm, ConfidenceSequence, alarm, confidence_sequence
+from .shift import Moved, what_moved
 
-_MODULES = {
-    "estimate": ("Estimate",),
-    "binary": ("Alignment", "Counts", "alignment", "proportion"),
-    "multiclass": ("TableAlignment", "table_alignment"),
-    "rates": ("Cell", "Rate", "corrected_rate", "failure_rate"),
-    "agreement": ("Agreement", "agreement"),
-    "change": ("Change", "paired_change", "rate_change", "what_moved", "adjust_readings"),
-    "planning": ("labels_for_rate", "labels_for_mcc", "cases_for_change", "labels_next"),
-    "sequential": ("confidence_sequence",),
-    "richness": ("unseen_modes",),
-}
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__all__ = [
+    "Agreement",
+    "Alarm",
+    "Alignment",
+    "Cell",
+    "Change",
+    "ConfidenceSequence",
+    "Counts",
+    "Estimate",
+    "Moved",
+    "NextLabels",
+    "Rate",
+    "TableAlignment",
+    "adjust_readings",
+    "agreement",
+    "alarm",
+    "alignment",
+    "benjamini_hochberg",
+    "cases_for_change",
+    "confidence_sequence",
+    "corrected_rate",
+    "expected_new",
+    "failure_rate",
+    "labels_for_mcc",
+    "labels_for_rate",
+    "labels_next",
+    "paired_change",
+    "paired_power",
+    "proportion",
+    "rate_change",
+    "sample_coverage",
+    "smallest_change",
+    "table_alignment",
+    "unseen_modes",
+    "what_moved",
+]

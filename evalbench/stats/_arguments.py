@@ -48,7 +48,7 @@ def binary_values(name: str, values: ArrayLike) -> Floats:
         raise ValueError(f"{name} must hold 0, 1 or null, got {wrong!r}") from None
     odd = (numbers != 0) & (numbers != 1) & ~np.isnan(numbers)
     if odd.any():
-        raise ValueError(f"{name} must hold 0, 1 or null, got {numbers[odd][0]!r}")
+        raise ValueError(f"{name} must hold 0, 1 or null, got {numbers[odd][0]:g}")
     return numbers
 
 
@@ -61,6 +61,18 @@ def codes(name: str, values: ArrayLike) -> tuple[NDArray[Any], Integers]:
         column = column.astype(str)
     if null.any():
         raise ValueError(f"{name} must not hold null, got one at position {int(null.argmax())}")
+    return distinct_values(column)
+
+
+def distinct_values(column: NDArray[Any]) -> tuple[NDArray[Any], Integers]:
+    """Sorted distinct values and the position of each value among them."""
+    if column.dtype.kind in "iu" and column.size:
+        low = int(column.min())
+        span = int(column.max()) - low + 1
+        if span <= 4 * len(column):  # counting beats sorting five times over
+            shifted = column.astype(np.int64) - low
+            present = np.bincount(shifted, minlength=span) > 0
+            return np.flatnonzero(present) + low, (present.cumsum() - 1)[shifted]
     distinct, position = np.unique(column, return_inverse=True)
     return distinct, position
 

@@ -139,13 +139,26 @@ def _pool(table: Table, cells: Integers) -> tuple[float, float]:
 
 
 def prior_weights(shares: Floats) -> Floats:
-    """Prior failures, and passes, of every cell: Jeffreys' 1/2, shared out over many cells."""
-    weights: Floats = np.clip(shares, 1 / shares.shape[-1], PRIOR)
-    return np.minimum(weights, PRIOR)
+    """Prior failures, and as many passes, of every cell: Jeffreys' 1/2, shared out over many."""
+    weights: Floats = np.minimum(np.maximum(shares, 1 / shares.shape[-1]), PRIOR)
+    return weights
 
 
-def beta_variance(fails: Floats, labels: Floats, prior: Floats) -> Floats:
-    """Variance of Beta(fails + prior, labels - fails + prior)."""
-    a, b = fails + prior, labels - fails + prior
+def posterior(shares: Floats, fails: Floats, labels: Floats) -> tuple[Floats, Floats]:
+    """Beta parameters of every cell's failure rate, from (..., cells) counts.
+
+    One or two cells have Jeffreys' prior of 1/2 failure and 1/2 pass each. That much in every one
+    of many cells would lift a rare rate by more than its width, so it is shared out; and since the
+    variance of a sum of many small cells is then read too low by (n - 1) / (n + 1), each gives up
+    as much of two labels as it lacks of the prior.
+    """
+    prior = prior_weights(shares)
+    kept = np.maximum(labels - 2 * (1 - prior / PRIOR), 0)
+    failing = np.divide(fails * kept, labels, out=np.zeros_like(kept), where=labels > 0)
+    return failing + prior, kept - failing + prior
+
+
+def beta_variance(a: Floats, b: Floats) -> Floats:
+    """Variance of Beta(a, b)."""
     variance: Floats = a * b / ((a + b) ** 2 * (a + b + 1))
     return variance

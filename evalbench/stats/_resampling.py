@@ -105,11 +105,11 @@ def group_reason(units: Units) -> str:
     return f"only {units.size} groups: the interval rests on how few of them differ"
 
 
-def resampled_counts(units: Units, rng: np.random.Generator) -> Floats:
+def resampled_counts(units: Units, rng: np.random.Generator, resamples: int) -> Floats:
     """Cell counts (resamples, cells) of resamples of the units with replacement."""
     share = units.times / units.size
     block = max(1, _BLOCK // len(share))
-    sizes = [min(block, RESAMPLES - start) for start in range(0, RESAMPLES, block)]
+    sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
     return np.concatenate(
         [rng.multinomial(units.size, share, size=size) @ units.patterns for size in sizes]
     )
@@ -140,14 +140,15 @@ def estimate_all(
     rng: np.random.Generator,
     reason: str = "",
     prior: float = PRIOR,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Estimate]:
     """Plug-in value and interval of every statistic of one table."""
     total = units.total
     reason = join_reasons(reason, group_reason(units))
     if method != "smoothed":
-        shared = resampled_counts(units, rng)
+        shared = resampled_counts(units, rng, resamples)
     elif not units.grouped:
-        shared = dirichlet_weights(total, rng, prior=prior)
+        shared = dirichlet_weights(total, rng, prior=prior, resamples=resamples)
     else:
         shared = None  # every statistic has its own design effect
     answer = {}
@@ -157,7 +158,7 @@ def estimate_all(
             weights = shared
             if weights is None:
                 scaled = total / inflation(statistic, units, level)
-                weights = dirichlet_weights(scaled, rng, prior=prior)
+                weights = dirichlet_weights(scaled, rng, prior=prior, resamples=resamples)
             draws = statistic(weights)
             kept = draws[np.isfinite(draws)]
             if method == "bca" and kept.size:

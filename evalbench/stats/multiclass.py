@@ -60,9 +60,9 @@ def table_alignment(
     Estimand: each measure in the population that the sessions were drawn from. The estimate is the
     plug-in of the k x k table; the interval is the smoothed bootstrap of
     :func:`~evalbench.stats.binary.alignment` on its cells,
-    :math:`\mathrm{Dirichlet}(\mathrm{counts} + 2 / k^2)`: as much prior as a table of two categories has. Kappa is
-    :math:`1 - \sum w_{ij} o_{ij} / \sum w_{ij} e_{ij}` with weights of distance 0/1,
-    :math:`|i - j|` or :math:`(i - j)^2`.
+    :math:`\mathrm{Dirichlet}(\mathrm{counts} + 2 / k^2)`: as much prior as a table of two
+    categories has. Kappa is :math:`1 - \sum w_{ij} o_{ij} / \sum w_{ij} e_{ij}` with weights 0 or
+    1, :math:`|i - j|` or :math:`(i - j)^2`.
 
     Parameters
     ----------

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from ._arguments import Floats, Integers, binary_values, check_lengths, check_level, codes
+from ._arguments import Integers, check_level
+from ._cells import Columns, posterior, tabulate
 from ._intervals import normal_quantile, wilson
+from .binary import mcc
 
 POWER = 0.8
 MOST = 10**9
@@ -87,7 +87,7 @@ def labels_for_mcc(
 
     def narrow(n: int) -> bool:
         shares = (n * cells + 0.5) / (n + 2)
-        gradient = optimize.approx_fprime(shares, _mcc, 1e-8)
+        gradient = optimize.approx_fprime(shares, mcc, 1e-8)
         variance = (shares @ gradient**2 - (shares @ gradient) ** 2) / (n + 3)
         return bool(normal_quantile(level) * math.sqrt(variance) <= half_width)
 
@@ -167,38 +167,33 @@ def smallest_change(n: int, *, churn: float, level: float = 0.95, power: float =
 
 @dataclass(frozen=True, slots=True)
 class NextLabels:
-    """Where the next labels go: a row a cell of stratum and verdict, in sorted order.
+    """Where the next labels go: a row a cell of stratum and verdict, as the population has them.
 
     ``standard_error_now`` and ``standard_error_then`` are the posterior's standard deviation of the
     rate, as labelled so far and as expected once ``n`` more labels a cell are there.
     """
 
     stratum: tuple[str, ...]
-    verdict: tuple[str, ...]
+    verdict: tuple[bool | None, ...]
     n: Integers
     standard_error_now: float
     standard_error_then: float
 
 
-def labels_next(
-    labels: Mapping[str, ArrayLike], population: Mapping[str, ArrayLike], *, n: int
-) -> NextLabels:
+def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
     """Divide the next ``n`` labels over the strata so that the failure rate is known best.
 
-    Each cell of stratum and verdict has the posterior Beta(fail + 1/2, pass + 1/2) of
-    ``failure_rate``, whose variance m more labels shrink on average by (k + 1) / (k + 1 + m), k
-    being those it has. Labels go one by one where that lowers the variance of the population's rate
-    most: Neyman's (1934) allocation on what is known so far. A cell gives no more labels than it
-    has unlabelled sessions. It serves the width of the rate alone: who looks for examples of a
-    failure reads where signals are.
+    Each cell of stratum and verdict has the posterior Beta(a, b) of ``failure_rate``, whose
+    variance m more labels shrink on average by (a + b) / (a + b + m). Labels go one by one where
+    that lowers the variance of the population's rate most: Neyman's (1934) allocation on what is
+    known so far. Strata that ``failure_rate`` would merge are kept apart here. A cell gives no more
+    labels than it has unlabelled sessions. It serves the width of the rate alone: who looks for
+    examples of a failure reads where signals are.
 
     Parameters
     ----------
-    labels : mapping of columns
-        ``stratum``, ``fails`` (1, 0; null is not counted), and ``verdict`` where the population has
-        it; a row a labelled session.
-    population : mapping of columns
-        ``stratum``, ``n`` sessions, and ``verdict`` where a judge ran over everything.
+    labels, population : columns
+        As for ``failure_rate``.
     n : int
         Labels to place, at most the sessions that are not labelled.
 
@@ -209,8 +204,7 @@ def labels_next(
     Raises
     ------
     ValueError
-        Columns of different lengths, labels of a cell the population has not, more labels than
-        sessions, or ``n`` out of range.
+        As ``failure_rate``; more labels than sessions in a cell; or ``n`` out of range.
 
     Examples
     --------
@@ -219,27 +213,23 @@ def labels_next(
     >>> plan.stratum, plan.n.tolist()
     (('calm', 'flagged'), [33, 7])
     """
-    fails = binary_values("fails", labels["fails"])
-    sizes = np.asarray(population["n"], dtype=np.float64)
-    stratum, verdict, label_cell, size_cell = _cells(labels, population, fails, sizes)
-    size = np.bincount(size_cell, weights=sizes, minlength=len(stratum))
-    known = ~np.isnan(fails)
-    labelled = np.bincount(label_cell[known], minlength=len(stratum)).astype(np.float64)
-    failed = np.bincount(label_cell[known], weights=fails[known], minlength=len(stratum))
+    table = tabulate(labels, population)
+    size, labelled = table.population, table.labels
     if (labelled > size).any():
         cell = int((labelled > size).argmax())
         raise ValueError(
-            f"population n must hold every labelled session, got {size[cell]:g} of stratum "
-            f"{stratum[cell]!r} with {labelled[cell]:g} labels"
+            f"population n must hold every labelled session, got {size[cell]:g} in "
+            f"{table.keys[cell]} with {labelled[cell]:g} labels"
         )
     room = size - labelled
     if not 1 <= n <= room.sum():
         raise ValueError(f"n must lie between 1 and the {room.sum():g} unlabelled, got {n!r}")
 
-    strength = labelled + 1
-    scale = (size / size.sum()) ** 2
-    scale *= (failed + 0.5) * (labelled - failed + 0.5) / (strength * (strength + 1))
-    more = np.zeros(len(stratum), dtype=np.int64)
+    share = size / size.sum()
+    failing, passing = posterior(share, table.fails, labelled)
+    strength = failing + passing
+    scale = share**2 * failing * passing / (strength * (strength + 1))
+    more = np.zeros(len(size), dtype=np.int64)
     gain = scale / (strength * (strength + 1))
     for _ in range(n):
         best = int(np.where(more < room, gain, -1.0).argmax())
@@ -247,47 +237,12 @@ def labels_next(
         reached = strength[best] + more[best]
         gain[best] = scale[best] / (reached * (reached + 1))
     return NextLabels(
-        stratum,
-        verdict,
+        tuple(stratum for stratum, _ in table.keys),
+        tuple(None if verdict is None else bool(verdict) for _, verdict in table.keys),
         more,
         standard_error_now=math.sqrt((scale / strength).sum()),
         standard_error_then=math.sqrt((scale / (strength + more)).sum()),
     )
-
-
-def _cells(
-    labels: Mapping[str, ArrayLike],
-    population: Mapping[str, ArrayLike],
-    fails: Floats,
-    sizes: Floats,
-) -> tuple[tuple[str, ...], tuple[str, ...], Integers, Integers]:
-    """Names of the population's cells, and the cell of each label and each population row."""
-    columns = [name for name in ("stratum", "verdict") if name in population]
-    keys: list[NDArray[Any]] = []
-    names = []
-    for column in columns:
-        ours, theirs = np.asarray(labels[column]), np.asarray(population[column])
-        check_lengths(fails=fails, **{column: ours})
-        check_lengths(n=sizes, **{column: theirs})
-        distinct, position = codes(column, np.concatenate([ours, theirs]))
-        keys.append(position)
-        names.append(distinct)
-    cells, cell = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
-    label_cell, size_cell = cell[: len(fails)], cell[len(fails) :]
-    readable = [
-        tuple(str(distinct[i]) for distinct, i in zip(names, row, strict=True)) for row in cells
-    ]
-    unknown = np.setdiff1d(label_cell, size_cell)
-    if len(unknown):
-        raise ValueError(f"labels must lie in cells of population, got {readable[unknown[0]]}")
-    verdicts = tuple(row[1] if len(columns) > 1 else "" for row in readable)
-    return tuple(row[0] for row in readable), verdicts, label_cell, size_cell
-
-
-def _mcc(shares: Floats) -> float:
-    tp, fn, fp, tn = shares
-    scale = (tp + fn) * (tp + fp) * (tn + fp) * (tn + fn)
-    return float((tp * tn - fp * fn) / math.sqrt(scale))
 
 
 def _first(holds: Callable[[int], bool]) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._arguments import Floats, check_choice, check_count, check_level
-from ._cells import Cells, Columns, Table, beta_variance, merge_sparse, prior_weights, tabulate
+from ._cells import Cells, Columns, Table, beta_variance, merge_sparse, posterior, tabulate
 from ._intervals import RESAMPLES, central_interval, join_reasons, normal_quantile, wilson
 from ._resampling import group_reason, inflation
 from .estimate import Estimate
@@ -19,7 +19,7 @@ _METHODS = {
     "ppi": "prediction-powered, Wald",
     "ppi++": "prediction-powered with tuned weight, Wald",
 }
-_CHECK = "its errors here may differ from those calibrated; calibrate by segment"
+_CHECK = "the judge may err otherwise here than where it was calibrated; calibrate by segment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,12 @@ def failure_rate(
     :math:`W_c`, and :math:`x_c` failures among :math:`n_c` labels,
 
     .. math:: \hat p = \sum_c W_c x_c / n_c, \qquad
-       p_c \sim \mathrm{Beta}(x_c + a_c, n_c - x_c + a_c), \quad
-       a_c = \min(1/2, \max(W_c, 1/C)).
+       p_c \sim \mathrm{Beta}(x_c + 1/2, n_c - x_c + 1/2).
 
-    With one or two cells the prior is Jeffreys'. With more it is shared out, since half a failure
-    added to every one of ten cells moves a rate of 2% by more than its interval is wide. Strata
-    with fewer than 5 labels are merged within their verdict, weighted by their shares.
+    With more than two cells the prior is :math:`a_c = \min(1/2, \max(W_c, 1/C))` and the counts of
+    a cell are scaled to :math:`n_c - 2 (1 - 2 a_c)`, since half a failure added to every one of ten
+    cells moves a rate of 2% by more than its interval is wide. Strata with fewer than 5 labels are
+    merged within their verdict, weighted by their shares.
 
     Parameters
     ----------
@@ -110,7 +110,8 @@ def failure_rate(
     method : {"stratified", "mover_wilson", "ppi", "ppi++"}
         The posterior above; the closed form that joins Wilson intervals of the cells (Zou &
         Donner 2008); or prediction-powered inference by stratum with a Wald interval (Angelopoulos
-        et al. 2023), which covers .69 to .97 at rates under 10% and is there to compare with.
+        et al. 2023), clipped to [0, 1], which covers .69 to .97 at rates under 10%, needs labels
+        drawn whatever their verdict, and is there to compare with.
     level : float
         Nominal coverage.
     rng : numpy.random.Generator
@@ -161,15 +162,14 @@ def failure_rate(
         low, high = central_interval(draws, level)
         low, high = float(np.fmin(low, value)), float(np.fmax(high, value))
     elif method == "mover_wilson":
-        low, high = mover_wilson(cells.shares, fails, labelled, level)
+        low, high = map(float, mover_wilson(cells.shares, fails, labelled, level))
     else:
         value, deviation = _prediction_powered(table, tuned=method == "ppi++")
         half = normal_quantile(level) * deviation * np.sqrt(scale)
-        low, high = np.clip([value - half, value + half], 0, 1).tolist()
-    variance = cells.shares**2 * beta_variance(fails, labelled, prior_weights(cells.shares))
-    uniform = beta_variance(
-        n * (cells.shares @ np.nan_to_num(rates, nan=0.5)), np.array(n), np.array(0.5)
-    )
+        value, low, high = np.clip([value, value - half, value + half], 0, 1).tolist()
+    variance = cells.shares**2 * beta_variance(*posterior(cells.shares, fails, labelled))
+    seen = n * float(cells.shares @ np.nan_to_num(rates, nan=0.5))
+    uniform = beta_variance(np.array(seen + 0.5), np.array(n - seen + 0.5))
     by_stratum = tuple(
         Cell(
             strata=tuple(stratum for stratum, _ in members),
@@ -270,12 +270,7 @@ def corrected_rate(
     if central_interval(power, level)[0] <= 0:
         return answer(np.nan, np.nan, np.nan, "refused: the judge is not shown to beat chance")
     if low > 1 or high < 0:
-        return answer(
-            np.nan,
-            np.nan,
-            np.nan,
-            "refused: the judge's errors here differ from those calibrated; calibrate by segment",
-        )
+        return answer(np.nan, np.nan, np.nan, f"refused: no such raw rate fits; {_CHECK}")
     reason = ""
     if raw < 1 - tnr:
         reason = f"raw rate {raw:.4f} is under the judge's false alarm rate {1 - tnr:.4f}: {_CHECK}"
@@ -294,8 +289,7 @@ def stratified_draws(
     resamples: int = RESAMPLES,
 ) -> Floats:
     """Posterior draws (..., resamples) of a rate from (..., cells) counts."""
-    prior = prior_weights(shares)
-    a, b = fails + prior, labels - fails + prior
+    a, b = posterior(shares, fails, labels)
     size = (*fails.shape[:-1], resamples, fails.shape[-1])
     draws: Floats = rng.beta(a[..., None, :], b[..., None, :], size=size) @ shares[..., None]
     return draws[..., 0]
@@ -323,15 +317,15 @@ def corrected_draws(
 
 def mover_wilson(
     shares: Floats, fails: Floats, labels: Floats, level: float
-) -> tuple[float, float]:
-    """Join the Wilson intervals of the cells (Zou & Donner 2008); nan where one has no labels."""
+) -> tuple[Floats, Floats]:
+    """Join the Wilson intervals of (..., cells) (Zou & Donner 2008); nan without labels in one."""
     with np.errstate(invalid="ignore"):
         rates = fails / labels
     low, high = wilson(fails, labels, level)
-    value = shares @ rates
-    below = np.sqrt(((shares * (rates - low)) ** 2).sum())
-    above = np.sqrt(((shares * (high - rates)) ** 2).sum())
-    return float(value - below), float(value + above)
+    value = rates @ shares
+    below = np.sqrt(((shares * (rates - low)) ** 2).sum(axis=-1))
+    above = np.sqrt(((shares * (high - rates)) ** 2).sum(axis=-1))
+    return value - below, value + above
 
 
 def _prediction_powered(table: Table, *, tuned: bool) -> tuple[float, float]:
@@ -346,14 +340,15 @@ def _prediction_powered(table: Table, *, tuned: bool) -> tuple[float, float]:
             human, judge = fails.sum() / k, flags @ n / k
             covariance = flags @ fails / k - human * judge
             judged = flags @ size / size.sum()
-            pooled = (flags @ n + flags @ size) / (k + size.sum())
-            tuning = covariance / ((1 + k / size.sum()) * pooled * (1 - pooled))
+            both = k + size.sum()
+            pooled = (flags @ n + flags @ size) / both
+            spread = pooled * (1 - pooled) * both / (both - 1)
+            tuning = np.clip(covariance / ((1 + k / size.sum()) * spread), 0, 1)
         weight = np.nan_to_num(tuning) if tuned else 1.0
         error = human * (1 - human) - 2 * weight * covariance + weight**2 * judge * (1 - judge)
-        spread = error / k + weight**2 * judged * (1 - judged) / size.sum()
         share = size.sum() / total
         value += share * (human + weight * (judged - judge))
-        variance += share**2 * spread
+        variance += share**2 * (error / k + weight**2 * judged * (1 - judged) / size.sum())
     return float(value), float(np.sqrt(variance))
 
 

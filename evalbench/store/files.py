@@ -72,7 +72,10 @@ def write_file(
 def scan_file(url: str, options: Mapping[str, str], table: str, path: str) -> pl.LazyFrame:
     """Read one file of a table, without the surface column."""
     return pl.scan_parquet(
-        f"{url}/{table}/{path}", storage_options=dict(options), hive_partitioning=False
+        f"{url}/{table}/{path}",
+        storage_options=dict(options),
+        hive_partitioning=False,
+        glob=False,
     )
 
 
@@ -81,9 +84,8 @@ def open_files(url: str, options: Mapping[str, str], table: str) -> DeltaFileSys
     # The public wrapper hands pyarrow buffers to a stream that takes bytes alone.
     from deltalake._internal import DeltaFileSystemHandler
 
-    folder = url.removeprefix("file://")
-    if "://" not in folder:
-        Path(folder, table).mkdir(parents=True, exist_ok=True)
+    if "://" not in url:
+        Path(url, table).mkdir(parents=True, exist_ok=True)
     return DeltaFileSystemHandler(f"{url}/{table}", dict(options))
 
 

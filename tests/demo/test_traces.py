@@ -1,4 +1,3 @@
-import gzip
 import re
 from collections import Counter
 
@@ -7,8 +6,8 @@ import orjson
 import pytest
 
 from evalbench.demo.conversation import write_conversation
+from evalbench.demo.sample import write_sample
 from evalbench.demo.traces import UNIFORMS, write_traces
-
 
 SESSION_ID = re.compile(rb'"(?:session.id|session_id|gen_ai.conversation.id)":"([0-9a-f]{16})"')
 
@@ -21,23 +20,38 @@ def _conversation(surface, modes, seed=0):
     )
 
 
+def _write(simulated, path, seed=1):
+    write_traces(simulated, path, rng=np.random.default_rng(seed))
+    return path
+
+
 def _read(path):
-    data = path.read_bytes()
-    lines = gzip.decompress(data) if path.suffix == ".gz" else data
-    return [orjson.loads(line) for line in lines.splitlines()]
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def test_the_same_seed_writes_the_same_bytes(small_year, tmp_path):
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
+def test_the_same_seed_writes_the_same_bytes(small_year, tmp_path, suffix):
     for simulated in small_year:
-        first = write_traces(simulated, tmp_path / "a", rng=np.random.default_rng(1)).read_bytes()
-        again = write_traces(simulated, tmp_path / "b", rng=np.random.default_rng(1)).read_bytes()
-        other = write_traces(simulated, tmp_path / "c", rng=np.random.default_rng(2)).read_bytes()
+        first, again, other = (
+            _write(simulated, tmp_path / f"{name}{suffix}", seed).read_bytes()
+            for name, seed in (("first", 1), ("again", 1), ("other", 2))
+        )
         assert first == again != other
+
+
+def test_the_sample_is_small_and_the_same_every_time(tmp_path):
+    write_sample(tmp_path / "one")
+    write_sample(tmp_path / "two")
+    written = sorted((tmp_path / "one").iterdir())
+    assert len(written) == 3
+    assert sum(path.stat().st_size for path in written) < 200_000
+    for path in written:
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
 def test_a_session_has_4_to_15_spans_and_about_8(small_year, tmp_path):
     for simulated in small_year:
-        path = write_traces(simulated, tmp_path, rng=np.random.default_rng(1))
+        path = _write(simulated, tmp_path / "traces.jsonl")
         spans = Counter(SESSION_ID.search(orjson.dumps(record))[1] for record in _read(path))
         assert len(spans) == simulated.sessions.height
         assert min(spans.values()) >= 4
@@ -89,7 +103,7 @@ def test_steps_follow_each_other_inside_their_turn(company, seed):
 
 def test_personal_data_is_made_up(small_year, tmp_path):
     for simulated in small_year:
-        path = write_traces(simulated, tmp_path, rng=np.random.default_rng(1))
+        path = _write(simulated, tmp_path / "traces.jsonl")
         text = orjson.dumps(_read(path)).decode()
         addresses = set(re.findall(r"[\w.]+@([\w.]+\w)", text))
         assert addresses <= {"example.com"}

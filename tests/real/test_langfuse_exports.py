@@ -38,7 +38,7 @@ def expected(side):
     for message in side["data"]:
         if message.keys() == {"json"}:
             message = message["json"].get("message")
-        if message is not None:
+        if message:
             messages.append(say(message))
     return messages
 
@@ -63,3 +63,24 @@ def test_messages_are_those_the_vendor_expects(name):
             assert match_parsed([say(m) for m in ours], theirs) == theirs, (identifier, side)
             compared += 1
     assert compared or name in ("autogen-2025-06-06", "llamaindex-2025-06-05")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_score_is_a_verdict_of_its_source(name):
+    document = read(name, "trace")
+    spans, verdicts = langfuse.parse(document, {})
+    assert len(spans) == len(document["observations"])
+    assert {(v["evaluator_id"], v["score"], v["rationale"]) for v in verdicts} == {
+        (f"langfuse/{s['name']}", s["value"], s["comment"]) for s in document["trace"]["scores"]
+    }
+    session = document["trace"]["sessionId"] or document["trace"]["id"]
+    assert {row["session_id"] for row in [*spans, *verdicts]} == {session}
+
+
+def test_kinds_and_scores_of_the_openai_agents_export():
+    spans, verdicts = langfuse.parse(read("openai-agents-2025-09-30", "trace"), {})
+    assert sorted(span["kind"] for span in spans) == ["agent", "agent", "llm", "llm", "tool"]
+    assert {v["evaluator_id"]: v["score"] for v in verdicts} == {
+        "langfuse/toxicity": 0.8,
+        "langfuse/hallucination": 0.0,
+    }

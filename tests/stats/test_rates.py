@@ -65,10 +65,11 @@ def test_one_cell_by_mover_is_wilson_of_statsmodels(rng):
 
 @pytest.mark.parametrize(("method", "weight"), [("ppi", 1), ("ppi++", None)])
 def test_prediction_powered_equals_ppi_py(method, weight, rng):
-    rate = failure_rate(*table(TWO), method=method, rng=rng).rate
-    human = np.repeat([1.0, 0, 1, 0], [30, 30, 3, 137])
-    judge = np.repeat([1.0, 0], [60, 140])
-    everything = np.repeat([1.0, 0], [500, 9500])
+    cells = [("all", 1, 14, 20, 1200), ("all", 0, 9, 180, 8800)]
+    rate = failure_rate(*table(cells), method=method, rng=rng).rate
+    human = np.repeat([1.0, 0, 1, 0], [14, 6, 9, 171])
+    judge = np.repeat([1.0, 0], [20, 180])
+    everything = np.repeat([1.0, 0], [1200, 8800])
     value = ppi_mean_pointestimate(human, judge, everything, lam=weight)
     assert rate.estimate == pytest.approx(value.item(), abs=1e-9)
     low, high = ppi_mean_ci(human, judge, everything, alpha=0.05, lam=weight)
@@ -82,7 +83,7 @@ def test_prediction_powered_needs_a_judge(rng):
 
 def test_labels_drawn_by_the_judge_narrow_the_rate(rng):
     uniform = failure_rate({"fails": [1] * 8 + [0] * 392}, {"n": [100_000]}, rng=rng)
-    designed = [("all", 1, 65, 200, 6000), ("all", 0, 1, 200, 94_000)]
+    designed = [("all", 1, 31, 126, 6500), ("all", 0, 1, 274, 93_500)]
     judged = failure_rate(*table(designed), rng=rng)
     assert judged.rate.high - judged.rate.low < 0.8 * (uniform.rate.high - uniform.rate.low)
     assert judged.design_effect < 0.8

@@ -1,0 +1,278 @@
+"""Charts and tables of the reports: a tidy frame in, no statistic computed.
+
+They are read on paper and without colour: what colour says, shape, dash or text says too, and every
+chart carries a description that a screen reader speaks. Importing this module makes Altair draw
+them as SVG, which needs no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import polars as pl
+import vl_convert
+
+if TYPE_CHECKING:
+    from great_tables import GT
+    from IPython.display import Markdown
+
+FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+INK, SOFT, LINE = "#1b1f24", "#57606a", "#d0d7de"
+COLOURS = ("#0b5394", "#c4501b", "#3d7a3d", "#7a4a9e", "#8a6d00", "#4d4d4d")
+"""Apart from each other for every common kind of colour blindness, and in grey."""
+SHAPES = ("circle", "diamond", "square", "triangle-up", "triangle-down", "cross")
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+WIDTH = 395
+"""Of the plotting area; with the names of the modes beside it a chart fills an A4 page."""
+NAME_WIDTH = 285
+UNIT = "failures per 1,000 sessions, with interval"
+
+
+@alt.theme.register("evalbench", enable=True)
+def _theme() -> alt.theme.ThemeConfig:
+    text: Any = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": INK, "titleColor": SOFT}
+    return {
+        "config": {
+            "font": FONT,
+            "background": "white",
+            "view": {"stroke": None, "continuousWidth": WIDTH},
+            "axis": {**text, "titleFontWeight": "normal", "gridColor": LINE, "domainColor": SOFT},
+            "legend": {**text, "titleFontWeight": "normal", "orient": "top", "symbolSize": 90},
+            "header": {**text, "titleFontWeight": "normal"},
+            "title": {"fontSize": 14, "anchor": "start", "color": INK, "subtitleColor": SOFT},
+            "range": {"category": list(COLOURS), "symbol": list(SHAPES)},
+        }
+    }
+
+
+def _render(specification: dict[str, Any], **_: object) -> dict[str, str]:
+    """Draw as SVG within the page, so that a screen reader finds the description and the marks."""
+    drawn = vl_convert.vegalite_to_svg(specification)
+    # Charts of one page must not share the names of their clipping paths.
+    own = "clip-" + hashlib.sha256(drawn.encode()).hexdigest()[:8] + "-"
+    drawn = drawn.replace('"clip', f'"{own}').replace("(#clip", f"(#{own}")
+    label = escape(str(specification.get("description", "")))
+    return {"text/html": drawn.replace("<svg", f'<svg role="figure" aria-label="{label}"', 1)}
+
+
+alt.renderers.register("evalbench", _render)
+alt.renderers.enable("evalbench")
+
+
+def before_after(frame: pl.DataFrame) -> alt.LayerChart:
+    """Each failure mode before and after a release: a point with its interval for either.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Of one ``surface`` and ``release``; one row a mode and moment, in the order wanted:
+        ``name, moment`` ("before 2.0", "after 2.0"; the first seen is drawn hollow), ``per_1000,
+        low_per_1000, high_per_1000`` (null where insufficient) and ``reading``.
+    """
+    title = f"{frame['surface'][0]}: before and after release {frame['release'][0]}"
+    moments = frame["moment"].unique(maintain_order=True).to_list()
+    first = f"datum.moment === {moments[0]!r}"
+    shown = alt.Chart(
+        frame,
+        title=title,
+        width=WIDTH,
+        height=alt.Step(11),
+        description=f"{title}. Failures per 1,000 sessions with interval. {_spell(frame)}",
+    ).encode(
+        y=alt.Y("name:N", sort=None, title=None, axis=_names()),
+        yOffset=alt.YOffset("moment:N", sort=moments),
+    )
+    interval = shown.mark_rule(strokeWidth=2).encode(
+        x=alt.X("low_per_1000:Q", title=UNIT, axis=_ticks()),
+        x2="high_per_1000:Q",
+        stroke=_code(alt.Stroke, "moment", moments, (SOFT, COLOURS[0])),
+        strokeDash=alt.condition(first, alt.value([4, 3]), alt.value([1, 0])),
+    )
+    point = shown.mark_point(size=60, strokeWidth=2, opacity=1).encode(
+        x="per_1000:Q",
+        stroke=_code(alt.Stroke, "moment", moments, (SOFT, COLOURS[0])),
+        fill=_code(alt.Fill, "moment", moments, ("white", COLOURS[0])),
+        shape=_code(alt.Shape, "moment", moments, SHAPES[:2]),
+    )
+    said = (
+        alt.Chart(frame.filter(pl.col("moment") == moments[-1]))
+        .mark_text(align="left", fontSize=12, color=INK)
+        .encode(y=alt.Y("name:N", sort=None), x=alt.value(WIDTH + 10), text="reading:N")
+    )
+    return interval + point + said
+
+
+def intervals(frame: pl.DataFrame) -> alt.LayerChart:
+    """Draw a forest plot: the rate of each failure mode with its interval.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Of one ``surface`` and ``release``, in the order wanted: ``name, per_1000, low_per_1000,
+        high_per_1000`` (null where insufficient), and ``said``, the same in words.
+    """
+    release = frame["release"][0]
+    title = f"{frame['surface'][0]}: {'all sessions' if release == 'all' else release}"
+    shown = alt.Chart(
+        frame,
+        title=title,
+        width=WIDTH,
+        height=alt.Step(24),
+        description=f"{title}. Failures per 1,000 sessions with interval. {_spell_pairs(frame)}",
+    ).encode(y=alt.Y("name:N", sort=None, title=None, axis=_names()))
+    interval = shown.mark_rule(strokeWidth=2, color=COLOURS[0]).encode(
+        x=alt.X("low_per_1000:Q", title=UNIT, axis=_ticks(), scale=alt.Scale(zero=True)),
+        x2="high_per_1000:Q",
+    )
+    point = shown.mark_point(filled=True, size=60, opacity=1, color=COLOURS[0]).encode(
+        x="per_1000:Q"
+    )
+    said = shown.mark_text(align="left", fontSize=12, color=INK).encode(
+        x=alt.value(WIDTH + 10), text="said:N"
+    )
+    return interval + point + said
+
+
+def over_time(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
+    """Sessions over time: one line a surface, told apart by shape and dash as well.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        ``surface, start`` (of the period) and ``sessions``.
+    title : str
+        Shown above the chart.
+    """
+    spans = "; ".join(
+        f"{surface}: {part['sessions'].sum():,} sessions from {part['start'].min()!s}"
+        f" to {part['start'].max()!s}"
+        for (surface,), part in frame.group_by("surface", maintain_order=True)
+    )
+    surfaces = frame["surface"].unique(maintain_order=True).to_list()
+    chart = alt.Chart(
+        frame, title=title, width=WIDTH + 230, height=200, description=f"{title}. {spans}."
+    ).encode(
+        x=alt.X("start:T", title=None),
+        y=alt.Y("sessions:Q", title="sessions"),
+        stroke=_code(alt.Stroke, "surface", surfaces, COLOURS),
+    )
+    points = chart.mark_point(size=45, opacity=1).encode(
+        fill=_code(alt.Fill, "surface", surfaces, COLOURS),
+        shape=_code(alt.Shape, "surface", surfaces, SHAPES),
+    )
+    dash = _code(alt.StrokeDash, "surface", surfaces, DASHES)
+    return chart.mark_line(strokeWidth=1.5).encode(strokeDash=dash) + points
+
+
+def shares(frame: pl.DataFrame) -> alt.LayerChart:
+    """Draw bars from 0% to 100%, each with its value in words at its end.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Of one ``surface``, in the order wanted: ``name, share`` and ``said``.
+    """
+    title = f"{frame['surface'][0]}: share of sessions that recorded a signal"
+    shown = alt.Chart(
+        frame,
+        title=title,
+        width=WIDTH,
+        height=alt.Step(20),
+        description=f"{title}. {_spell_pairs(frame)}",
+    ).encode(
+        y=alt.Y("name:N", sort=None, title=None, axis=_names()),
+        x=alt.X("share:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=_ticks(format=".0%")),
+    )
+    said = shown.mark_text(align="left", dx=5, fontSize=12, color=INK).encode(text="said:N")
+    return shown.mark_bar(color=COLOURS[0], height=11) + said
+
+
+def table(
+    frame: pl.DataFrame,
+    *,
+    labels: Mapping[str, str],
+    by: str | None = None,
+    decimals: Mapping[str, int] | None = None,
+    empty: str = "None.",
+) -> GT | Markdown:
+    """Set a frame as a report's table: the labelled columns alone, in the order of the labels.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        One row a row; text is escaped.
+    labels : mapping
+        Column to heading.
+    by : str, optional
+        Column whose values become headings between the rows.
+    decimals : mapping, optional
+        Decimals of a number column; whole numbers get their thousands set apart without it.
+    empty : str
+        Said instead of a table without rows.
+    """
+    from great_tables import GT
+    from IPython.display import Markdown
+
+    if frame.is_empty():
+        return Markdown(empty)
+    shown = frame.select(*labels, *([by] if by else []))
+    made = GT(
+        shown, groupname_col=by, id="table-" + hashlib.sha256(str(labels).encode()).hexdigest()[:8]
+    )
+    made = made.cols_label(dict(labels)).sub_missing(missing_text="–")
+    whole = [name for name in labels if shown.schema[name].is_integer()]
+    made = made.fmt_integer(columns=whole) if whole else made
+    for name, places in (decimals or {}).items():
+        made = made.fmt_number(columns=name, decimals=places)
+    return made.tab_options(
+        column_labels_hidden=not any(labels.values()),
+        table_font_size="13px",
+        data_row_padding="4px",
+        table_width="100%",
+        row_group_font_weight="bold",
+        column_labels_font_weight="bold",
+        table_border_top_color=INK,
+        table_border_bottom_color=INK,
+    )
+
+
+def _names() -> alt.Axis:
+    return alt.Axis(
+        labelLimit=NAME_WIDTH,
+        minExtent=NAME_WIDTH,
+        ticks=False,
+        domain=False,
+        grid=True,
+        labelPadding=8,
+    )
+
+
+def _code(channel: Any, field: str, values: list[str], codes: tuple[Any, ...]) -> Any:
+    """Encode the values of a field; channels of one field share one legend."""
+    scale = alt.Scale(domain=values, range=[codes[i % len(codes)] for i in range(len(values))])
+    return channel(f"{field}:N", sort=values, title=None, scale=scale)
+
+
+def _ticks(**options: Any) -> alt.Axis:
+    return alt.Axis(tickCount=6, labelFlush=False, **options)
+
+
+def _spell_pairs(frame: pl.DataFrame) -> str:
+    return " ".join(f"{name}: {said}." for name, said in frame.select("name", "said").iter_rows())
+
+
+def _spell(frame: pl.DataFrame) -> str:
+    """Say the rows in words."""
+    return " ".join(
+        f"{row['name']}, {row['moment']}: "
+        + (
+            "insufficient."
+            if row["per_1000"] is None
+            else f"{row['per_1000']:.1f} ({row['low_per_1000']:.1f} to {row['high_per_1000']:.1f})."
+        )
+        for row in frame.iter_rows(named=True)
+    )

@@ -1,0 +1,245 @@
+"""The ledger: what people decide, as events of one append-only, hash-chained SQL table."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+import polars as pl
+from pydantic import ValidationError
+from sqlalchemy import Connection, Engine, Select, insert, select, update
+
+from evalbench.errors import LedgerError
+from evalbench.schema import BODIES, TIME, Body
+from evalbench.store.bodies import describe_columns, fit_value
+from evalbench.store.chain import Event, find_break, seal
+from evalbench.store.database import EVENT, HEAD, connect_database, transact
+
+Guard = Callable[[Connection], None]
+
+
+def read_clock() -> datetime:
+    """Tell the time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Events in SQLite or PostgreSQL, each in one transaction with what guards it.
+
+    Attributes
+    ----------
+    url : str
+        SQLAlchemy URL; the tables are made on first use.
+    actor : str
+        Who decides.
+    clock : callable
+        Gives the time of an event, with a time zone.
+    """
+
+    url: str
+    actor: str
+    clock: Callable[[], datetime] = read_clock
+
+    @cached_property
+    def _engine(self) -> Engine:
+        engine = connect_database(self.url)
+        weakref.finalize(self, engine.dispose)
+        return engine
+
+    def append(
+        self,
+        kind: str,
+        subject: str,
+        body: Mapping[str, object] | Body,
+        *,
+        guard: Guard | None = None,
+    ) -> int:
+        """Append one event.
+
+        Parameters
+        ----------
+        kind : str
+            One of :data:`evalbench.schema.BODIES`.
+        subject : str
+            What it is about, e.g. a session or a failure mode.
+        body : mapping or Body
+            The fields of its kind.
+        guard : callable, optional
+            Called with the connection when no other writer can come between it and the event. It
+            raises LedgerError where the event must not be; then nothing is written.
+
+        Returns
+        -------
+        int
+            Its sequence number.
+
+        Raises
+        ------
+        LedgerError
+            The kind is unknown, the body does not fit it, or the guard did not hold.
+        StoreError
+            The database refuses.
+        """
+        return self._write([(kind, subject, body)], self.actor, guard)
+
+    def extend(
+        self,
+        events: Iterable[tuple[str, str, Mapping[str, object] | Body]],
+        *,
+        actor: str | None = None,
+    ) -> int:
+        """Append many events (kind, subject, body) in one transaction, all or none.
+
+        ``actor`` stands for who decided where it was someone else. Gives the last sequence number.
+
+        Raises
+        ------
+        LedgerError
+            A kind is unknown, or a body does not fit it.
+        StoreError
+            The database refuses.
+        """
+        return self._write(events, actor or self.actor, None)
+
+    def events(
+        self,
+        kind: str | Sequence[str] | None = None,
+        *,
+        subject: str | None = None,
+        until: int | None = None,
+    ) -> pl.DataFrame:
+        """Read events in their order, of some kinds, of a subject, no later than seq ``until``.
+
+        Returns
+        -------
+        polars.DataFrame
+            seq, at, actor, kind, subject, body (JSON text), previous_hash, hash.
+
+        Raises
+        ------
+        LedgerError
+            A kind is unknown.
+        """
+        query = select(EVENT).order_by(EVENT.c.seq)
+        if kind is not None:
+            kinds = [kind] if isinstance(kind, str) else list(kind)
+            for each in kinds:
+                _find_model(each)
+            query = query.where(EVENT.c.kind.in_(kinds))
+        if subject is not None:
+            query = query.where(EVENT.c.subject == subject)
+        if until is not None:
+            query = query.where(EVENT.c.seq <= until)
+        return self._read(query)
+
+    def bodies(self, kind: str, *, until: int | None = None) -> pl.DataFrame:
+        """Read events of one kind with a column for each field of their body.
+
+        Returns
+        -------
+        polars.DataFrame
+            seq, at, actor, subject, then the fields: tuples as lists, models as structs, mappings
+            as JSON text. The columns are there where no event is.
+
+        Raises
+        ------
+        LedgerError
+            The kind is unknown, or a stored body no longer fits it.
+        """
+        model = _find_model(kind)
+        columns = describe_columns(model)
+        events = self.events(kind, until=until)
+        try:
+            bodies = [model.model_validate_json(text) for text in events["body"]]
+        except ValidationError as error:
+            raise _explain(kind, error) from error
+        fields = [
+            pl.Series(name, [fit_value(getattr(body, name), dtype) for body in bodies], dtype)
+            for name, dtype in columns.items()
+        ]
+        return events.select("seq", "at", "actor", "subject").with_columns(fields)
+
+    def head(self) -> int:
+        """Give the last sequence number, 0 where there is no event."""
+        with transact(self._engine, reads=True) as connection:
+            return int(connection.execute(select(HEAD.c.seq)).scalar_one())
+
+    def verify(self) -> int | None:
+        """Recompute the chain, one event in memory at a time.
+
+        Finds changed, missing and foreign events, the last ones too, by the head that the writer
+        notes apart. It cannot find that somebody with write access to the whole database made a
+        new chain and head: against that compare the last hash with one kept elsewhere, as the
+        manifest of a published report.
+
+        Returns
+        -------
+        int or None
+            None when the chain holds, else the number of the first event at fault.
+
+        Raises
+        ------
+        StoreError
+            The database cannot be read.
+        """
+        with transact(self._engine, reads=True) as connection:
+            head = connection.execute(select(HEAD.c.seq, HEAD.c.hash)).one_or_none()
+            query = select(EVENT).order_by(EVENT.c.seq)
+            with connection.execution_options(yield_per=1_000).execute(query) as rows:
+                return find_break((Event(*row) for row in rows), head=tuple(head or (0, "")))
+
+    def _write(
+        self,
+        events: Iterable[tuple[str, str, Mapping[str, object] | Body]],
+        actor: str,
+        guard: Guard | None,
+    ) -> int:
+        drafts = [(kind, subject, _encode(kind, body)) for kind, subject, body in events]
+        with transact(self._engine) as connection:
+            # On PostgreSQL the lock of this row lets one writer in at a time.
+            seq, last_hash = connection.execute(select(HEAD).with_for_update()).one()
+            if guard is not None:
+                guard(connection)
+            at = self.clock().astimezone(UTC).isoformat(timespec="microseconds")
+            sealed = []
+            for kind, subject, body in drafts:
+                seq += 1
+                sealed.append(
+                    seal(seq, at, actor, kind, subject, body, previous_hash=last_hash)._asdict()
+                )
+                last_hash = sealed[-1]["hash"]
+            if sealed:
+                connection.execute(insert(EVENT), sealed)
+                connection.execute(update(HEAD).values(seq=seq, hash=last_hash))
+        return int(seq)
+
+    def _read(self, query: Select[tuple[object, ...]]) -> pl.DataFrame:
+        schema = {column.name: pl.String for column in EVENT.c} | {"seq": pl.Int64}
+        with transact(self._engine, reads=True) as connection:
+            rows = [tuple(row) for row in connection.execute(query)]
+        frame = pl.DataFrame(rows, schema=schema, orient="row")
+        return frame.with_columns(pl.col("at").str.strptime(TIME, "%Y-%m-%dT%H:%M:%S%.6f%:z"))
+
+
+def _find_model(kind: str) -> type[Body]:
+    if kind not in BODIES:
+        raise LedgerError(f"no kind of event is {kind!r}; there are {', '.join(sorted(BODIES))}")
+    return BODIES[kind]
+
+
+def _encode(kind: str, body: Mapping[str, object] | Body) -> str:
+    fields = dict(body) if isinstance(body, Mapping) else body
+    try:
+        return _find_model(kind).model_validate(fields).model_dump_json()
+    except ValidationError as error:
+        raise _explain(kind, error) from error
+
+
+def _explain(kind: str, error: ValidationError) -> LedgerError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "body"
+    return LedgerError(f"{kind}: {where}: {first['msg']} (got {first['input']!r})")

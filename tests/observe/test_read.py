@@ -1,0 +1,225 @@
+import json
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+import evalbench as eb
+from evalbench.errors import ReadError
+from evalbench.observe import source, workers
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def span(session, number, **attributes):
+    """An OpenInference span as one line of JSONL."""
+    return {
+        "name": "step",
+        "context": {"trace_id": f"trace-{session}", "span_id": f"{session}-{number}"},
+        "parent_id": None if number == 0 else f"{session}-0",
+        "start_time": f"2026-01-01T00:00:{number:02}+00:00",
+        "end_time": f"2026-01-01T00:00:{number:02}.500000+00:00",
+        "status_code": "OK",
+        "attributes": {
+            "openinference.span.kind": "AGENT" if number == 0 else "LLM",
+            "session.id": f"session-{session}",
+            "user.id": f"user-{session % 3}",
+            "input.value": f"question {number} of jane{session}@example.com",
+            "output.value": f"answer {number}",
+            **attributes,
+        },
+    }
+
+
+SPANS = [span(session, number) for session in range(8) for number in range(5)]
+
+
+def write(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def ws(tmp_path):
+    return eb.open(tmp_path / "workspace")
+
+
+def ingest(ws, path, **options):
+    return eb.observe.ingest(ws, path, surface="support", **options)
+
+
+def lake(ws):
+    """All that the lake holds, in an order of its own, without the ids of ingests."""
+    spans = ws.lake.spans().collect().drop("ingest_id").sort("surface", "trace_id", "span_id")
+    return spans, ws.lake.sessions().collect().sort("surface", "session_id")
+
+
+def rejects(report):
+    return [json.loads(line) for line in report.rejects_path.read_text().splitlines()]
+
+
+def test_spans_and_sessions_arrive(ws, tmp_path):
+    report = ingest(ws, write(tmp_path / "a.jsonl", SPANS))
+    assert report == eb.observe.IngestReport(8, 40, 0, 0, 40, None)
+    assert report.accepted == 40
+    spans, sessions = lake(ws)
+    assert spans["started_at"].min() == START
+    assert set(spans["latency_ms"]) == {500.0}
+    assert sessions["n_spans"].to_list() == [5] * 8
+
+
+def test_users_are_hashed_with_the_workspace_s_secret_and_texts_are_redacted(ws, tmp_path):
+    path = write(tmp_path / "a.jsonl", SPANS)
+    ingest(ws, path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/evalbench.toml").write_text('user_key_secret = "own"\nredact = false\n')
+    other = eb.open(tmp_path / "other")
+    ingest(other, path)
+    spans, plain = lake(ws)[0], lake(other)[0]
+    assert spans["user_key"].n_unique() == plain["user_key"].n_unique() == 3
+    assert not set(spans["user_key"]) & set(plain["user_key"])
+    assert not any("user-" in row for row in spans.select(pl.all().cast(str)).write_csv().split())
+    assert plain["input"].str.contains("@example.com").all()
+    assert spans["input"].str.contains(r"question \d of <EMAIL_\d+>").all()
+    per_session = spans.group_by("session_id").agg(
+        pl.col("input").str.extract(r"(<EMAIL_\d+>)").n_unique()
+    )
+    assert set(per_session["input"]) == {1}
+
+
+def test_worker_processes_give_what_one_process_gives(ws, tmp_path, monkeypatch):
+    path = write(tmp_path / "a.jsonl", [*SPANS, {"no": "span"}, *SPANS[:3]])
+    report = ingest(ws, path)
+    monkeypatch.setattr(source, "CHUNK", 2000)
+    started = []
+    start = workers._start
+    monkeypatch.setattr(workers, "_start", lambda plan: started.append(1) or start(plan))
+    other = eb.open(tmp_path / "other")
+    again = ingest(other, path)
+    assert len(started) == workers.WORKERS
+    assert (again.sessions, again.spans, again.rejected, again.duplicates) == (8, 40, 1, 3)
+    assert all(a.equals(b) for a, b in zip(lake(ws), lake(other), strict=True))
+    assert rejects(report) == rejects(again)
+    assert again.records == report.records == 44
+
+
+def test_what_is_twice_in_a_file_or_already_there_counts_as_duplicate(ws, tmp_path):
+    first = ingest(ws, write(tmp_path / "a.jsonl", SPANS[:20] + SPANS[:5]))
+    assert (first.spans, first.duplicates) == (20, 5)
+    second = ingest(ws, write(tmp_path / "b.jsonl", SPANS))
+    assert (second.sessions, second.spans, second.duplicates) == (4, 20, 20)
+    whole = eb.open(ws.path.parent / "whole")
+    ingest(whole, write(tmp_path / "b.jsonl", SPANS))
+    assert all(a.equals(b) for a, b in zip(lake(ws), lake(whole), strict=True))
+
+
+def test_a_later_span_refreshes_its_session(ws, tmp_path):
+    ingest(ws, write(tmp_path / "a.jsonl", SPANS[:5]))
+    late = span(0, 9, **{"output.value": "last answer"})
+    report = ingest(ws, write(tmp_path / "b.jsonl", [late]))
+    assert (report.sessions, report.spans) == (0, 1)
+    session = lake(ws)[1].row(0, named=True)
+    assert session["n_spans"] == 6
+
+
+def test_the_same_ids_on_another_surface_are_other_spans(ws, tmp_path):
+    path = write(tmp_path / "a.jsonl", SPANS)
+    ingest(ws, path)
+    report = eb.observe.ingest(ws, path, surface="sales")
+    assert (report.sessions, report.spans, report.duplicates) == (8, 40, 0)
+
+
+def test_rejects_tell_line_reason_and_text_and_are_read_again_after_a_fix(ws, tmp_path):
+    bad = span(9, 1, **{"llm.token_count.prompt": -4})
+    path = tmp_path / "a.jsonl"
+    write(path, [*SPANS[:2], bad, *SPANS[2:4]])
+    path.write_text(path.read_text() + "\n{broken\n")
+    report = ingest(ws, path)
+    assert (report.spans, report.rejected, report.records) == (4, 2, 6)
+    told = rejects(report)
+    assert [each["line"] for each in told] == [3, 7]
+    assert told[0]["reason"] == "prompt_tokens is not 0 or more: -4"
+    assert told[1]["reason"].startswith("not JSON")
+    assert json.loads(told[0]["text"]) == bad
+    assert told[1]["text"] == "{broken"
+    fixed = told[0]["text"].replace("-4", "4")
+    again = ingest(ws, write(tmp_path / "fixed.jsonl", [{**told[0], "text": fixed}, told[1]]))
+    assert (again.spans, again.rejected) == (1, 1)
+    assert [(each["line"], each["text"]) for each in rejects(again)] == [(2, "{broken")]
+
+
+def test_one_bad_span_of_an_otlp_envelope_takes_no_other_with_it(ws, tmp_path):
+    def otlp(number, tokens):
+        return {
+            "traceId": "t",
+            "spanId": f"s{number}",
+            "name": "chat",
+            "startTimeUnixNano": "1767225600000000000",
+            "endTimeUnixNano": "1767225601000000000",
+            "attributes": [
+                {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+                {"key": "gen_ai.usage.input_tokens", "value": {"intValue": str(tokens)}},
+            ],
+        }
+
+    scope = {"scope": {"name": "x"}, "spans": [otlp(0, 1), otlp(1, -1), otlp(2, 3)]}
+    path = write(tmp_path / "a.jsonl", [{"resourceSpans": [{"scopeSpans": [scope]}]}])
+    report = ingest(ws, path)
+    assert (report.spans, report.rejected, report.records) == (2, 1, 3)
+    text = rejects(report)[0]["text"].replace('"-1"', '"1"')
+    again = ingest(ws, write(tmp_path / "b.jsonl", [{"line": 1, "reason": "", "text": text}]))
+    assert (again.spans, again.rejected) == (1, 0)
+
+
+def test_columns_of_the_settings_are_used_and_the_call_s_own_come_first(tmp_path):
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    (folder / "evalbench.toml").write_text(
+        '[surfaces.support.columns]\nsession_id = "run"\nrelease = "build"\n'
+    )
+    chat = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    path = write(tmp_path / "a.jsonl", [{"messages": chat, "run": "r1", "build": "b", "v": "c"}])
+    ws = eb.open(folder)
+    ingest(ws, path, columns={"release": "v"})
+    row = lake(ws)[1].row(0, named=True)
+    assert (row["session_id"], row["release"]) == ("r1", "c")
+
+
+def test_progress_ends_at_the_whole(ws, tmp_path):
+    seen = []
+    path = write(tmp_path / "a.jsonl", SPANS)
+    ingest(ws, path, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (path.stat().st_size,) * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        ('{"a": 1}\n{"b": 2}\n', {}, "of a known format"),
+        ("time,level\n1,info\n", {}, "of a known format"),
+        (json.dumps(SPANS[0]), {"format": "parqet"}, "known are auto"),
+        (json.dumps(SPANS[0]), {"columns": {"colour": "x"}}, "colour"),
+    ],
+)
+def test_an_error_says_what_to_do_and_leaves_the_lake_as_it_was(
+    ws, tmp_path, content, options, says
+):
+    path = tmp_path / "a"
+    path.write_text(content)
+    with pytest.raises(ReadError, match=says):
+        ingest(ws, path, **options)
+    assert ws.lake.versions() == {}
+    assert not list(ws.path.rglob("*.parquet"))
+
+
+def test_a_surface_needs_a_name(ws, tmp_path):
+    with pytest.raises(ReadError, match="surface"):
+        eb.observe.ingest(ws, write(tmp_path / "a.jsonl", SPANS), surface="")
+
+
+def test_nothing_is_left_beside_the_table_by_duplicates(ws, tmp_path):
+    path = write(tmp_path / "a.jsonl", SPANS)
+    ingest(ws, path)
+    before = sorted(ws.path.rglob("*.parquet"))
+    ingest(ws, path)
+    assert sorted(ws.path.rglob("*.parquet")) == before

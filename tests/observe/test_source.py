@@ -1,0 +1,199 @@
+import gzip
+import io
+import json
+import random
+from functools import partial
+
+import polars as pl
+import pyarrow
+import pytest
+
+from evalbench.errors import ReadError
+from evalbench.observe import source
+from evalbench.observe.source import Chunk, Flaw, read_chunks
+
+
+def read(path):
+    """Every record as (line, value), and every flaw, of a source."""
+    records, flaws, first = [], [], 1
+    for part in read_chunks(path):
+        if isinstance(part, Flaw):
+            flaws.append(part)
+            continue
+        for line, text in part.lines():
+            if text.strip():
+                number = line if part.records is not None else first + line
+                records.append((number, json.loads(text)))
+        first += len(part.lines())
+    return records, flaws
+
+
+def write(tmp_path, content, name="export"):
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+LINES = b"".join(b'{"n": %d, "text": "line %d"}\n' % (n, n) for n in range(2000))
+VALUES = [{"n": n, "text": f"line {n}"} for n in range(2000)]
+PACKERS = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "zstd": partial(pyarrow.compress, codec="zstd", asbytes=True),
+}
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(source, "CHUNK", 1000)
+    monkeypatch.setattr(source, "LIMIT", 5000)
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+def test_lines_are_all_there_once_in_order_with_their_numbers(tmp_path, small_chunks, pack):
+    records, flaws = read(write(tmp_path, pack(LINES)))
+    assert records == list(enumerate(VALUES, 1))
+    assert flaws == []
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+def test_a_list_is_cut_by_its_brackets(tmp_path, small_chunks, pack):
+    items = [{"n": n, "text": '}{[]" \\" \\\\', "more": [{"deep": [n]}]} for n in range(300)]
+    text = json.dumps(items, indent=1)
+    records, flaws = read(write(tmp_path, pack(text.encode())))
+    assert [value for _, value in records] == items
+    assert flaws == []
+    lines = text.split("\n")
+    assert all(lines[number - 1].strip() == "{" for number, _ in records)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, PACKERS["zstd"]], ids=["gzip", "zstd"])
+def test_what_stands_before_a_cut_is_kept_and_the_rest_is_one_flaw(tmp_path, pack):
+    chooser = random.Random(3)
+    values = [{"n": n, "noise": chooser.getrandbits(256)} for n in range(5000)]
+    packed = pack("".join(json.dumps(value) + "\n" for value in values).encode())
+    records, flaws = read(write(tmp_path, packed[: len(packed) * 2 // 3]))
+    assert [value for _, value in records] == values[: len(records)]
+    assert len(records) > 2500
+    assert [flaw.reason.split(":")[0] for flaw in flaws] == [
+        "the compressed data end or break here"
+    ]
+
+
+def test_a_truncated_list_keeps_its_whole_items(tmp_path):
+    records, flaws = read(write(tmp_path, b'[\n{"n": 1},\n{"n": 2},\n{"n": 3, "te'))
+    assert records == [(2, {"n": 1}), (3, {"n": 2})]
+    assert flaws == [Flaw(4, "the JSON list ends before it is closed", b'{"n": 3, "te')]
+
+
+def test_what_is_between_the_items_of_a_list_is_a_flaw(tmp_path):
+    records, flaws = read(write(tmp_path, b'[1, "x",\n{"n": 1}, null, {"n": 2}]'))
+    assert [value for _, value in records] == [{"n": 1}, {"n": 2}]
+    assert [flaw.text for flaw in flaws] == [b'1, "x"', b"null"]
+
+
+def test_an_otlp_document_is_read_resource_by_resource(tmp_path):
+    document = {"resourceSpans": [{"scopeSpans": [{"spans": [{"n": n}]}]} for n in range(3)]}
+    records, _ = read(write(tmp_path, json.dumps(document, indent=2).encode()))
+    assert [value for _, value in records] == [
+        {"resourceSpans": [each]} for each in document["resourceSpans"]
+    ]
+
+
+def test_another_document_is_one_record(tmp_path):
+    document = {"observations": [{"id": "a"}], "scores": []}
+    records, _ = read(write(tmp_path, json.dumps(document, indent=2).encode()))
+    assert records == [(1, document)]
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
+def test_a_line_over_the_limit_is_a_flaw_with_its_place(tmp_path, small_chunks, pack):
+    before, after = b'{"n": 1}\n', b'{"n": 2}\n'
+    long = b'{"text": "' + b"x" * 9000 + b'"}\n'
+    records, flaws = read(write(tmp_path, pack(before + long + after)))
+    assert [value for _, value in records] == [{"n": 1}, {"n": 2}]
+    assert len(flaws) == 1
+    assert "9,013 bytes long from byte 9" in flaws[0].reason
+    assert long.startswith(flaws[0].text)
+
+
+def test_an_item_over_the_limit_ends_the_list(tmp_path, small_chunks):
+    text = b'[{"n": 1}, {"text": "' + b"x" * 9000 + b'"}, {"n": 2}]'
+    records, flaws = read(write(tmp_path, text))
+    assert [value for _, value in records] == [{"n": 1}]
+    assert len(flaws) == 1
+    assert "all that follows it is left out" in flaws[0].reason
+
+
+def test_a_csv_row_keeps_its_line_and_its_line_breaks(tmp_path):
+    text = b'\xef\xbb\xbfid,name,empty\n1,"two\nlines",\n2,b,c\n'
+    records, flaws = read(write(tmp_path, text))
+    assert records == [
+        (3, {"id": "1", "name": "two\nlines"}),
+        (4, {"id": "2", "name": "b", "empty": "c"}),
+    ]
+    assert flaws == []
+
+
+def test_a_csv_row_that_does_not_fit_is_a_flaw(tmp_path):
+    records, flaws = read(write(tmp_path, b"id,name\n1,a\n2\n3,b,c\n4,\xff\n5,e\n"))
+    assert [value["id"] for _, value in records] == ["1", "5"]
+    assert [(flaw.line, flaw.reason) for flaw in flaws] == [
+        (3, "1 cells under 2 column names"),
+        (4, "3 cells under 2 column names"),
+        (5, "not UTF-8"),
+    ]
+
+
+def test_parquet_rows_become_records(tmp_path):
+    frame = pl.DataFrame({"id": ["a", "b"], "n": [1, None], "at": [None, "2026-01-01"]})
+    frame = frame.with_columns(pl.col("at").str.to_datetime("%Y-%m-%d", time_unit="ns"))
+    path = tmp_path / "export"
+    frame.write_parquet(path)
+    records, _ = read(path)
+    assert records == [(1, {"id": "a", "n": 1}), (2, {"id": "b", "at": "2026-01-01 00:00:00"})]
+
+
+def test_the_kind_is_told_by_content_not_by_name(tmp_path):
+    records, _ = read(write(tmp_path, gzip.compress(LINES), "export.parquet"))
+    assert len(records) == 2000
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty"),
+        (b" \n \n", "empty"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "neither text"),
+        ('{"a": 1}'.encode("utf-16"), "neither text"),
+        (gzip.compress(b""), "empty"),
+        (gzip.compress(b"x" * 1000)[:12], "end or break"),
+    ],
+    ids=["nothing", "blank", "binary", "utf-16", "empty gzip", "cut gzip"],
+)
+def test_what_cannot_be_read_at_all_is_an_error(tmp_path, content, says):
+    with pytest.raises(ReadError, match=says):
+        list(read_chunks(write(tmp_path, content)))
+
+
+def test_a_missing_file_and_a_folder_are_errors(tmp_path):
+    with pytest.raises(ReadError, match="no such file"):
+        list(read_chunks(tmp_path / "nothing"))
+    with pytest.raises(ReadError, match="not a file"):
+        list(read_chunks(tmp_path))
+
+
+def test_compressed_parquet_is_an_error_that_says_what_to_do(tmp_path):
+    packed = io.BytesIO()
+    pl.DataFrame({"a": [1]}).write_parquet(packed)
+    with pytest.raises(ReadError, match="unpack it first"):
+        list(read_chunks(write(tmp_path, gzip.compress(packed.getvalue()))))
+
+
+def test_chunks_are_numbered_and_say_how_far_they_came(tmp_path, small_chunks):
+    path = write(tmp_path, LINES)
+    chunks = [part for part in read_chunks(path) if isinstance(part, Chunk)]
+    assert [chunk.number for chunk in chunks] == list(range(len(chunks)))
+    positions = [chunk.position for chunk in chunks]
+    assert positions == sorted(positions)
+    assert positions[-1] == path.stat().st_size

@@ -1,0 +1,209 @@
+"""Change: exact McNemar, Newcombe's interval, posteriors and the readings."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from evalbench.stats import (
+    adjust_readings,
+    benjamini_hochberg,
+    failure_rate,
+    paired_change,
+    rate_change,
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def columns(both, fixed, new, neither):
+    before = [1] * (both + fixed) + [0] * (new + neither)
+    after = [1] * both + [0] * fixed + [1] * new + [0] * neither
+    return before, after
+
+
+@pytest.mark.parametrize("cells", [(5, 44, 70, 684), (3, 28, 9, 764), (0, 0, 8, 22), (4, 6, 6, 4)])
+def test_p_value_is_statsmodels_exact_mcnemar(cells, rng):
+    both, fixed, new, neither = cells
+    change = paired_change(*columns(*cells), rng=rng)
+    # statsmodels.stats.contingency_tables.mcnemar([[both, fixed], [new, neither]], exact=True)
+    expected = mcnemar([[both, fixed], [new, neither]], exact=True).pvalue
+    assert change.p_value == pytest.approx(expected, abs=1e-9)
+    assert (change.fixed, change.newly_failing) == (fixed, new)
+
+
+def test_interval_is_altmans_worked_example(rng):
+    # Altman et al. (2000) Statistics with Confidence, p. 52: 14, 5, 0, 22 gives .122 [.011, .226].
+    delta = paired_change(*columns(14, 0, 5, 22), rng=rng).delta
+    assert (round(delta.estimate, 3), round(delta.low, 3), round(delta.high, 3)) == (
+        0.122,
+        0.011,
+        0.226,
+    )
+
+
+def test_grouped_p_value_flips_whole_groups(rng):
+    groups = np.repeat(np.arange(8), 3)
+    before = rng.integers(0, 2, 24)
+    after = rng.integers(0, 2, 24)
+    net = np.bincount(groups, weights=after - before)
+    sums = [abs(np.dot(signs, net)) for signs in product((-1, 1), repeat=8)]
+    change = paired_change(before, after, groups=groups, rng=rng)
+    assert change.p_value == pytest.approx(np.mean(np.array(sums) >= abs(net.sum())), abs=1e-12)
+
+
+def test_groups_of_one_change_only_the_quantile(rng):
+    before, after = columns(10, 12, 30, 948)
+    plain = paired_change(before, after, rng=rng)
+    grouped = paired_change(before, after, groups=np.arange(1000), rng=rng)
+    assert grouped.p_value == pytest.approx(plain.p_value, abs=1e-12)
+    assert grouped.delta.low == pytest.approx(plain.delta.low, rel=0.01)
+
+
+def test_one_group_shows_nothing(rng):
+    change = paired_change(*columns(0, 0, 20, 80), groups=[1] * 100, rng=rng)
+    assert (change.reading, change.p_value) == ("insufficient", 1)
+    assert (change.delta.low, change.delta.high) == (-1, 1)
+    assert "only 1 group" in change.delta.reason
+
+
+def test_shared_cases_widen_the_interval(rng):
+    before, after = (np.repeat(column, 10) for column in columns(2, 4, 12, 60))
+    plain = paired_change(before, after, rng=rng).delta
+    grouped = paired_change(before, after, groups=np.repeat(np.arange(78), 10), rng=rng).delta
+    assert grouped.high - grouped.low > 2.5 * (plain.high - plain.low)
+
+
+@pytest.mark.parametrize(
+    ("cells", "margin", "reading"),
+    [
+        ((0, 0, 8, 192), None, "regression"),
+        ((0, 8, 0, 192), None, "improvement"),
+        ((2, 3, 4, 191), None, "no change shown"),
+        ((2, 3, 4, 191), 0.2, "no change shown"),
+        ((2, 3, 4, 191), 0.02, "insufficient"),
+        ((0, 0, 2, 3), None, "insufficient"),
+    ],
+)
+def test_readings(cells, margin, reading, rng):
+    assert paired_change(*columns(*cells), margin=margin, rng=rng).reading == reading
+
+
+def test_nulls_are_dropped_by_pair_and_counted(rng):
+    change = paired_change([0, None, 1, 0], [1, 1, None, float("nan")], rng=rng)
+    assert (change.missing, change.delta.n) == (3, 1)
+
+
+def test_dirichlet_is_close_to_newcombe(rng):
+    cells = columns(20, 30, 60, 690)
+    newcombe = paired_change(*cells, rng=rng).delta
+    dirichlet = paired_change(*cells, rng=rng, method="dirichlet").delta
+    assert dirichlet.low == pytest.approx(newcombe.low, abs=0.003)
+    assert dirichlet.high == pytest.approx(newcombe.high, abs=0.003)
+
+
+outcome = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=60)
+
+
+@settings(deadline=None)
+@given(outcome)
+def test_swapping_before_and_after_mirrors_the_change(pairs):
+    before, after = zip(*pairs, strict=True)
+    there = paired_change(before, after, rng=np.random.default_rng(0))
+    back = paired_change(after, before, rng=np.random.default_rng(0))
+    assert there.delta.low <= there.delta.estimate <= there.delta.high
+    assert -1 <= there.delta.low
+    assert there.delta.high <= 1
+    assert there.delta.low == pytest.approx(-back.delta.high, abs=1e-12)
+    assert there.p_value == pytest.approx(back.p_value, abs=1e-12)
+    assert 0 <= there.p_value <= 1
+    if before == after:
+        assert (there.delta.estimate, there.p_value) == (0, 1)
+
+
+def labelled(fails, n, size=10_000):
+    labels = {"stratum": ["all"] * n, "fails": [1] * fails + [0] * (n - fails)}
+    return failure_rate(labels, {"stratum": ["all"], "n": [size]}, rng=np.random.default_rng(0))
+
+
+def test_rate_change_of_the_same_seed_is_not_taken_as_dependent():
+    change = rate_change(labelled(30, 400), labelled(30, 400))
+    before = np.random.default_rng(1).beta(30.5, 370.5, 200_000)
+    after = np.random.default_rng(2).beta(30.5, 370.5, 200_000)
+    low, high = np.quantile(after - before, [0.025, 0.975])
+    assert (change.delta.low, change.delta.high) == pytest.approx((low, high), abs=0.002)
+    assert change.p_value > 0.9
+    assert change.newly_failing is None
+
+
+def test_rate_change_reads_a_rise_and_asks_for_more_where_labels_are_few():
+    assert rate_change(labelled(10, 400), labelled(40, 400)).reading == "regression"
+    assert rate_change(labelled(40, 400), labelled(10, 400)).reading == "improvement"
+    assert rate_change(labelled(1, 40), labelled(2, 40), margin=0.02).reading == "insufficient"
+
+
+def test_benjamini_hochberg_is_statsmodels_and_leaves_nan():
+    p = np.array([0.001, 0.02, 0.03, np.nan, 0.5])
+    adjusted = benjamini_hochberg(p)
+    # statsmodels.stats.multitest.multipletests(p, method="fdr_bh")
+    known = ~np.isnan(p)
+    expected = multipletests(p[known], method="fdr_bh")[1]
+    np.testing.assert_allclose(adjusted[known], expected, atol=1e-12)
+    assert np.isnan(adjusted[3])
+
+
+def test_many_modes_read_together_lose_a_lucky_finding(rng):
+    lucky = paired_change(*columns(0, 0, 6, 94), rng=rng)
+    nothing = paired_change(*columns(3, 4, 4, 89), rng=rng)
+    together = adjust_readings([lucky, *[nothing] * 9])
+    assert lucky.reading == "regression"
+    assert together[0].reading == "no change shown"
+    assert together[0].delta == lucky.delta
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(before=[], after=[]), "before must be one non-empty column"),
+        (dict(before=[1, 0], after=[1]), "after must be as long as before .2 values., got 1"),
+        (dict(before=[2], after=[1]), "before must hold 0, 1 or null, got 2"),
+        (dict(before=[None], after=[1]), "before and after must share a complete pair, got 1"),
+        (dict(before=[1], after=[1], level=1.5), "level must lie between 0 and 1, got 1.5"),
+        (dict(before=[1], after=[1], margin=0), "margin must lie above 0 and at most 1, got 0"),
+        (dict(before=[1], after=[1], method="wald"), "method must be one of .*, got 'wald'"),
+    ],
+)
+def test_errors_name_the_argument_and_the_value(arguments, message, rng):
+    with pytest.raises(ValueError, match=message):
+        paired_change(**arguments, rng=rng)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cells", [(0.02, 0.02, 0.04, 0.92), (0.1, 0.05, 0.05, 0.8)])
+def test_newcombe_covers(cells, rng):
+    truth, held = cells[2] - cells[1], 0
+    for both, fixed, new, neither in rng.multinomial(200, cells, size=1000):
+        delta = paired_change(*columns(both, fixed, new, neither), rng=rng).delta
+        held += delta.low <= truth <= delta.high
+    assert scipy_stats.binom.sf(held, 1000, 0.97) > 1e-3
+    assert scipy_stats.binom.cdf(held, 1000, 0.94) > 1e-3
+
+
+@pytest.mark.slow
+def test_grouped_interval_covers(rng):
+    groups, held = np.repeat(np.arange(40), 5), 0
+    for _ in range(1000):
+        user = rng.beta(0.5, 4.5, 40)
+        before, after = (rng.random((40, 5)) < user[:, None] for _ in range(2))
+        worse = np.repeat(rng.random(40) < 0.1, 5).reshape(40, 5)
+        delta = paired_change(before.ravel(), (after | worse).ravel(), groups=groups, rng=rng).delta
+        held += delta.low <= 0.1 * (1 - 0.1) <= delta.high
+    assert held >= 920

@@ -1,0 +1,76 @@
+"""Seeded coverage simulations: the quick form of benchmarks/coverage.py, and what it measures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evalbench.stats import alignment, failure_rate, proportion, table_alignment
+from evalbench.stats.multiclass import multiclass_mcc
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_every_claim_of_the_coverage_benchmark_holds(tmp_path):
+    chart = tmp_path / "coverage.svg"
+    run = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "coverage.py", "--quick", "--chart", chart],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    claims = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    assert [claim for claim in claims if not claim["holds"]] == []
+    assert len(claims) > 30, run.stderr
+    assert run.returncode == 0
+    assert chart.read_text().startswith("<svg")
+
+
+def covered(interval, truth):
+    return interval.low <= truth <= interval.high
+
+
+@pytest.mark.slow
+def test_alignment_as_called_covers():
+    rng = np.random.default_rng(11)
+    cells = np.array([0.07, 0.03, 0.09, 0.81])
+    truth = (cells[0] * cells[3] - cells[1] * cells[2]) / np.sqrt(0.16 * 0.1 * 0.9 * 0.84)
+    hits = 0
+    for _ in range(600):
+        cell = rng.choice(4, p=cells, size=150)
+        hits += covered(alignment(cell < 2, cell % 2 == 0, rng=rng).mcc, truth)
+    assert 0.92 < hits / 600 < 0.98
+
+
+@pytest.mark.slow
+def test_three_categories_cover():
+    rng = np.random.default_rng(12)
+    cells = np.array([[0.1, 0.04, 0.02], [0.05, 0.3, 0.06], [0.02, 0.06, 0.35]])
+    hits = 0
+    for _ in range(400):
+        human, judge = np.divmod(rng.choice(9, p=cells.ravel(), size=150), 3)
+        result = table_alignment(human, judge, categories=(0, 1, 2), rng=rng)
+        hits += covered(result.mcc, multiclass_mcc(cells))
+    assert 0.91 < hits / 400 < 0.985
+
+
+@pytest.mark.slow
+def test_a_grouped_rate_covers_where_one_that_ignores_groups_does_not():
+    rng = np.random.default_rng(13)
+    group = np.repeat(np.arange(60), 8)
+    hits = np.zeros(3)
+    for _ in range(400):
+        fails = rng.random(480) < rng.beta(0.4, 3.6, size=60)[group]
+        rate = failure_rate({"fails": fails, "group": group}, {"n": [10_000]}, rng=rng).rate
+        hits += [
+            covered(rate, 0.1),
+            covered(proportion(fails, groups=group, rng=rng), 0.1),
+            covered(proportion(fails, rng=rng), 0.1),
+        ]
+    grouped_rate, grouped, ignored = hits / 400
+    assert min(grouped_rate, grouped) > 0.91
+    assert ignored < 0.85

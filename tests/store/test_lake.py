@@ -1,0 +1,213 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from evalbench.errors import StoreError
+from evalbench.schema import KEYS, TABLES, TIME
+from evalbench.store.lake import Appended, Lake
+
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+ODD = "a b/ü%=x~[*]"
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(str(tmp_path / "lake"))
+
+
+def make(table: str, ids: range, *, surface: str = "airline", **values: object) -> pl.DataFrame:
+    """Rows of a table whose text keys are made of ``ids``, a day apart."""
+    schema = TABLES[table]
+    time = "judged_at" if table == "verdict" else "started_at"
+    known = {
+        **{key: [f"{key} {each}" for each in ids] for key in KEYS[table]},
+        time: [DAY + timedelta(days=each) for each in ids],
+        "surface": [surface] * len(ids),
+        **{name: [value] * len(ids) for name, value in values.items()},
+    }
+    if table == "verdict":
+        known["repeat"] = [0] * len(ids)
+    frame = pl.DataFrame(known, schema={name: schema[name] for name in known})
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in schema.items()]
+    return frame.with_columns(each for each in absent if each.meta.output_name() not in known)
+
+
+def read_ids(lake: Lake, **options: object) -> list[int]:
+    ids = lake.sessions(**options).collect()["session_id"].str.extract(r"(\d+)").cast(pl.Int64)
+    return sorted(ids)
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_an_absent_table_is_an_empty_frame_of_its_schema(lake, table):
+    rows = getattr(lake, f"{table}s")(surface="x", start=DAY, end=DAY)
+    assert rows.collect_schema() == TABLES[table]
+    assert rows.collect().is_empty()
+    assert lake.versions() == {}
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+@pytest.mark.parametrize("surface", ["airline", ODD])
+def test_rows_are_read_as_they_were_written(lake, table, surface):
+    frame = make(table, range(3), surface=surface).select(reversed(TABLES[table].names()))
+    if table == "span":
+        documents = [[{"id": "d", "content": "c", "score": 0.5}], None, []]
+        frame = frame.with_columns(
+            documents=pl.Series(documents, dtype=TABLES["span"]["documents"])
+        )
+    before = frame.clone()
+
+    assert lake.append(table, frame) == Appended(added=3, duplicates=0)
+
+    stored = getattr(lake, f"{table}s")(surface=surface).collect()
+    assert list(stored.schema.items()) == list(TABLES[table].items())
+    assert stored.equals(before.select(TABLES[table].names()))
+    assert frame.equals(before)
+
+
+def test_append_counts_what_is_there_and_what_comes_twice(lake):
+    lake.append("session", make("session", range(10)))
+    mixed = pl.concat([make("session", range(8, 12)), make("session", range(10, 14))])
+    assert lake.append("session", mixed) == Appended(added=4, duplicates=4)
+    assert lake.append("session", mixed) == Appended(added=0, duplicates=8)
+    assert lake.versions() == {"session": 1}
+    assert read_ids(lake) == list(range(14))
+
+
+def test_the_same_id_on_another_surface_is_another_row(lake):
+    two = pl.concat([make("session", range(3)), make("session", range(3), surface=ODD)])
+    assert lake.append("session", two).added == 6
+    assert read_ids(lake, surface=ODD) == [0, 1, 2]
+
+
+def test_readers_are_bounded_from_start_to_before_end(lake):
+    lake.append("session", make("session", range(5)))
+    bounds = {"start": DAY + timedelta(days=1), "end": DAY + timedelta(days=3)}
+    assert read_ids(lake, **bounds) == [1, 2]
+    with pytest.raises(ValueError, match="start: must have a time zone, got 2026"):
+        lake.sessions(start=datetime(2026, 1, 1))  # noqa: DTZ001
+    lake.append("verdict", make("verdict", range(5)))
+    assert lake.verdicts(**bounds).collect()["judged_at"].dt.day().to_list() == [2, 3]
+
+
+def test_files_outside_the_bounds_are_not_opened(lake, tmp_path):
+    for n in range(3):
+        lake.append("session", make("session", range(n, n + 1), surface=f"s{n % 2}"))
+    opened = lake.sessions(start=DAY + timedelta(days=2)).explain()
+    assert opened.count(".parquet") == 1
+    log = (tmp_path / "lake/session/_delta_log/00000000000000000000.json").read_text()
+    stats = [json.loads(line)["add"]["stats"] for line in log.splitlines() if '"add"' in line]
+    assert json.loads(stats[0])["numRecords"] == 1
+    (odd,) = (tmp_path / "lake/session/surface=s1").iterdir()
+    odd.unlink()
+    assert read_ids(lake, surface="s0") == [0, 2]
+
+
+def test_what_is_staged_is_seen_once_it_is_committed(lake):
+    staged = [
+        lake.stage("session", make("session", range(n, n + 2)), name=f"run-{n}") for n in (0, 2)
+    ]
+    assert lake.versions() == {}
+    assert read_ids(lake) == []
+    lake.commit("session", staged)
+    assert lake.versions() == {"session": 0}
+    lake.commit("session", staged)
+    assert lake.versions() == {"session": 0}
+    assert read_ids(lake) == [0, 1, 2, 3]
+
+
+def test_the_same_rows_staged_again_are_the_same_file(lake, tmp_path):
+    first = lake.stage("session", make("session", range(2)), name="run")
+    assert lake.stage("session", make("session", range(2)), name="run") == first
+    lake.commit("session", [first])
+    other = lake.stage("session", make("session", range(5, 9)), name="run")
+    assert other.path != first.path
+    assert read_ids(lake) == [0, 1]
+
+
+def test_a_staged_file_can_be_thinned_or_discarded(lake, tmp_path):
+    staged = lake.stage("session", make("session", range(4)), name="run")
+    kept = lake.restage(staged, keep=np.array([True, False, True, False]))
+    assert kept.rows == 2
+    dropped = lake.stage("session", make("session", range(4)), name="dropped")
+    lake.discard(dropped)
+    lake.commit("session", [kept])
+    assert read_ids(lake) == [0, 2]
+    assert len(list(tmp_path.glob("lake/session/surface=airline/*"))) == 1
+
+
+@pytest.mark.parametrize("surface", ["airline", ODD])
+def test_upsert_puts_rows_in_the_place_of_their_key(lake, surface):
+    for ids in (range(4), range(4, 8), range(8, 12)):
+        lake.append("session", make("session", ids, surface=surface, n_turns=1))
+    lake.append("session", make("session", range(2), surface="other", n_turns=1))
+
+    lake.upsert("session", make("session", range(6, 14), surface=surface, n_turns=2))
+
+    turns = lake.sessions(surface=surface).collect().sort("started_at")["n_turns"]
+    assert turns.to_list() == [1] * 6 + [2] * 8
+    assert read_ids(lake, surface="other") == [0, 1]
+    assert lake.versions() == {"session": 4}
+    assert lake.sessions(version=3).collect()["n_turns"].unique().to_list() == [1]
+
+
+def test_upsert_of_equal_keys_keeps_the_last_and_again_changes_nothing(lake):
+    rows = pl.concat([make("session", range(2), n_turns=n) for n in (1, 2)])
+    before = rows.clone()
+    for _ in range(2):
+        lake.upsert("session", rows)
+    assert lake.sessions().collect()["n_turns"].to_list() == [2, 2]
+    assert lake.versions() == {"session": 0}
+    assert rows.equals(before)
+
+
+def test_a_version_can_be_pinned(lake):
+    for n in range(12):
+        lake.append("session", make("session", range(n, n + 1)))
+    pinned = lake.sessions(version=4)
+    lake.upsert("session", make("session", range(12), n_turns=9))
+    assert pinned.collect().equals(lake.sessions(version=4).collect())
+    assert read_ids(lake, version=4) == [0, 1, 2, 3, 4]
+    with pytest.raises(StoreError, match="version 99"):
+        lake.sessions(version=99)
+    with pytest.raises(StoreError, match="there is no table"):
+        lake.verdicts(version=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop("n_turns"), "columns of a session.*n_turns"),
+        (lambda frame: frame.with_columns(extra=1), "columns of a session.*extra"),
+        (lambda frame: frame.with_columns(pl.col("n_turns").cast(pl.Int8)), "n_turns"),
+        (lambda frame: frame.with_columns(session_id=pl.lit(None, pl.String)), "session_id must"),
+    ],
+)
+def test_a_frame_that_is_not_of_the_table_is_refused(lake, change, message):
+    frame = change(make("session", range(2)))
+    with pytest.raises(ValueError, match=f"frame: .*{message}"):
+        lake.append("session", frame)
+    assert lake.versions() == {}
+
+
+def test_a_staged_file_is_of_one_surface(lake):
+    rows = pl.concat([make("session", range(2)), make("session", range(2), surface="b")])
+    with pytest.raises(ValueError, match=r"one surface, got \['airline', 'b'\]"):
+        lake.stage("session", rows, name="run")
+
+
+def test_a_row_without_a_time_is_kept(lake):
+    rows = make("session", range(2)).with_columns(started_at=pl.lit(None, TIME))
+    lake.append("session", rows)
+    assert read_ids(lake) == [0, 1]
+    assert read_ids(lake, start=DAY) == []
+
+
+def test_a_folder_that_is_no_table_is_one_clear_error(lake, tmp_path):
+    log = tmp_path / "lake/session/_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.json").write_text("{broken")
+    with pytest.raises(StoreError, match="cannot read the latest version"):
+        lake.sessions()
