@@ -11,8 +11,8 @@ SPANS_PER_SESSION = 10
 WORDS = (
     "order refund invoice delivery account password address payment status window policy carrier "
     "warehouse customer agent ticket delay parcel receipt warranty return exchange discount "
-    "voucher please check again today tomorrow before after because however therefore could would should "
-    "the a of and to in for with on at from by it this that is was has have had not can will"
+    "voucher please check again today tomorrow before after because however therefore could would "
+    "should the a of and to in for with on at from by it this that is was has have had not can will"
 ).split()
 PERSONAL = (
     "my mail is {name}.{number}@example.com",

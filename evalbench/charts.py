@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
-INK, SOFT, LINE = "#1b1f24", "#57606a", "#d0d7de"
-COLOURS = ("#0b5394", "#c4501b", "#3d7a3d", "#7a4a9e", "#8a6d00", "#4d4d4d")
-"""Apart from each other for every common kind of colour blindness, and in grey."""
-SHAPES = ("circle", "diamond", "square", "triangle-up", "triangle-down", "cross")
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
-WIDTH = 395
+INK, SOFT, LINE, MARK = "#1b1f24", "#57606a", "#d0d7de", "#0b5394"
+WIDTH = 365
 """Of the plotting area; with the names of the modes beside it a chart fills an A4 page."""
-NAME_WIDTH = 285
+NAME_WIDTH = 315
+PAGE = 720
 UNIT = "failures per 1,000 sessions, with interval"
 
 
@@ -44,7 +41,6 @@ def _theme() -> alt.theme.ThemeConfig:
             "legend": {**text, "titleFontWeight": "normal", "orient": "top", "symbolSize": 90},
             "header": {**text, "titleFontWeight": "normal"},
             "title": {"fontSize": 14, "anchor": "start", "color": INK, "subtitleColor": SOFT},
-            "range": {"category": list(COLOURS), "symbol": list(SHAPES)},
         }
     }
 
@@ -76,34 +72,32 @@ def before_after(frame: pl.DataFrame) -> alt.LayerChart:
     title = f"{frame['surface'][0]}: before and after release {frame['release'][0]}"
     moments = frame["moment"].unique(maintain_order=True).to_list()
     first = f"datum.moment === {moments[0]!r}"
-    shown = alt.Chart(
-        frame,
-        title=title,
-        width=WIDTH,
-        height=alt.Step(11),
-        description=f"{title}. Failures per 1,000 sessions with interval. {_spell(frame)}",
-    ).encode(
+    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(11)).encode(
         y=alt.Y("name:N", sort=None, title=None, axis=_names()),
         yOffset=alt.YOffset("moment:N", sort=moments),
     )
     interval = shown.mark_rule(strokeWidth=2).encode(
         x=alt.X("low_per_1000:Q", title=UNIT, axis=_ticks()),
         x2="high_per_1000:Q",
-        stroke=_code(alt.Stroke, "moment", moments, (SOFT, COLOURS[0])),
+        stroke=_code(alt.Stroke, "moment", moments, (SOFT, MARK)),
         strokeDash=alt.condition(first, alt.value([4, 3]), alt.value([1, 0])),
     )
     point = shown.mark_point(size=60, strokeWidth=2, opacity=1).encode(
         x="per_1000:Q",
-        stroke=_code(alt.Stroke, "moment", moments, (SOFT, COLOURS[0])),
-        fill=_code(alt.Fill, "moment", moments, ("white", COLOURS[0])),
-        shape=_code(alt.Shape, "moment", moments, SHAPES[:2]),
+        stroke=_code(alt.Stroke, "moment", moments, (SOFT, MARK)),
+        fill=_code(alt.Fill, "moment", moments, ("white", MARK)),
+        shape=_code(alt.Shape, "moment", moments, ("circle", "diamond")),
     )
     said = (
         alt.Chart(frame.filter(pl.col("moment") == moments[-1]))
         .mark_text(align="left", fontSize=12, color=INK)
         .encode(y=alt.Y("name:N", sort=None), x=alt.value(WIDTH + 10), text="reading:N")
     )
-    return interval + point + said
+    return alt.LayerChart(
+        layer=[interval, point, said],
+        title=title,
+        description=f"{title}. Failures per 1,000 sessions with interval. {_spell(frame)}",
+    )
 
 
 def intervals(frame: pl.DataFrame) -> alt.LayerChart:
@@ -117,78 +111,69 @@ def intervals(frame: pl.DataFrame) -> alt.LayerChart:
     """
     release = frame["release"][0]
     title = f"{frame['surface'][0]}: {'all sessions' if release == 'all' else release}"
-    shown = alt.Chart(
-        frame,
-        title=title,
-        width=WIDTH,
-        height=alt.Step(24),
-        description=f"{title}. Failures per 1,000 sessions with interval. {_spell_pairs(frame)}",
-    ).encode(y=alt.Y("name:N", sort=None, title=None, axis=_names()))
-    interval = shown.mark_rule(strokeWidth=2, color=COLOURS[0]).encode(
+    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(24)).encode(
+        y=alt.Y("name:N", sort=None, title=None, axis=_names())
+    )
+    interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
         x=alt.X("low_per_1000:Q", title=UNIT, axis=_ticks(), scale=alt.Scale(zero=True)),
         x2="high_per_1000:Q",
     )
-    point = shown.mark_point(filled=True, size=60, opacity=1, color=COLOURS[0]).encode(
-        x="per_1000:Q"
-    )
+    point = shown.mark_point(filled=True, size=60, opacity=1, color=MARK).encode(x="per_1000:Q")
     said = shown.mark_text(align="left", fontSize=12, color=INK).encode(
         x=alt.value(WIDTH + 10), text="said:N"
     )
-    return interval + point + said
+    return alt.LayerChart(
+        layer=[interval, point, said],
+        title=title,
+        description=f"{title}. Failures per 1,000 sessions with interval. {_spell_pairs(frame)}",
+    )
 
 
-def over_time(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
-    """Sessions over time: one line a surface, told apart by shape and dash as well.
+def over_time(frame: pl.DataFrame) -> alt.Chart:
+    """Draw sessions a week as bars.
 
     Parameters
     ----------
     frame : polars.DataFrame
-        ``surface, start`` (of the period) and ``sessions``.
-    title : str
-        Shown above the chart.
+        Of one ``surface``: ``start`` (of the week) and ``sessions``.
     """
-    spans = "; ".join(
-        f"{surface}: {part['sessions'].sum():,} sessions from {part['start'].min()!s}"
-        f" to {part['start'].max()!s}"
-        for (surface,), part in frame.group_by("surface", maintain_order=True)
+    title = f"{frame['surface'][0]}: sessions a week"
+    weeks, counts = frame["start"], frame["sessions"]
+    spoken = (
+        f"{counts.sum()!s} sessions from the week of {weeks.min()!s} to that of {weeks.max()!s},"
+        f" {counts.min()!s} to {counts.max()!s} a week."
     )
-    surfaces = frame["surface"].unique(maintain_order=True).to_list()
-    chart = alt.Chart(
-        frame, title=title, width=WIDTH + 230, height=200, description=f"{title}. {spans}."
-    ).encode(
-        x=alt.X("start:T", title=None),
-        y=alt.Y("sessions:Q", title="sessions"),
-        stroke=_code(alt.Stroke, "surface", surfaces, COLOURS),
+    return (
+        alt.Chart(frame, title=title, width=PAGE, height=110, description=f"{title}. {spoken}")
+        .mark_bar(color=MARK, width=max(2, min(20, 0.7 * PAGE / frame.height)))
+        .encode(
+            x=alt.X("start:T", title=None, axis=_ticks(format="%e %b %Y", grid=False)),
+            y=alt.Y("sessions:Q", title=None, axis=alt.Axis(tickCount=4)),
+        )
     )
-    points = chart.mark_point(size=45, opacity=1).encode(
-        fill=_code(alt.Fill, "surface", surfaces, COLOURS),
-        shape=_code(alt.Shape, "surface", surfaces, SHAPES),
-    )
-    dash = _code(alt.StrokeDash, "surface", surfaces, DASHES)
-    return chart.mark_line(strokeWidth=1.5).encode(strokeDash=dash) + points
 
 
-def shares(frame: pl.DataFrame) -> alt.LayerChart:
+def shares(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
     """Draw bars from 0% to 100%, each with its value in words at its end.
 
     Parameters
     ----------
     frame : polars.DataFrame
         Of one ``surface``, in the order wanted: ``name, share`` and ``said``.
+    title : str
+        What the bars are shares of, shown after the surface.
     """
-    title = f"{frame['surface'][0]}: share of sessions that recorded a signal"
-    shown = alt.Chart(
-        frame,
-        title=title,
-        width=WIDTH,
-        height=alt.Step(20),
-        description=f"{title}. {_spell_pairs(frame)}",
-    ).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=_names()),
+    title = f"{frame['surface'][0]}: {title}"
+    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(20)).encode(
+        y=alt.Y("name:N", sort=None, title=None, axis=_names(grid=False)),
         x=alt.X("share:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=_ticks(format=".0%")),
     )
     said = shown.mark_text(align="left", dx=5, fontSize=12, color=INK).encode(text="said:N")
-    return shown.mark_bar(color=COLOURS[0], height=11) + said
+    return alt.LayerChart(
+        layer=[shown.mark_bar(color=MARK, height=11), said],
+        title=title,
+        description=f"{title}. {_spell_pairs(frame)}",
+    )
 
 
 def table(
@@ -240,14 +225,14 @@ def table(
     )
 
 
-def _names() -> alt.Axis:
+def _names(*, grid: bool = True) -> alt.Axis:
     return alt.Axis(
         labelLimit=NAME_WIDTH,
         minExtent=NAME_WIDTH,
+        labelPadding=8,
         ticks=False,
         domain=False,
-        grid=True,
-        labelPadding=8,
+        grid=grid,
     )
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -253,13 +254,19 @@ def _render_html(executed: Path) -> str:
     return str(page)
 
 
+def find_browser() -> str | None:
+    """Find a Chromium or Chrome that can print; None where there is none."""
+    return next(filter(None, map(shutil.which, _BROWSERS)), None)
+
+
 def _print_pdf(html: Path, pdf: Path) -> Path | None:
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    browser = find_browser()
     if browser is None:
         return None
     with tempfile.TemporaryDirectory() as profile:
         command = [browser, *_HEADLESS, f"--user-data-dir={profile}", f"--print-to-pdf={pdf}"]
-        subprocess.run([*command, html.as_uri()], capture_output=True, timeout=120, check=False)
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run([*command, html.as_uri()], capture_output=True, timeout=120, check=False)
     if not pdf.exists():
         raise NotebookError(f"{browser} printed no PDF of {html}")
     return pdf

@@ -110,7 +110,7 @@ def write_closing(closing: pl.DataFrame, reports: Mapping[str, Path], page: Path
     links = " · ".join(
         f'<a href="{path.relative_to(page.parent)}">{title}</a>' for title, path in reports.items()
     )
-    shown = closing.select(
+    shown = closing.sort("surface", "quarter", maintain_order=True).select(
         "surface",
         "quarter",
         "release",

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import compress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 import polars as pl
 
-from evalbench.observe.decode import Record, decode, is_plain, load_formats
+from evalbench.observe.decode import decode, is_plain, load_formats
+from evalbench.observe.frames import RECORD, Groups, build_frame, hash_key
 from evalbench.observe.redact import redact_columns
 from evalbench.observe.source import LIMIT, Chunk, Flaw
-from evalbench.schema import KEYS, SPAN_KINDS, TABLES
+from evalbench.schema import TABLES
 
 if TYPE_CHECKING:
     from evalbench.store.lake import Lake, Staged
 
-EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-TIMES = {"span": "started_at", "verdict": "judged_at"}
-RECORD = "_record"
 READABLE = "backslashreplace"
 """How bytes that are no UTF-8 are shown in a reject."""
 
@@ -75,7 +72,11 @@ def process_part(part: Chunk | Flaw, plan: Plan) -> Outcome:
 def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
     lines = chunk.lines()
     batch = _parse(lines, plan)
-    frames = {table: _build(table, rows, batch.flaws) for table, rows in batch.rows.items()}
+    frames = {
+        table: build_frame(table, groups, batch.flaws)
+        for table, groups in batch.groups.items()
+        if groups
+    }
     staged, keys = {}, {}
     for table, frame in frames.items():
         if batch.flaws:
@@ -99,8 +100,8 @@ class _Batch:
     """Records (line, text) of a chunk, the rows read from them, and by record why it is no use."""
 
     records: list[tuple[int, bytes]] = field(default_factory=list)
-    rows: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {"span": [], "verdict": []}
+    groups: dict[str, Groups] = field(
+        default_factory=lambda: {"span": defaultdict(list), "verdict": defaultdict(list)}
     )
     flaws: dict[int, str] = field(default_factory=dict)
 
@@ -111,23 +112,24 @@ def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
     columns, loads = plan.columns, orjson.loads
     batch = _Batch()
     records, flaws = batch.records, batch.flaws
-    spans, verdicts = batch.rows.values()
-    for line, text in lines:
+    spans, verdicts = batch.groups.values()
+    for place in lines:
+        text = place[1]
         try:
             value = loads(text)
         except orjson.JSONDecodeError:
             value = None
         quick = is_plain(value) and len(text) <= LIMIT
-        for record in (Record(text, value),) if quick else decode(text):
+        for raw, record, flaw in ((text, value, ""),) if quick else decode(text):
             index = len(records)
-            records.append((line, record.text))
-            if record.value is None:
-                flaws[index] = record.flaw
+            records.append(place if raw is text else (place[0], raw))
+            if record is None:
+                flaws[index] = flaw
                 continue
             try:
-                if not module.matches(record.value):
-                    module = next((m for m in modules if m.matches(record.value)), module)
-                found = module.parse(record.value, columns)
+                if not module.matches(record):
+                    module = next((m for m in modules if m.matches(record)), module)
+                found = module.parse(record, columns)
             except ValueError as error:
                 flaws[index] = str(error)
                 continue
@@ -138,75 +140,11 @@ def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
                 flaws[index] = "neither a span nor a verdict is in it"
             for row in found.spans:
                 row[RECORD] = index
-            spans += found.spans
+                spans[tuple(row)].append(tuple(row.values()))
             for row in found.verdicts:
                 row[RECORD] = index
-            verdicts += found.verdicts
+                verdicts[tuple(row)].append(tuple(row.values()))
     return batch
-
-
-def _build(table: str, rows: list[dict[str, Any]], rejects: dict[int, str]) -> pl.DataFrame:
-    """Make a typed frame, and note every record that has a value out of its column's bounds."""
-    loose = pl.Schema(TABLES[table])
-    loose.update({RECORD: pl.UInt32(), TIMES[table]: pl.Int64()})
-    try:
-        frame = pl.DataFrame(rows, schema=loose, strict=True)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError):
-        frame = pl.DataFrame(_drop_untyped(rows, loose, rejects), schema=loose, strict=True)
-    checks = list(_checks(table))
-    failed = frame.select(check.any().alias(str(i)) for i, (check, _) in enumerate(checks)).row(0)
-    for check, reason in compress(checks, failed):
-        for index, value in frame.filter(check).select(RECORD, reason).iter_rows():
-            rejects.setdefault(index, value)
-    return frame
-
-
-def _drop_untyped(
-    rows: list[dict[str, Any]], schema: pl.Schema, rejects: dict[int, str]
-) -> list[dict[str, Any]]:
-    kept = []
-    for row in rows:
-        try:
-            pl.DataFrame([row], schema=schema, strict=True)
-        except (TypeError, OverflowError, pl.exceptions.PolarsError):
-            rejects.setdefault(row[RECORD], _name_untyped(row, schema))
-        else:
-            kept.append(row)
-    return kept
-
-
-def _name_untyped(row: dict[str, Any], schema: pl.Schema) -> str:
-    for name, value in row.items():
-        if name not in schema:
-            continue
-        try:
-            pl.Series(name, [value], dtype=schema[name], strict=True)
-        except (TypeError, OverflowError, pl.exceptions.PolarsError):
-            return f"{name} is no {schema[name]}: {str(value)[:80]!r}"
-    return "a value is not of its column's type"
-
-
-def _checks(table: str) -> Iterator[tuple[pl.Expr, pl.Expr]]:
-    """Give what makes a row unusable, and the reason in words."""
-    schema = TABLES[table]
-    for name in dict.fromkeys(["session_id", *KEYS[table]]):
-        if name in schema and schema[name] == pl.String and name != "surface":
-            yield pl.col(name).fill_null("") == "", pl.lit(f"{name} is missing")
-    for name, kind in schema.items():
-        column = pl.col(name)
-        if kind.is_temporal():
-            low, high = int(EARLIEST.timestamp() * 1e6), int(LATEST.timestamp() * 1e6)
-            yield (
-                (column < low) | (column >= high),
-                pl.format(f"{name} is outside 1990 to 2100: {{}} microseconds since 1970", column),
-            )
-        elif name.endswith(("_tokens", "_ms", "_usd", "_chars")):
-            bad = column < 0
-            if kind.is_float():
-                bad |= ~column.is_finite()
-            yield bad, pl.format(f"{name} is not 0 or more: {{}}", column)
-    if table == "span":
-        yield ~pl.col("kind").is_in(SPAN_KINDS), pl.format("kind is not known: {}", "kind")
 
 
 def _finish(table: str, frame: pl.DataFrame, plan: Plan) -> pl.DataFrame:
@@ -229,15 +167,3 @@ def _hash_users(users: pl.Series, secret: str) -> pl.Series:
         hashlib.blake2b(user.encode(), key=key, digest_size=16).hexdigest() for user in unique
     ]
     return users.replace_strict(unique, hashed, default=None, return_dtype=pl.String)
-
-
-def hash_key(table: str) -> tuple[pl.Expr, pl.Expr]:
-    """Hash a row's key to 128 bits as two columns: two rows of one hash are one row.
-
-    Among a billion rows two keys share a hash with a probability below 1e-20.
-    """
-    names = [name for name in KEYS[table] if name != "surface"]
-    parts = [pl.col(name).cast(pl.String).fill_null("") for name in names]
-    forward = pl.concat_str(parts, separator="\x1f")
-    backward = pl.concat_str(parts[::-1], separator="\x1e")
-    return forward.hash(1).alias("h1"), backward.hash(2).alias("h2")

@@ -17,10 +17,11 @@ import orjson
 import polars as pl
 
 from evalbench.errors import ReadError
-from evalbench.observe.batch import RECORD, Outcome, Plan, hash_key
+from evalbench.observe.batch import Outcome, Plan
 from evalbench.observe.decode import decode, find_formats, load_formats
+from evalbench.observe.frames import RECORD, hash_key
 from evalbench.observe.record import check_columns
-from evalbench.observe.sessions import session_signals
+from evalbench.observe.sessions import collect_signals
 from evalbench.observe.source import Chunk, Flaw, read_chunks
 from evalbench.observe.workers import process_all
 
@@ -133,7 +134,7 @@ def ingest(
     except ValueError as error:
         raise ReadError(str(error)) from error
     parts = read_chunks(path)
-    first = next(parts)
+    first = _take_first(parts)
     if format == "auto":
         _require_known(path, first, formats)
     ingest_id = _identify(path, surface, format, sorted(columns.items()), redact)
@@ -150,7 +151,7 @@ def ingest(
             secret=settings.user_key_secret,
         )
         rejects_path = ws.rejected / f"{quote(surface, safe='')}-{ingest_id}.jsonl"
-        outcomes = process_all(chain([first], parts), plan)
+        outcomes = process_all(chain(first, parts), plan)
         size = path.stat().st_size
         if progress:
             outcomes = _report_progress(outcomes, size, progress)
@@ -166,9 +167,19 @@ def ingest(
         )
 
 
-def _require_known(path: Path, first: Chunk | Flaw, formats: tuple[str, ...]) -> None:
+def _take_first(parts: Iterator[Chunk | Flaw]) -> list[Chunk | Flaw]:
+    """Take parts up to the first that has records."""
+    first = []
+    for part in parts:
+        first.append(part)
+        if isinstance(part, Chunk):
+            break
+    return first
+
+
+def _require_known(path: Path, parts: list[Chunk | Flaw], formats: tuple[str, ...]) -> None:
     modules = load_formats(formats)
-    lines = first.lines()[:FIRST] if isinstance(first, Chunk) else []
+    lines = [line for part in parts if isinstance(part, Chunk) for line in part.lines()[:FIRST]]
     for record in chain.from_iterable(decode(text) for _, text in lines):
         if record.value is not None and any(each.matches(record.value) for each in modules):
             return
@@ -264,7 +275,9 @@ def _find_repeated(
         return {}
     h1 = np.concatenate([frame["h1"].to_numpy() for frame in keys.values()])
     h2 = np.concatenate([frame["h2"].to_numpy() for frame in keys.values()])
-    order = np.lexsort((h2, h1))  # stable: the first of equal keys comes first
+    record = np.concatenate([frame[RECORD].to_numpy() for frame in keys.values()])
+    chunk = np.repeat(np.arange(len(keys)), [len(frame) for frame in keys.values()])
+    order = np.lexsort((record, chunk, h2, h1))  # the first of equal keys comes first
     h1, h2 = h1[order], h2[order]
     repeated = np.zeros(len(order), dtype=bool)
     repeated[order[1:]] = (h1[1:] == h1[:-1]) & (h2[1:] == h2[:-1])
@@ -297,6 +310,5 @@ def refresh_sessions(lake: Lake, surface: str) -> int:
         spans = lake.spans(surface=surface)
         if len(sessions) < len(stale) or stale["known"].count():
             spans = spans.join(sessions.lazy(), on="session_id", how="semi")
-        folded = session_signals(spans).collect(engine="streaming")
-        lake.upsert("session", folded.sort("session_id"))
+        lake.upsert("session", collect_signals(spans).sort("session_id"))
     return stale["known"].null_count()

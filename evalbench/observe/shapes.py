@@ -24,6 +24,7 @@ Attributes = Mapping[str, Any]
 Pairs = tuple[tuple[str, str], ...]
 MESSAGES = ("input_messages", "output_messages")
 USER, ANSWER = ("user",), ("assistant", "model")
+DOCUMENT, TYPED = ("id", "content", "score"), (str, str, float)
 MEMORY = 5_000
 
 
@@ -213,6 +214,8 @@ def _is_text(part: dict[str, Any]) -> bool:
 
 
 def _document(item: dict[str, Any], index: int, rest: dict[str, Any]) -> dict[str, Any]:
+    if tuple(map(type, map(item.get, DOCUMENT))) == TYPED and len(item) == len(DOCUMENT):
+        return item
     others = {k: v for k, v in item.items() if k not in ("id", "content", "score")}
     try:
         score = to_number(item.get("score"), "score")

@@ -18,7 +18,7 @@ import orjson
 
 from evalbench.errors import ReadError
 
-CHUNK = 4 << 20
+CHUNK = 8 << 20
 """Bytes that one worker takes at a time."""
 LIMIT = 64 << 20
 """A longer record is rejected: whole it would not fit the memory that is promised."""

@@ -19,15 +19,15 @@ def say_rates(rates: pl.DataFrame) -> pl.DataFrame:
 
 
 def say_changes(changes: pl.DataFrame, shipped: pl.DataFrame) -> pl.DataFrame:
-    """Add ``said``, the change per 1,000 sessions in words, ``shown`` and ``aim``.
+    """Add ``said``, the change per 1,000 sessions in words, ``shown`` and ``target``.
 
-    ``shown`` is the smallest change that the labels would show, and ``aim`` "to fix" where
+    ``shown`` is the smallest change that the labels would show, and ``target`` "yes" where
     the release named the mode among its targets. Firm readings come first, then large changes.
     """
     numbers = [_decimal(1000 * pl.col(name), sign=True) for name in ("delta", "low", "high")]
     said = pl.when(pl.col("delta").is_not_null()).then(pl.format("{} ({} to {})", *numbers))
     targets = (
-        shipped.select("surface", "release", mode="targets", aim=pl.lit("to fix"))
+        shipped.select("surface", "release", mode="targets", target=pl.lit("yes"))
         .explode("mode")
         .unique()
     )
@@ -37,7 +37,7 @@ def say_changes(changes: pl.DataFrame, shipped: pl.DataFrame) -> pl.DataFrame:
     ).join(targets, on=["surface", "release", "mode"], how="left", maintain_order="left")
     firm = pl.col("reading").is_in(READINGS[:2])
     return _sort_within(
-        worded.with_columns(pl.col("aim").fill_null("")), ~firm, -pl.col("delta").abs(), "mode"
+        worded.with_columns(pl.col("target").fill_null("")), ~firm, -pl.col("delta").abs(), "mode"
     )
 
 
@@ -134,8 +134,8 @@ def _say_latest(rates: pl.DataFrame) -> list[str]:
 
 def _say_release(release: str, changes: pl.DataFrame) -> str:
     """Say what became of the modes a release set out to fix, and of the others."""
-    aimed = changes.filter(pl.col("aim") != "")
-    rest = changes.filter(pl.col("aim") == "")
+    aimed = changes.filter(pl.col("target") != "")
+    rest = changes.filter(pl.col("target") == "")
     parts = []
     if not aimed.is_empty():
         fixed = "; ".join(

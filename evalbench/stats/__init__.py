@@ -3,8 +3,8 @@
 A judge against people (``alignment``, ``table_alignment``), people against each other
 (``agreement``), how often production fails (``failure_rate``, ``corrected_rate``), whether that
 changed (``paired_change``, ``rate_change``, ``what_moved``), a stream looked at daily
-(``confidence_sequence``, ``alarm``), how many labels and which (``labels_for_rate``,
-``labels_next``), and what nobody has seen yet (``unseen_modes``).
+(``confidence_sequence``, ``score_sequence``, ``alarm``), how many labels and which
+(``labels_for_rate``, ``labels_next``), and what nobody has seen yet (``unseen_modes``).
 """
 
 from .agreement import Agreement, agreement
@@ -23,7 +23,7 @@ from .planning import (
 )
 from .rates import Cell, Rate, corrected_rate, failure_rate
 from .richness import expected_new, sample_coverage, unseen_modes
-from .sequential import Alarm, ConfidenceSequence, alarm, confidence_sequence
+from .sequential import Alarm, ConfidenceSequence, alarm, confidence_sequence, score_sequence
 from .shift import Moved, what_moved
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "proportion",
     "rate_change",
     "sample_coverage",
+    "score_sequence",
     "smallest_change",
     "table_alignment",
     "unseen_modes",

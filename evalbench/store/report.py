@@ -27,24 +27,18 @@ class Report:
 
     Examples
     --------
-    >>> report = Report("reports/draft")  # doctest: +SKIP
-    >>> report.table("rates", rates)  # doctest: +SKIP
-    >>> report.result({"rates": rates})  # doctest: +SKIP
+    >>> Report("reports/draft").write({"rates": rates})  # doctest: +SKIP
     """
 
     folder: str | Path
 
-    def table(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
-        """Write ``tables/{name}.csv`` and give the frame back."""
-        path = Path(self.folder) / "tables" / f"{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
-        return frame
-
-    def result(self, parts: Mapping[str, object]) -> None:
-        """Write ``result.json``; a frame becomes a list of its rows."""
-        rows = {
-            name: part.to_dicts() if isinstance(part, pl.DataFrame) else part
-            for name, part in parts.items()
-        }
-        write_json(Path(self.folder) / "result.json", rows)
+    def write(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        """Write ``result.json``, each frame as a list of its rows, and ``tables/{name}.csv``."""
+        folder = Path(self.folder)
+        write_json(
+            folder / "result.json", {name: frame.to_dicts() for name, frame in frames.items()}
+        )
+        for name, frame in frames.items():
+            path = folder / "tables" / f"{name}.csv"
+            path.parent.mkdir(exist_ok=True)
+            frame.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")

@@ -168,6 +168,19 @@ def test_a_rate_lies_in_its_interval_and_that_in_zero_to_one(cells, method):
     assert rate.estimate <= rate.high + 1e-12 <= 1 + 2e-12
 
 
+@given(st.integers(0, 59), st.integers(0, 140), st.integers(1, 5000))
+def test_one_more_failing_label_never_lowers_the_rate(fails, others, size):
+    cells = [("a", None, fails, 60, size), ("b", None, others, 140, 5000)]
+    more = [("a", None, fails + 1, 60, size), ("b", None, others, 140, 5000)]
+    before, after = (
+        failure_rate(*table(rows), method="mover_wilson", rng=np.random.default_rng(1)).rate
+        for rows in (cells, more)
+    )
+    assert before.estimate < after.estimate
+    assert before.low <= after.low + 1e-12
+    assert before.high <= after.high + 1e-12
+
+
 @given(CELLS)
 def test_a_larger_population_of_the_same_shares_changes_nothing(cells):
     rows = [(f"s{i}", None, x, x + y, size) for i, (x, y, size) in enumerate(cells)]

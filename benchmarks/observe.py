@@ -1,0 +1,192 @@
+"""What reading traces costs: JSONL to lake beside parsing alone, and sessions beside hand-written.
+
+    python benchmarks/observe.py --spans 2000000
+
+Writes the traffic to a temporary folder (1.6 KB a span), runs each step in a process of its own,
+samples the memory of its whole process tree, and prints a JSON line a claim; exit status 1 when one
+does not hold. The full size needs 5 GB of disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from traffic import write_traffic
+
+SMALL = 60_000
+"""Spans of the file of 100 MB."""
+
+
+def loop_json(path):
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            json.loads(line)
+
+
+def ingest(path, folder, redact):
+    import evalbench as eb
+
+    report = eb.observe.ingest(eb.open(folder), path, surface="support", redact=redact)
+    assert report.rejected == report.duplicates == 0, report
+
+
+def _scan(folder):
+    import evalbench as eb
+
+    return eb.open(folder).lake.spans(surface="support")
+
+
+def signals(folder):
+    from evalbench.observe.sessions import collect_signals
+
+    return collect_signals(_scan(folder))
+
+
+def signals_by_hand(folder, engine):
+    from sessions_by_hand import fold_with_polars
+
+    return fold_with_polars(_scan(folder)).collect(engine=engine)
+
+
+def signals_with_pandas(folder, everything):
+    import pandas as pd
+    from sessions_by_hand import NEEDED, fold_with_pandas
+
+    files = sorted(Path(folder).glob("lake/span/*/*.parquet"))
+    columns = None if everything == "True" else NEEDED
+    frames = [pd.read_parquet(file, columns=columns, partitioning=None) for file in files]
+    return fold_with_pandas(pd.concat(frames, ignore_index=True))
+
+
+def check_equal(folder):
+    """See that the hand-written fold is the same fold."""
+    import polars.testing
+
+    ours, by_hand = (
+        frame.sort("session_id") for frame in (signals(folder), signals_by_hand(folder, "auto"))
+    )
+    polars.testing.assert_frame_equal(ours, by_hand)
+    by_pandas = signals_with_pandas(folder, "False").sort_values("session_id")
+    for name in ("n_spans", "n_turns", "n_retries", "prompt_tokens", "first_input", "final_output"):
+        assert by_pandas[name].tolist() == ours[name].to_list(), name
+
+
+def ingest_redacted(path, folder):
+    ingest(path, folder, True)
+
+
+def ingest_plain(path, folder):
+    ingest(path, folder, False)
+
+
+STEPS = (
+    loop_json,
+    ingest_plain,
+    ingest_redacted,
+    signals,
+    signals_by_hand,
+    signals_with_pandas,
+    check_equal,
+)
+
+
+def run_step(step, *arguments):
+    """Run one step in a process of its own; gives its seconds and the peak MiB of its tree."""
+    command = [sys.executable, __file__, "--step", step.__name__, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, _tree_memory(process.pid))
+        time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(f"{step.__name__} failed")
+    return json.loads(process.stdout.read()), peak
+
+
+def _tree_memory(pid):
+    """Proportional memory of a process and all below it, in MiB."""
+    total, pids = 0, [pid]
+    while pids:
+        each = Path(f"/proc/{pids.pop()}")
+        try:
+            for line in (each / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+            for task in (each / "task").iterdir():
+                pids += map(int, (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return total / 1024
+
+
+def claim(text, value, target, peer, at_most=True):
+    holds = value <= target if at_most else value >= target
+    sign = "<=" if at_most else ">="
+    line = {"claim": text, "value": round(value, 3), "target": f"{sign} {target}", "peer": peer}
+    print(json.dumps({**line, "holds": holds}), flush=True)
+    return holds
+
+
+def measure(folder, spans):
+    """Run every step on one size of traffic, and give what it claims."""
+    path, small = folder / "traffic.jsonl", folder / "small.jsonl"
+    write_traffic(path, spans)
+    write_traffic(small, SMALL)
+    size = f"{spans:,} spans, {path.stat().st_size / 1e9:.2f} GB"
+    peer, _ = run_step(loop_json, path)
+    plain, plain_memory = run_step(ingest_plain, path, folder / "plain")
+    redacted, redacted_memory = run_step(ingest_redacted, path, folder / "redacted")
+    again, _ = run_step(loop_json, path)
+    peer = min(peer, again)
+    _, small_memory = run_step(ingest_redacted, small, folder / "small")
+    loop = f"a loop of json.loads, {peer:.1f} s"
+    yield claim(f"JSONL to lake, {size}", plain / peer, 1.6, loop)
+    yield claim(f"JSONL to lake with redaction, {size}", redacted / peer, 3.5, loop)
+    yield claim(f"peak MiB, {size}", max(plain_memory, redacted_memory), 1024, "1 GiB")
+    yield claim(f"peak MiB, {SMALL:,} spans", small_memory, 1024, "1 GiB")
+    lake = folder / "plain"
+    run_step(check_equal, lake)
+    runs = [run_step(signals, lake) for _ in range(3)]
+    ours = min(seconds for seconds, _ in runs)
+    by_hand = min(
+        run_step(signals_by_hand, lake, engine)[0]
+        for engine in ("auto", "streaming", "auto", "streaming")
+    )
+    needed, _ = run_step(signals_with_pandas, lake, False)
+    everything, _ = run_step(signals_with_pandas, lake, True)
+    peer = f"the same query by hand in lazy Polars, {by_hand:.2f} s"
+    yield claim(f"session signals, {size}", ours / by_hand, 1.3, peer)
+    peer = f"pandas reading its columns, {needed:.1f} s"
+    yield claim(f"session signals faster, {size}", needed / ours, 2, peer, at_most=False)
+    peer = f"pandas reading all, {everything:.1f} s"
+    yield claim(f"session signals faster, {size}", everything / ours, 10, peer, at_most=False)
+    yield claim(f"session signals, peak MiB, {size}", max(peak for _, peak in runs), 700, "700 MB")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--spans", type=int, default=2_000_000)
+    parser.add_argument("--folder", help="where to put the traffic [default: a temporary folder]")
+    parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.step:
+        name, *rest = arguments.step
+        step = {each.__name__: each for each in STEPS}[name]
+        if name.startswith("signals") or name == "check_equal":
+            _scan(rest[0])  # the engine and the lake are loaded before the clock starts
+        start = time.perf_counter()
+        step(*rest)
+        print(time.perf_counter() - start)
+        return
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        sys.exit(not all(list(measure(Path(folder), arguments.spans))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""What goes wrong on the way in: killed processes, broken files, values nobody should send."""
+
+import gzip
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+
+import evalbench as eb
+from evalbench.errors import ReadError
+
+SCRIPT = """
+import os, signal, sys
+import evalbench as eb
+from evalbench.observe import source
+from evalbench.store.lake import Lake
+
+source.CHUNK = 20_000
+folder, path, moment = sys.argv[1:]
+
+def die_at(name, original):
+    calls = []
+    def wrapped(*arguments, **options):
+        calls.append(1)
+        if moment == f"before {name} {len(calls)}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **options)
+        if moment == f"after {name} {len(calls)}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return wrapped
+
+for name in ("commit", "upsert", "restage"):
+    setattr(Lake, name, die_at(name, getattr(Lake, name)))
+print("starts", flush=True)
+progress = die_at("chunk", lambda done, total: None)
+print(eb.observe.ingest(eb.open(folder), path, surface="support", progress=progress))
+"""
+MOMENTS = [
+    "after chunk 1",
+    "after chunk 5",
+    "before restage 1",
+    "after restage 1",
+    "before commit 1",
+    "after commit 1",
+    "after commit 2",
+    "before upsert 1",
+    "after upsert 1",
+]
+
+
+def span(number, **attributes):
+    fields = {"session.id": f"session-{number // 4}", "openinference.span.kind": "LLM"}
+    return {
+        "name": "step",
+        "context": {"trace_id": f"trace-{number // 4}", "span_id": f"span-{number}"},
+        "start_time": "2026-01-01T00:00:00+00:00",
+        "end_time": "2026-01-01T00:00:01+00:00",
+        "attributes": {**fields, "input.value": f"text {number} " * 20, **attributes},
+    }
+
+
+def judged(number):
+    score = {"annotations.0.annotation.name": "toxicity", "annotations.0.annotation.score": 0.1}
+    return span(number, **score, **{"annotations.0.annotation.annotator_kind": "LLM"})
+
+
+def to_line(record):
+    return json.dumps(record).encode() + b"\n"
+
+
+@pytest.fixture
+def ws(tmp_path):
+    return eb.open(tmp_path / "workspace")
+
+
+def ingest(ws, path):
+    return eb.observe.ingest(ws, path, surface="support")
+
+
+def told(report):
+    return [json.loads(line) for line in report.rejects_path.read_text().splitlines()]
+
+
+def lake(ws):
+    return {
+        "span": ws.lake.spans().collect().sort("trace_id", "span_id"),
+        "session": ws.lake.sessions().collect().sort("session_id"),
+        "verdict": ws.lake.verdicts().collect().sort("session_id", "evaluator_id"),
+    }
+
+
+@pytest.fixture(scope="module")
+def traffic(tmp_path_factory):
+    path = tmp_path_factory.mktemp("traffic") / "traffic.jsonl"
+    lines = [to_line(judged(n) if n % 5 == 0 else span(n)) for n in range(600)]
+    path.write_bytes(b"".join([*lines, b"{broken\n", *lines[:7]]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(traffic, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = run(folder, traffic)
+    assert done.returncode == 0
+    return lake(eb.open(folder))
+
+
+def start(folder, path, moment="never"):
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(path), moment]
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
+def run(folder, path, moment="never"):
+    process = start(folder, path, moment)
+    process.communicate(timeout=60)
+    return process
+
+
+def check_recovers(folder, traffic, undisturbed):
+    assert run(folder, traffic).returncode == 0
+    ws = eb.open(folder)
+    recovered = lake(ws)
+    for table, frame in undisturbed.items():
+        assert recovered[table].equals(frame, null_equal=True), table
+    report = ingest(ws, traffic)
+    assert (report.sessions, report.spans, report.rejected, report.duplicates) == (0, 0, 1, 607)
+
+
+def test_the_traffic_has_what_the_moments_need(undisturbed):
+    assert {table: frame.height for table, frame in undisturbed.items()} == {
+        "span": 600,
+        "session": 150,
+        "verdict": 120,
+    }
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_a_chosen_moment(moment, traffic, undisturbed, tmp_path):
+    assert run(tmp_path, traffic, moment).returncode == -signal.SIGKILL
+    check_recovers(tmp_path, traffic, undisturbed)
+
+
+def test_killed_at_random_moments_again_and_again(traffic, undisturbed, tmp_path):
+    chooser = random.Random(5)
+    for _ in range(5):
+        process = start(tmp_path, traffic)
+        process.stdout.readline()
+        time.sleep(chooser.uniform(0, 1.5))
+        process.kill()
+        process.communicate(timeout=60)
+    check_recovers(tmp_path, traffic, undisturbed)
+
+
+def test_a_truncated_file_keeps_its_whole_records(ws, tmp_path):
+    path = tmp_path / "cut.jsonl"
+    path.write_bytes(b"".join(to_line(span(n)) for n in range(10))[:-50])
+    report = ingest(ws, path)
+    assert (report.spans, report.rejected, report.records) == (9, 1, 10)
+    assert told(report)[0]["line"] == 10
+
+
+def test_a_truncated_gzip_keeps_its_whole_records(ws, tmp_path):
+    chooser = random.Random(2)
+    lines = [to_line(span(n, noise=chooser.getrandbits(512))) for n in range(2000)]
+    path = tmp_path / "cut.jsonl.gz"
+    path.write_bytes(gzip.compress(b"".join(lines))[:150_000])
+    report = ingest(ws, path)
+    assert report.rejected == 1
+    assert 500 < report.spans == report.records - 1
+    assert "compressed data end or break" in told(report)[0]["reason"]
+    assert told(report)[0]["line"] == report.records
+
+
+def test_a_truncated_list_keeps_its_whole_items(ws, tmp_path):
+    path = tmp_path / "cut.json"
+    path.write_text(json.dumps([span(n) for n in range(10)], indent=1)[:-50])
+    report = ingest(ws, path)
+    assert (report.spans, report.rejected) == (9, 1)
+    assert told(report)[0]["text"].startswith("{")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a;b;c\n1;2;3\n", b'{"level": "info"}\n', b"%PDF-1.7\n%\xe2\xe3\n", b"\x00\x01\x02", b"[]"],
+    ids=["table", "log", "pdf", "binary", "empty list"],
+)
+def test_a_file_of_another_format_is_one_clear_error(ws, tmp_path, content):
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(ReadError, match=str(path)):
+        ingest(ws, path)
+    assert ws.lake.versions() == {}
+
+
+FLAWED = {
+    "invalid UTF-8": (to_line(span(1)).replace(b"text 1", b"text \xff"), "not UTF-8"),
+    "nested 1,000 deep": (
+        to_line(span(1)).replace(b'"step"', b"[" * 1000 + b"]" * 1000),
+        "deep|depth|JSON|recursion",
+    ),
+    "nested 100,000 deep": (
+        to_line(span(1)).replace(b'"step"', b"[" * 100_000 + b"]" * 100_000),
+        "depth|JSON",
+    ),
+    "year 9999": (to_line(span(1) | {"start_time": "9999-12-31T00:00:00+00:00"}), "1990 to 2100"),
+    "year 0001": (to_line(span(1) | {"start_time": "0001-01-01T00:00:00+00:00"}), "1990 to 2100"),
+    "negative tokens": (to_line(span(1, **{"llm.token_count.prompt": -1})), "prompt_tokens"),
+    "tokens in words": (to_line(span(1, **{"llm.token_count.prompt": "many"})), "prompt_tokens"),
+    "endless tokens": (to_line(span(1, **{"llm.token_count.prompt": 10**30})), "prompt_tokens"),
+    "negative cost": (to_line(span(1, **{"llm.cost.total": -0.1})), "cost_usd"),
+    "an end before its start": (to_line(span(1) | {"end_time": "2025-01-01T00:00:00Z"}), "latency"),
+    "no span id": (to_line(span(1) | {"context": {"trace_id": "t"}}), "span_id"),
+    "a number": (b"17\n", "not a JSON object"),
+    "half a surrogate": (to_line(span(1)).replace(b"text 1", b"text \\ud800"), "not JSON"),
+}
+
+
+@pytest.mark.parametrize(("line", "reason"), FLAWED.values(), ids=FLAWED)
+def test_a_bad_record_is_a_reject_and_its_neighbours_are_read(ws, tmp_path, line, reason):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(to_line(span(0)) + line + to_line(span(2)))
+    report = ingest(ws, path)
+    assert (report.spans, report.rejected, report.records) == (2, 1, 3)
+    (reject,) = told(report)
+    assert reject["line"] == 2
+    assert pl.Series([reject["reason"]]).str.contains(reason).item(), reject["reason"]
+    assert reject["text"] == line.decode(errors="backslashreplace").rstrip("\n")
+
+
+def test_a_line_of_50_mb_is_read(ws, tmp_path):
+    path = tmp_path / "a.jsonl"
+    long = span(1, **{"input.value": "x" * 50_000_000})
+    path.write_bytes(to_line(span(0)) + to_line(long) + to_line(span(2)))
+    report = ingest(ws, path)
+    assert (report.spans, report.rejected) == (3, 0)
+    assert (
+        ws.lake.spans().select(pl.col("input").str.len_chars().max()).collect().item() == 50_000_000
+    )
+
+
+def test_a_line_of_70_mb_is_a_reject_with_the_start_of_its_text(ws, tmp_path):
+    path = tmp_path / "a.jsonl"
+    long = to_line(span(1, **{"input.value": "x" * 70_000_000}))
+    path.write_bytes(to_line(span(0)) + long + to_line(span(2)))
+    report = ingest(ws, path)
+    assert (report.spans, report.rejected, report.records) == (2, 1, 3)
+    (reject,) = told(report)
+    assert (reject["line"], reject["text"]) == (2, long[:4096].decode())
+    assert reject["reason"].startswith(f"{len(long) - 1:,} bytes long")

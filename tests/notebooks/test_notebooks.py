@@ -1,0 +1,77 @@
+"""Every notebook runs, and is written as rule 18 of the house style asks."""
+
+import ast
+import csv
+
+import nbformat
+import orjson
+import pytest
+
+from evalbench import runbook
+from evalbench.errors import NotebookError
+
+SMALL = {
+    "01_observe": {},
+    "02_sample": {"surface": "shop", "n": "60", "dry_run": "true"},
+    "11_impact": {"surface": "shop", "quarter": "2026Q3"},
+}
+NAMES = sorted(path.stem for path in runbook.NOTEBOOKS.glob("*.ipynb"))
+FORBIDDEN = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.AsyncFunctionDef, ast.Lambda)
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    return tmp_path_factory.mktemp("reports")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_written_as_the_house_style_asks(name):
+    notebook = nbformat.read(runbook.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    first, *_ = notebook.cells
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    assert first.source.splitlines()[0].endswith("?")  # the decision it serves
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.metadata.get("tags") for cell in code].count(["parameters"]) == 1
+    assert code[0].metadata.tags == ["parameters"]
+    trees = [ast.parse(cell.source) for cell in code]
+    imports = [
+        any(isinstance(part, ast.Import | ast.ImportFrom) for part in ast.walk(tree))
+        for tree in trees
+    ]
+    assert imports == [False, True] + [False] * (len(code) - 2)
+    for cell, tree in zip(code, trees, strict=True):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+        assert "sys.path" not in cell.source
+        assert not any(isinstance(part, FORBIDDEN) for part in ast.walk(tree))
+    for cell in code[2:]:
+        assert len(cell.source.splitlines()) <= 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_and_leaves_a_whole_report(name, shop, reports):
+    done = runbook.run(name, SMALL[name], workspace=shop, reports=reports)
+    page = done.html.read_text()
+    assert "<title>" in page
+    assert "src=" not in page
+    assert "<script" not in page
+    assert "import evalbench" not in page
+    result = orjson.loads(done.result.read_bytes())
+    for name, rows in result.items():
+        with (done.folder / "tables" / f"{name}.csv").open(newline="") as table:
+            assert len(list(csv.DictReader(table))) == len(rows)
+    manifest = orjson.loads(done.manifest.read_bytes())
+    assert manifest["lake_versions"] == shop.lake.versions()
+    assert 0 < manifest["ledger_seq"] <= shop.ledger.head()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_parameter_is_refused(name, shop, reports):
+    with pytest.raises(NotebookError, match="no parameter 'quartre'"):
+        runbook.run(name, {**SMALL[name], "quartre": "1"}, workspace=shop, reports=reports)
+
+
+def test_a_missing_parameter_is_refused(shop, reports):
+    with pytest.raises(NotebookError, match="needs a value for: surface"):
+        runbook.run("02_sample", {}, workspace=shop, reports=reports)

@@ -1,0 +1,74 @@
+"""The same inputs and seed give the same bytes, also when the world has moved on since."""
+
+import orjson
+import polars as pl
+
+from evalbench import runbook
+
+PARAMETERS = {"surface": "shop", "quarter": "2026Q3"}
+
+
+def made(run):
+    files = [run.result, *sorted((run.folder / "tables").iterdir())]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_a_report_is_the_same_bytes_again_and_is_published_once(own_shop, tmp_path):
+    first = runbook.run("11_impact", PARAMETERS, workspace=own_shop, reports=tmp_path / "a")
+    again = runbook.run("11_impact", PARAMETERS, workspace=own_shop, reports=tmp_path / "b")
+    assert first.folder.name == again.folder.name
+    assert made(first) == made(again)
+    assert first.manifest.read_bytes() == again.manifest.read_bytes()
+    [published] = own_shop.ledger.bodies("report.published").to_dicts()
+    assert (published["notebook"], published["run"]) == ("11_impact", first.folder.name)
+
+    pins = orjson.loads(first.manifest.read_bytes())
+    own_shop.ledger.extend(
+        [
+            ("label.set", name, {"surface": "shop", "session_id": name, "verdict": "unsure"})
+            for name in own_shop.lake.sessions().collect()["session_id"]
+        ],
+        actor="bruno",
+    )
+    later = own_shop.lake.sessions().collect().head(50)
+    own_shop.lake.append(
+        "session", later.with_columns(session_id=pl.format("new {}", "session_id"))
+    )
+    moved = runbook.run("11_impact", PARAMETERS, workspace=own_shop, reports=tmp_path / "c")
+    assert moved.folder.name != first.folder.name
+    assert made(moved) != made(first)
+    pinned = {**PARAMETERS, **{name: pins[name] for name in ("lake_versions", "ledger_seq")}}
+    back = runbook.run("11_impact", pinned, workspace=own_shop, reports=tmp_path / "d")
+    assert back.folder.name == first.folder.name
+    assert made(back) == made(first)
+
+
+def test_the_impact_report_reads_the_labels_through_the_draw(own_shop, tmp_path):
+    wide = {**PARAMETERS, "margin": 0.2}
+    done = runbook.run("11_impact", wide, workspace=own_shop, reports=tmp_path)
+    result = orjson.loads(done.result.read_bytes())
+    assert [(row["release"], row["status"]) for row in result["rates"]] == [
+        ("9", "ok"),
+        ("10", "ok"),
+    ]
+    for row in result["rates"]:
+        assert row["low"] < 1 / 12 < row["high"]  # every twelfth session fails
+    [change] = result["changes"]
+    assert (change["reading"], change["target"]) == ("no change shown", "yes")
+    [sample] = result["sample"]
+    assert (sample["n_sessions"], sample["n_drawn"], sample["n_labelled"]) == (400, 240, 240)
+
+
+def test_a_sample_is_recorded_unless_it_is_a_dry_run(own_shop, tmp_path):
+    parameters = {"surface": "shop", "n": 60, "seed": 5}
+    before = own_shop.ledger.bodies("queue.drawn").height
+    dry = {**parameters, "dry_run": True}
+    told = runbook.run("02_sample", dry, workspace=own_shop, reports=tmp_path)
+    assert own_shop.ledger.bodies("queue.drawn").height == before
+    done = runbook.run("02_sample", parameters, workspace=own_shop, reports=tmp_path)
+    assert made(done) == made(told)
+    items = own_shop.ledger.bodies("queue.drawn")["items"].to_list()[-1]
+    assert len(items) == 60
+    assert {item["session_id"] for item in items} == {
+        row["session_id"] for row in orjson.loads(done.result.read_bytes())["items"]
+    }
