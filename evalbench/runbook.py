@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import orjson
 import papermill  # type: ignore[import-untyped]
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.paths import jupyter_runtime_dir
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
 from pydantic import TypeAdapter, ValidationError
@@ -203,6 +205,13 @@ class _Kernel(AsyncKernelManager):
     @default("transport")
     def _ipc(self) -> str:
         return "ipc" if os.name == "posix" else "tcp"
+
+    @default("connection_file")
+    def _own_file(self) -> str:
+        # Sockets are named after this file; left to its default, two runs in one folder share them.
+        runtime = Path(jupyter_runtime_dir())
+        runtime.mkdir(parents=True, exist_ok=True)
+        return str(runtime / f"evalbench-{uuid.uuid4().hex[:12]}.json")
 
     @property
     def kernel_spec(self) -> KernelSpec:

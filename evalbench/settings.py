@@ -76,6 +76,4 @@ def load_settings(path: Path) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(
-            f"{path}: {where}: {first['msg']} (got {first['input']!r})"
-        ) from error
+        raise SettingsError(f"{path}: {where}: {first['msg']} (got {first['input']!r})") from error

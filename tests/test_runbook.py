@@ -178,3 +178,8 @@ def test_progress_counts_the_cells(make, workspace, tmp_path, no_browser):
     )
     assert seen[-1] == (5, 5)
     assert seen == sorted(seen)
+
+
+def test_two_runs_in_one_folder_never_share_a_socket():
+    first, second = runbook._Kernel(), runbook._Kernel()
+    assert first.ip != second.ip
