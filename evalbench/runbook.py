@@ -31,7 +31,8 @@ from pydantic import TypeAdapter, ValidationError
 from traitlets import default
 
 from evalbench.errors import NotebookError
-from evalbench.schema import ReportPublished
+from evalbench.schema import TABLES, ReportPublished
+from evalbench.store.lake import BEFORE_FIRST
 from evalbench.store.report import write_json
 
 if TYPE_CHECKING:
@@ -189,7 +190,8 @@ def _coerce(name: str, value: object, default: object) -> Any:
 
 def _pin(given: dict[str, Any], workspace: Workspace) -> None:
     """Fill the pins that were not given with the present state."""
-    given["lake_versions"] = given["lake_versions"] or workspace.lake.versions()
+    absent = dict.fromkeys(TABLES, BEFORE_FIRST)
+    given["lake_versions"] = {**absent, **workspace.lake.versions(), **given["lake_versions"]}
     if given["ledger_seq"] is None:
         # A report says what was read; that it was made changes nothing that the next one reads.
         reports = set(workspace.ledger.events("report.published")["seq"])

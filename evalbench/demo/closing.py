@@ -116,7 +116,7 @@ def write_closing(closing: pl.DataFrame, reports: Mapping[str, Path], page: Path
         "release",
         "mode",
         *(pl.col(name) * 1000 for name in ("truth", "estimate", "low", "high")),
-        held=pl.col("held").replace_strict({True: "yes", False: "no"}, default="no estimate"),
+        held=pl.col("held").replace_strict({True: "yes", False: "no"}, default="insufficient"),
     )
     table = (
         GT(shown, groupname_col="surface")
@@ -128,6 +128,7 @@ def write_closing(closing: pl.DataFrame, reports: Mapping[str, Path], page: Path
             ),
         )
         .fmt_number(columns=["truth", "estimate", "low", "high"], decimals=1)
+        .sub_missing(missing_text="–")
         .cols_label(held="in the interval")
     )
     page.write_text(table.as_raw_html(make_page=True), encoding="utf-8")

@@ -114,7 +114,9 @@ def say_sources(frame: pl.DataFrame, lake_versions: Mapping[str, int], until: in
     days = frame["started_at"].drop_nulls().sort().dt.to_string("%e %B %Y").str.strip_chars()
     when = "" if days.is_empty() else f" from {days[0]} to {days[-1]}"
     surfaces = ", ".join(frame["surface"].unique().sort())
-    pins = ", ".join(f"{table} {version}" for table, version in sorted(lake_versions.items()))
+    pins = ", ".join(
+        f"{table} {version}" for table, version in sorted(lake_versions.items()) if version >= 0
+    )
     state = f"Lake versions: {pins}; ledger up to event {until}." if pins else "Stores as of now."
     return f"{frame.height:,} sessions{when} of {surfaces}. {state}"
 

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from evalbench.store.delta import Actions
 
 
+BEFORE_FIRST = -1
+"""The version of a table before anything was written: pins a reading to no rows."""
+
+
 @dataclass(frozen=True)
 class Appended:
     """How many rows an append added, and how many the lake or the frame had already."""
@@ -77,7 +81,7 @@ class Lake:
         start, end : datetime, optional
             With a time zone. A row without a time is in no bounded reading.
         version : int, optional
-            This Delta version instead of the latest.
+            This Delta version instead of the latest; -1 is the table before it was written.
 
         Returns
         -------
@@ -261,7 +265,8 @@ class Lake:
         for argument, value in (("start", start), ("end", end)):
             if value is not None and value.tzinfo is None:
                 raise ValueError(f"{argument}: must have a time zone, got {value.isoformat()}")
-        delta = open_table(self.url, self.options, table, version=version)
+        pinned_empty = version == BEFORE_FIRST
+        delta = None if pinned_empty else open_table(self.url, self.options, table, version=version)
         if delta is None:
             return TABLES[table].to_frame(eager=False)
         rows = pl.scan_delta(delta)

@@ -160,7 +160,8 @@ def test_the_closing_table_puts_the_realised_share_beside_an_estimate(company, t
     )
     text = page.read_text()
     assert "1 of 2 intervals hold the truth" in text
-    assert "no estimate" in text
+    assert "insufficient" in text
+    assert "None" not in text
     assert 'href="a/report.html"' in text
     assert "http" not in text.replace("http-equiv", "")
 

@@ -211,3 +211,9 @@ def test_a_folder_that_is_no_table_is_one_clear_error(lake, tmp_path):
     (log / "00000000000000000000.json").write_text("{broken")
     with pytest.raises(StoreError, match="cannot read the latest version"):
         lake.sessions()
+
+
+def test_a_table_pinned_before_its_first_write_stays_empty(lake):
+    lake.append("session", make("session", range(1)))
+    assert lake.sessions(version=-1).collect().is_empty()
+    assert lake.sessions().collect().height == 1
