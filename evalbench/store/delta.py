@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import polars as pl
@@ -15,6 +15,7 @@ from evalbench.schema import TABLES
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from deltalake import Schema as DeltaSchema
     from deltalake.transaction import AddAction, RemoveAction
 
     Actions = list[AddAction | RemoveAction]
@@ -82,7 +83,11 @@ def transact(
         if not actions:
             return
         try:
-            _commit(f"{url}/{table}", options, table, delta, actions)
+            if delta is None:
+                # Two first writers can both create a table, but only one can then add to it.
+                _create(f"{url}/{table}", options, table)
+                continue
+            _commit(delta, table, actions)
             return
         except (DeltaError, OSError) as error:
             newer = open_table(url, options, table)
@@ -92,31 +97,34 @@ def transact(
     raise StoreError(f"{url}/{table}: {ATTEMPTS} times other writers came first; try again")
 
 
-def _commit(
-    location: str,
-    options: Mapping[str, str],
-    table: str,
-    delta: DeltaTable | None,
-    actions: Actions,
-) -> None:
-    from deltalake import CommitProperties, Schema, Transaction
-    from deltalake.transaction import create_table_with_add_actions
+def _create(location: str, options: Mapping[str, str], table: str) -> None:
+    from deltalake import DeltaTable
 
-    schema = Schema.from_arrow(TABLES[table].to_frame().to_arrow().schema)
-    version = 0 if delta is None else delta.version() + 1
-    properties = CommitProperties(app_transactions=[Transaction(WRITER, version)])
-    if delta is None:
-        create_table_with_add_actions(
-            location,
-            schema,
-            cast("list[AddAction]", actions),
-            partition_by=["surface"],
-            # A report pins versions for good, so none may expire.
-            configuration={"delta.enableExpiredLogCleanup": "false"},
-            storage_options=dict(options),
-            commit_properties=properties,
-        )
-    else:
-        delta.create_write_transaction(
-            actions, "append", schema, ["surface"], commit_properties=properties
-        )
+    DeltaTable.create(
+        location,
+        _delta_schema(table),
+        mode="ignore",
+        partition_by=["surface"],
+        # A report pins versions for good, so none may expire.
+        configuration={"delta.enableExpiredLogCleanup": "false"},
+        storage_options=dict(options),
+    )
+
+
+def _commit(delta: DeltaTable, table: str, actions: Actions) -> None:
+    from deltalake import CommitProperties, Transaction
+
+    marker = Transaction(WRITER, delta.version() + 1)
+    delta.create_write_transaction(
+        actions,
+        "append",
+        _delta_schema(table),
+        ["surface"],
+        commit_properties=CommitProperties(app_transactions=[marker]),
+    )
+
+
+def _delta_schema(table: str) -> DeltaSchema:
+    from deltalake import Schema
+
+    return Schema.from_arrow(TABLES[table].to_frame().to_arrow().schema)

@@ -120,7 +120,7 @@ class Lake:
         return self._scan("verdict", surface, start, end, version)
 
     def versions(self) -> dict[str, int]:
-        """Delta version of each table that exists."""
+        """Delta version of each table that exists; 0 is the empty table, before its first rows."""
         tables = {table: open_table(self.url, self.options, table) for table in TABLES}
         return {table: delta.version() for table, delta in tables.items() if delta is not None}
 

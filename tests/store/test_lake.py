@@ -72,7 +72,7 @@ def test_append_counts_what_is_there_and_what_comes_twice(lake):
     mixed = pl.concat([make("session", range(8, 12)), make("session", range(10, 14))])
     assert lake.append("session", mixed) == Appended(added=4, duplicates=4)
     assert lake.append("session", mixed) == Appended(added=0, duplicates=8)
-    assert lake.versions() == {"session": 1}
+    assert lake.versions() == {"session": 2}
     assert read_ids(lake) == list(range(14))
 
 
@@ -97,7 +97,7 @@ def test_files_outside_the_bounds_are_not_opened(lake, tmp_path):
         lake.append("session", make("session", range(n, n + 1), surface=f"s{n % 2}"))
     opened = lake.sessions(start=DAY + timedelta(days=2)).explain()
     assert opened.count(".parquet") == 1
-    log = (tmp_path / "lake/session/_delta_log/00000000000000000000.json").read_text()
+    log = (tmp_path / "lake/session/_delta_log/00000000000000000001.json").read_text()
     stats = [json.loads(line)["add"]["stats"] for line in log.splitlines() if '"add"' in line]
     assert json.loads(stats[0])["numRecords"] == 1
     (odd,) = (tmp_path / "lake/session/surface=s1").iterdir()
@@ -112,9 +112,9 @@ def test_what_is_staged_is_seen_once_it_is_committed(lake):
     assert lake.versions() == {}
     assert read_ids(lake) == []
     lake.commit("session", staged)
-    assert lake.versions() == {"session": 0}
+    assert lake.versions() == {"session": 1}
     lake.commit("session", staged)
-    assert lake.versions() == {"session": 0}
+    assert lake.versions() == {"session": 1}
     assert read_ids(lake) == [0, 1, 2, 3]
 
 
@@ -149,8 +149,8 @@ def test_upsert_puts_rows_in_the_place_of_their_key(lake, surface):
     turns = lake.sessions(surface=surface).collect().sort("started_at")["n_turns"]
     assert turns.to_list() == [1] * 6 + [2] * 8
     assert read_ids(lake, surface="other") == [0, 1]
-    assert lake.versions() == {"session": 4}
-    assert lake.sessions(version=3).collect()["n_turns"].unique().to_list() == [1]
+    assert lake.versions() == {"session": 5}
+    assert lake.sessions(version=4).collect()["n_turns"].unique().to_list() == [1]
 
 
 def test_upsert_of_equal_keys_keeps_the_last_and_again_changes_nothing(lake):
@@ -159,17 +159,17 @@ def test_upsert_of_equal_keys_keeps_the_last_and_again_changes_nothing(lake):
     for _ in range(2):
         lake.upsert("session", rows)
     assert lake.sessions().collect()["n_turns"].to_list() == [2, 2]
-    assert lake.versions() == {"session": 0}
+    assert lake.versions() == {"session": 1}
     assert rows.equals(before)
 
 
 def test_a_version_can_be_pinned(lake):
     for n in range(12):
         lake.append("session", make("session", range(n, n + 1)))
-    pinned = lake.sessions(version=4)
+    pinned = lake.sessions(version=5)
     lake.upsert("session", make("session", range(12), n_turns=9))
-    assert pinned.collect().equals(lake.sessions(version=4).collect())
-    assert read_ids(lake, version=4) == [0, 1, 2, 3, 4]
+    assert pinned.collect().equals(lake.sessions(version=5).collect())
+    assert read_ids(lake, version=5) == [0, 1, 2, 3, 4]
     with pytest.raises(StoreError, match="version 99"):
         lake.sessions(version=99)
     with pytest.raises(StoreError, match="there is no table"):

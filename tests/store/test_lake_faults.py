@@ -63,7 +63,7 @@ def test_a_killed_run_done_again_leaves_the_lake_of_an_undisturbed_one(tmp_path,
         lake.commit("session", staged)
 
     assert killed.sessions().collect().equals(undisturbed.sessions().collect())
-    assert killed.versions() == undisturbed.versions() == {"session": 0}
+    assert killed.versions() == undisturbed.versions() == {"session": 1}
     files = [
         sorted(path.name for path in (tmp_path / name).glob("session/*/*.parquet"))
         for name in ("killed", "undisturbed")
