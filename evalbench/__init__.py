@@ -10,7 +10,7 @@ session gets one row with the signals somebody recorded, and a sample is drawn t
 session why it is in and how probable that was:
 
 >>> eb.observe.ingest(ws, "traces.jsonl", surface="support")  # doctest: +SKIP
-IngestReport(sessions=200, spans=3618, rejected=0, duplicates=0)
+IngestReport(sessions=200, spans=3818, rejected=0, duplicates=0)
 >>> ws.lake.sessions(surface="support").collect()  # doctest: +SKIP
 
 **Label.** What people decide goes to the ledger, one event each, in a chain that shows tampering:
