@@ -17,9 +17,6 @@ import polars as pl
 from coverage_cases import LEVEL, simulate
 
 FULL = 20_000
-MEAN_ONLY = ("tnr", "precision", "balanced_accuracy")
-"""With one false alarm expected of a hundred sessions, the coverage of any interval swings by .03
-from one n to the next (Brown, Cai & DasGupta 2001), so no case's own coverage is claimed."""
 
 
 def summarise(frame):
@@ -64,12 +61,7 @@ def make_claims(frame, datasets):
                 inside >= 0.9,
             ),
         }
-        if row["family"] == "grouped":
-            kept = {"lowest coverage"}
-        elif row["estimator"] in MEAN_ONLY:
-            kept = {"mean coverage"}
-        else:
-            kept = set(measured)
+        kept = {"lowest coverage"} if row["family"] == "grouped" else set(measured)
         for what, (value, target, holds) in measured.items():
             if what in kept:
                 claims.append(
