@@ -174,28 +174,58 @@ class Note(Body):
     session_id: str | None = None
 
 
+Judgement = Literal["pass", "fail", "unsure"]
+
+
+class Anchor(Body):
+    """A place in a trace that shows a failure: the words, and the span they stand in."""
+
+    span_id: Name
+    quote: str = Field(min_length=1)
+    mode: Name | None = None
+
+
 class Label(Body):
     """``label.set``: one annotator's judgement of one session, over the whole codebook.
 
     ``verdict`` "fail" names the ``modes`` seen; every other mode of the surface is absent. "pass"
-    says that none was seen; "unsure" says nothing of any mode.
+    says that none was seen; "unsure" says nothing of any mode. ``queue`` is the number of the
+    ``queue.drawn`` event it answers; ``after_suggestion`` says that a judge's draft had been seen.
     """
 
     surface: Name
     session_id: Name
-    verdict: Literal["pass", "fail", "unsure"]
+    verdict: Judgement
     modes: tuple[Name, ...] = ()
     queue: int | None = None
     seconds: float | None = Field(default=None, ge=0)
+    severity: Severity | None = None
+    anchors: tuple[Anchor, ...] = ()
+    after_suggestion: bool = False
+
+
+class LabelAdjudicated(Body):
+    """``label.adjudicated``: what holds of a session whose annotators disagreed, and why.
+
+    ``labels`` are the numbers of the ``label.set`` events that were before the adjudicator.
+    """
+
+    surface: Name
+    session_id: Name
+    verdict: Judgement
+    modes: tuple[Name, ...] = ()
+    reason: str = Field(min_length=1)
+    labels: tuple[int, ...] = ()
 
 
 class DrawnItem(Body):
-    """One session of a draw, with what is needed to weigh it."""
+    """One session of a draw, with what is needed to weigh it, and how many people label it."""
 
     session_id: Name
     stratum: str
     inclusion_probability: float = Field(gt=0, le=1)
     reason: str
+    annotators: int = Field(default=1, ge=1)
 
 
 class Design(Body):
@@ -227,6 +257,24 @@ class QueueDrawn(Body):
     design: Design
     lake_versions: dict[str, int]
     items: tuple[DrawnItem, ...]
+
+
+class ItemReserved(Body):
+    """``item.reserved``: a session of a queue is the actor's to label until ``expires_at``."""
+
+    queue: int
+    surface: Name
+    session_id: Name
+    expires_at: datetime
+
+
+class ItemSkipped(Body):
+    """``item.skipped``: the actor gives a session of a queue back, and will not see it again."""
+
+    queue: int
+    surface: Name
+    session_id: Name
+    reason: str = Field(min_length=1)
 
 
 class ModeDefined(Body):
@@ -266,7 +314,10 @@ class ReportPublished(Body):
 BODIES: dict[str, type[Body]] = {
     "note.added": Note,
     "label.set": Label,
+    "label.adjudicated": LabelAdjudicated,
     "queue.drawn": QueueDrawn,
+    "item.reserved": ItemReserved,
+    "item.skipped": ItemSkipped,
     "mode.defined": ModeDefined,
     "release.shipped": ReleaseShipped,
     "report.published": ReportPublished,

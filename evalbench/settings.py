@@ -15,10 +15,15 @@ class _Section(BaseModel):
 
 
 class Surface(_Section):
-    """One product surface. ``columns`` maps evalbench columns to source fields, as ``--map``."""
+    """One product surface.
+
+    ``columns`` maps evalbench columns to source fields, as ``--map``; ``policies`` are the rules
+    that annotators judge by, in Markdown.
+    """
 
     title: str = ""
     columns: dict[str, str] = {}
+    policies: tuple[str, ...] = ()
 
 
 class Sampling(_Section):
@@ -28,6 +33,18 @@ class Sampling(_Section):
     always: tuple[str, ...] = ("reported",)
     floor: int = Field(default=5, ge=1)
     weights: dict[str, float] = {}
+
+
+class Annotation(_Section):
+    """How experts label.
+
+    ``slot_minutes`` a week are theirs for it, an item is held for them ``reservation_minutes``, and
+    ``annotators_per_item`` is a mean: with 1.2 every fifth item is labelled twice.
+    """
+
+    slot_minutes: float = Field(default=120, gt=0)
+    reservation_minutes: float = Field(default=30, gt=0)
+    annotators_per_item: float = Field(default=1.2, ge=1)
 
 
 class Settings(_Section):
@@ -56,6 +73,7 @@ class Settings(_Section):
     user_key_secret: str = "evalbench"
     level: float = Field(default=0.95, gt=0.5, lt=1)
     sampling: Sampling = Sampling()
+    annotation: Annotation = Annotation()
     surfaces: dict[str, Surface] = {}
 
 

@@ -1,0 +1,1 @@
+"""What people see and press inside a notebook. A widget stores nothing."""
