@@ -24,5 +24,9 @@ class LedgerError(StoreError):
     """An event is refused: unknown kind, a body that does not fit, or a guard that did not hold."""
 
 
+class LabelError(EvalbenchError):
+    """A queue, an item or a label cannot be used, or must not be shown yet."""
+
+
 class NotebookError(EvalbenchError):
     """A notebook was given an unknown or missing parameter, or one of its cells failed."""

@@ -134,7 +134,7 @@ def play_year(
         progress("draw and label", number, len(quarters))
         _ship_releases(ws, company, clock, quarter, first=number == 0)
         clock.now = quarter_bounds(quarter)[1] + DRAWN_AFTER
-        queues = [_draw_queue(ws, each, quarter, rng=reading) for each in simulated]
+        queues = [_draw_queue(ws, company, each, quarter, rng=reading) for each in simulated]
         clock.now += LABELLED_AFTER
         for each, (queue, session_ids) in zip(simulated, queues, strict=True):
             _label_queue(ws, company, each, queue, session_ids, rng=reading)
@@ -216,7 +216,12 @@ def _ship_releases(
 
 
 def _draw_queue(
-    ws: Workspace, simulated: Simulated, quarter: str, *, rng: np.random.Generator
+    ws: Workspace,
+    company: Company,
+    simulated: Simulated,
+    quarter: str,
+    *,
+    rng: np.random.Generator,
 ) -> tuple[int, list[str]]:
     """Draw what people will read; give the queue's number and its sessions."""
     surface = simulated.surface.surface
@@ -236,7 +241,8 @@ def _draw_queue(
         verdicts=ws.lake.verdicts(surface=surface, start=start).collect(),
         rng=np.random.default_rng(seed),
     )
-    fields = list(DrawnItem.model_fields)
+    chosen = drawn.items.with_columns(annotators=len(company.annotators))
+    items = chosen.select(list(DrawnItem.model_fields)).to_dicts()
     queue = ws.ledger.append(
         "queue.drawn",
         f"{surface}/{quarter}",
@@ -247,7 +253,7 @@ def _draw_queue(
             seed=seed,
             design=design,
             lake_versions=ws.lake.versions(),
-            items=tuple(DrawnItem(**item) for item in drawn.items.select(fields).to_dicts()),
+            items=tuple(DrawnItem(**item) for item in items),
         ),
     )
     return queue, drawn.items["session_id"].to_list()

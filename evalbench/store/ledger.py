@@ -19,6 +19,8 @@ from evalbench.store.chain import Event, find_break, seal
 from evalbench.store.database import EVENT, HEAD, connect_database, transact
 
 Guard = Callable[[Connection], None]
+Draft = tuple[str, str, Mapping[str, object] | Body]
+"""Kind, subject and body of an event that is not written yet."""
 
 
 def read_clock() -> datetime:
@@ -88,13 +90,24 @@ class Ledger:
 
     def extend(
         self,
-        events: Iterable[tuple[str, str, Mapping[str, object] | Body]],
+        events: Iterable[Draft] | Callable[[Connection], Iterable[Draft]],
         *,
         actor: str | None = None,
     ) -> int:
         """Append many events (kind, subject, body) in one transaction, all or none.
 
-        ``actor`` stands for who decided where it was someone else. Gives the last sequence number.
+        Parameters
+        ----------
+        events : iterable or callable
+            A callable chooses them by what it reads through the connection it is given, when no
+            other writer can come between; where it raises, nothing is written.
+        actor : str, optional
+            Who decided, where it was someone else.
+
+        Returns
+        -------
+        int
+            The last sequence number.
 
         Raises
         ------
@@ -110,9 +123,14 @@ class Ledger:
         kind: str | Sequence[str] | None = None,
         *,
         subject: str | None = None,
+        since: int | None = None,
         until: int | None = None,
+        connection: Connection | None = None,
     ) -> pl.DataFrame:
-        """Read events in their order, of some kinds, of a subject, no later than seq ``until``.
+        """Read events in their order, of some kinds and of a subject.
+
+        ``since`` is the seq they all come after, ``until`` the last; ``connection`` is that of a
+        transaction of :meth:`extend`.
 
         Returns
         -------
@@ -132,12 +150,26 @@ class Ledger:
             query = query.where(EVENT.c.kind.in_(kinds))
         if subject is not None:
             query = query.where(EVENT.c.subject == subject)
+        if since is not None:
+            query = query.where(EVENT.c.seq > since)
         if until is not None:
             query = query.where(EVENT.c.seq <= until)
-        return self._read(query)
+        if connection is not None:
+            return _fetch(connection, query)
+        with transact(self._engine, reads=True) as connection:
+            return _fetch(connection, query)
 
-    def bodies(self, kind: str, *, until: int | None = None) -> pl.DataFrame:
+    def bodies(
+        self,
+        kind: str,
+        *,
+        subject: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> pl.DataFrame:
         """Read events of one kind with a column for each field of their body.
+
+        They are chosen as by :meth:`events`.
 
         Returns
         -------
@@ -152,7 +184,7 @@ class Ledger:
         """
         model = _find_model(kind)
         columns = describe_columns(model)
-        events = self.events(kind, until=until)
+        events = self.events(kind, subject=subject, since=since, until=until)
         try:
             bodies = [model.model_validate_json(text) for text in events["body"]]
         except ValidationError as error:
@@ -194,16 +226,18 @@ class Ledger:
 
     def _write(
         self,
-        events: Iterable[tuple[str, str, Mapping[str, object] | Body]],
+        events: Iterable[Draft] | Callable[[Connection], Iterable[Draft]],
         actor: str,
         guard: Guard | None,
     ) -> int:
-        drafts = [(kind, subject, _encode(kind, body)) for kind, subject, body in events]
+        drafts = [] if callable(events) else _encode(events)
         with transact(self._engine) as connection:
             # On PostgreSQL the lock of this row lets one writer in at a time.
             seq, last_hash = connection.execute(select(HEAD).with_for_update()).one()
             if guard is not None:
                 guard(connection)
+            if callable(events):
+                drafts = _encode(events(connection))
             at = self.clock().astimezone(UTC).isoformat(timespec="microseconds")
             sealed = []
             for kind, subject, body in drafts:
@@ -217,12 +251,12 @@ class Ledger:
                 connection.execute(update(HEAD).values(seq=seq, hash=last_hash))
         return int(seq)
 
-    def _read(self, query: Select[tuple[object, ...]]) -> pl.DataFrame:
-        schema = {column.name: pl.String for column in EVENT.c} | {"seq": pl.Int64}
-        with transact(self._engine, reads=True) as connection:
-            rows = [tuple(row) for row in connection.execute(query)]
-        frame = pl.DataFrame(rows, schema=schema, orient="row")
-        return frame.with_columns(pl.col("at").str.strptime(TIME, "%Y-%m-%dT%H:%M:%S%.6f%:z"))
+
+def _fetch(connection: Connection, query: Select[tuple[object, ...]]) -> pl.DataFrame:
+    schema = {column.name: pl.String for column in EVENT.c} | {"seq": pl.Int64}
+    rows = [tuple(row) for row in connection.execute(query)]
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame.with_columns(pl.col("at").str.strptime(TIME, "%Y-%m-%dT%H:%M:%S%.6f%:z"))
 
 
 def _find_model(kind: str) -> type[Body]:
@@ -231,12 +265,16 @@ def _find_model(kind: str) -> type[Body]:
     return BODIES[kind]
 
 
-def _encode(kind: str, body: Mapping[str, object] | Body) -> str:
-    fields = dict(body) if isinstance(body, Mapping) else body
-    try:
-        return _find_model(kind).model_validate(fields).model_dump_json()
-    except ValidationError as error:
-        raise _explain(kind, error) from error
+def _encode(drafts: Iterable[Draft]) -> list[tuple[str, str, str]]:
+    encoded = []
+    for kind, subject, body in drafts:
+        fields = dict(body) if isinstance(body, Mapping) else body
+        try:
+            text = _find_model(kind).model_validate(fields).model_dump_json()
+        except ValidationError as error:
+            raise _explain(kind, error) from error
+        encoded.append((kind, subject, text))
+    return encoded
 
 
 def _explain(kind: str, error: ValidationError) -> LedgerError:

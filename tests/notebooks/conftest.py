@@ -57,7 +57,7 @@ def fill(path):
     ws.lake.append("verdict", pl.concat([pl.DataFrame(schema=VERDICT), verdicts], how="diagonal"))
     design = Design(by=("release",), always=("reported",))
     drawn = draw(sessions, 240, design=design, rng=np.random.default_rng(1)).items
-    items = drawn.select(list(DrawnItem.model_fields)).to_dicts()
+    items = drawn.with_columns(annotators=1).select(list(DrawnItem.model_fields)).to_dicts()
     frame = {"surface": "shop", "seed": 1, "design": design, "lake_versions": ws.lake.versions()}
     shipped = {"surface": "shop", "release": "10", "targets": ["rude"]}
     labels = [

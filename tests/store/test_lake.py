@@ -7,15 +7,21 @@ import pytest
 
 from evalbench.errors import StoreError
 from evalbench.schema import KEYS, TABLES, TIME
+from evalbench.store import files
 from evalbench.store.lake import Appended, Lake
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 ODD = "a b/ü%=x~[*]"
 
 
-@pytest.fixture
-def lake(tmp_path):
-    return Lake(str(tmp_path / "lake"))
+@pytest.fixture(params=["folder", "file URL", "object store"])
+def lake(tmp_path, request, monkeypatch):
+    folder = tmp_path / "lake"
+    if request.param == "object store":  # through delta-rs alone, as where there is no folder
+        for table in TABLES:
+            (folder / table).mkdir(parents=True)
+        monkeypatch.setattr(files, "_find_folder", lambda url: None)
+    return Lake(folder.as_uri() if request.param == "file URL" else str(folder))
 
 
 def make(table: str, ids: range, *, surface: str = "airline", **values: object) -> pl.DataFrame:

@@ -83,6 +83,23 @@ def test_extend_may_speak_for_another_actor(ledger):
     assert ledger.events()["actor"].to_list() == ["ben", "tester"]
 
 
+def test_events_may_be_chosen_by_what_is_in_the_ledger(ledger):
+    ledger.extend([("note.added", f"s{n}", {"text": "x"}) for n in range(3)])
+
+    def answer_last(connection: Connection) -> list[tuple]:
+        last = ledger.events(since=2, connection=connection)
+        return [("note.added", subject, {"text": "y"}) for subject in last["subject"]]
+
+    assert ledger.extend(answer_last) == 4
+    assert ledger.bodies("note.added", subject="s2", since=3)["text"].to_list() == ["y"]
+    with pytest.raises(LedgerError, match="text"):
+        ledger.extend(
+            lambda connection: [("note.added", "s", {"text": text}) for text in ("z", "")]
+        )
+    assert ledger.extend(lambda connection: []) == ledger.head() == 4
+    assert ledger.verify() is None
+
+
 def test_events_are_chosen_by_kind_subject_and_time(ledger):
     ledger.append("note.added", "s1", {"text": "a"})
     ledger.append("label.set", "s1", LABEL)
@@ -94,6 +111,7 @@ def test_events_are_chosen_by_kind_subject_and_time(ledger):
     assert read() == [1, 2, 3]
     assert read("note.added") == [1, 3]
     assert read(["note.added", "label.set"], until=2) == [1, 2]
+    assert read(since=1, until=2) == [2]
     assert read(subject="s1") == [1, 2]
     assert read("note.added", subject="s1", until=3) == [1]
     with pytest.raises(LedgerError, match="no kind of event is 'note'"):

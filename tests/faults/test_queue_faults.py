@@ -1,0 +1,128 @@
+"""Eight annotators in eight processes at one queue; they are killed, and their holds run out."""
+
+import multiprocessing
+import time
+from itertools import count
+
+import numpy as np
+import polars as pl
+
+from evalbench.label.queue import Queue
+from evalbench.schema import Label
+from evalbench.store.ledger import Ledger
+
+ITEMS, EACH, KILLS = 200, 2, 16
+ANNOTATORS = [f"annotator {number}" for number in range(8)]
+SKIPPING = ANNOTATORS[:3]
+HOLD_SECONDS = 0.5
+DEADLINE_SECONDS = 60
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["evalbench.label.queue", "numpy", "pytest"])
+
+
+def annotate(url, number, annotator, log, seed):
+    """Label until the queue is done, noting each label once the ledger told that it has it."""
+    queue = Queue(Ledger(url, actor=annotator), number)
+    rng = np.random.default_rng(seed)
+    with log.open("a", buffering=1) as told:
+        while True:
+            items = queue.reserve(ahead=2, minutes=HOLD_SECONDS / 60)
+            if not items:
+                if set(queue.state()["state"]) == {"done"}:
+                    return
+                time.sleep(0.05)
+                continue
+            name, chance = items[0].session_id, rng.random()
+            time.sleep(1.5 * HOLD_SECONDS if chance < 0.02 else rng.uniform(0, 0.02))
+            if annotator in SKIPPING and 0.9 < chance:
+                queue.skip(name, "too long")
+                continue
+            seq = queue.submit(Label(surface="shop", session_id=name, verdict="pass"))
+            told.write(f"{seq}\t{name}\t{annotator}\n")
+
+
+def draw(ledger):
+    items = [
+        {
+            "session_id": f"s{number:03d}",
+            "stratum": "all",
+            "inclusion_probability": 1,
+            "reason": "random",
+            "annotators": EACH,
+        }
+        for number in range(ITEMS)
+    ]
+    body = {"surface": "shop", "seed": 1, "design": {}, "lake_versions": {}, "items": items}
+    return ledger.append("queue.drawn", "shop", body)
+
+
+def work_with_kills(url, number, folder):
+    """Let all work, kill one after the other, and send each back after a while; count the kills."""
+    rng, seeds = np.random.default_rng(8), count()
+
+    def start(annotator):
+        log = folder / f"{annotator}.tsv"
+        arguments = (url, number, annotator, log, next(seeds))
+        process = CONTEXT.Process(target=annotate, args=arguments)
+        process.start()
+        return process
+
+    working, away, kills = {each: start(each) for each in ANNOTATORS}, {}, 0
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    try:
+        while away or any(process.is_alive() for process in working.values()):
+            assert time.monotonic() < deadline, "the queue does not come to its end"
+            time.sleep(0.1)
+            for annotator in [each for each, back in away.items() if back < time.monotonic()]:
+                del away[annotator]
+                working[annotator] = start(annotator)
+            alive = [each for each, process in working.items() if process.is_alive()]
+            if kills < KILLS and alive:
+                victim = str(rng.choice(alive))
+                working[victim].kill()
+                working.pop(victim).join()
+                away[victim] = time.monotonic() + rng.uniform(0, 3 * HOLD_SECONDS)
+                kills += 1
+    finally:
+        for process in working.values():
+            process.kill()
+    assert {process.exitcode for process in working.values()} == {0}
+    return kills
+
+
+def test_every_item_gets_its_labels_whoever_is_killed(ledger_url, tmp_path):
+    ledger = Ledger(ledger_url, actor="curator")
+    number = draw(ledger)
+
+    kills = work_with_kills(ledger_url, number, tmp_path)
+
+    labels = ledger.bodies("label.set")
+    counted = labels.filter(queue=number).group_by("session_id")
+    per_item = counted.agg(labels=pl.len(), annotators=pl.col("actor").n_unique())
+    assert per_item.height == ITEMS
+    assert per_item.unique(["labels", "annotators"]).select("labels", "annotators").rows() == [
+        (EACH, EACH)
+    ]
+    assert labels.select("session_id", "actor").is_unique().all()
+    told = {
+        tuple(line.split("\t"))
+        for log in tmp_path.glob("*.tsv")
+        for line in log.read_text().splitlines()
+    }
+    kept = {(str(seq), *rest) for seq, *rest in labels.select("seq", "session_id", "actor").rows()}
+    assert told <= kept
+    assert len(kept - told) <= kills  # written, and killed before it could be noted
+    assert ledger.verify() is None
+    assert set(Queue(ledger, number).state()["state"]) == {"done"}
+    check_that_faults_befell_it(ledger, kills)
+
+
+def check_that_faults_befell_it(ledger, kills):
+    """See that people were killed, skipped items, and lost some that others then took."""
+    gave_back = ledger.bodies("item.skipped").select("session_id", "actor")
+    held = ledger.bodies("item.reserved").select("session_id", "actor").unique()
+    kept = held.join(gave_back, on=["session_id", "actor"], how="anti")
+    ran_out = kept.group_by("session_id").len().filter(pl.col("len") > EACH)
+    assert kills == KILLS
+    assert gave_back.height > 0
+    assert ran_out.height > 0
