@@ -1,6 +1,13 @@
 """How often nominal 95% intervals hold the truth, and how wide they are, beside the usual methods.
 
 Prints a table, a line a method, and a JSON line a claim; exit status 1 when a claim does not hold.
+
+A claim counts the cases with 10 or more expected failures that are covered .94 to .96 (``in_band``
+of the table, for every method). For TNR that share is .786, under the .9 that the others reach, and
+not to be mended: it errs on passing sessions, of which less than one is expected in some cases, and
+runs of so few counts cover .938 or .987 and nothing between. The second table prints what runs can
+cover; they reach the band in .786 of the cases too. TNR's claim is of the cases with 10 or more
+expected false alarms; never under .93, and .95 within .01 on average, are claimed of all cases.
 """
 
 from __future__ import annotations
@@ -15,8 +22,12 @@ import altair as alt
 import numpy as np
 import polars as pl
 from coverage_cases import LEVEL, simulate
+from coverage_exact import attainable, enumerate_cases
 
 FULL = 20_000
+ENOUGH = 10
+FALSE_ALARMS = pl.col("n") * (1 - pl.col("prevalence")) * (1 - pl.col("tnr"))
+"""The failures of a TNR, which errs on passing sessions."""
 
 
 def summarise(frame):
@@ -30,16 +41,22 @@ def summarise(frame):
             pl.col("coverage").median().alias("median"),
             pl.col("coverage").max().alias("max"),
             pl.col("coverage").mean().alias("mean"),
+            in_band(pl.col("expected") >= ENOUGH).alias("in_band"),
             pl.col("width").mean(),
         )
     )
 
 
+def in_band(enough, slack=0.0):
+    """Share of the cases that are covered .94 to .96."""
+    return pl.col("coverage").filter(enough).is_between(0.94 - slack, 0.96 + slack).mean()
+
+
 def make_claims(frame, datasets):
     """The criteria for every estimator of ours, with the lowest coverage of its peers.
 
-    Under the full number of data sets a case's coverage is itself uncertain, and three of its
-    standard errors are allowed for; the full run allows for none.
+    Under the full number of data sets a simulated coverage is itself uncertain, and three of its
+    standard errors are allowed for; the full run and exact sums allow for none.
     """
     claims = []
     summary = summarise(frame)
@@ -47,15 +64,19 @@ def make_claims(frame, datasets):
         same = (pl.col("family") == row["family"]) & (pl.col("estimator") == row["estimator"])
         ours = frame.filter(same & (pl.col("method") == row["method"]) & (pl.col("n") >= 100))
         others = summary.filter(same & ~pl.col("ours")).select("method", "min")
-        slack = 0.0 if datasets >= FULL else 3 * (0.05 * 0.95 / ours["sets"].min()) ** 0.5
-        enough = ours.filter(pl.col("expected") >= 10)["coverage"]
-        inside = float(enough.is_between(0.94 - slack, 0.96 + slack).mean())
+        simulated = not ours["exact"].all() and datasets < FULL
+        slack = 3 * (0.05 * 0.95 / ours["sets"].min()) ** 0.5 if simulated else 0.0
+        passing = row["estimator"] == "tnr" and row["family"] != "grouped"
+        errors, failing = (
+            ("false alarms", FALSE_ALARMS) if passing else ("failures", pl.col("expected"))
+        )
+        inside = ours.select(in_band(failing >= ENOUGH, slack)).item()
         least = 0.92 if row["family"] == "grouped" else 0.93
         centred = abs(row["mean"] - LEVEL) <= 0.01
         measured = {
             "lowest coverage": (row["min"], f">= {least}", row["min"] >= least - slack),
             "mean coverage": (row["mean"], ".95 within .01", centred),
-            "cases of 10 expected failures or more covered .94 to .96": (
+            f"cases of {ENOUGH} expected {errors} or more covered .94 to .96": (
                 inside,
                 ">= .9",
                 inside >= 0.9,
@@ -75,6 +96,21 @@ def make_claims(frame, datasets):
                     }
                 )
     return claims
+
+
+def list_attainable(frame):
+    """TNR where 10 failures and more are expected, beside what sets of false alarms can cover."""
+    cases = frame.filter(
+        (pl.col("family") == "alignment") & (pl.col("estimator") == "tnr") & pl.col("ours")
+    ).filter((pl.col("n") >= 100) & (pl.col("expected") >= ENOUGH))
+    cases = cases.unique(["n", "prevalence", "tnr"], maintain_order=True).with_columns(
+        false_alarms=FALSE_ALARMS
+    )
+    nearest = [attainable(*case) for case in cases.select("n", "prevalence", "tnr").rows()]
+    below, above = zip(*nearest, strict=True)
+    return cases.select("prevalence", "tnr", "n", "false_alarms", "coverage").with_columns(
+        attainable_below=pl.Series(below), attainable_above=pl.Series(above)
+    )
 
 
 def draw_chart(frame, path):
@@ -104,9 +140,12 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     datasets, resamples = (1_000, 800) if options.quick else (options.datasets, options.resamples)
     start = time.perf_counter()
-    frame = simulate(datasets, resamples, np.random.default_rng(20260101))
+    simulated = simulate(datasets, resamples, np.random.default_rng(20260101))
+    frame = pl.concat([enumerate_cases(), simulated], how="diagonal")
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=4):
         print(summarise(frame))
+        print("TNR where 10 failures are expected, beside what runs of counts can cover")
+        print(list_attainable(frame))
     print(
         f"{datasets} data sets a case, {resamples} resamples, {time.perf_counter() - start:.0f} s"
     )

@@ -15,16 +15,21 @@ from ppi_py import ppi_mean_ci
 from scipy import special
 from scipy import stats as scipy_stats
 
-from evalbench.stats._intervals import dirichlet_weights, normal_quantile, wilson
+from evalbench.stats._intervals import (
+    dirichlet_weights,
+    mover_wilson,
+    normal_quantile,
+    wilson,
+)
 from evalbench.stats._resampling import PRIOR, Units, estimate_all
 from evalbench.stats.binary import MEASURES
-from evalbench.stats.rates import corrected_draws, mover_wilson, stratified_draws
+from evalbench.stats.rates import corrected_draws, stratified_draws
 
 LEVEL = 0.95
 TAILS = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
 BLOCK = 100
-SMOOTHED = ("mcc", "kappa", "f1", "precision", "balanced_accuracy")
-OURS = {"smoothed", "Wilson", "design effect", "stratified", "double sampling", "Rogan-Gladen"}
+DRAWN = ("mcc", "kappa", "f1")
+CLOSED = ("precision", "balanced_accuracy")
 JUDGED = 2_000
 CASES = list(itertools.product((0.02, 0.1, 0.3), (0.7, 0.9), (0.9, 0.99), (50, 100, 300, 1000)))
 
@@ -57,15 +62,18 @@ def unique_tables(sample):
 class Tally:
     """Coverage and width by estimator and method over the data sets of one case."""
 
-    def __init__(self, family, datasets, **case):
-        self.head = {"family": family, "datasets": datasets, **case}
+    def __init__(self, family, *, exact=False, **case):
+        self.head = {"family": family, "exact": exact, **case}
         self.sums = {}
+        self.ours = set()
 
-    def add(self, estimator, method, interval, truth, times=1):
+    def add(self, estimator, method, interval, truth, times=1, *, ours=False):
         low, high = np.moveaxis(np.asarray(interval, dtype=float), -1, 0)
         covers = (low <= truth) & (truth <= high)  # an interval of nan holds nothing
         width = np.where(np.isnan(high - low), 0, high - low)
         times = np.broadcast_to(times, covers.shape)
+        if ours:
+            self.ours.add((estimator, method))
         sums = self.sums.setdefault((estimator, method), np.zeros(3))
         sums += [(covers * times).sum(), (width * times).sum(), times.sum()]
 
@@ -74,8 +82,8 @@ class Tally:
             yield self.head | {
                 "estimator": estimator,
                 "method": method,
-                "ours": method in OURS,
-                "sets": round(total),
+                "ours": (estimator, method) in self.ours,
+                "sets": total,
                 "coverage": covers / total,
                 "width": width / total,
             }
@@ -99,30 +107,22 @@ def alignment_rows(case, datasets, resamples, rng):
     prevalence, tpr, tnr, n = case
     cells = joint(prevalence, tpr, tnr)
     tally = Tally(
-        "alignment", datasets, prevalence=prevalence, tpr=tpr, tnr=tnr, n=n, expected=n * prevalence
+        "alignment", prevalence=prevalence, tpr=tpr, tnr=tnr, n=n, expected=n * prevalence
     )
     truth = {name: float(measure(cells)) for name, measure in MEASURES.items()}
     for tables, times in unique_tables(rng.multinomial(n, cells, size=datasets)):
         weights = dirichlet_weights(tables, rng, prior=PRIOR, resamples=resamples)
-        for name in SMOOTHED:
+        for name in (*DRAWN, *CLOSED):
             interval = row_quantiles(MEASURES[name](weights))
             value = MEASURES[name](tables)[:, None]
             interval = np.stack(
                 [np.fmin(interval[:, :1], value), np.fmax(interval[:, 1:], value)], -1
             )[:, 0]
-            tally.add(name, "smoothed", interval, truth[name], times)
-    for name, share, rate in (("tpr", prevalence, tpr), ("tnr", 1 - prevalence, tnr)):
-        # Few enough outcomes to add up exactly: no simulation error.
-        for size in range(n + 1):
-            likely = scipy_stats.binom.pmf(size, n, share) * datasets
-            if likely > 1e-6:
-                hits = np.arange(size + 1)
-                times = likely * scipy_stats.binom.pmf(hits, size, rate)
-                tally.add(name, "Wilson", np.stack(wilson(hits, size, LEVEL), -1), rate, times)
+            tally.add(name, "smoothed", interval, truth[name], times, ours=name in DRAWN)
     for tables, times in unique_tables(rng.multinomial(n, cells, size=max(100, datasets // 10))):
         shares = (tables / n)[:, None]
         again = rng.multinomial(n, shares, size=(len(tables), resamples)).astype(float)
-        for name in SMOOTHED:
+        for name in (*DRAWN, *CLOSED):
             measure = MEASURES[name]
             value, left_out = measure(tables), measure(tables[:, None] - np.eye(4))
             draws = measure(again)
@@ -140,7 +140,6 @@ def grouped_rows(case, datasets, resamples, rng):
     prevalence, tpr, tnr, k = case
     tally = Tally(
         "grouped",
-        datasets,
         prevalence=prevalence,
         tpr=tpr,
         tnr=tnr,
@@ -168,7 +167,8 @@ def grouped_rows(case, datasets, resamples, rng):
                 measures, units, method=how, level=LEVEL, rng=rng, resamples=resamples
             )
             for name, answer in answers.items():
-                tally.add(name, method, (answer.low, answer.high), truth[name])
+                ends = (answer.low, answer.high)
+                tally.add(name, method, ends, truth[name], ours=method == "design effect")
     return tally.rows()
 
 
@@ -178,7 +178,6 @@ def double_sampling_rows(case, datasets, resamples, rng):
     cells = joint(prevalence, tpr, tnr)
     tally = Tally(
         "rate by verdict",
-        datasets,
         prevalence=prevalence,
         tpr=tpr,
         tnr=tnr,
@@ -190,7 +189,8 @@ def double_sampling_rows(case, datasets, resamples, rng):
         tp, fn, fp, tn = tables.T
         fails, labels = np.stack([tp, fn], -1), np.stack([tp + fp, fn + tn], -1)
         draws = stratified_draws(shares, fails, labels, rng, resamples)
-        tally.add("rate", "double sampling", row_quantiles(draws), prevalence, times)
+        interval = row_quantiles(draws)
+        tally.add("rate", "double sampling", interval, prevalence, times, ours=True)
         alone = np.stack(wilson(tp + fn, n, LEVEL), -1)
         tally.add("rate", "labels alone", alone, prevalence, times)
         error = (tp + fn - tp - fp) / n
@@ -210,7 +210,6 @@ def stratified_rows(prevalence, strata, n, datasets, resamples, rng):
     rates *= prevalence / (shares @ rates)
     tally = Tally(
         f"rate over {strata} strata",
-        datasets,
         prevalence=prevalence,
         n=n,
         expected=float(size * rates.sum()),
@@ -225,11 +224,12 @@ def stratified_rows(prevalence, strata, n, datasets, resamples, rng):
             np.stack([np.minimum(interval[:, 0], value), np.maximum(interval[:, 1], value)], -1),
             prevalence,
             times,
+            ours=True,
         )
-        jeffreys = rng.beta(
+        halves = rng.beta(
             fails[:, None] + 0.5, size - fails[:, None] + 0.5, size=(len(fails), resamples, strata)
         )
-        tally.add("rate", "1/2 in each", row_quantiles(jeffreys @ shares), prevalence, times)
+        tally.add("rate", "1/2 in each", row_quantiles(halves @ shares), prevalence, times)
         mover = np.stack(mover_wilson(shares, fails, labels, LEVEL), -1)
         tally.add("rate", "MOVER-Wilson", mover, prevalence, times)
         p = fails / size
@@ -254,7 +254,6 @@ def corrected_rows(case, datasets, resamples, rng):
     cells = joint(prevalence, tpr, tnr)
     tally = Tally(
         "corrected rate",
-        datasets,
         prevalence=prevalence,
         tpr=tpr,
         tnr=tnr,
@@ -271,7 +270,8 @@ def corrected_rows(case, datasets, resamples, rng):
     for rows, times in unique_tables(sample):
         tp, fn, fp, tn, flagged = rows.T
         draws, _ = corrected_draws(flagged, JUDGED, tp, fn, fp, tn, rng, resamples)
-        tally.add("rate", "Rogan-Gladen", row_quantiles(np.clip(draws, 0, 1)), prevalence, times)
+        interval = row_quantiles(np.clip(draws, 0, 1))
+        tally.add("rate", "Rogan-Gladen", interval, prevalence, times, ours=True)
         sensitivity = (
             rng.binomial(
                 (tp + fn).astype(int)[:, None], (tp / (tp + fn))[:, None], size=(len(tp), resamples)
@@ -295,7 +295,7 @@ def library_rows(case, datasets, rng):
     prevalence, tpr, tnr, n = case
     cells = joint(prevalence, tpr, tnr)
     tally = Tally(
-        "libraries", datasets, prevalence=prevalence, tpr=tpr, tnr=tnr, n=n, expected=n * prevalence
+        "libraries", prevalence=prevalence, tpr=tpr, tnr=tnr, n=n, expected=n * prevalence
     )
     for _ in range(datasets):
         table = rng.multinomial(n, cells)

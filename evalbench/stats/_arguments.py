@@ -77,7 +77,10 @@ def distinct_values(column: NDArray[Any]) -> tuple[NDArray[Any], Integers]:
     return distinct, position
 
 
-def check_count(name: str, count: float) -> None:
-    """Raise unless ``count`` is a whole number of at least 0."""
-    if not count >= 0 or count != int(count):
-        raise ValueError(f"{name} must be a whole number of at least 0, got {count!r}")
+def whole_numbers(name: str, values: ArrayLike) -> Floats:
+    """Read counts; raise on one that is negative, null or not whole."""
+    counts = np.asarray(values, dtype=np.float64)
+    wrong = ~(counts >= 0) | (counts != np.floor(counts))
+    if wrong.any():
+        raise ValueError(f"{name} must be whole and at least 0, got {counts[wrong][0]:g}")
+    return counts

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arguments import Floats, Integers, binary_values, check_count, check_lengths, codes
+from ._arguments import Floats, Integers, binary_values, check_lengths, codes, whole_numbers
 from ._resampling import PRIOR, Units
 
 Columns = Mapping[str, ArrayLike]
 """A column a name: a dict of arrays or a frame."""
 
 SPARSE = 5
-"""Strata with fewer labels than this are merged with others of the same verdict."""
+"""Labels that a cell needs to stand alone."""
 
-_Key = tuple[str, float | None]
+Key = tuple[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """Labels and population of every cell; (cells,) arrays but for the units."""
 
-    keys: tuple[_Key, ...]
+    keys: tuple[Key, ...]
     population: Floats
     labels: Floats
     fails: Floats
@@ -45,7 +46,7 @@ class Table:
 class Cells:
     """Cells after merging: what each stands for, its share and its effective counts."""
 
-    members: tuple[tuple[_Key, ...], ...]
+    members: tuple[tuple[Key, ...], ...]
     shares: Floats
     labels: Floats
     fails: Floats
@@ -57,16 +58,17 @@ def tabulate(labels: Columns, population: Columns) -> Table:
     judged = "verdict" in labels and "verdict" in population
     group = np.asarray(labels["group"]) if "group" in labels else None
     check_lengths(**{"labels fails": fails, "labels group": group})
-    sizes: dict[_Key, float] = {}
-    counts = np.asarray(population["n"])
+    sizes: dict[Key, float] = {}
+    counts = whole_numbers("population n", population["n"])
     for key, count in zip(
         _keys("population", population, len(counts), judged), counts.tolist(), strict=True
     ):
-        check_count("population n", count)
         sizes[key] = sizes.get(key, 0) + count
     keys = tuple(key for key, size in sizes.items() if size > 0)
     if not keys:
-        raise ValueError(f"population n must count at least one session, got {counts.tolist()}")
+        raise ValueError(
+            f"population n must count at least one session, got {counts.astype(int).tolist()}"
+        )
     place = {key: position for position, key in enumerate(keys)}
     known = ~np.isnan(fails)
     cell = np.zeros(len(fails), dtype=np.int64)
@@ -90,7 +92,7 @@ def tabulate(labels: Columns, population: Columns) -> Table:
     )
 
 
-def _keys(name: str, table: Columns, length: int, judged: bool) -> list[_Key]:
+def _keys(name: str, table: Columns, length: int, judged: bool) -> list[Key]:
     strata = np.asarray(table["stratum"]) if "stratum" in table else np.full(length, "all")
     verdicts = binary_values(f"{name} verdict", table["verdict"]) if judged else None
     check_lengths(**{f"{name} stratum": strata, f"{name} verdict": verdicts})
@@ -104,21 +106,37 @@ def _keys(name: str, table: Columns, length: int, judged: bool) -> list[_Key]:
 
 
 def merge_sparse(table: Table) -> Cells:
-    """Join strata with fewer than ``SPARSE`` labels to others of the same verdict.
+    """Join strata with fewer than ``SPARSE`` labels, then a stratum's verdicts where one has fewer.
 
-    Strata are weighted by their population, so that the plug-in rate does not change; the labels
+    Labels are a random draw of their stratum whatever the verdict, so that joining its verdicts
+    costs width alone, where strata of one verdict fail at rates of their own. A verdict that nobody
+    labelled stays apart: nothing speaks for it. Cells are weighted by their population; the labels
     of a merged cell are Kish's effective number.
     """
-    merged: list[Integers] = []
-    for verdict in dict.fromkeys(verdict for _, verdict in table.keys):
-        cells = np.array([i for i, key in enumerate(table.keys) if key[1] == verdict])
-        cells = cells[np.argsort(table.labels[cells], kind="stable")]
-        sparse = int((table.labels[cells] < SPARSE).sum())
-        enough = int((table.labels[cells].cumsum() < SPARSE).sum()) + 1
-        joined = min(max(sparse, enough), len(cells)) if sparse else 0
-        merged += [cells[:joined]] if joined else []
-        merged += [cells[i : i + 1] for i in range(joined, len(cells))]
-    labels, fails = zip(*(_pool(table, cells) for cells in merged), strict=True)
+    labelled = {verdict for (_, verdict), n in zip(table.keys, table.labels, strict=True) if n}
+    apart: dict[float | None, list[int]] = {}
+    strata: dict[str, list[int]] = {}
+    for i, (stratum, verdict) in enumerate(table.keys):
+        if verdict in labelled:
+            strata.setdefault(stratum, []).append(i)
+        else:
+            apart.setdefault(verdict, []).append(i)
+    kinds: dict[float | None, list[list[int]]] = {}  # strata that are verdicts join their like
+    crossed = any(len(cells) > 1 for cells in strata.values())
+    for cells in strata.values():
+        kinds.setdefault(None if crossed else table.keys[cells[0]][1], []).append(cells)
+    merged = list(apart.values())
+    for kind in kinds.values():
+        joined = _join_sparse(table, kind)
+        for cells in joined:
+            verdicts: dict[float | None, list[int]] = {}
+            for i in cells:
+                verdicts.setdefault(table.keys[i][1], []).append(i)
+            parts = list(verdicts.values())
+            enough = all(table.labels[part].sum() >= SPARSE for part in parts)
+            merged += parts if enough or len(joined) == 1 else [cells]
+    merged.sort()
+    labels, fails = zip(*(_pool(table, np.array(cells)) for cells in merged), strict=True)
     sizes = np.array([table.population[cells].sum() for cells in merged])
     return Cells(
         tuple(tuple(table.keys[i] for i in cells) for cells in merged),
@@ -126,6 +144,17 @@ def merge_sparse(table: Table) -> Cells:
         np.array(labels),
         np.array(fails),
     )
+
+
+def _join_sparse(table: Table, strata: list[list[int]]) -> list[list[int]]:
+    """Join all strata with too few labels, and as many more as it takes to have enough."""
+    strata = sorted(strata, key=lambda cells: table.labels[cells].sum())
+    totals = np.array([table.labels[cells].sum() for cells in strata])
+    sparse, short = int((totals < SPARSE).sum()), int((totals.cumsum() < SPARSE).sum())
+    if not sparse:
+        return strata
+    joined = max(sparse, short + 1)
+    return [sorted(chain(*strata[:joined])), *strata[joined:]]
 
 
 def _pool(table: Table, cells: Integers) -> tuple[float, float]:
@@ -138,12 +167,6 @@ def _pool(table: Table, cells: Integers) -> tuple[float, float]:
     return float(labels), float(labels * rate)
 
 
-def prior_weights(shares: Floats) -> Floats:
-    """Prior failures, and as many passes, of every cell: Jeffreys' 1/2, shared out over many."""
-    weights: Floats = np.minimum(np.maximum(shares, 1 / shares.shape[-1]), PRIOR)
-    return weights
-
-
 def posterior(shares: Floats, fails: Floats, labels: Floats) -> tuple[Floats, Floats]:
     """Beta parameters of every cell's failure rate, from (..., cells) counts.
 
@@ -152,7 +175,7 @@ def posterior(shares: Floats, fails: Floats, labels: Floats) -> tuple[Floats, Fl
     variance of a sum of many small cells is then read too low by (n - 1) / (n + 1), each gives up
     as much of two labels as it lacks of the prior.
     """
-    prior = prior_weights(shares)
+    prior = np.minimum(np.maximum(shares, 1 / shares.shape[-1]), PRIOR)
     kept = np.maximum(labels - 2 * (1 - prior / PRIOR), 0)
     failing = np.divide(fails * kept, labels, out=np.zeros_like(kept), where=labels > 0)
     return failing + prior, kept - failing + prior

@@ -7,7 +7,7 @@ group is one draw of a row of cell counts, and groups with the same counts are o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -15,8 +15,8 @@ from scipy import special
 from ._arguments import Floats, Integers
 from ._intervals import (
     RESAMPLES,
-    central_interval,
     dirichlet_weights,
+    from_draws,
     join_reasons,
     normal_quantile,
 )
@@ -62,17 +62,12 @@ class Units:
         return int(self.times.sum())
 
 
-def jackknife(statistic: Statistic, units: Units) -> Floats:
-    """Value of ``statistic`` without one unit, for each pattern, on counts smoothed by the prior.
+def jackknife_variance(statistic: Statistic, units: Units) -> float:
+    """Delete-one jackknife variance of ``statistic`` over units, on counts smoothed by the prior.
 
     Smoothing keeps a value where one unit holds all of a class.
     """
-    return statistic(units.total + PRIOR - units.patterns)
-
-
-def jackknife_variance(statistic: Statistic, units: Units) -> float:
-    """Delete-one jackknife variance of ``statistic`` over units."""
-    left_out = jackknife(statistic, units)
+    left_out = statistic(units.total + PRIOR - units.patterns)
     k = units.size
     mean = units.times @ left_out / k
     return float((k - 1) / k * (units.times @ (left_out - mean) ** 2))
@@ -119,7 +114,8 @@ def bca_interval(
     draws: Floats, estimate: float, left_out: Floats, times: Integers, level: float
 ) -> tuple[float, float]:
     """Bias-corrected and accelerated percentiles of bootstrap draws (Efron 1987)."""
-    below = np.mean(draws < estimate) + np.mean(draws == estimate) / 2
+    draws = draws[np.isfinite(draws)]
+    below = ((draws < estimate).sum() + (draws == estimate).sum() / 2) / max(len(draws), 1)
     gap = times @ left_out / times.sum() - left_out
     spread = float(times @ gap**2) ** 1.5
     if not 0 < below < 1 or spread == 0:
@@ -160,24 +156,19 @@ def estimate_all(
                 scaled = total / inflation(statistic, units, level)
                 weights = dirichlet_weights(scaled, rng, prior=prior, resamples=resamples)
             draws = statistic(weights)
-            kept = draws[np.isfinite(draws)]
-            if method == "bca" and kept.size:
-                left_out = statistic(total - units.patterns)
-                low, high = bca_interval(kept, value, left_out, units.times, level)
-            else:
-                low, high = central_interval(kept, level)
-            if method == "smoothed":  # a perfect judge's plug-in lies outside the smoothed draws
-                low, high = float(np.fmin(low, value)), float(np.fmax(high, value))
-            answer[name] = Estimate(
-                estimate=value,
-                low=low,
-                high=high,
-                level=level,
+            undefined = f"{name} is 0/0 in these counts" if np.isnan(value) else ""
+            answer[name] = from_draws(
+                value,
+                draws,
+                level,
                 method=_METHOD_NAMES[method, units.grouped],
                 n=int(total.sum()),
-                reason=join_reasons(_undefined(name, value), reason),
-                discarded=len(draws) - len(kept),
+                reason=join_reasons(undefined, reason),
             )
+            if method == "bca":
+                left_out = statistic(total - units.patterns)
+                low, high = bca_interval(draws, value, left_out, units.times, level)
+                answer[name] = replace(answer[name], low=low, high=high)
     return answer
 
 
@@ -189,7 +180,3 @@ _METHOD_NAMES = {
     ("bca", False): "BCa bootstrap",
     ("bca", True): "BCa bootstrap of groups",
 }
-
-
-def _undefined(name: str, value: float) -> str:
-    return f"{name} is 0/0 in these counts" if np.isnan(value) else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from ._arguments import (
     codes,
     distinct_values,
 )
-from ._intervals import central_interval, join_reasons
+from ._intervals import from_draws
 from .estimate import Estimate
 
 MEASURES = ("nominal", "ordinal", "interval")
@@ -118,7 +118,6 @@ def agreement(
 
     Examples
     --------
-    >>> import numpy as np
     >>> item, annotator = [1, 1, 2, 2, 3, 3, 4, 4], ["ana", "ben"] * 4
     >>> answer = agreement(item, annotator, [1, 1, 0, 0, 1, 0, 1, 1], rng=np.random.default_rng(0))
     >>> answer.percent.estimate, answer.kappa.estimate, round(answer.alpha.estimate, 3)
@@ -145,30 +144,32 @@ def agreement(
     n = int(times @ (counts[: len(times)].sum(axis=1) > 1))
 
     points = names.astype(np.float64) if measure == "interval" else np.arange(k, dtype=np.float64)
-    chance_features, chance_statistics = _cohen(patterns, k) if annotators == 2 else _fleiss(counts)
-    features = [_alpha_features(counts, measure, points), chance_features, _gwet_features(counts)]
+    features = [_alpha_features(counts, measure, points), _gwet_features(counts)]
+    if annotators == 2:
+        features.append(_cohen_features(patterns, k))
     splits = np.cumsum([part.shape[1] for part in features])[:-1]
     table = np.hstack(features)
 
     def statistics(sums: Floats) -> dict[str, Floats]:
-        for_alpha, for_kappa, for_gwet = np.split(sums, splits, axis=-1)
-        percent, ac1 = _gwet(for_gwet)
-        return {
-            "alpha": _alpha(for_alpha, measure),
-            "kappa": chance_statistics(for_kappa),
-            "ac1": ac1,
-            "percent": percent,
-        }
+        for_alpha, for_gwet, *for_cohen = np.split(sums, splits, axis=-1)
+        percent, ac1, fleiss = _gwet_and_fleiss(for_gwet)
+        kappa = _cohen(*for_cohen) if for_cohen else fleiss
+        return {"alpha": _alpha(for_alpha, measure), "kappa": kappa, "ac1": ac1, "percent": percent}
 
     with np.errstate(divide="ignore", invalid="ignore"):
         plug_in = statistics(times @ table[: len(times)])
         draws = statistics(_weighted_sums(np.concatenate([times, pseudo_times]), table, n, rng))
-    few = "" if n else "no item has two ratings"
+
+    def answer(name: str) -> Estimate:
+        value = float(plug_in[name])
+        reason = f"{name} is 0/0: all ratings are the same" if np.isnan(value) else ""
+        reason, kept = (reason, draws[name]) if n else ("no item has two ratings", np.zeros(0))
+        return from_draws(
+            value, kept, level, method="smoothed bootstrap of items", n=n, reason=reason
+        )
+
     return Agreement(
-        **{
-            name: _estimate(name, float(plug_in[name]), draws[name], level, n, few)
-            for name in plug_in
-        },
+        **{name: answer(name) for name in plug_in},
         annotators=annotators,
         missing=missing,
     )
@@ -290,28 +291,19 @@ def _alpha(sums: Floats, measure: str) -> Floats:
     return alpha
 
 
-def _cohen(ratings: Integers, k: int) -> tuple[Floats, Callable[[Floats], Floats]]:
-    """Features of items that both rated (equal, and the category of each), and Cohen's kappa."""
+def _cohen_features(ratings: Integers, k: int) -> Floats:
+    """Whether both rated and are equal, then the category of each, where both rated."""
     both = np.asarray(ratings >= 0).all(axis=1)
     equal = both & (ratings[:, 0] == ratings[:, 1])
     one_hot = np.eye(k)[ratings] * both.reshape(-1, 1, 1)
-
-    def kappa(sums: Floats) -> Floats:
-        first, second = sums[..., 1 : k + 1], sums[..., k + 1 :]
-        n = first.sum(axis=-1)
-        return _beyond_chance(sums[..., 0] / n, (first * second).sum(axis=-1) / n**2)
-
-    return np.column_stack([equal, one_hot[:, 0], one_hot[:, 1]]).astype(np.float64), kappa
+    return np.column_stack([equal, one_hot[:, 0], one_hot[:, 1]]).astype(np.float64)
 
 
-def _fleiss(counts: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
-    """Features of :func:`_gwet_features`, and Fleiss' kappa."""
-
-    def kappa(sums: Floats) -> Floats:
-        shares = sums[..., 2:] / sums[..., 2:].sum(axis=-1, keepdims=True)
-        return _beyond_chance(sums[..., 0] / sums[..., 1], (shares**2).sum(axis=-1))
-
-    return _gwet_features(counts), kappa
+def _cohen(sums: Floats) -> Floats:
+    """Cohen's kappa from sums of :func:`_cohen_features` over items."""
+    first, second = np.split(sums[..., 1:], 2, axis=-1)
+    n = first.sum(axis=-1)
+    return _beyond_chance(sums[..., 0] / n, (first * second).sum(axis=-1) / n**2)
 
 
 def _gwet_features(counts: Floats) -> Floats:
@@ -322,12 +314,13 @@ def _gwet_features(counts: Floats) -> Floats:
     return np.column_stack([equal, pairs > 0, counts / np.maximum(r, 1)[:, None]])
 
 
-def _gwet(sums: Floats) -> tuple[Floats, Floats]:
-    """Percent agreement and AC1 from sums of :func:`_gwet_features` over items."""
+def _gwet_and_fleiss(sums: Floats) -> tuple[Floats, Floats, Floats]:
+    """Percent agreement, AC1 and Fleiss' kappa from sums of :func:`_gwet_features` over items."""
     percent = sums[..., 0] / sums[..., 1]
     shares = sums[..., 2:] / sums[..., 2:].sum(axis=-1, keepdims=True)
-    spread = (shares * (1 - shares)).sum(axis=-1)
-    return percent, _beyond_chance(percent, spread / np.float64(shares.shape[-1] - 1))
+    same = (shares**2).sum(axis=-1)
+    spread = (1 - same) / np.float64(shares.shape[-1] - 1)
+    return percent, _beyond_chance(percent, spread), _beyond_chance(percent, same)
 
 
 def _beyond_chance(observed: Floats, chance: Floats) -> Floats:
@@ -344,23 +337,3 @@ def _weighted_sums(times: Floats, table: Floats, n: int, rng: np.random.Generato
         weights = rng.standard_gamma(times, size=(min(block, DRAWS - start), len(times)))
         parts.append(weights @ table * (n / weights.sum(axis=1, keepdims=True)))
     return np.concatenate(parts)
-
-
-def _estimate(
-    name: str, value: float, draws: Floats, level: float, n: int, reason: str
-) -> Estimate:
-    kept = draws[np.isfinite(draws)] if n else draws[:0]
-    low, high = central_interval(kept, level)
-    if np.isnan(value) and not reason:
-        reason = f"{name} is 0/0: all ratings are the same"
-    return Estimate(
-        value,
-        # Perfect agreement lies outside the smoothed draws.
-        float(np.fmin(low, value)),
-        float(np.fmax(high, value)),
-        level,
-        "smoothed bootstrap of items",
-        n,
-        join_reasons(reason),
-        len(draws) - len(kept),
-    )

@@ -31,7 +31,7 @@ from ._intervals import (
     normal_quantile,
     wilson,
 )
-from ._resampling import Statistic, Units, group_reason, inflation
+from ._resampling import PRIOR, Statistic, Units, group_reason, inflation
 from .estimate import Estimate
 from .planning import POWER, smallest_change
 
@@ -127,7 +127,6 @@ def paired_change(
 
     Examples
     --------
-    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> change = paired_change([0] * 30, [1] * 8 + [0] * 22, rng=rng)
     >>> change.newly_failing, change.reading, round(change.p_value, 4)
@@ -151,23 +150,22 @@ def paired_change(
     cells = units.total
     fixed, newly_failing = int(cells[1]), int(cells[2])
 
-    effect = inflation(_difference, units, level)
+    effect = inflation(_DIFFERENCE, units, level)
     if method == "newcombe":
         low, high = _newcombe_paired(cells / effect, level)
     else:
-        low, high = central_interval(
-            _difference(dirichlet_weights(cells / effect, rng, prior=0.5)), level
-        )
+        draws = dirichlet_weights(cells / effect, rng, prior=PRIOR)
+        low, high = central_interval(_DIFFERENCE(draws), level)
     delta = Estimate((newly_failing - fixed) / n, low, high, level, method, n, few)
-    net = units.patterns @ np.array([0, -1, 1, 0])
+    net = units.patterns[:, 2] - units.patterns[:, 1]
     p_value = _flip_p_value(net, units.times)
     mde = smallest_change(int(n / effect), churn=(newly_failing + fixed) / 2 / n, level=level)
     return Change(
-        before=_score_estimate(_rate_before, units, level, few),
-        after=_score_estimate(_rate_after, units, level, few),
+        before=_score_estimate(_RATE_BEFORE, units, level, few),
+        after=_score_estimate(_RATE_AFTER, units, level, few),
         delta=delta,
         p_value=p_value,
-        reading=_read(delta.estimate, p_value, level, mde, margin),
+        reading=_read(delta, p_value, mde, margin),
         mde=mde,
         margin=margin,
         newly_failing=newly_failing,
@@ -223,15 +221,9 @@ def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Ch
     p_value = min(1.0, 2 * min(no_worse, 1 - no_worse) + 1 / (len(old) * len(new)))
     mde = (normal_quantile(level) + float(stats.norm.ppf(POWER))) * spread
     low, high = (_inverse(below, probability) for probability in (tail, 1 - tail))
-    return Change(
-        before=before.rate,
-        after=after.rate,
-        delta=Estimate(estimate, low, high, level, method, n, reason),
-        p_value=p_value,
-        reading=_read(estimate, p_value, level, mde, margin),
-        mde=mde,
-        margin=margin,
-    )
+    delta = Estimate(estimate, low, high, level, method, n, reason)
+    reading = _read(delta, p_value, mde, margin)
+    return Change(before.rate, after.rate, delta, p_value, reading, mde, margin)
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
@@ -256,20 +248,14 @@ def adjust_readings(changes: Sequence[Change]) -> list[Change]:
     """Read the changes of many failure modes at once: p-values by Benjamini-Hochberg."""
     adjusted = benjamini_hochberg([change.p_value for change in changes])
     return [
-        replace(
-            change,
-            p_value=float(p),
-            reading=_read(
-                change.delta.estimate, float(p), change.delta.level, change.mde, change.margin
-            ),
-        )
-        for change, p in zip(changes, adjusted, strict=True)
+        replace(one, p_value=p, reading=_read(one.delta, p, one.mde, one.margin))
+        for one, p in zip(changes, adjusted.tolist(), strict=True)
     ]
 
 
-def _read(delta: float, p_value: float, level: float, mde: float, margin: float | None) -> str:
-    if p_value < 1 - level:
-        return "regression" if delta > 0 else "improvement"
+def _read(delta: Estimate, p_value: float, mde: float, margin: float | None) -> str:
+    if p_value < 1 - delta.level:
+        return "regression" if delta.estimate > 0 else "improvement"
     if math.isnan(mde) or (margin is not None and mde > margin):
         return "insufficient"
     return "no change shown"
@@ -280,21 +266,13 @@ def _check_margin(margin: float | None) -> None:
         raise ValueError(f"margin must lie above 0 and at most 1, got {margin!r}")
 
 
-def _share(part: Floats, cells: Floats) -> Floats:
-    share: Floats = part / cells.sum(axis=-1)
-    return share
+def _rate_of(*weights: int) -> Statistic:
+    return lambda cells: cells @ np.array(weights, dtype=np.float64) / cells.sum(axis=-1)
 
 
-def _difference(cells: Floats) -> Floats:
-    return _share(cells[..., 2] - cells[..., 1], cells)
-
-
-def _rate_before(cells: Floats) -> Floats:
-    return _share(cells[..., 0] + cells[..., 1], cells)
-
-
-def _rate_after(cells: Floats) -> Floats:
-    return _share(cells[..., 0] + cells[..., 2], cells)
+# Of the cells: fails in both, fixed, newly failing, fails in neither.
+_RATE_BEFORE, _RATE_AFTER = _rate_of(1, 1, 0, 0), _rate_of(1, 0, 1, 0)
+_DIFFERENCE = _rate_of(0, -1, 1, 0)
 
 
 def _score_estimate(rate: Statistic, units: Units, level: float, reason: str) -> Estimate:

@@ -12,7 +12,7 @@ from scipy import optimize, stats
 from ._arguments import Integers, check_level
 from ._cells import Columns, posterior, tabulate
 from ._intervals import normal_quantile, wilson
-from .binary import mcc
+from .binary import MEASURES
 
 POWER = 0.8
 MOST = 10**9
@@ -76,18 +76,12 @@ def labels_for_mcc(
         _check_share(name, value)
     if prevalence in (0, 1):
         raise ValueError(f"prevalence must lie inside (0, 1), got {prevalence!r}")
-    cells = np.array(
-        [
-            prevalence * tpr,
-            prevalence * (1 - tpr),
-            (1 - prevalence) * (1 - tnr),
-            (1 - prevalence) * tnr,
-        ]
-    )
+    judged = np.array([tpr, 1 - tpr, 1 - tnr, tnr])
+    cells = judged * np.array([prevalence, prevalence, 1 - prevalence, 1 - prevalence])
 
     def narrow(n: int) -> bool:
         shares = (n * cells + 0.5) / (n + 2)
-        gradient = optimize.approx_fprime(shares, mcc, 1e-8)
+        gradient = optimize.approx_fprime(shares, MEASURES["mcc"], 1e-8)
         variance = (shares @ gradient**2 - (shares @ gradient) ** 2) / (n + 3)
         return bool(normal_quantile(level) * math.sqrt(variance) <= half_width)
 
@@ -152,17 +146,14 @@ def smallest_change(n: int, *, churn: float, level: float = 0.95, power: float =
     >>> round(smallest_change(200, churn=0.02), 3)
     0.066
     """
+
+    def excess(change: float) -> float:
+        return paired_power(n, change, churn=churn, level=level) - power
+
     most = 1 - 2 * churn
-    if n < 1 or most <= 0 or paired_power(n, most, churn=churn, level=level) < power:
+    if n < 1 or most <= 0 or excess(most) < 0:
         return math.nan
-    return float(
-        optimize.brentq(
-            lambda change: paired_power(n, change, churn=churn, level=level) - power,
-            1e-9,
-            most,
-            xtol=1e-6,
-        )
-    )
+    return float(optimize.brentq(excess, 1e-9, most, xtol=1e-6))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arguments import Floats, check_choice, check_count, check_level
-from ._cells import Cells, Columns, Table, beta_variance, merge_sparse, posterior, tabulate
-from ._intervals import RESAMPLES, central_interval, join_reasons, normal_quantile, wilson
+from ._arguments import Floats, check_choice, check_level, whole_numbers
+from ._cells import Cells, Columns, Key, Table, beta_variance, merge_sparse, posterior, tabulate
+from ._intervals import RESAMPLES, central_interval, join_reasons, mover_wilson, normal_quantile
 from ._resampling import group_reason, inflation
 from .estimate import Estimate
 
@@ -24,14 +24,15 @@ _CHECK = "the judge may err otherwise here than where it was calibrated; calibra
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A part of the population that the rate adds up over: strata that share a judge's verdict.
+    """A part of the population that the rate adds up over: a stratum, or a verdict within it.
 
     Attributes
     ----------
     strata : tuple of str
         More than one where sparse strata were merged.
     verdict : bool or None
-        The judge's verdict (true: fails); ``None`` where it gave none or none was used.
+        The judge's verdict (true: fails); ``None`` where it gave none, none was used, or labels
+        were too few to tell verdicts apart.
     share : float
         Part of the population in the cell.
     labels, fails : float
@@ -95,7 +96,7 @@ def failure_rate(
     With more than two cells the prior is :math:`a_c = \min(1/2, \max(W_c, 1/C))` and the counts of
     a cell are scaled to :math:`n_c - 2 (1 - 2 a_c)`, since half a failure added to every one of ten
     cells moves a rate of 2% by more than its interval is wide. Strata with fewer than 5 labels are
-    merged within their verdict, weighted by their shares.
+    merged, and a stratum's verdicts where one of them has fewer, weighted by their shares.
 
     Parameters
     ----------
@@ -172,8 +173,8 @@ def failure_rate(
     uniform = beta_variance(np.array(seen + 0.5), np.array(n - seen + 0.5))
     by_stratum = tuple(
         Cell(
-            strata=tuple(stratum for stratum, _ in members),
-            verdict=None if members[0][1] is None else bool(members[0][1]),
+            strata=tuple(dict.fromkeys(stratum for stratum, _ in members)),
+            verdict=_verdict(members),
             share=float(cells.shares[i]),
             labels=float(cells.labels[i]),
             fails=float(cells.fails[i]),
@@ -253,7 +254,7 @@ def corrected_rate(
     check_level(level)
     counts = {"flagged": flagged, "n": n, "tp": tp, "fn": fn, "fp": fp, "tn": tn}
     for name, count in counts.items():
-        check_count(name, count)
+        whole_numbers(name, count)
     if n == 0 or flagged > n:
         raise ValueError(f"n must be at least 1 and at least flagged ({flagged}), got {n!r}")
     if tp + fn == 0 or fp + tn == 0:
@@ -315,19 +316,6 @@ def corrected_draws(
     return (raw + tnr - 1) / (tpr + tnr - 1), tpr + tnr - 1
 
 
-def mover_wilson(
-    shares: Floats, fails: Floats, labels: Floats, level: float
-) -> tuple[Floats, Floats]:
-    """Join the Wilson intervals of (..., cells) (Zou & Donner 2008); nan without labels in one."""
-    with np.errstate(invalid="ignore"):
-        rates = fails / labels
-    low, high = wilson(fails, labels, level)
-    value = rates @ shares
-    below = np.sqrt(((shares * (rates - low)) ** 2).sum(axis=-1))
-    above = np.sqrt(((shares * (high - rates)) ** 2).sum(axis=-1))
-    return value - below, value + above
-
-
 def _prediction_powered(table: Table, *, tuned: bool) -> tuple[float, float]:
     """Mean of the judge over a stratum plus its mean error on the labels; value and deviation."""
     value, variance, total = 0.0, 0.0, table.population.sum()
@@ -352,6 +340,12 @@ def _prediction_powered(table: Table, *, tuned: bool) -> tuple[float, float]:
     return float(value), float(np.sqrt(variance))
 
 
+def _verdict(members: tuple[Key, ...]) -> bool | None:
+    verdicts = {verdict for _, verdict in members}
+    shared = verdicts.pop()
+    return None if verdicts or shared is None else bool(shared)
+
+
 def _cautions(table: Table, cells: Cells) -> str:
     empty = [members[0][1] for i, members in enumerate(cells.members) if cells.labels[i] == 0]
     named = {None: "no verdict", 0.0: "verdict pass", 1.0: "verdict fail"}
@@ -360,7 +354,7 @@ def _cautions(table: Table, cells: Cells) -> str:
     return join_reasons(
         *(f"no label with {named[verdict]}: draw some there" for verdict in empty),
         f"{fails:g} failures among the labels: the interval is mostly prior" if fails < 3 else "",
-        f"{merged} strata were merged, some with fewer than 5 labels" if merged else "",
+        f"{merged} cells were merged, some with fewer than 5 labels" if merged else "",
         f"{table.unsure} labels are unsure and left out" if table.unsure else "",
         group_reason(table.units),
     )

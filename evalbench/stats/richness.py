@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arguments import Floats, check_level
-from ._intervals import RESAMPLES, central_interval
+from ._arguments import Floats, check_lengths, check_level, whole_numbers
+from ._intervals import RESAMPLES, from_draws
 from .estimate import Estimate
 
 METHOD = "Chao1, Poisson draws"
@@ -61,19 +62,13 @@ def unseen_modes(
 
     Examples
     --------
-    >>> import numpy as np
     >>> unseen_modes([30, 9, 4, 2, 2, 1, 1, 1, 1], rng=np.random.default_rng(0)).estimate
     3.9215686274509802
     """
     check_level(level)
-    seen, n = _counts(counts, n_sessions)
-    once, twice = _once_twice(seen)
-    drawn_once, drawn_twice = _draw(once, twice, rng)
-    draws = rng.poisson(_unseen(drawn_once, drawn_twice, n))
-    low, high = central_interval(draws.astype(np.float64), level)
-    estimate = _plug_in(once, twice, n)
-    reason = "" if len(seen) else "no mode was seen"
-    return _estimate(estimate, low, high, level, METHOD, n, reason)
+    seen = _seen(counts, n_sessions, rng)
+    draws = rng.poisson(seen.drawn_unseen)
+    return from_draws(seen.unseen, draws, level, method=METHOD, n=seen.n, reason=seen.reason)
 
 
 def expected_new(
@@ -97,7 +92,6 @@ def expected_new(
 
     Examples
     --------
-    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> round(expected_new([30, 9, 4, 2, 2, 1, 1, 1, 1], 200, rng=rng).estimate, 2)
     1.57
@@ -105,21 +99,17 @@ def expected_new(
     check_level(level)
     if more < 1:
         raise ValueError(f"more must be at least 1, got {more!r}")
-    seen, n = _counts(counts, n_sessions)
-    once, twice = _once_twice(seen)
+    seen = _seen(counts, n_sessions, rng)
 
     def new(singles: Floats, unseen: Floats) -> Floats:
         rare = np.divide(
-            singles, n * unseen + singles, out=np.zeros_like(singles), where=unseen > 0
+            singles, seen.n * unseen + singles, out=np.zeros_like(singles), where=unseen > 0
         )
         return np.asarray(unseen * (1 - (1 - rare) ** more))
 
-    drawn_once, drawn_twice = _draw(once, twice, rng)
-    draws = rng.poisson(new(drawn_once, _unseen(drawn_once, drawn_twice, n)))
-    low, high = central_interval(draws.astype(np.float64), level)
-    estimate = float(new(np.array([once]), np.array([_plug_in(once, twice, n)]))[0])
-    reason = "" if len(seen) else "no mode was seen"
-    return _estimate(estimate, low, high, level, METHOD, n, reason)
+    draws = rng.poisson(new(seen.drawn_once, seen.drawn_unseen))
+    estimate = float(new(np.array([seen.once]), np.array([seen.unseen]))[0])
+    return from_draws(estimate, draws, level, method=METHOD, n=seen.n, reason=seen.reason)
 
 
 def sample_coverage(
@@ -138,57 +128,41 @@ def sample_coverage(
 
     Examples
     --------
-    >>> import numpy as np
     >>> sample_coverage([30, 9, 4, 2, 2, 1, 1, 1, 1], rng=np.random.default_rng(0)).estimate
     0.9215686274509804
     """
     check_level(level)
-    seen, n = _counts(counts, None)
-    if n == 0:
-        return Estimate(math.nan, 0.0, 1.0, level, "Good-Turing", 0, "no mode was seen")
-    once, twice = _once_twice(seen)
-    drawn_once, drawn_twice = _draw(once, twice, rng)
-    unseen = rng.poisson(_unseen(drawn_once, drawn_twice, n))
-    missing = np.minimum(unseen * 2 * drawn_twice / (drawn_once * n), 1.0)
-    low, high = central_interval(1 - missing, level)
-    return _estimate(1 - once / n, low, high, level, "Good-Turing, Poisson draws", n, "")
+    seen = _seen(counts, None, rng)
+    if seen.n == 0:
+        return Estimate(math.nan, 0.0, 1.0, level, "Good-Turing", 0, seen.reason)
+    unseen = rng.poisson(seen.drawn_unseen)
+    missing = np.minimum(unseen * 2 * seen.drawn_twice / (seen.drawn_once * seen.n), 1.0)
+    method = "Good-Turing, Poisson draws"
+    return from_draws(1 - seen.once / seen.n, 1 - missing, level, method=method, n=seen.n)
 
 
-def _counts(counts: ArrayLike, n_sessions: int | None) -> tuple[Floats, int]:
-    """Check the counts; those of the modes that were seen, and the sessions."""
-    column = np.asarray(counts, dtype=np.float64)
-    if column.ndim != 1 or len(column) == 0:
-        raise ValueError(f"counts must be one non-empty column, got shape {column.shape}")
-    wrong = ~(column >= 0) | (column != np.floor(column))
-    if wrong.any():
-        raise ValueError(f"counts must hold whole numbers from 0, got {column[wrong][0]}")
-    if n_sessions is None:
-        return column[column > 0], int(column.sum())
-    if n_sessions < max(1, column.max()):
+class _Seen(NamedTuple):
+    n: int
+    once: float
+    unseen: float
+    drawn_once: Floats
+    drawn_twice: Floats
+    drawn_unseen: Floats
+    reason: str
+
+
+def _seen(counts: ArrayLike, n_sessions: int | None, rng: np.random.Generator) -> _Seen:
+    """Modes seen once and twice, and those unseen, as counted and as drawn; checks the counts."""
+    column = whole_numbers("counts", counts)
+    check_lengths(counts=column)
+    if n_sessions is not None and n_sessions < max(1, column.max()):
         raise ValueError(f"n_sessions must be at least every count, got {n_sessions!r}")
-    return column[column > 0], int(n_sessions)
-
-
-def _once_twice(seen: Floats) -> tuple[float, float]:
-    return float((seen == 1).sum()), float((seen == 2).sum())
-
-
-def _draw(once: float, twice: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    return rng.standard_gamma(once + 0.5, RESAMPLES), rng.standard_gamma(twice + 1.0, RESAMPLES)
-
-
-def _unseen(once: Floats, twice: Floats, n: int) -> Floats:
-    unseen: Floats = (1 - 1 / max(n, 1)) * once**2 / (2 * twice)
-    return unseen
-
-
-def _plug_in(once: float, twice: float, n: int) -> float:
+    n = int(column.sum() if n_sessions is None else n_sessions)
+    once, twice = float((column == 1).sum()), float((column == 2).sum())
     pairs = once**2 / (2 * twice) if twice else once * max(once - 1, 0.0) / 2
-    return (1 - 1 / max(n, 1)) * pairs
-
-
-def _estimate(
-    estimate: float, low: float, high: float, level: float, method: str, n: int, reason: str
-) -> Estimate:
-    """Build an Estimate whose interval reaches the plug-in, which may lie on the border."""
-    return Estimate(estimate, min(low, estimate), max(high, estimate), level, method, n, reason)
+    drawn_once = rng.standard_gamma(once + 0.5, RESAMPLES)
+    drawn_twice = rng.standard_gamma(twice + 1.0, RESAMPLES)
+    repeated = 1 - 1 / max(n, 1)
+    drawn_unseen = repeated * drawn_once**2 / (2 * drawn_twice)
+    reason = "" if column.any() else "no mode was seen"
+    return _Seen(n, once, repeated * pairs, drawn_once, drawn_twice, drawn_unseen, reason)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from ._arguments import Floats, check_lengths, check_level
+from ._arguments import Floats, check_lengths, check_level, whole_numbers
 from .estimate import Estimate
 
 ODDS_RATIOS = (1.25, 1.6, 2.0, 4.0)
@@ -251,12 +251,8 @@ def alarm(
 
 
 def _daily_counts(fails: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    failed, sessions = np.asarray(fails, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    failed, sessions = whole_numbers("fails", fails), whole_numbers("n", n)
     check_lengths(fails=failed, n=sessions)
-    for name, column in (("fails", failed), ("n", sessions)):
-        wrong = ~(column >= 0) | (column != np.floor(column))
-        if wrong.any():
-            raise ValueError(f"{name} must hold whole numbers from 0, got {column[wrong][0]}")
     if (failed > sessions).any():
         day = int((failed > sessions).argmax())
         raise ValueError(f"fails must be at most n, got {failed[day]:g} of {sessions[day]:g}")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._arguments import Floats, Integers, binary_values, check_lengths, check_level, codes
-from ._intervals import RESAMPLES, central_interval, dirichlet_weights
+from ._intervals import RESAMPLES, dirichlet_weights, from_draws
 from .estimate import Estimate
 
 FEW_RESCORED = 5
@@ -71,7 +71,6 @@ def what_moved(
 
     Examples
     --------
-    >>> import numpy as np
     >>> before = {"segment": ["a", "b"] * 50, "fails": [0, 1] * 50}
     >>> after = {"segment": ["a", "b", "b", "b"] * 25, "fails": [0, 1, 1, 1] * 25}
     >>> moved = what_moved(before, after, rng=np.random.default_rng(0))
@@ -93,10 +92,10 @@ def what_moved(
     plug_in = _decompose(old_cells[None] / n_old, new_cells[None] / n_new, merge)
     draws = _decompose(draw(old_cells), draw(new_cells), merge)
     parts = {
-        name: Estimate(
+        name: from_draws(
             float(plug_in[name][0]),
-            *central_interval(draws[name], level),
-            level=level,
+            draws[name],
+            level,
             method="Kitagawa, Bayesian bootstrap",
             n=n_old + n_new,
         )

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from sklearn import metrics
 from statsmodels.stats.inter_rater import cohens_kappa
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from evalbench.stats import alignment, proportion
 from evalbench.stats._resampling import Units, inflation, jackknife_variance
-from evalbench.stats.binary import MEASURES, mcc, tpr
+from evalbench.stats.binary import MEASURES
 
 
 def pairs(tp, fn, fp, tn):
@@ -44,11 +44,33 @@ def test_estimates_equal_scikit_learn_and_statsmodels(cells, rng):
     for name, value in expected.items():
         assert getattr(judge, name).estimate == pytest.approx(value, abs=1e-9), name
     assert judge.counts == cells
-    for estimate, hits, n in ((judge.tpr, tp, tp + fn), (judge.tnr, tn, fp + tn)):
-        assert (estimate.low, estimate.high) == pytest.approx(
-            proportion_confint(hits, n, alpha=0.05, method="wilson"), abs=1e-9
+    assert judge.precision.n == tp + fp
+    assert (judge.precision.low, judge.precision.high) == pytest.approx(
+        proportion_confint(tp, tp + fp, alpha=0.05, method="wilson"), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("n", [1, 12, 50, 51])
+def test_sensitivity_is_wilson_of_statsmodels_but_for_a_few_hits_or_misses(n, rng):
+    for hits in range(n + 1):
+        tpr, tnr = (
+            alignment(*pairs(*cells), rng=rng)
+            for cells in ((hits, n - hits, 3, 3), (3, 3, n - hits, hits))
         )
-        assert estimate.n == n
+        low, high = proportion_confint(hits, n, alpha=0.05, method="wilson")
+        exact = scipy_stats.binomtest(hits, n).proportion_ci(0.9, method="exact")
+        few = range(1, min(2 if n <= 50 else 3, n - 1) + 1)
+        expected = (exact.low if hits in few else low, exact.high if n - hits in few else high)
+        for estimate in (tpr.tpr, tnr.tnr):
+            assert (estimate.low, estimate.high) == pytest.approx(expected, abs=1e-9)
+            assert estimate.n == n
+
+
+def test_balanced_accuracy_is_newcombes_interval_of_the_difference_from_one(rng):
+    judge = alignment(*pairs(32, 8, 9, 151), rng=rng).balanced_accuracy
+    # TPR + TNR = 1 + (TPR - (1 - TNR)): a difference of two independent proportions.
+    low, high = confint_proportions_2indep(32, 40, 9, 160, method="newcomb")
+    assert (judge.low, judge.high) == pytest.approx(((1 + low) / 2, (1 + high) / 2), abs=1e-9)
 
 
 @pytest.mark.parametrize("fails", [0, 1, 84, 200])
@@ -92,6 +114,7 @@ def test_group_variance_is_the_delete_one_group_jackknife_done_slowly(rng):
     group = np.repeat(np.arange(12), 9)
     cell = rng.integers(0, 4, 108)
     units = Units.of(cell, 4, group)
+    mcc = MEASURES["mcc"]
     left_out = np.array([mcc(np.bincount(cell[group != g], minlength=4) + 0.5) for g in range(12)])
     slow = 11 / 12 * ((left_out - left_out.mean()) ** 2).sum()
     assert jackknife_variance(mcc, units) == pytest.approx(slow, rel=1e-12)
@@ -101,7 +124,7 @@ def test_groups_that_repeat_one_row_widen_as_if_they_were_one_row(rng):
     truth, verdict = map(np.array, pairs(160, 40, 80, 720))
     group = np.repeat(np.arange(1000), 10)
     cell = np.repeat(np.where(truth == 1, 1 - verdict, 2 + (1 - verdict)), 10)
-    assert inflation(tpr, Units.of(cell, 4, group), 0.95) == pytest.approx(10, rel=0.02)
+    assert inflation(MEASURES["tpr"], Units.of(cell, 4, group), 0.95) == pytest.approx(10, rel=0.02)
     copied = alignment(np.repeat(truth, 10), np.repeat(verdict, 10), groups=group, rng=rng).mcc
     alone = alignment(truth, verdict, rng=rng).mcc
     assert copied.high - copied.low == pytest.approx(alone.high - alone.low, rel=0.06)

@@ -74,3 +74,27 @@ def test_a_grouped_rate_covers_where_one_that_ignores_groups_does_not():
     grouped_rate, grouped, ignored = hits / 400
     assert min(grouped_rate, grouped) > 0.91
     assert ignored < 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("allocation", [(15, 15, 15, 15), (8, 12, 30, 30), (75, 75, 75, 75)])
+def test_sparse_strata_by_verdict_cover(allocation):
+    rng = np.random.default_rng(14)
+    stratum = np.repeat(np.arange(4), [7_000, 2_000, 700, 300])
+    starts = np.searchsorted(stratum, np.arange(4))
+    hits = 0
+    for _ in range(300):
+        fails = rng.random(10_000) < np.array([0.01, 0.05, 0.2, 0.4])[stratum]
+        verdict = rng.random(10_000) < np.where(fails, 0.8, 0.07)
+        drawn = np.concatenate(  # the sessions of a stratum are alike: its first are as good
+            [start + np.arange(n) for start, n in zip(starts, allocation, strict=True)]
+        )
+        cells, sizes = np.unique(2 * stratum + verdict, return_counts=True)
+        columns = {"stratum": stratum, "verdict": verdict, "fails": fails}
+        rate = failure_rate(
+            {name: column[drawn] for name, column in columns.items()},
+            {"stratum": cells // 2, "verdict": cells % 2, "n": sizes},
+            rng=rng,
+        ).rate
+        hits += covered(rate, fails.mean())
+    assert hits / 300 > 0.91

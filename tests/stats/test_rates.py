@@ -92,13 +92,29 @@ def test_labels_drawn_by_the_judge_narrow_the_rate(rng):
     assert pl.DataFrame(judged.by_stratum)["verdict"].to_list() == [True, False]
 
 
-def test_sparse_strata_merge_within_their_verdict_and_keep_the_plug_in(rng):
+def test_sparse_strata_merge_and_keep_the_plug_in(rng):
     cells = [("a", 0, 3, 3, 10), ("b", 0, 1, 50, 9000), ("c", 0, 0, 4, 40), ("a", 1, 8, 10, 950)]
     result = failure_rate(*table(cells), rng=rng)
     assert [cell.strata for cell in result.by_stratum] == [("a", "c"), ("b",), ("a",)]
     plug_in = (10 * 1 + 9000 / 50 + 40 * 0 + 950 * 0.8) / 10_000
     assert result.rate.estimate == pytest.approx(plug_in, abs=1e-12)
-    assert "2 strata were merged" in result.rate.reason
+    assert "2 cells were merged" in result.rate.reason
+
+
+def test_a_stratum_with_a_sparse_verdict_gives_up_its_verdicts_not_its_rate(rng):
+    cells = [("calm", 0, 1, 40, 7000), ("calm", 1, 1, 2, 500)]
+    cells += [("loud", 0, 2, 20, 1500), ("loud", 1, 12, 15, 1000)]
+    result = failure_rate(*table(cells), rng=rng)
+    parts = [(cell.strata, cell.verdict) for cell in result.by_stratum]
+    assert parts == [(("calm",), None), (("loud",), False), (("loud",), True)]
+    plug_in = (7000 / 40 + 500 / 2 + 1500 * 0.1 + 1000 * 0.8) / 10_000
+    assert result.rate.estimate == pytest.approx(plug_in, abs=1e-12)
+
+
+def test_strata_that_are_verdicts_merge_with_their_like(rng):
+    cells = [("a", 0, 1, 30, 5000), ("b", 0, 0, 3, 2000), ("c", 1, 2, 3, 300)]
+    strata = [cell.strata for cell in failure_rate(*table(cells), rng=rng).by_stratum]
+    assert strata == [("a", "b"), ("c",)]
 
 
 def test_an_unlabelled_stratum_takes_the_rate_of_its_verdict(rng):
@@ -200,7 +216,7 @@ def test_a_larger_population_of_the_same_shares_changes_nothing(cells):
         ({"fails": [None]}, {"n": [10]}, "labels fails must hold at least one 0 or 1"),
         ({"fails": [3]}, {"n": [10]}, "labels fails must hold 0, 1 or null, got .*3"),
         ({"fails": [1]}, {"n": [0]}, r"population n must count at least one session, got \[0\]"),
-        ({"fails": [1]}, {"n": [-4]}, "population n must be a whole number of at least 0, got -4"),
+        ({"fails": [1]}, {"n": [-4]}, "population n must be whole and at least 0, got -4"),
         (
             {"fails": [1], "stratum": ["x"]},
             {"n": [9], "stratum": ["y"]},
@@ -269,8 +285,8 @@ def test_a_perfect_judge_changes_nothing_but_the_width(rng):
     ("change", "message"),
     [
         ({"flagged": 11}, r"n must be at least 1 and at least flagged \(11\), got 10"),
-        ({"fp": -1}, "fp must be a whole number of at least 0, got -1"),
-        ({"tn": 2.5}, "tn must be a whole number of at least 0, got 2.5"),
+        ({"fp": -1}, "fp must be whole and at least 0, got -1"),
+        ({"tn": 2.5}, "tn must be whole and at least 0, got 2.5"),
         ({"tp": 0, "fn": 0}, r"tp, fn, fp, tn must hold both classes, got 0 \+ 0 failing"),
     ],
 )

@@ -62,8 +62,8 @@ def test_nothing_new_where_all_are_frequent(rng):
     ("arguments", "message"),
     [
         (dict(counts=[]), "counts must be one non-empty column"),
-        (dict(counts=[-1]), "counts must hold whole numbers from 0, got -1"),
-        (dict(counts=[1.5]), "counts must hold whole numbers from 0, got 1.5"),
+        (dict(counts=[-1]), "counts must be whole and at least 0, got -1"),
+        (dict(counts=[1.5]), "counts must be whole and at least 0, got 1.5"),
         (dict(counts=[5], n_sessions=4), "n_sessions must be at least every count, got 4"),
         (dict(counts=[5], level=1), "level must lie between 0 and 1, got 1"),
     ],

@@ -114,8 +114,8 @@ def test_a_counted_baseline_is_less_sharp_than_a_known_one():
     [
         (dict(fails=[], n=[]), "fails must be one non-empty column"),
         (dict(fails=[1, 2], n=[3]), "n must be as long as fails .2 values., got 1"),
-        (dict(fails=[-1], n=[3]), "fails must hold whole numbers from 0, got -1"),
-        (dict(fails=[1], n=[2.5]), "n must hold whole numbers from 0, got 2.5"),
+        (dict(fails=[-1], n=[3]), "fails must be whole and at least 0, got -1"),
+        (dict(fails=[1], n=[2.5]), "n must be whole and at least 0, got 2.5"),
         (dict(fails=[4], n=[3]), "fails must be at most n, got 4 of 3"),
         (dict(fails=[1], n=[3], baseline=(5, 4)), r"baseline must be .*, got \(5, 4\)"),
         (dict(fails=[1], n=[3], baseline=1.0), "baseline must have a rate .*, got 1.0"),
