@@ -32,7 +32,7 @@ def loop_json(path):
 def ingest(path, folder, redact):
     import evalbench as eb
 
-    report = eb.observe.ingest(eb.open(folder), path, surface="support", redact=redact)
+    report = eb.observe.ingest(eb.open(folder), path, surface="support", redact=redact == "True")
     assert report.rejected == report.duplicates == 0, report
 
 
@@ -77,23 +77,7 @@ def check_equal(folder):
         assert by_pandas[name].tolist() == ours[name].to_list(), name
 
 
-def ingest_redacted(path, folder):
-    ingest(path, folder, True)
-
-
-def ingest_plain(path, folder):
-    ingest(path, folder, False)
-
-
-STEPS = (
-    loop_json,
-    ingest_plain,
-    ingest_redacted,
-    signals,
-    signals_by_hand,
-    signals_with_pandas,
-    check_equal,
-)
+STEPS = (loop_json, ingest, signals, signals_by_hand, signals_with_pandas, check_equal)
 
 
 def run_step(step, *arguments):
@@ -140,11 +124,11 @@ def measure(folder, spans):
     write_traffic(small, SMALL)
     size = f"{spans:,} spans, {path.stat().st_size / 1e9:.2f} GB"
     peer, _ = run_step(loop_json, path)
-    plain, plain_memory = run_step(ingest_plain, path, folder / "plain")
-    redacted, redacted_memory = run_step(ingest_redacted, path, folder / "redacted")
+    plain, plain_memory = run_step(ingest, path, folder / "plain", False)
+    redacted, redacted_memory = run_step(ingest, path, folder / "redacted", True)
     again, _ = run_step(loop_json, path)
     peer = min(peer, again)
-    _, small_memory = run_step(ingest_redacted, small, folder / "small")
+    _, small_memory = run_step(ingest, small, folder / "small", True)
     loop = f"a loop of json.loads, {peer:.1f} s"
     yield claim(f"JSONL to lake, {size}", plain / peer, 1.6, loop)
     yield claim(f"JSONL to lake with redaction, {size}", redacted / peer, 3.5, loop)

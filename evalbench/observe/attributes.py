@@ -121,7 +121,7 @@ class Piece(NamedTuple):
     slot: str
     position: int
     field: str
-    inner_position: int | None = None
+    inner_position: int = 0
     inner_field: str = ""
 
 

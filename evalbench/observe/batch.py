@@ -6,13 +6,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import polars as pl
 
+from evalbench.observe import opentelemetry
 from evalbench.observe.decode import decode, is_plain, load_formats
-from evalbench.observe.frames import RECORD, Groups, build_frame, hash_key
+from evalbench.observe.frames import RECORD, Columns, build_frame, hash_key, name_sessions
 from evalbench.observe.redact import redact_columns
 from evalbench.observe.source import LIMIT, Chunk, Flaw
 from evalbench.schema import TABLES
@@ -78,7 +79,7 @@ def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
         if groups
     }
     staged, keys = {}, {}
-    for table, frame in frames.items():
+    for table, frame in name_sessions(frames).items():
         if batch.flaws:
             bad = pl.Series(list(batch.flaws), dtype=pl.UInt32)
             frame = frame.filter(~pl.col(RECORD).is_in(bad.implode()))
@@ -100,10 +101,37 @@ class _Batch:
     """Records (line, text) of a chunk, the rows read from them, and by record why it is no use."""
 
     records: list[tuple[int, bytes]] = field(default_factory=list)
-    groups: dict[str, Groups] = field(
-        default_factory=lambda: {"span": defaultdict(list), "verdict": defaultdict(list)}
-    )
+    groups: dict[str, list[Columns]] = field(default_factory=lambda: {"span": [], "verdict": []})
+    rows: dict[str, list[tuple[int, Any]]] = field(default_factory=lambda: defaultdict(list))
     flaws: dict[int, str] = field(default_factory=dict)
+
+    def add_rows(self) -> None:
+        """Make columns of the rows that were read one by one."""
+        for table, rows in ((table, rows) for table, rows in self.rows.items() if rows):
+            names = dict.fromkeys(name for _, row in rows for name in row)
+            columns: Columns = {name: [row.get(name) for _, row in rows] for name in names}
+            self.groups[table].append({**columns, RECORD: [record for record, _ in rows]})
+
+    def add_alike(
+        self,
+        names: opentelemetry.Names,
+        spans: list[tuple[int, list[Any]]],
+        columns: Mapping[str, str],
+    ) -> None:
+        """Add spans of the same names; one that cannot be used is sought by halving."""
+        records, values = zip(*spans, strict=True)
+        try:
+            found, verdicts = opentelemetry.read_alike(names, values, columns)
+        except Exception as error:  # no record may stop an ingest
+            if len(spans) == 1:
+                self.flaws[records[0]] = _tell(error)
+                return
+            half = len(spans) // 2
+            self.add_alike(names, spans[:half], columns)
+            self.add_alike(names, spans[half:], columns)
+        else:
+            self.groups["span"].append({**found, RECORD: records})
+            self.rows["verdict"] += ((records[place], row) for place, row in verdicts)
 
 
 def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
@@ -112,7 +140,7 @@ def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
     columns, loads = plan.columns, orjson.loads
     batch = _Batch()
     records, flaws = batch.records, batch.flaws
-    spans, verdicts = batch.groups.values()
+    alike: dict[opentelemetry.Names, list[tuple[int, list[Any]]]] = defaultdict(list)
     for place in lines:
         text = place[1]
         try:
@@ -129,22 +157,28 @@ def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
             try:
                 if not module.matches(record):
                     module = next((m for m in modules if m.matches(record)), module)
+                if module is opentelemetry:
+                    for names, values in opentelemetry.take_apart(record):
+                        alike[names].append((index, values))
+                    continue
                 found = module.parse(record, columns)
-            except ValueError as error:
-                flaws[index] = str(error)
-                continue
             except Exception as error:  # no record may stop an ingest
-                flaws[index] = f"cannot be read: {type(error).__name__}: {error}"
+                flaws[index] = _tell(error)
                 continue
             if not found.spans and not found.verdicts:
                 flaws[index] = "neither a span nor a verdict is in it"
-            for row in found.spans:
-                row[RECORD] = index
-                spans[tuple(row)].append(tuple(row.values()))
-            for row in found.verdicts:
-                row[RECORD] = index
-                verdicts[tuple(row)].append(tuple(row.values()))
+            batch.rows["span"] += ((index, row) for row in found.spans)
+            batch.rows["verdict"] += ((index, row) for row in found.verdicts)
+    for names, spans in alike.items():
+        batch.add_alike(names, spans, columns)
+    batch.add_rows()
     return batch
+
+
+def _tell(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return str(error)
+    return f"cannot be read: {type(error).__name__}: {error}"
 
 
 def _finish(table: str, frame: pl.DataFrame, plan: Plan) -> pl.DataFrame:

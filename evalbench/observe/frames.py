@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import compress
+from itertools import chain, compress, repeat
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 
 from evalbench.schema import KEYS, SPAN_KINDS, TABLES
 
-Row = dict[str, Any]
-Groups = dict[tuple[str, ...], list[tuple[Any, ...]]]
-"""Values of rows by the names they have: such rows turn into columns without a look-up each."""
+Columns = dict[str, Sequence[Any]]
+"""Values of rows by column, null where a row has none."""
+OBJECTS = ("input_messages", "output_messages", "attributes")
+"""Columns of JSON that may come as objects, whose text is then written here."""
 
 RECORD = "_record"
 """Column that says which record a row was read from."""
-FEW = 32
-"""Rows of the same names that are worth columns of their own."""
 TIMES = {"span": "started_at", "verdict": "judged_at"}
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 UNTYPED = (TypeError, ValueError, OverflowError, AttributeError, pl.exceptions.PolarsError)
+BETWEEN = orjson.Fragment(b"\n")
+"""Stands between the values of a list in JSON, in none of which a line can break."""
 
 
-def build_frame(table: str, groups: Groups, flaws: dict[int, str]) -> pl.DataFrame:
+def build_frame(table: str, groups: list[Columns], flaws: dict[int, str]) -> pl.DataFrame:
     """Make a frame of rows, and note in ``flaws`` every record that has an unusable value.
 
     Parameters
     ----------
     table : str
         "span" or "verdict".
-    groups : Groups
-        Rows with keys among the table's columns and :data:`RECORD`; times are microseconds.
+    groups : list of Columns
+        Rows by the names they have: columns of the table and :data:`RECORD`; times are
+        microseconds, those of :data:`OBJECTS` objects or their JSON text.
     flaws : dict of int to str
         Reason by record; added to.
 
@@ -45,28 +48,38 @@ def build_frame(table: str, groups: Groups, flaws: dict[int, str]) -> pl.DataFra
     """
     schema = pl.Schema(TABLES[table])
     schema.update({RECORD: pl.UInt32(), TIMES[table]: pl.Int64()})
-    frames, rows = [], []
-    for names, values in groups.items():
-        if len(values) >= FEW:
-            try:
-                frames.append(_to_columns(names, values, schema))
-                continue
-            except UNTYPED:
-                pass
-        rows += [dict(zip(names, row, strict=True)) for row in values]
-    if rows:
+    counts = [len(group[RECORD]) for group in groups]
+    there: set[str] = set().union(*groups)
+    columns = []
+    for name, kind in schema.items():
+        if name not in there:
+            columns.append(pl.Series(name, [None], kind).new_from_index(0, sum(counts)))
+            continue
+        parts = [group.get(name, repeat(None, n)) for group, n in zip(groups, counts, strict=True)]
+        values = list(chain.from_iterable(parts))
         try:
-            frames.append(_to_frame(rows, schema))
+            columns.append(_to_series(name, values, kind))
         except UNTYPED:
-            frames.append(_to_frame(_drop_untyped(rows, schema, flaws), schema))
-    absent = pl.DataFrame(schema=schema)
-    frame = pl.concat([absent, *frames], how="diagonal")
+            records = chain.from_iterable(group[RECORD] for group in groups)
+            columns.append(_keep_typed(name, values, kind, records, flaws))
+    frame = pl.DataFrame(columns)
     checks = list(_checks(table))
     failed = frame.select(check.any().alias(str(i)) for i, (check, _) in enumerate(checks)).row(0)
     for check, reason in compress(checks, failed):
         for record, told in frame.filter(check).select(RECORD, reason).iter_rows():
             flaws.setdefault(record, told)
     return frame
+
+
+def name_sessions(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Give spans that name no session, and their verdicts, the one their trace names elsewhere."""
+    spans = frames.get("span", pl.DataFrame(schema=TABLES["span"]))
+    unnamed = spans["session_id"] == spans["trace_id"]
+    if unnamed.all() or not unnamed.any():
+        return frames
+    named = spans.filter(~unnamed).unique("trace_id", keep="first", maintain_order=True)
+    session = pl.col("session_id").replace(named["trace_id"], named["session_id"])
+    return {table: frame.with_columns(session) for table, frame in frames.items()}
 
 
 def hash_key(table: str) -> tuple[pl.Expr, pl.Expr]:
@@ -81,66 +94,68 @@ def hash_key(table: str) -> tuple[pl.Expr, pl.Expr]:
     return forward.hash(1).alias("h1"), backward.hash(2).alias("h2")
 
 
-def _to_columns(
-    names: tuple[str, ...], values: list[tuple[Any, ...]], schema: pl.Schema
-) -> pl.DataFrame:
-    columns = []
-    for name, column in zip(names, zip(*values, strict=True), strict=True):
-        if name == "documents":
-            columns.append(_join_documents(column).cast(schema[name]).alias(name))
-        elif name in schema:
-            columns.append(pl.Series(name, column, dtype=schema[name], strict=True))
-    return pl.DataFrame(columns)
+def _to_series(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
+    if name == "documents":
+        return _join_documents(values, kind).cast(kind).alias(name)
+    if name in OBJECTS and (kinds := {*map(type, values)}) & {dict, list}:
+        if str in kinds:  # of another format in the same file
+            values = [orjson.Fragment(each) if each.__class__ is str else each for each in values]
+        return _write_json(values).alias(name)
+    return pl.Series(name, values, dtype=kind, strict=True)
 
 
-def _to_frame(rows: list[Row], schema: pl.Schema) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=schema, strict=True)
+def _write_json(values: Sequence[Any]) -> pl.Series:
+    """JSON texts of objects, written and cut apart without a Python text for each."""
+    spaced: list[Any] = [BETWEEN] * (2 * len(values) - 1)
+    spaced[::2] = values
+    whole = orjson.dumps(spaced, default=str)[1:-1]
+    texts = pl.Series([whole], dtype=pl.Binary).cast(pl.String).str.split(",\n,").explode()
+    return texts.set(texts == "null", None)
 
 
-def _join_documents(lists: Sequence[list[Row] | None]) -> pl.Series:
-    """Make a column of lists of documents out of flat ones, which Polars would take row by row."""
+def _join_documents(lists: Sequence[list[Any] | None], kind: pl.DataType) -> pl.Series:
+    """Make a column of lists of documents, which Polars would take row by row."""
     import pyarrow
 
     documents = [document for each in lists if each for document in each]
-    fields = {
-        "id": pyarrow.large_string(),
-        "content": pyarrow.large_string(),
-        "score": pyarrow.float64(),
-    }
-    flat = pyarrow.StructArray.from_arrays(
+    if documents and documents[0].__class__ is dict:
+        documents = [(each.get("id"), each.get("content"), each.get("score")) for each in documents]
+    values = zip(*documents, strict=True) if documents else ([], [], [])
+    fields = kind.inner.fields  # type: ignore[attr-defined]
+    flat = pl.DataFrame(
         [
-            pyarrow.array([document.get(name) for document in documents], kind)
-            for name, kind in fields.items()
-        ],
-        list(fields),
-    )
+            pl.Series(field.name, each, dtype=field.dtype, strict=True)
+            for field, each in zip(fields, values, strict=True)
+        ]
+    ).to_struct()
     ends = np.cumsum([0, *(len(each) if each else 0 for each in lists)])
-    missing = pyarrow.array([each is None for each in lists])
-    joined = pyarrow.LargeListArray.from_arrays(pyarrow.array(ends), flat, mask=missing)
-    return pl.Series(joined)
+    # Not pyarrow.array: it imports pandas where there is one, half a second a worker.
+    ends, missing = (
+        pl.Series(each).to_arrow() for each in (ends, [each is None for each in lists])
+    )
+    held = flat.to_arrow(compat_level=pl.CompatLevel.newest())
+    return pl.Series(pyarrow.LargeListArray.from_arrays(ends, held, mask=missing))
 
 
-def _drop_untyped(rows: list[Row], schema: pl.Schema, flaws: dict[int, str]) -> list[Row]:
-    kept = []
-    for row in rows:
+def _keep_typed(
+    name: str,
+    values: Sequence[Any],
+    kind: pl.DataType,
+    records: Iterable[int],
+    flaws: dict[int, str],
+) -> pl.Series:
+    kept = list(values)
+    for place, (value, record) in enumerate(zip(values, records, strict=True)):
         try:
-            _to_frame([row], schema)
-        except UNTYPED:
-            names = (name for name in row if name in schema and not _is_typed(row, name, schema))
-            name = next(names, "a value")
-            value = str(row.get(name))[:80]
-            flaws.setdefault(row[RECORD], f"{name} is not of its type: {value!r}")
-        else:
-            kept.append(row)
-    return kept
-
-
-def _is_typed(row: Row, name: str, schema: pl.Schema) -> bool:
-    try:
-        _to_frame([{name: row[name]}], pl.Schema({name: schema[name]}))
-    except UNTYPED:
-        return False
-    return True
+            _to_series(name, [value], kind)
+        except UNTYPED as error:
+            kept[place] = None
+            written = value.__class__ in (dict, list) and kind == pl.String
+            fault = f"is not of its type: {str(value)[:80]!r}"
+            flaws.setdefault(
+                record, f"{name} " + (f"cannot be kept as JSON: {error}" if written else fault)
+            )
+    return _to_series(name, kept, kind)
 
 
 def _checks(table: str) -> Iterator[tuple[pl.Expr, pl.Expr]]:

@@ -74,7 +74,7 @@ def session_signals(spans: Any) -> Any:
     """
     frame = nw.from_native(spans)
     sessions = _facts(frame)
-    for part in (_first_inputs, _final_outputs, _recorded_signals, _latencies, _retries):
+    for part in (_latencies, _retries, _recorded_signals, _first_inputs, _final_outputs):
         sessions = sessions.join(part(frame), on=KEY, how="left")
     sessions = sessions.with_columns(
         nw.col("n_turns", "n_retries").fill_null(0),

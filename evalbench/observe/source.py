@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import mmap
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import orjson
 
 from evalbench.errors import ReadError
 
-CHUNK = 8 << 20
+CHUNK = 16 << 20
 """Bytes that one worker takes at a time."""
 LIMIT = 64 << 20
 """A longer record is rejected: whole it would not fit the memory that is promised."""
@@ -62,13 +63,13 @@ class Chunk:
         """Give the records with their lines, which for JSONL count from the chunk's first."""
         if self.records is not None:
             return list(self.records)
-        text = self.text
-        if self.path:
-            with open(self.path, "rb") as file:
-                file.seek(self.start)
-                text = file.read(self.end - self.start)
-        lines = list(enumerate(text.split(b"\n")))
-        return lines if lines[-1][1] else lines[:-1]
+        if not self.path:
+            texts = self.text.split(b"\n")
+            return list(enumerate(texts if texts[-1] else texts[:-1]))
+        with open(self.path, "rb") as file:
+            with mmap.mmap(file.fileno(), self.end, access=mmap.ACCESS_READ) as text:
+                text.seek(self.start)
+                return [(i, t.rstrip(b"\n")) for i, t in enumerate(iter(text.readline, b""))]
 
 
 class _Stream:

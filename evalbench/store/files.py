@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import polars as pl
 
 if TYPE_CHECKING:
-    from deltalake._internal import DeltaFileSystemHandler
+    from deltalake.fs import DeltaStorageHandler
     from deltalake.transaction import AddAction, RemoveAction
 
 TIMES = {"span": "started_at", "session": "started_at", "verdict": "judged_at"}
@@ -38,55 +39,67 @@ class Staged:
 
 
 def write_file(
-    rows: pl.LazyFrame,
-    *,
-    url: str,
-    options: Mapping[str, str],
-    table: str,
-    surface: str,
-    name: str,
+    rows: pl.LazyFrame, url: str, options: Mapping[str, str], table: str, surface: str, name: str
 ) -> Staged:
     """Write rows (without the surface column) to a file called after ``name`` and its content.
 
     The file appears whole or not at all, in a folder as in an object store.
     """
     encoded = io.BytesIO()
-    rows.sink_parquet(encoded)
+    rows.sink_parquet(encoded, compression_level=1)
     content = encoded.getvalue()
     digest = hashlib.blake2b(surface.encode() + content, digest_size=8).hexdigest()
     path = f"surface={quote(surface, safe='')}/{quote(name, safe='')}-{digest}.parquet"
     time_column = pl.col(TIMES[table])
-    encoded.seek(0)
-    count, earliest, latest = (
-        pl.scan_parquet(encoded)
-        .select(pl.len(), earliest=time_column.min(), latest=time_column.max())
-        .collect()
-        .row(0)
-    )
-    stream = open_files(url, options, table).open_output_stream(path)
-    stream.write(content)
-    stream.close()  # type: ignore[attr-defined]
+    bounds = rows.select(pl.len(), earliest=time_column.min(), latest=time_column.max())
+    count, earliest, latest = bounds.collect().row(0)
+    _save(content, url, options, table, path)
     return Staged(table, name, surface, path, len(content), count, earliest, latest)
+
+
+def _save(content: bytes, url: str, options: Mapping[str, str], table: str, path: str) -> None:
+    if folder := _find_folder(url):
+        file = folder / table / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(f".{os.getpid()}")
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
+    else:
+        import pyarrow
+
+        # A buffer that holds all of the content hands it on as the bytes that delta-rs takes.
+        stream = _open_store(url, options, table).open_output_stream(path)
+        with pyarrow.BufferedOutputStream(stream, len(content) + 1) as buffered:
+            buffered.write(content)
+
+
+def remove_file(url: str, options: Mapping[str, str], table: str, path: str) -> None:
+    """Remove a file that no version of the table names."""
+    if folder := _find_folder(url):
+        (folder / table / path).unlink()
+    else:
+        _open_store(url, options, table).delete_file(path)
 
 
 def scan_file(url: str, options: Mapping[str, str], table: str, path: str) -> pl.LazyFrame:
     """Read one file of a table, without the surface column."""
+    source = f"{_find_folder(url) or url}/{table}/{path}"
     return pl.scan_parquet(
-        f"{url}/{table}/{path}",
-        storage_options=dict(options),
-        hive_partitioning=False,
-        glob=False,
+        source, storage_options=dict(options), hive_partitioning=False, glob=False
     )
 
 
-def open_files(url: str, options: Mapping[str, str], table: str) -> DeltaFileSystemHandler:
-    """Open the folder of a table, made if it is not there."""
-    # The public wrapper hands pyarrow buffers to a stream that takes bytes alone.
-    from deltalake._internal import DeltaFileSystemHandler
+def _find_folder(url: str) -> Path | None:
+    """Give the folder that a lake is in; none where it is in an object store."""
+    if url.startswith("file://"):
+        return Path(unquote(url.removeprefix("file://")))
+    return None if "://" in url else Path(url)
 
-    if "://" not in url:
-        Path(url, table).mkdir(parents=True, exist_ok=True)
-    return DeltaFileSystemHandler(f"{url}/{table}", dict(options))
+
+def _open_store(url: str, options: Mapping[str, str], table: str) -> DeltaStorageHandler:
+    from deltalake.fs import DeltaStorageHandler
+
+    return DeltaStorageHandler(f"{url}/{table}", dict(options))
 
 
 def describe_added(staged: Staged) -> AddAction:

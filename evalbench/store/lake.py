@@ -21,7 +21,7 @@ from evalbench.store.files import (
     Staged,
     describe_added,
     describe_removed,
-    open_files,
+    remove_file,
     scan_file,
     write_file,
 )
@@ -156,7 +156,7 @@ class Lake:
 
     def discard(self, staged: Staged) -> None:
         """Remove a staged file that shall not be committed."""
-        open_files(self.url, self.options, staged.table).delete_file(staged.path)
+        remove_file(self.url, self.options, staged.table, staged.path)
 
     def commit(self, table: str, staged: Sequence[Staged]) -> None:
         """Make staged files visible, all in one transaction. What is visible already stays so.
@@ -250,9 +250,7 @@ class Lake:
         ]
 
     def _write(self, table: str, rows: pl.LazyFrame, surface: str, name: str) -> Staged:
-        return write_file(
-            rows, url=self.url, options=self.options, table=table, surface=surface, name=name
-        )
+        return write_file(rows, self.url, self.options, table, surface, name)
 
     def _scan(
         self,
