@@ -25,6 +25,11 @@ READABLE = "backslashreplace"
 """How bytes that are no UTF-8 are shown in a reject."""
 
 
+NOTHING: dict[str, Any] = {}
+Alike = tuple[list[int], list[Any]]
+"""Spans of the same names: their records, and their values one span after the other."""
+
+
 class Reject(NamedTuple):
     """A record that cannot be used: where it is, why, and what it says."""
 
@@ -115,20 +120,21 @@ class _Batch:
     def add_alike(
         self,
         names: opentelemetry.Names,
-        spans: list[tuple[int, list[Any]]],
+        records: list[int],
+        values: list[Any],
         columns: Mapping[str, str],
     ) -> None:
         """Add spans of the same names; one that cannot be used is sought by halving."""
-        records, values = zip(*spans, strict=True)
         try:
             found, verdicts = opentelemetry.read_alike(names, values, columns)
         except Exception as error:  # no record may stop an ingest
-            if len(spans) == 1:
+            if len(records) == 1:
                 self.flaws[records[0]] = _tell(error)
                 return
-            half = len(spans) // 2
-            self.add_alike(names, spans[:half], columns)
-            self.add_alike(names, spans[half:], columns)
+            half = len(records) // 2
+            cut = len(values) // len(records) * half
+            self.add_alike(names, records[:half], values[:cut], columns)
+            self.add_alike(names, records[half:], values[cut:], columns)
         else:
             self.groups["span"].append({**found, RECORD: records})
             self.rows["verdict"] += ((records[place], row) for place, row in verdicts)
@@ -140,14 +146,28 @@ def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
     columns, loads = plan.columns, orjson.loads
     batch = _Batch()
     records, flaws = batch.records, batch.flaws
-    alike: dict[opentelemetry.Names, list[tuple[int, list[Any]]]] = defaultdict(list)
+    alike: dict[opentelemetry.Names, Alike] = defaultdict(lambda: ([], []))
+    known: dict[tuple[tuple[str, ...], ...], Alike] = {}
     for place in lines:
         text = place[1]
+        value: Any = None
+        names = same = None
         try:
             value = loads(text)
-        except orjson.JSONDecodeError:
-            value = None
-        quick = is_plain(value) and len(text) <= LIMIT
+            names = tuple(value), tuple(value["attributes"]), tuple(value.get("context", ()))
+            same = known.get(names)
+        except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+            pass
+        short = len(text) <= LIMIT
+        if same is not None and short:  # most spans have the names of one before them
+            same[0].append(len(records))
+            records.append(place)
+            keep = same[1].extend
+            keep(value.pop("attributes").values())
+            keep(value.pop("context", NOTHING).values())
+            keep(value.values())
+            continue
+        quick = is_plain(value) and short
         for raw, record, flaw in ((text, value, ""),) if quick else decode(text):
             index = len(records)
             records.append(place if raw is text else (place[0], raw))
@@ -158,8 +178,13 @@ def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
                 if not module.matches(record):
                     module = next((m for m in modules if m.matches(record)), module)
                 if module is opentelemetry:
-                    for names, values in opentelemetry.take_apart(record):
-                        alike[names].append((index, values))
+                    for span in opentelemetry.split_spans(record):
+                        taken, values = opentelemetry.take_apart(span)
+                        same = alike[taken]
+                        same[0].append(index)
+                        same[1].extend(values)
+                        if quick and names and _is_flat(names, taken):
+                            known[names] = same
                     continue
                 found = module.parse(record, columns)
             except Exception as error:  # no record may stop an ingest
@@ -169,10 +194,17 @@ def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
                 flaws[index] = "neither a span nor a verdict is in it"
             batch.rows["span"] += ((index, row) for row in found.spans)
             batch.rows["verdict"] += ((index, row) for row in found.verdicts)
-    for names, spans in alike.items():
-        batch.add_alike(names, spans, columns)
+    for taken, (indices, values) in alike.items():
+        batch.add_alike(taken, indices, values, columns)
     batch.add_rows()
     return batch
+
+
+def _is_flat(names: tuple[tuple[str, ...], ...], taken: opentelemetry.Names) -> bool:
+    """Whether a span was taken apart as it stands, with nothing unfolded or gathered."""
+    shape, context, others = taken
+    outer = tuple(name for name in names[0] if name not in ("attributes", "context"))
+    return (outer, *names[1:]) == (others, shape.names, context)
 
 
 def _tell(error: Exception) -> str:

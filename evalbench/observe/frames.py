@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain, compress, repeat
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -49,18 +49,20 @@ def build_frame(table: str, groups: list[Columns], flaws: dict[int, str]) -> pl.
     schema = pl.Schema(TABLES[table])
     schema.update({RECORD: pl.UInt32(), TIMES[table]: pl.Int64()})
     counts = [len(group[RECORD]) for group in groups]
-    there: set[str] = set().union(*groups)
     columns = []
     for name, kind in schema.items():
-        if name not in there:
-            columns.append(pl.Series(name, [None], kind).new_from_index(0, sum(counts)))
-            continue
-        parts = [group.get(name, repeat(None, n)) for group, n in zip(groups, counts, strict=True)]
-        values = list(chain.from_iterable(parts))
         try:
-            columns.append(_to_series(name, values, kind))
+            parts = [
+                _to_series(name, group[name], kind)
+                if name in group
+                else pl.Series(name, [None], kind).new_from_index(0, count)
+                for group, count in zip(groups, counts, strict=True)
+            ]
+            columns.append(pl.concat(parts))
         except UNTYPED:
+            found = [group.get(name, [None] * n) for group, n in zip(groups, counts, strict=True)]
             records = chain.from_iterable(group[RECORD] for group in groups)
+            values = list(chain.from_iterable(found))
             columns.append(_keep_typed(name, values, kind, records, flaws))
     frame = pl.DataFrame(columns)
     checks = list(_checks(table))

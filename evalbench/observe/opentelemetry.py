@@ -99,8 +99,9 @@ def matches(record: dict[str, Any]) -> bool:
 def parse(record: dict[str, Any], columns: Mapping[str, str]) -> Parsed:
     """Span of a record, or those of an OTLP envelope, and the verdicts of their evaluations."""
     parsed = Parsed([], [])
-    for names, values in take_apart({**record}):
-        found, verdicts = read_alike(names, [values], columns)
+    for span in split_spans({**record}):
+        names, values = take_apart(span)
+        found, verdicts = read_alike(names, values, columns)
         row = {name: values[0] for name, values in found.items()}
         row |= {name: to_json(row[name]) for name in OBJECTS if row.get(name) is not None}
         if "documents" in row:
@@ -110,17 +111,18 @@ def parse(record: dict[str, Any], columns: Mapping[str, str]) -> Parsed:
     return parsed
 
 
-def take_apart(record: dict[str, Any]) -> list[tuple[Names, list[Any]]]:
-    """Names and values of each span of a record, which is used up; attributes plain and flat."""
+def split_spans(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Spans of a record: itself, or those of an OTLP envelope."""
     if "resourceSpans" not in record:
-        return [_take_apart(gather(record) if "context.span_id" in record else record)]
+        return [gather(record) if "context.span_id" in record else record]
     return [
-        _take_apart({**each["span"], "resource": each["resource"], "scope": each["scope"]})
+        {**each["span"], "resource": each["resource"], "scope": each["scope"]}
         for each in envelope_spans(record)
     ]
 
 
-def _take_apart(span: dict[str, Any]) -> tuple[Names, list[Any]]:
+def take_apart(span: dict[str, Any]) -> tuple[Names, list[Any]]:
+    """Names and values of a span, which is used up; its attributes plain and flat."""
     attributes, context = span.pop("attributes", None), span.pop("context", None)
     if attributes.__class__ is not dict:
         attributes = plain_attributes(attributes)
@@ -135,7 +137,7 @@ def _take_apart(span: dict[str, Any]) -> tuple[Names, list[Any]]:
 
 
 def read_alike(
-    names: Names, rows: Sequence[list[Any]], mapped: Mapping[str, str]
+    names: Names, values: list[Any], mapped: Mapping[str, str]
 ) -> tuple[Columns, list[tuple[int, dict[str, Any]]]]:
     """Read spans that have the same names: their columns, and verdicts by place of the span.
 
@@ -143,8 +145,8 @@ def read_alike(
     ----------
     names : Names
         Shape of the attributes, names of the context, and the other names.
-    rows : sequence of list
-        The values of each span under these names.
+    values : list
+        The values of the first span under these names, then those of the next, and so on.
     mapped : mapping of str to str
         What ``--map`` says.
 
@@ -154,17 +156,21 @@ def read_alike(
         One of them cannot be used.
     """
     shape, context_names, other_names = names
-    values = iter(zip(*rows, strict=True))
-    held: Columns = dict(zip(shape.names, values, strict=False))
-    context: Columns = dict(zip(context_names, values, strict=False))
-    others: Columns = dict(zip(other_names, values, strict=False))
+    width = len(shape.names) + len(context_names) + len(other_names)
+    if not width:
+        raise ValueError("a span without any field")
+    count = len(values) // width
+    each = (tuple(values[place::width]) for place in range(width))
+    held: Columns = dict(zip(shape.names, each, strict=False))
+    context: Columns = dict(zip(context_names, each, strict=False))
+    others: Columns = dict(zip(other_names, each, strict=False))
     columns: Columns = {column: held[name] for column, name in shape.columns}
     pairs = [(name, name) for name in shape.rest]
-    rests = list(read_objects(pairs, held)) if pairs else [{} for _ in rows]
+    rests = list(read_objects(pairs, held)) if pairs else [{} for _ in range(count)]
     fields = _take_fields(context, others, rests)
     for name in columns.keys() - NO_TEXT:
         columns[name] = read_all(to_text, columns[name], str)
-    columns["source_format"] = [shape.dialect] * len(rows)
+    columns["source_format"] = [shape.dialect] * count
     scores = read_slots(shape, held, columns, rests)
     if "resource" in others:
         _add_resource(columns, rests)
@@ -173,7 +179,7 @@ def read_alike(
     if shape.facts or {"metadata", "tag.tags"} & {*held, *context, *others}:
         _add_facts(columns, rests, shape.facts)
     if any(fields.get("events") or ()):
-        scores = scores or [[] for _ in rows]
+        scores = scores or [[] for _ in range(count)]
         for place, events in enumerate(fields["events"]):
             if events:
                 scores[place].extend(_events(columns, rests[place], from_json(events), place))
@@ -184,7 +190,7 @@ def read_alike(
         if (found := _score(columns, score, place))
     ]
     columns["attributes"] = [rest or None for rest in rests]
-    for place in range(len(rows) if mapped else 0):
+    for place in range(count if mapped else 0):
         record, record["context"], record["attributes"] = (
             {name: values[place] for name, values in each.items()}
             for each in (others, context, held)
@@ -192,7 +198,7 @@ def read_alike(
         row = {"segments": columns["segments"][place] if "segments" in columns else None}
         apply_columns(row, record, mapped)
         for name, value in row.items():
-            editable(columns, name, len(rows))[place] = value
+            editable(columns, name, count)[place] = value
     return columns, verdicts
 
 

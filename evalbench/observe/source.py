@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import mmap
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -63,13 +62,13 @@ class Chunk:
         """Give the records with their lines, which for JSONL count from the chunk's first."""
         if self.records is not None:
             return list(self.records)
-        if not self.path:
-            texts = self.text.split(b"\n")
-            return list(enumerate(texts if texts[-1] else texts[:-1]))
-        with open(self.path, "rb") as file:
-            with mmap.mmap(file.fileno(), self.end, access=mmap.ACCESS_READ) as text:
-                text.seek(self.start)
-                return [(i, t.rstrip(b"\n")) for i, t in enumerate(iter(text.readline, b""))]
+        text = self.text
+        if self.path:
+            with open(self.path, "rb") as file:
+                file.seek(self.start)
+                text = file.read(self.end - self.start)
+        texts = text.split(b"\n")
+        return list(enumerate(texts if texts[-1] else texts[:-1]))
 
 
 class _Stream:

@@ -73,7 +73,7 @@ def written(row):
 @given(spans_of_one_kind())
 def test_spans_read_together_are_read_as_each_alone(case):
     records, mapped = case
-    taken = [opentelemetry.take_apart(json.loads(json.dumps(record)))[0] for record in records]
+    taken = [opentelemetry.take_apart(json.loads(json.dumps(record))) for record in records]
     assert len({names for names, _ in taken}) == 1
     try:
         alone = [opentelemetry.parse(record, mapped) for record in records]
@@ -81,7 +81,7 @@ def test_spans_read_together_are_read_as_each_alone(case):
         alone = None
     try:
         columns, verdicts = opentelemetry.read_alike(
-            taken[0][0], [values for _, values in taken], mapped
+            taken[0][0], [value for _, values in taken for value in values], mapped
         )
     except ValueError:
         assert alone is None
