@@ -129,6 +129,71 @@ def intervals(frame: pl.DataFrame) -> alt.LayerChart:
     )
 
 
+def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
+    """Draw how far people agree on each failure mode: alpha with its interval, AC1 hollow.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Of one ``surface``, in the order wanted: ``name, alpha, alpha_low, alpha_high, ac1`` (null
+        where insufficient), ``alpha_said`` and ``reading``.
+    least : float
+        Alpha under which labels do not count, drawn as a line.
+    """
+    title = f"{frame['surface'][0]}: agreement on each failure mode"
+    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(20)).encode(
+        y=alt.Y("name:N", sort=None, title=None, axis=_names())
+    )
+    interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
+        x=alt.X(
+            "alpha_low:Q",
+            title="Krippendorff's alpha with interval; hollow: Gwet's AC1; dashed: least alpha",
+            axis=_ticks(),
+        ),
+        x2="alpha_high:Q",
+    )
+    alpha = shown.mark_point(filled=True, size=60, opacity=1, color=MARK).encode(x="alpha:Q")
+    ac1 = shown.mark_point(size=60, color=SOFT).encode(x="ac1:Q")
+    line = alt.Chart().mark_rule(strokeDash=[4, 3], color=SOFT).encode(x=alt.datum(least))
+    said = shown.mark_text(align="left", fontSize=12, color=INK).encode(
+        x=alt.value(WIDTH + 10), text="reading:N"
+    )
+    spoken = frame.select("name", said=pl.format("{}, {}", "alpha_said", "reading"))
+    return alt.LayerChart(
+        layer=[line, interval, ac1, alpha, said],
+        title=title,
+        description=f"{title}. {_spell_pairs(spoken)}",
+    )
+
+
+def agreement_by_week(frame: pl.DataFrame) -> alt.LayerChart:
+    """Draw alpha with its interval, week by week.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Of one ``surface``: ``week`` (its Monday), ``alpha, alpha_low, alpha_high`` (null where
+        insufficient) and ``alpha_said``.
+    """
+    title = f"{frame['surface'][0]}: agreement on pass or fail, by week"
+    shown = alt.Chart(frame, width=PAGE, height=110).encode(
+        x=alt.X(
+            "week:T",
+            title=None,
+            axis=_ticks(format="%e %b %Y", grid=False),
+            scale=alt.Scale(padding=12),
+        )
+    )
+    interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
+        y=alt.Y("alpha_low:Q", title="alpha", axis=alt.Axis(tickCount=4)), y2="alpha_high:Q"
+    )
+    point = shown.mark_point(filled=True, size=60, opacity=1, color=MARK).encode(y="alpha:Q")
+    spoken = frame.select(name=pl.format("week of {}", "week"), said="alpha_said")
+    return alt.LayerChart(
+        layer=[interval, point], title=title, description=f"{title}. {_spell_pairs(spoken)}"
+    )
+
+
 def over_time(frame: pl.DataFrame) -> alt.Chart:
     """Draw sessions a week as bars.
 

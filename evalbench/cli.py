@@ -134,6 +134,87 @@ def run(
 
 
 @app.command()
+def annotate(
+    workspace: WorkspaceOption = None,
+    surface: Annotated[str, typer.Option(help="Only queues of this surface.")] = "all",
+    queue: Annotated[
+        int, typer.Option(min=0, help="Number of the queue; 0 is the newest open one.")
+    ] = 0,
+    user: Annotated[
+        str, typer.Option(help="Who labels.  [default: the user of this computer]")
+    ] = "",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this computer.")] = 8866,
+    browser: Annotated[bool, typer.Option(help="Whether to open the page.")] = True,
+) -> None:
+    """Serve 04_annotate without code, on this computer alone, until Ctrl-C."""
+    import evalbench as eb
+    from evalbench import runbook
+
+    parameters = {"surface": surface, "queue": queue, "annotator": user}
+    ws = eb.open(workspace, user=user or None)
+
+    def opened(address: str) -> None:
+        typer.echo(address)
+        if browser:
+            typer.launch(address)
+
+    runbook.serve("04_annotate", parameters, workspace=ws, port=port, opened=opened)
+
+
+labels = typer.Typer(help="Labels out to other tools, and in from them.", no_args_is_help=True)
+app.add_typer(labels, name="labels")
+
+
+@labels.command("export")
+def export_labels(
+    path: Annotated[Path, typer.Argument(help="File to write.")],
+    label_format: Annotated[
+        str, typer.Option("--format", help="csv, jsonl, label-studio or argilla.")
+    ] = "jsonl",
+    surface: Annotated[str | None, typer.Option(help="Only labels of this surface.")] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Write every label and rating to a file."""
+    import evalbench as eb
+
+    ws = eb.open(workspace)
+    written = eb.label.export_labels(ws, path, format=label_format, surface=surface)
+    typer.echo(f"written={written}")
+
+
+@labels.command("import")
+def import_labels(
+    path: Annotated[
+        Path, typer.Argument(help="CSV, JSONL, Label Studio tasks or Argilla records.")
+    ],
+    surface: Annotated[str | None, typer.Option(help="Surface of rows that name none.")] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="FIELD=COLUMN", help="Field of a label from a column. Repeatable."
+        ),
+    ] = None,
+    traces_elsewhere: Annotated[
+        bool, typer.Option("--traces-elsewhere", help="Take sessions that the lake does not know.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Read labels and ratings into the ledger. What it says already is counted as duplicate."""
+    import evalbench as eb
+
+    report = eb.label.import_labels(
+        eb.open(workspace),
+        path,
+        surface=surface,
+        columns=_parse_pairs(columns, "--map FIELD=COLUMN"),
+        traces_elsewhere=traces_elsewhere,
+    )
+    if report.rejects_path:
+        typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
+    typer.echo(f"added={report.added} rejected={report.rejected} duplicates={report.duplicates}")
+
+
+@app.command()
 def verify(workspace: WorkspaceOption = None) -> None:
     """Recompute the ledger's hash chain; print 0, or the first broken event's number."""
     import evalbench as eb

@@ -28,5 +28,13 @@ class LabelError(EvalbenchError):
     """A queue, an item or a label cannot be used, or must not be shown yet."""
 
 
+class EvaluatorError(EvalbenchError):
+    """An evaluator's specification or file is refused, or there is too little to train it on."""
+
+
+class ModelError(EvalbenchError):
+    """A model cannot be called: no key, no such model, or a budget that cannot be kept."""
+
+
 class NotebookError(EvalbenchError):
     """A notebook was given an unknown or missing parameter, or one of its cells failed."""

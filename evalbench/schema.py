@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 TIME = pl.Datetime("us", "UTC")
 
@@ -190,7 +190,8 @@ class Label(Body):
 
     ``verdict`` "fail" names the ``modes`` seen; every other mode of the surface is absent. "pass"
     says that none was seen; "unsure" says nothing of any mode. ``queue`` is the number of the
-    ``queue.drawn`` event it answers; ``after_suggestion`` says that a judge's draft had been seen.
+    ``queue.drawn`` event it answers; ``after_suggestion`` says that a judge's draft had been seen;
+    ``labelled_at`` is when it was given, where that is not when the event was written: an import.
     """
 
     surface: Name
@@ -202,6 +203,29 @@ class Label(Body):
     severity: Severity | None = None
     anchors: tuple[Anchor, ...] = ()
     after_suggestion: bool = False
+    labelled_at: datetime | None = None
+
+
+class Rating(Body):
+    """``rating.set``: one annotator's rating of one session on a scale; it says nothing of modes.
+
+    ``value`` is text as given, such as "4" or "tie"; a later one on the same ``criterion``
+    replaces it.
+    """
+
+    surface: Name
+    session_id: Name
+    criterion: Name
+    value: Name
+    labelled_at: datetime | None = None
+
+
+class LabelsImported(Body):
+    """``labels.imported``: the actor brought labels and ratings of others in from a file."""
+
+    file: Name
+    sha256: Name
+    added: int = Field(ge=1)
 
 
 class LabelAdjudicated(Body):
@@ -278,17 +302,159 @@ class ItemSkipped(Body):
 
 
 class ModeDefined(Body):
-    """``mode.defined``: a named failure mode of a surface, at one version."""
+    """``mode.defined``: a named failure mode of a surface, at one version.
+
+    Without a definition, an example, a severity, a class or an owner it is a draft.
+    """
 
     mode: Name
     surface: Name
     name: Name
-    definition: str
-    example: str
-    severity: Severity
-    failure_class: FailureClass
-    owner: str
+    definition: str = ""
+    example: str = ""
+    severity: Severity | None = None
+    failure_class: FailureClass | None = None
+    owner: str = ""
     version: int = Field(default=1, ge=1)
+
+
+class ModeMerged(Body):
+    """``mode.merged``: ``sources`` are one failure mode with ``into``; their labels follow."""
+
+    surface: Name
+    sources: tuple[Name, ...] = Field(min_length=1)
+    into: Name
+    reason: str = ""
+
+
+class ModeSplit(Body):
+    """``mode.split``: ``source`` was several failure modes.
+
+    ``parts`` gives the sessions whose labels go to each, ``notes`` the numbers of the
+    ``note.added`` events that do; whatever is not listed goes to the part ``otherwise``.
+    """
+
+    surface: Name
+    source: Name
+    parts: dict[Name, tuple[Name, ...]] = Field(min_length=2)
+    notes: dict[Name, tuple[int, ...]] = {}
+    otherwise: Name
+    reason: str = ""
+
+
+class ModeRetired(Body):
+    """``mode.retired``: labels of this failure mode count no longer."""
+
+    surface: Name
+    mode: Name
+    reason: str = ""
+
+
+class ModePromoted(Body):
+    """``mode.promoted``: a draft counts from now on, ``belonging`` of ``members`` looked at."""
+
+    surface: Name
+    mode: Name
+    members: int = Field(ge=0)
+    belonging: int = Field(ge=0)
+
+
+class ModeUndone(Body):
+    """``mode.undone``: the codebook is as if the event ``undoes`` had not been."""
+
+    undoes: int
+
+
+class DraftedMode(Body):
+    """One cluster of notes as a draft; ``notes`` are the numbers of ``note.added`` events."""
+
+    mode: Name
+    name: Name
+    notes: tuple[int, ...] = Field(min_length=1)
+
+
+class CodebookProposed(Body):
+    """``codebook.proposed``: clusters of the notes up to ``ledger_seq`` became drafts."""
+
+    surface: Name
+    seed: int
+    ledger_seq: int
+    drafts: tuple[DraftedMode, ...] = Field(min_length=1)
+
+
+class MemberConfirmed(Body):
+    """``member.confirmed``: a person looked whether a note belongs to a failure mode."""
+
+    surface: Name
+    mode: Name
+    note: int
+    belongs: bool
+
+
+EvaluatorKind = Literal["check", "classifier", "judge"]
+
+
+class Evaluator(Body):
+    """What an evaluator is; a score of ``threshold`` or more fails.
+
+    ``parameters`` are those of its kind, ``prompt`` the rubric of a judge and ``model`` its name.
+    """
+
+    surface: Name
+    mode: Name
+    kind: EvaluatorKind
+    owner: Name
+    parameters: dict[str, JsonValue] = {}
+    prompt: str = ""
+    model: Name | None = None
+    threshold: float | None = None
+
+
+class EvaluatorDefined(Evaluator):
+    """``evaluator.defined``: an evaluator at one version, which is the hash of what it does."""
+
+    evaluator_id: Name
+    version: Name
+
+
+class EvaluatorCalibrated(Body):
+    """``evaluator.calibrated``: how one version agreed with people on the test split.
+
+    The counts are of sessions; an ``mcc`` that is not defined is null. ``lake_versions`` and
+    ``ledger_seq`` pin the verdicts and the labels.
+    """
+
+    evaluator_id: Name
+    version: Name
+    model_fingerprint: str | None = None
+    tp: int = Field(ge=0)
+    fn: int = Field(ge=0)
+    fp: int = Field(ge=0)
+    tn: int = Field(ge=0)
+    mcc: float | None = None
+    mcc_low: float | None = None
+    mcc_high: float | None = None
+    level: float = Field(gt=0.5, lt=1)
+    lake_versions: dict[str, int]
+    ledger_seq: int
+
+
+class EvaluatorPromoted(Body):
+    """``evaluator.promoted``: a person lets a version count, on the strength of a calibration.
+
+    ``calibration`` is the number of its ``evaluator.calibrated`` event.
+    """
+
+    evaluator_id: Name
+    version: Name
+    calibration: int
+
+
+class EvaluatorArchived(Body):
+    """``evaluator.archived``: no version of this evaluator counts any longer."""
+
+    evaluator_id: Name
+    reason: str = ""
 
 
 class ReleaseShipped(Body):
@@ -315,10 +481,23 @@ BODIES: dict[str, type[Body]] = {
     "note.added": Note,
     "label.set": Label,
     "label.adjudicated": LabelAdjudicated,
+    "labels.imported": LabelsImported,
+    "rating.set": Rating,
     "queue.drawn": QueueDrawn,
     "item.reserved": ItemReserved,
     "item.skipped": ItemSkipped,
     "mode.defined": ModeDefined,
+    "mode.merged": ModeMerged,
+    "mode.split": ModeSplit,
+    "mode.retired": ModeRetired,
+    "mode.promoted": ModePromoted,
+    "mode.undone": ModeUndone,
+    "codebook.proposed": CodebookProposed,
+    "member.confirmed": MemberConfirmed,
+    "evaluator.defined": EvaluatorDefined,
+    "evaluator.calibrated": EvaluatorCalibrated,
+    "evaluator.promoted": EvaluatorPromoted,
+    "evaluator.archived": EvaluatorArchived,
     "release.shipped": ReleaseShipped,
     "report.published": ReportPublished,
 }

@@ -8,7 +8,14 @@ from polars.testing import assert_frame_equal
 
 from evalbench import charts
 
-ALL = ("before_after", "intervals", "over_time", "shares")
+ALL = (
+    "before_after",
+    "intervals",
+    "over_time",
+    "shares",
+    "agreements",
+    "agreement_by_week",
+)
 
 
 @pytest.fixture
@@ -27,6 +34,23 @@ def moments():
     )
 
 
+def agreed():
+    """Give a mode on which people agree, and one on which that cannot be said."""
+    return pl.DataFrame(
+        {
+            "surface": ["shop"] * 2,
+            "name": ["Is rude", "Is <cold>"],
+            "week": ["2026-07-06", "2026-07-13"],
+            "alpha": [0.8, None],
+            "alpha_low": [0.7, None],
+            "alpha_high": [0.9, None],
+            "ac1": [0.9, None],
+            "alpha_said": ["0.80 (0.70 to 0.90)", "insufficient"],
+            "reading": ["people agree", "insufficient"],
+        }
+    ).with_columns(pl.col("week").str.to_date())
+
+
 @pytest.fixture
 def chart(request, moments):
     kinds = {
@@ -39,6 +63,8 @@ def chart(request, moments):
                 {"surface": ["shop"] * 2, "start": ["2026-07-06", "2026-07-13"], "sessions": [5, 0]}
             ).with_columns(pl.col("start").str.to_date())
         ),
+        "agreements": lambda: charts.agreements(agreed(), least=2 / 3),
+        "agreement_by_week": lambda: charts.agreement_by_week(agreed()),
         "shares": lambda: charts.shares(
             pl.DataFrame({"surface": ["shop"], "name": ["stars"], "share": [0.2], "said": ["20%"]}),
             title="share recorded",

@@ -1,6 +1,7 @@
 """The command line forwards, says one clear line on error, and never shows a traceback unasked."""
 
 import json
+import sys
 
 import pytest
 
@@ -57,3 +58,11 @@ def test_an_error_is_one_line_and_status_3(tmp_path, capsys, monkeypatch, argume
 def test_debug_shows_where(tmp_path):
     with pytest.raises(Exception, match="no-such-file"):
         main(["ingest", "no-such-file", "--surface", "s", "--workspace", str(tmp_path), "--debug"])
+
+
+def test_annotate_without_voila_names_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "voila.app", None)
+    status, _, err = run(capsys, "annotate", "--workspace", tmp_path / "ws")
+    assert status == 3
+    assert "pip install 'evalbench[app]'" in err
+    assert len(err.strip().splitlines()) == 1

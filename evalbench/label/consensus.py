@@ -2,10 +2,70 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import polars as pl
 
 SESSION_KEY = ["surface", "session_id"]
+ITEM_KEY = [*SESSION_KEY, "mode"]
 ANY = "any"
+Method = Literal["majority", "adjudicator", "dawid-skene"]
+
+
+def consensus(
+    labels: pl.DataFrame,
+    modes: pl.DataFrame,
+    *,
+    by: Method = "majority",
+    adjudicated: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Decide, for every labelled session and failure mode, what holds.
+
+    Parameters
+    ----------
+    labels, modes : polars.DataFrame
+        As for :func:`majority`.
+    by : {"majority", "adjudicator", "dawid-skene"}
+        "majority": one annotator, one vote. "adjudicator": whoever decided a disagreement wins, the
+        majority holds elsewhere. "dawid-skene": votes count by how seldom each annotator errs, see
+        :func:`evalbench.label.dawid_skene.fit`; a tie can then be decided.
+    adjudicated : polars.DataFrame, optional
+        ``label.adjudicated`` events as ``ledger.bodies`` gives them; "adjudicator" needs them.
+
+    Returns
+    -------
+    polars.DataFrame
+        As :func:`majority` gives it.
+
+    Raises
+    ------
+    ValueError
+        ``by`` is unknown or lacks ``adjudicated``, or the labels do not carry Dawid-Skene.
+    """
+    votes = majority(labels, modes)
+    if by == "majority":
+        return votes
+    if by == "adjudicator":
+        if adjudicated is None:
+            raise ValueError("by='adjudicator' needs adjudicated, the label.adjudicated events")
+        decided = (
+            adjudicated.sort("seq")
+            .unique(SESSION_KEY, keep="last")
+            .select(*SESSION_KEY, ruling="verdict", ruled="modes")
+        )
+        ruled = pl.when(pl.col("ruling") != "unsure").then(
+            pl.col("ruled").list.contains(pl.col("mode"))
+        )
+        fails = pl.when(pl.col("ruling").is_null()).then("fails").otherwise(ruled)
+        joined = votes.join(decided, on=SESSION_KEY, how="left", maintain_order="left")
+        return joined.with_columns(fails=fails).drop("ruling", "ruled")
+    if by == "dawid-skene":
+        from evalbench.label.dawid_skene import fit
+
+        likely = fit(judgements(labels, modes)).items.select(*ITEM_KEY, fails=pl.col("p") > 0.5)
+        joined = votes.drop("fails").join(likely, on=ITEM_KEY, how="left", maintain_order="left")
+        return joined.select(votes.columns)
+    raise ValueError(f"by must be majority, adjudicator or dawid-skene, got {by!r}")
 
 
 def majority(labels: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
@@ -19,7 +79,7 @@ def majority(labels: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
         ``label.set`` events as ``ledger.bodies`` gives them: seq, actor and the fields of
         :class:`evalbench.schema.Label`.
     modes : polars.DataFrame
-        The codebook, from :func:`evalbench.label.codebook.modes`: ``surface`` and ``mode``.
+        The codebook as it stands (:attr:`evalbench.label.modes.Codebook.live`): ``surface, mode``.
 
     Returns
     -------
@@ -36,28 +96,67 @@ def any_failure(labels: pl.DataFrame) -> pl.DataFrame:
     Parameters and columns as for :func:`majority`, with ``mode`` "any". The vote is on the verdict:
     a session that three annotators fail for three reasons fails, though no mode has a majority.
     """
+    return _vote(*_as_one_mode(labels))
+
+
+def latest_labels(labels: pl.DataFrame) -> pl.DataFrame:
+    """Keep the last label of each session by each annotator, in the order they were written."""
+    return labels.sort("seq").unique([*SESSION_KEY, "actor"], keep="last", maintain_order=True)
+
+
+def judgements(
+    labels: pl.DataFrame, modes: pl.DataFrame, *, with_any: bool = False
+) -> pl.DataFrame:
+    """Spread labels over the codebook: what each annotator who is sure says of each mode.
+
+    Parameters
+    ----------
+    labels, modes : polars.DataFrame
+        As for :func:`majority`; the labels with ``at``.
+    with_any : bool
+        Whether the verdict itself is judged too, as the mode "any".
+
+    Returns
+    -------
+    polars.DataFrame
+        ``surface, session_id, mode, annotator, value`` (true: fails) and ``at``, when it was said.
+    """
+    codebook = modes.select("surface", "mode")
+    if with_any:
+        whole, surfaces = _as_one_mode(labels)
+        rest = judgements(labels, codebook)
+        return pl.concat([judgements(whole, surfaces), rest])
+    sure = latest_labels(labels).filter(pl.col("verdict") != "unsure")
+    return sure.join(codebook, on="surface").select(
+        *ITEM_KEY,
+        annotator="actor",
+        value=pl.col("modes").list.contains(pl.col("mode")),
+        at=pl.coalesce("labelled_at", "at"),
+    )
+
+
+def _as_one_mode(labels: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Put the verdict in place of the modes; also the codebook of this one mode."""
     failed = pl.when(pl.col("verdict") == "fail").then(pl.lit([ANY])).otherwise(pl.lit([]))
-    surfaces = labels.select("surface", mode=pl.lit(ANY)).unique()
-    return _vote(labels.with_columns(modes=failed), surfaces)
+    return labels.with_columns(modes=failed), labels.select("surface", mode=pl.lit(ANY)).unique()
 
 
 def _vote(labels: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
-    latest = labels.sort("seq").unique([*SESSION_KEY, "actor"], keep="last")
+    latest = latest_labels(labels)
     sure = pl.col("verdict") != "unsure"
     sessions = latest.group_by(SESSION_KEY).agg(n_annotators=sure.sum().cast(pl.Int64))
     named = latest.filter(sure).select(*SESSION_KEY, "actor", mode="modes").explode("mode")
-    votes = named.unique().group_by(*SESSION_KEY, "mode").agg(n_fail=pl.len().cast(pl.Int64))
+    votes = named.unique().group_by(ITEM_KEY).agg(n_fail=pl.len().cast(pl.Int64))
     decided = pl.col("n_fail") * 2 != pl.col("n_annotators")
     return (
         sessions.join(modes, on="surface")
-        .join(votes, on=[*SESSION_KEY, "mode"], how="left")
+        .join(votes, on=ITEM_KEY, how="left")
         .with_columns(pl.col("n_fail").fill_null(0))
         .select(
-            *SESSION_KEY,
-            "mode",
+            *ITEM_KEY,
             pl.when(decided).then(pl.col("n_fail") * 2 > pl.col("n_annotators")).alias("fails"),
             "n_annotators",
             "n_fail",
         )
-        .sort(*SESSION_KEY, "mode")
+        .sort(ITEM_KEY)
     )

@@ -11,7 +11,7 @@ import polars as pl
 from sqlalchemy import Connection
 
 from evalbench.errors import LabelError
-from evalbench.label.codebook import modes
+from evalbench.label.codebook import read_codebook
 from evalbench.label.pace import Progress, measure_progress
 from evalbench.label.reservations import QUEUE, Place, Standing
 from evalbench.schema import DrawnItem, Label, Note, QueueDrawn
@@ -115,7 +115,7 @@ class Queue:
         name, surface = label.session_id, label.surface
         if surface != self.body.surface:
             raise LabelError(f"queue {self.number} is of {self.body.surface}, not of {surface}")
-        check_modes(label, modes(self.ledger.bodies("mode.defined")))
+        check_modes(label, read_codebook(self.ledger).named)
 
         def choose(connection: Connection) -> list[Draft]:
             place = self._find(name, self._look(connection))

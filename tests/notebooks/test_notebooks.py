@@ -14,6 +14,7 @@ SMALL = {
     "01_observe": {},
     "02_sample": {"surface": "shop", "n": "60", "dry_run": "true"},
     "04_annotate": {},
+    "05_agreement": {"surface": "shop"},
     "11_impact": {"surface": "shop", "quarter": "2026Q3"},
 }
 NAMES = sorted(path.stem for path in runbook.NOTEBOOKS.glob("*.ipynb"))

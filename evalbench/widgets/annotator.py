@@ -1,0 +1,54 @@
+"""The annotator: a session on the left, the form that judges it on the right.
+
+It shows what its traits hold and says what was pressed. It stores nothing, and loads nothing from
+outside: the page is the files in ``static``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+STATIC = Path(__file__).parent / "static"
+
+
+class Annotator(anywidget.AnyWidget):
+    """One annotator's screen.
+
+    The browser sends ``{"act": ...}``: ``submit`` (``session_id``, ``verdict``, ``modes``,
+    ``severity``, ``note``, ``anchors``, ``seconds``, ``after_suggestion``), ``skip``
+    (``session_id``, ``reason``), ``previous``, ``next``, ``undo``, ``text`` (``span_id``,
+    ``field``, ``start``), ``touch`` (about once a minute while somebody works) and ``suggestion``.
+    It understands ``{"tell": ...}``: ``saved`` (``session_id``, ``seq``), whereupon it shows
+    ``upcoming`` at once, ``refused`` (``why``), ``text`` (``span_id``, ``field``, ``text``,
+    ``next``, ``total``) and ``suggestion`` (``verdicts``).
+
+    Attributes
+    ----------
+    item, upcoming : dict
+        What :func:`evalbench.label.transcript.transcript` made of a session, with its ``label``
+        where it has one already; empty where there is none. An ``item`` of the session on the
+        screen leaves the form as it is.
+    codebook : list of dict
+        Failure modes: ``mode``, ``name``, ``definition``, ``example``, ``severity`` and
+        ``failure_class``. The keys 1 to 9 and then letters follow this order.
+    policies : list of str
+        Rules of the surface, HTML from :func:`evalbench.label.markdown.render_markdown`.
+    progress : dict
+        Fields of :class:`evalbench.label.pace.Progress`; empty while nothing was read.
+    notice : str
+        What is wrong and what to do next, shown until it is empty again.
+    """
+
+    _esm = "".join((STATIC / name).read_text("utf-8") for name in ("transcript.js", "annotator.js"))
+    _css = STATIC / "annotator.css"
+
+    item: Any = traitlets.Dict().tag(sync=True)
+    upcoming: Any = traitlets.Dict().tag(sync=True)
+    codebook: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
+    policies: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    progress: Any = traitlets.Dict().tag(sync=True)
+    notice: Any = traitlets.Unicode().tag(sync=True)

@@ -1,0 +1,51 @@
+"""A real browser, on this computer alone.
+
+Screenshots go to ``reports/screenshots``, which git ignores: they are made to be looked at.
+"""
+
+import pytest
+from annotating import FLAGS, fill
+from playwright.sync_api import sync_playwright
+
+from evalbench.runbook import NOTEBOOKS, find_browser
+
+SHOTS = NOTEBOOKS.parent / "reports" / "screenshots"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    # Of a module, not of the run: while Playwright works, no other event loop starts beside it.
+    path = find_browser()
+    if path is None:
+        pytest.skip("no Chromium or Chrome on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    """A page; whatever it asks of another computer fails the test."""
+    asked = []
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda websocket: asked.append(websocket.url))
+    yield page
+    page.close()
+    here = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
+    assert [url for url in asked if not url.startswith(here)] == []
+
+
+@pytest.fixture
+def make_workspace(tmp_path):
+    return lambda chats: fill(tmp_path / "workspace", chats)
+
+
+@pytest.fixture
+def shoot():
+    def take(page, name):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SHOTS / f"{name}.png")
+
+    return take

@@ -1,0 +1,192 @@
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from evalbench.label.queue import Queue
+from evalbench.label.sitting import Sitting
+from evalbench.schema import SESSION, SPAN, VERDICT
+from evalbench.store.workspace import open_workspace
+
+START = datetime(2026, 7, 1, tzinfo=UTC)
+MODE = {
+    "mode": "rude",
+    "surface": "shop",
+    "name": "Is rude",
+    "definition": "The assistant is rude.",
+    "example": "That is your problem.",
+    "severity": "user impact",
+    "failure_class": "answer quality",
+    "owner": "ana",
+}
+LONG = "x" * 50_000
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A workspace of four sessions of one answer each, all drawn; a judge read the first."""
+    ws = open_workspace(tmp_path, user="ana")
+    names = [f"s{number}" for number in range(1, 5)]
+    base = pl.DataFrame({"surface": "shop", "session_id": names, "started_at": START})
+    spans = base.with_columns(
+        trace_id="session_id", span_id=pl.format("{}/1", "session_id"), kind=pl.lit("llm"),
+        input=pl.lit("May I?"), output=pl.lit(LONG), source_format=pl.lit("x"),
+    )  # fmt: skip
+    judged = base.head(1).select("surface", "session_id").with_columns(
+        evaluator_id=pl.lit("judge/rude"), evaluator_version=pl.lit("1"),
+        repeat=pl.lit(0, pl.Int64), fails=True, rationale=pl.lit("curt"), judged_at=pl.lit(START),
+    )  # fmt: skip
+    rows = {"span": (SPAN, spans), "session": (SESSION, base), "verdict": (VERDICT, judged)}
+    for table, (schema, frame) in rows.items():
+        ws.lake.append(table, pl.concat([pl.DataFrame(schema=schema), frame], how="diagonal"))
+    ws.ledger.append("mode.defined", "rude", MODE)
+    chance = {"stratum": "all", "inclusion_probability": 1.0, "reason": "random"}
+    items = [{"session_id": name, **chance} for name in names]
+    drawn = {"surface": "shop", "seed": 1, "design": {}, "lake_versions": ws.lake.versions()}
+    ws.ledger.append("queue.drawn", "shop", drawn | {"items": items})
+    return ws
+
+
+def sit(ws, user="ana"):
+    ws = open_workspace(ws.path, user=user)
+    return Sitting(ws, Queue(ws.ledger, ws.ledger.bodies("queue.drawn")["seq"].item()))
+
+
+def names(sitting):
+    return sitting.item.get("session_id"), sitting.upcoming.get("session_id")
+
+
+def passes(name):
+    return {"act": "submit", "session_id": name, "verdict": "pass", "seconds": 4.2}
+
+
+def test_a_label_is_in_the_ledger_when_its_receipt_is_given(shop):
+    sitting = sit(shop)
+    assert names(sitting) == ("s1", "s2")
+    told = sitting.answer(passes("s1"))
+    [label] = shop.ledger.bodies("label.set").to_dicts()
+    assert told == {"tell": "saved", "session_id": "s1", "seq": label["seq"]}
+    assert (label["actor"], label["session_id"], label["verdict"]) == ("ana", "s1", "pass")
+    assert label["seconds"] == 4.2
+    assert names(sitting) == ("s2", None)  # shown from what was fetched, before anything is read
+    assert sitting.answer({"act": "touch"}) is None
+    assert names(sitting) == ("s2", "s3")
+    assert sitting.progress["by_me"] == 1
+
+
+def test_a_sitting_taken_up_again_begins_at_the_same_item(shop):
+    sitting = sit(shop)
+    sitting.answer(passes("s1"))
+    sitting.answer({"act": "touch"})
+    assert names(sit(shop)) == names(sitting) == ("s2", "s3")
+    assert names(sit(shop, "ben")) == ("s4", None)  # what ana holds is hers
+
+
+def test_previous_next_and_undo_go_through_ones_own_labels(shop):
+    sitting = sit(shop)
+    fail = {"verdict": "fail", "modes": ["rude"], "note": "curt"}
+    for name, said in (("s1", {}), ("s2", fail)):
+        sitting.answer({**passes(name), **said})
+        sitting.answer({"act": "touch"})
+    assert sitting.answer({"act": "previous"}) is None
+    assert names(sitting) == ("s2", "s3")
+    assert sitting.item["label"]["modes"] == ["rude"]
+    sitting.answer({"act": "previous"})
+    assert names(sitting) == ("s1", "s3")
+    assert sitting.answer({"act": "previous"})["tell"] == "refused"
+    sitting.answer({"act": "next"})
+    sitting.answer({"act": "next"})
+    assert names(sitting) == ("s3", "s4")
+    assert sitting.answer({"act": "next"})["tell"] == "refused"
+    again = sit(shop)  # also after the kernel was started anew
+    again.answer({"act": "undo"})
+    assert names(again) == ("s2", "s3")
+    assert again.answer(passes("s2"))["tell"] == "saved"
+    assert names(again) == ("s3", "s4")
+    labels = shop.ledger.bodies("label.set")
+    assert labels.select("session_id", "verdict").rows()[-1] == ("s2", "pass")
+    assert shop.ledger.bodies("note.added")["text"].to_list() == ["curt"]
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (passes("s2"), "not before you"),
+        ({**passes("s1"), "verdict": "splendid"}, "verdict"),
+        ({**passes("s1"), "seconds": -1}, "seconds"),
+        ({**passes("s1"), "seconds": "nan"}, "seconds"),
+        ({**passes("s1"), "modes": ["rude"]}, "rude"),
+        ({**passes("s1"), "verdict": "fail", "modes": ["kind"]}, "kind"),
+        ({**passes("s1"), "verdict": "fail"}, "needs a failure mode, or a note"),
+        ({**passes("s1"), "anchors": [{"span_id": "s2/1", "quote": "x"}]}, "no span s2/1"),
+        ({**passes("s1"), "colour": "blue"}, "colour"),
+        ({"act": "submit"}, "session_id"),
+        ({"act": "skip", "session_id": "s1", "reason": " "}, "reason"),
+        ({"act": "text", "span_id": "s1/1", "field": "nothing", "start": 0}, "nothing"),
+        ({"act": "suggestion"}, "your own label"),
+        ({"act": "undo"}, "no session that way"),
+        ({"act": "dance"}, "dance"),
+        ({}, "act"),
+        ("submit", "Error"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(shop, message, why):
+    sitting = sit(shop)
+    head = shop.ledger.head()
+    told = sitting.answer(message)
+    assert told["tell"] == "refused"
+    assert why in told["why"]
+    assert shop.ledger.head() == head
+    assert names(sitting) == ("s1", "s2")
+    assert sitting.answer(passes("s1"))["tell"] == "saved"
+
+
+def test_a_skipped_item_is_gone_for_good(shop):
+    sitting = sit(shop)
+    assert sitting.answer({"act": "skip", "session_id": "s1", "reason": "French"}) is None
+    assert names(sitting) == ("s2", "s3")
+    assert names(sit(shop)) == ("s2", "s3")
+    [skipped] = shop.ledger.bodies("item.skipped").to_dicts()
+    assert (skipped["session_id"], skipped["reason"]) == ("s1", "French")
+
+
+def test_a_draft_is_shown_after_ones_own_label_and_marks_the_next_one(shop):
+    sitting = sit(shop)
+    sitting.answer(passes("s1"))
+    sitting.answer({"act": "undo"})
+    told = sitting.answer({"act": "suggestion"})
+    draft = {"evaluator_id": "judge/rude", "fails": True, "rationale": "curt"}
+    assert told == {"tell": "suggestion", "session_id": "s1", "verdicts": [draft]}
+    sitting.answer({**passes("s1"), "after_suggestion": False})  # the browser forgot
+    assert shop.ledger.bodies("label.set")["after_suggestion"].to_list() == [False, True]
+
+
+def test_long_texts_are_read_in_pieces(shop):
+    sitting = sit(shop)
+    cut = sitting.item["turns"][-1]["cut"]
+    read, start = "", 0
+    while start is not None:
+        asked = {"act": "text", "span_id": cut["span_id"], "field": cut["field"], "start": start}
+        told = sitting.answer(asked)
+        read, start = read + told["text"], told["next"]
+    assert read == LONG
+
+
+def test_the_end_of_a_queue_is_an_empty_item(shop):
+    sitting = sit(shop)
+    for name in ("s1", "s2", "s3", "s4"):
+        assert sitting.answer(passes(name))["tell"] == "saved"
+        sitting.answer({"act": "touch"})
+    assert names(sitting) == (None, None)
+    assert sitting.progress["left"] == 0
+    assert sitting.answer({"act": "undo"}) is None
+    assert names(sitting) == ("s4", None)
+
+
+def test_a_queue_is_told_as_it_stood_at_an_event(shop):
+    sitting = sit(shop)
+    queue, then = sitting._queue, shop.ledger.head()
+    before = queue.state()
+    sitting.answer(passes("s1"))
+    assert queue.state()["state"].to_list() == ["done", "held", "open", "open"]
+    assert queue.state(until=then).equals(before)

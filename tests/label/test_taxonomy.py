@@ -1,0 +1,148 @@
+"""A taxonomy as a file: the round trip is equal, bad rows are told, nothing is written twice."""
+
+import pytest
+
+from evalbench.demo.company import load_company
+from evalbench.errors import ReadError
+from evalbench.label import codebook
+from evalbench.label.codebook import read_codebook
+from evalbench.label.taxonomy import FIELDS, export_taxonomy, import_taxonomy
+from evalbench.store.ledger import Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", actor="ana")
+
+
+@pytest.fixture
+def company(ledger):
+    """The demo's codebook, with a draft and a mode that ended."""
+    for surface in load_company().surfaces:
+        for mode in surface.modes:
+            fields = {name: getattr(mode, name) for name in FIELDS[2:]}
+            codebook.define(ledger, surface.surface, mode.mode, **fields)
+    codebook.define(
+        ledger, "code_reviewer", "new", name='Sagt "nein": – #1', definition="Two\nlines: yes."
+    )
+    codebook.retire(ledger, "code_reviewer", "nit_flood")
+    return ledger
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "csv"])
+def test_what_is_written_reads_back_equal_and_changes_nothing(company, tmp_path, suffix):
+    path, again = tmp_path / f"modes.{suffix}", tmp_path / f"again.{suffix}"
+    written = export_taxonomy(read_codebook(company), path)
+    assert written == 44
+    fresh = Ledger(f"sqlite:///{tmp_path / 'fresh.sqlite'}", actor="bruno")
+    report = import_taxonomy(fresh, path)
+    assert (report.added, report.changed, report.unchanged) == (44, 0, 0)
+    assert report.refused == ()
+    export_taxonomy(read_codebook(fresh), again)
+    assert again.read_bytes() == path.read_bytes()
+    head = fresh.head()
+    assert import_taxonomy(fresh, path).unchanged == 44
+    assert fresh.head() == head
+    kept = read_codebook(company).to_frame().filter(status="live")
+    assert kept.drop("version").equals(
+        read_codebook(fresh).to_frame().filter(status="live").drop("version")
+    )
+
+
+def test_one_changed_word_is_one_changed_line_and_one_new_version(company, tmp_path):
+    path = tmp_path / "modes.yaml"
+    export_taxonomy(read_codebook(company), path)
+    before = path.read_text().splitlines()
+    codebook.edit(company, "code_reviewer", "new", owner="chiara")
+    export_taxonomy(read_codebook(company), path)
+    after = path.read_text().splitlines()
+    changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+    assert changed == [("  owner: ''", "  owner: chiara")]
+    path.write_text(path.read_text().replace("owner: chiara", "owner: dora"))
+    report = import_taxonomy(company, path)
+    assert (report.added, report.changed, report.unchanged) == (0, 1, 43)
+    assert read_codebook(company).find("code_reviewer", "new").version == 3
+
+
+YAML = """\
+- mode: rude
+  name: Is rude
+  severity: user impact
+- mode: slow
+  name: Slow
+  severity: terrible
+- just words
+- mode: cold
+- mode: rude
+  name: Twice
+- mode: loud
+  name: Loud
+  colour: red
+- mode: code
+  name: !!python/object/apply:os.getcwd []
+- mode: nit
+  name: Nit
+- mode: plain
+  name: no
+"""
+
+
+def test_each_bad_row_is_told_with_its_line_and_the_others_are_taken(ledger, tmp_path):
+    codebook.define(ledger, "shop", "nit", name="Nit")
+    codebook.retire(ledger, "shop", "nit")
+    path = tmp_path / "modes.yaml"
+    path.write_text(YAML)
+    report = import_taxonomy(ledger, path, surface="shop")
+    assert report.added == 1
+    told = {refused.line: refused.reason for refused in report.refused}
+    assert list(told) == [4, 7, 8, 9, 11, 14, 16, 18]
+    assert "severity: Input should be 'safety'" in told[4]
+    assert told[7] == "no mode: a mapping of fields is needed"
+    assert told[8] == "name: Field required"
+    assert told[9] == "mode: 'rude' stands in the file twice"
+    assert "no field is 'colour'; there are surface, mode" in told[11]
+    assert "could not determine a constructor" in told[14]
+    assert "'nit' was retired" in told[16]
+    assert told[18] == "name: Input should be a valid string"
+    assert "terrible" in report.refused[0].text
+    assert read_codebook(ledger).find("shop", "rude").status == "draft"
+
+
+def test_lines_of_a_table_are_those_of_the_file_though_cells_span_some(ledger, tmp_path):
+    path = tmp_path / "modes.csv"
+    path.write_text(
+        'surface,mode,name,definition\nshop,a,A,"two\nlines"\n\nshop,,B,x\nshop,c,C,x,too much\n'
+    )
+    report = import_taxonomy(ledger, path)
+    assert report.added == 1
+    assert [refused.line for refused in report.refused] == [5, 6]
+    assert report.refused[0].reason.startswith("mode: String should have at least 1")
+    assert read_codebook(ledger).find("shop", "a").definition == "two\nlines"
+
+
+def test_a_file_with_few_columns_changes_only_those(company, tmp_path):
+    path = tmp_path / "owners.csv"
+    path.write_text("mode,owner\nwrong_line,dora\n")
+    before = read_codebook(company).find("code_reviewer", "wrong_line")
+    assert import_taxonomy(company, path, surface="code_reviewer").changed == 1
+    after = read_codebook(company).find("code_reviewer", "wrong_line")
+    assert (after.owner, after.definition, after.name) == ("dora", before.definition, before.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("modes.yaml", b"mode: a\n", "not a list of modes"),
+        ("modes.yaml", b"", "not a list of modes"),
+        ("modes.yaml", b"- [a\n", "no YAML"),
+        ("modes.yaml", b"\xff\xfe", "not UTF-8"),
+        ("modes.csv", b"surface,name\nshop,A\n", "must name the columns"),
+        ("modes.csv", None, "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_taxonomy_is_refused_whole(ledger, tmp_path, name, content, why):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ReadError, match=why):
+        import_taxonomy(ledger, tmp_path / name)
+    assert ledger.head() == 0

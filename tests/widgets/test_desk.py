@@ -1,0 +1,87 @@
+"""The desk carries messages: what the browser says in, receipts and traits out."""
+
+import pytest
+
+from evalbench.errors import LabelError
+from evalbench.label.sitting import Sitting
+from evalbench.widgets.desk import annotate, is_attended
+
+
+class Known(Sitting):
+    """A sitting at a queue of ``items``, without a workspace."""
+
+    def __init__(self, *items):
+        self.codebook, self.policies = [{"mode": "rude"}], ["<p>Be kind.</p>"]
+        self.left, self.progress, self.broken = list(items), {"done": 0}, False
+
+    @property
+    def item(self):
+        return {"session_id": self.left[0]} if self.left else {}
+
+    @property
+    def upcoming(self):
+        return {"session_id": self.left[1]} if self.left[1:] else {}
+
+    def submit(self, *, session_id):
+        if session_id != self.item["session_id"]:
+            raise LabelError("not before you")
+        self.left.pop(0)
+        return {"tell": "saved", "session_id": session_id, "seq": 7}
+
+    def refill(self):
+        if self.broken:
+            raise OSError("disk is full")
+        self.progress = {"done": self.progress["done"] + 1}
+
+
+@pytest.fixture
+def desk():
+    """The widget of a sitting, and what left it, in order."""
+    sitting, left = Known("a", "b", "c"), []
+    widget = annotate(sitting)
+    widget.send = left.append
+    widget.observe(lambda change: left.append((change["name"], change["new"])))
+    return sitting, left, lambda message: widget._handle_custom_msg(message, []), widget
+
+
+def test_a_desk_shows_its_sitting(desk):
+    widget = desk[3]
+    assert (widget.item, widget.upcoming) == ({"session_id": "a"}, {"session_id": "b"})
+    assert (widget.codebook, widget.policies) == ([{"mode": "rude"}], ["<p>Be kind.</p>"])
+
+
+def test_the_receipt_leaves_before_the_next_item(desk):
+    _, left, say, _ = desk
+    say({"act": "submit", "session_id": "a"})
+    receipt, *traits = left
+    assert receipt == {"tell": "saved", "session_id": "a", "seq": 7}
+    assert dict(traits) == {
+        "item": {"session_id": "b"},
+        "upcoming": {"session_id": "c"},
+        "progress": {"done": 1},
+    }
+
+
+def test_a_refusal_moves_nothing(desk):
+    _, left, say, _ = desk
+    say({"act": "submit", "session_id": "b"})
+    say("nonsense")
+    assert [told["tell"] for told in left] == ["refused", "refused"]
+
+
+def test_a_label_that_is_saved_stays_saved_where_the_next_cannot_be_read(desk):
+    sitting, left, say, widget = desk
+    sitting.broken = True
+    say({"act": "submit", "session_id": "a"})
+    assert left[0]["tell"] == "saved"
+    assert "disk is full" in widget.notice
+    sitting.broken = False
+    say({"act": "submit", "session_id": "b"})
+    assert widget.notice == ""
+
+
+def test_nobody_sits_before_a_script(monkeypatch):
+    monkeypatch.delenv("VOILA_REQUEST_URL", raising=False)
+    assert not is_attended()
+    monkeypatch.setenv("VOILA_REQUEST_URL", "http://127.0.0.1/")
+    assert is_attended()
