@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from claims import claim
 from traffic import write_traffic
 
 SMALL = 60_000
@@ -82,6 +84,7 @@ STEPS = (loop_json, ingest, signals, signals_by_hand, signals_with_pandas, check
 
 def run_step(step, *arguments):
     """Run one step in a process of its own; gives its seconds and the peak MiB of its tree."""
+    os.sync()  # what the step before left to write is not this one's
     command = [sys.executable, __file__, "--step", step.__name__, *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0.0
@@ -107,14 +110,6 @@ def _tree_memory(pid):
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
     return total / 1024
-
-
-def claim(text, value, target, peer, at_most=True):
-    holds = value <= target if at_most else value >= target
-    sign = "<=" if at_most else ">="
-    line = {"claim": text, "value": round(value, 3), "target": f"{sign} {target}", "peer": peer}
-    print(json.dumps({**line, "holds": holds}), flush=True)
-    return holds
 
 
 def measure(folder, spans):

@@ -15,7 +15,7 @@ from evalbench.observe import opentelemetry
 from evalbench.observe.decode import decode, is_plain, load_formats
 from evalbench.observe.frames import RECORD, Columns, build_frame, hash_key, name_sessions
 from evalbench.observe.redact import redact_columns
-from evalbench.observe.source import LIMIT, Chunk, Flaw
+from evalbench.observe.source import LIMIT, Chunk, Flaw, Text
 from evalbench.schema import TABLES
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
             table, _finish(table, frame, plan), name=f"{plan.name}-{chunk.number:06}"
         )
     rejects = [
-        Reject(batch.records[index][0], flaw, batch.records[index][1].decode(errors=READABLE))
+        Reject(batch.records[index][0], flaw, str(batch.records[index][1], errors=READABLE))
         for index, flaw in sorted(batch.flaws.items())
     ]
     return Outcome(0 if chunk.records else len(lines), len(batch.records), rejects, staged, keys)
@@ -105,7 +105,7 @@ def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
 class _Batch:
     """Records (line, text) of a chunk, the rows read from them, and by record why it is no use."""
 
-    records: list[tuple[int, bytes]] = field(default_factory=list)
+    records: list[tuple[int, Text]] = field(default_factory=list)
     groups: dict[str, list[Columns]] = field(default_factory=lambda: {"span": [], "verdict": []})
     rows: dict[str, list[tuple[int, Any]]] = field(default_factory=lambda: defaultdict(list))
     flaws: dict[int, str] = field(default_factory=dict)
@@ -140,7 +140,7 @@ class _Batch:
             self.rows["verdict"] += ((records[place], row) for place, row in verdicts)
 
 
-def _parse(lines: list[tuple[int, bytes]], plan: Plan) -> _Batch:
+def _parse(lines: list[tuple[int, Text]], plan: Plan) -> _Batch:
     modules = load_formats(plan.formats)
     module = modules[0]
     columns, loads = plan.columns, orjson.loads

@@ -10,7 +10,7 @@ import orjson
 
 from evalbench.errors import ReadError
 from evalbench.observe.otlp import envelope_spans
-from evalbench.observe.source import LIMIT, PREFIX
+from evalbench.observe.source import LIMIT, PREFIX, Text
 
 FORMATS = ("opentelemetry", "langfuse", "langsmith", "openai_chat")
 """Modules in the order they are asked: a later one may match what an earlier one knows better."""
@@ -20,7 +20,7 @@ REJECT = {"line", "reason", "text"}
 class Record(NamedTuple):
     """A record and the text it came as; ``value`` is none where it is no object, ``flaw`` why."""
 
-    text: bytes
+    text: Text
     value: dict[str, Any] | None
     flaw: str = ""
 
@@ -51,11 +51,12 @@ def is_plain(value: Any) -> bool:
     return value.__class__ is dict and "resourceSpans" not in value and "reason" not in value
 
 
-def decode(text: bytes) -> list[Record]:
+def decode(line: Text) -> list[Record]:
     """Give the records of one line: none of a blank one, of an OTLP envelope one a span.
 
     A line of a rejects file gives what its ``text`` holds.
     """
+    text = bytes(line)
     if not text or text.isspace():
         return []
     record = _load(text)
@@ -83,7 +84,7 @@ def _load(text: bytes) -> Record:
     return Record(text, value)
 
 
-def _split_envelope(envelope: dict[str, Any], text: bytes) -> list[Record]:
+def _split_envelope(envelope: dict[str, Any], text: Text) -> list[Record]:
     """Make one envelope a span, so that a bad span takes no good one with it."""
     try:
         spans = list(envelope_spans(envelope))

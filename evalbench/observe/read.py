@@ -290,10 +290,15 @@ def refresh_sessions(lake: Lake, surface: str) -> int:
     Spans are only ever added, so the count tells; a run killed before this step is made good by
     the next. Gives how many sessions are new.
     """
-    counted = lake.spans(surface=surface).group_by("session_id").agg(n=pl.len())
-    known = lake.sessions(surface=surface).select("session_id", known="n_spans")
+    known = lake.sessions(surface=surface).select("session_id", known="n_spans").collect()
+    spans = lake.spans(surface=surface)
+    if known.is_empty() and spans.select(pl.len()).collect().item() <= SPANS_AT_ONCE:
+        sessions = collect_signals(spans).sort("session_id")
+        lake.upsert("session", sessions)
+        return len(sessions)
+    counted = spans.group_by("session_id").agg(n=pl.len())
     stale = (
-        counted.join(known, on="session_id", how="left")
+        counted.join(known.lazy(), on="session_id", how="left")
         .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("n")))
         .sort("session_id")
         .collect(engine="streaming")

@@ -34,6 +34,9 @@ BETWEEN_ITEMS = b" \t\r\n,"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
+Text = bytes | memoryview
+
+
 class Flaw(NamedTuple):
     """A part of the source that is no record; ``line`` is none where whoever reads counts."""
 
@@ -58,8 +61,11 @@ class Chunk:
     text: bytes = b""
     records: tuple[tuple[int, bytes], ...] | None = None
 
-    def lines(self) -> list[tuple[int, bytes]]:
-        """Give the records with their lines, which for JSONL count from the chunk's first."""
+    def lines(self) -> list[tuple[int, Text]]:
+        """Give the records with their lines, which for JSONL count from the chunk's first.
+
+        Those of JSONL are views of one text: a copy of each would cost more than parsing it.
+        """
         if self.records is not None:
             return list(self.records)
         text = self.text
@@ -67,8 +73,14 @@ class Chunk:
             with open(self.path, "rb") as file:
                 file.seek(self.start)
                 text = file.read(self.end - self.start)
-        texts = text.split(b"\n")
-        return list(enumerate(texts if texts[-1] else texts[:-1]))
+        view, find = memoryview(text), text.find
+        cut, start = [], 0
+        while (end := find(b"\n", start)) >= 0:
+            cut.append(view[start:end])
+            start = end + 1
+        if start < len(text):
+            cut.append(view[start:])
+        return list(enumerate(cut))
 
 
 class _Stream:

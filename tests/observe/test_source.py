@@ -21,9 +21,9 @@ def read(path):
             flaws.append(part)
             continue
         for line, text in part.lines():
-            if text.strip():
+            if bytes(text).strip():
                 number = line if part.records is not None else first + line
-                records.append((number, json.loads(text)))
+                records.append((number, json.loads(bytes(text))))
         first += len(part.lines())
     return records, flaws
 

@@ -1,0 +1,20 @@
+"""One JSON line a claim: what is claimed, what came out, what was aimed at, beside whom."""
+
+from __future__ import annotations
+
+import json
+
+
+def claim(text, value, target, peer, at_most=True):
+    """Print a claim and give whether it holds."""
+    holds = bool(value <= target if at_most else value >= target)
+    sign = "<=" if at_most else ">="
+    value = round(float(value), 3)
+    line = {"claim": text, "value": value, "target": f"{sign} {target}", "peer": peer}
+    print(json.dumps({**line, "holds": holds}), flush=True)
+    return holds
+
+
+def show(text, value, peer):
+    """Print a figure that nothing is claimed of."""
+    print(json.dumps({"claim": text, "value": round(float(value), 3), "peer": peer}), flush=True)
