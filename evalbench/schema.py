@@ -407,7 +407,7 @@ class Evaluator(Body):
     parameters: dict[str, JsonValue] = {}
     prompt: str = ""
     model: Name | None = None
-    threshold: float | None = None
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
 
 
 class EvaluatorDefined(Evaluator):

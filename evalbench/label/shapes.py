@@ -107,7 +107,8 @@ def _attempt(read: Callable[..., Iterator[Record]], *given: Record) -> Iterator[
 def _to_answers(record: Record) -> Record:
     if "criterion" in record:
         value = record["value"]
-        whole = value.isascii() and value.isdecimal() and str(int(value)) == value
+        short = value.isascii() and value.isdecimal() and len(value) < 19
+        whole = short and str(int(value)) == value
         return {record["criterion"]: int(value) if whole else value}
     answers = {name: record.get(name) for name in ("verdict", "modes", "severity")}
     if record.get("after_suggestion"):

@@ -78,6 +78,19 @@ def say_drift(drift: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def say_saturation(measured: pl.DataFrame, *, more: int) -> pl.DataFrame:
+    """Ask what each measure of :func:`saturation.measure_saturation` answers, and write it."""
+    asked = {
+        "coverage": "Chance that the next failure is of a kind already seen",
+        "unseen": "Kinds of failure not seen yet, at least",
+        "expected_new": f"New kinds that {more} more sessions would show",
+    }
+    named = measured.rename({"low": "estimate_low", "high": "estimate_high"})
+    return say_intervals(named, "estimate").with_columns(
+        asked=pl.col("measure").replace_strict(asked)
+    )
+
+
 def headline(found: pl.DataFrame, disputes: pl.DataFrame) -> str:
     """Say in Markdown, surface by surface, what these labels can carry.
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from evalbench.observe.personal import SUSPECT, find_personal
 from evalbench.observe.redact import redact_columns, redact_text
+from evalbench.personal import SUSPECT, find_personal
 
 PERSONAL = {
     "jane.doe@example.co.uk": "EMAIL",

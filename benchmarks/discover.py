@@ -1,0 +1,180 @@
+"""How well, how steadily and how fast notes become clusters, beside BERTopic and HDBSCAN.
+
+    python benchmarks/discover.py --notes ../shared/data/failure_notes
+
+All methods get the same offline vectors in the same run. BERTopic is as its users run it: UMAP to 5
+dimensions, HDBSCAN with clusters of 10 or more, what fits none left out (counted as one cluster for
+the scores, as its own -1). Needs ``pip install bertopic umap-learn hdbscan`` (BERTopic wants no
+torch here: ``--no-deps`` is enough). Exit status 1 when a claim does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from itertools import combinations
+from pathlib import Path
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import numpy as np
+import polars as pl
+from claims import claim, show
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
+
+import evalbench as eb
+from evalbench.label.vectors import offline_vectors
+
+NOTES = Path(__file__).parents[2] / "shared/data/failure_notes"
+RESAMPLES = 10
+warnings.filterwarnings("ignore")
+
+
+def read_notes(folder, name):
+    frame = pl.read_csv(folder / f"{name}.csv")
+    return frame["text"].to_list(), frame["category"].to_numpy()
+
+
+def ours(texts, vectors, seed, n_clusters=None):
+    rng = np.random.default_rng(seed)
+    return eb.label.cluster(texts, vectors=vectors, n_clusters=n_clusters, rng=rng).assignment
+
+
+def bertopic(texts, vectors, seed):
+    from bertopic import BERTopic
+    from umap import UMAP
+
+    umap = UMAP(n_neighbors=15, n_components=5, min_dist=0.0, metric="cosine", random_state=seed)
+    return np.array(
+        BERTopic(umap_model=umap, embedding_model=None).fit_transform(texts, vectors)[0]
+    )
+
+
+def hdbscan(texts, vectors, seed):
+    from hdbscan import HDBSCAN
+
+    return HDBSCAN(min_cluster_size=10).fit_predict(vectors.astype(float))
+
+
+METHODS = {"evalbench": ours, "BERTopic": bertopic, "HDBSCAN": hdbscan}
+
+
+def measure_quality(texts, truth):
+    vectors = offline_vectors(texts, rng=np.random.default_rng(0))
+    scores = {}
+    for name, method in METHODS.items():
+        found = method(texts, vectors, 0)
+        scores[name] = adjusted_rand_score(truth, found)
+        show(f"ARI, number of clusters chosen by {name}", scores[name], name)
+        show(
+            f"AMI, number of clusters chosen by {name}",
+            adjusted_mutual_info_score(truth, found),
+            name,
+        )
+        show(f"clusters found by {name}", found.max() + 1, name)
+        show(f"share of notes left out by {name}", np.mean(found < 0), name)
+    given = ours(texts, vectors, 0, len(set(truth)))
+    peer = f"BERTopic {scores['BERTopic']:.3f}, HDBSCAN {scores['HDBSCAN']:.3f}, number chosen"
+    yield claim(
+        "ARI, 77 clusters given", adjusted_rand_score(truth, given), 0.33, peer, at_most=False
+    )
+    ami = adjusted_mutual_info_score(truth, given)
+    yield claim("AMI, 77 clusters given", ami, 0.58, peer, at_most=False)
+    yield claim("ARI, number chosen", scores["evalbench"], 0.30, peer, at_most=False)
+    chosen = ours(texts, vectors, 0)
+    yield claim("notes left out", np.mean(chosen < 0) + np.mean(given < 0), 0, peer)
+
+
+def measure_stability(texts):
+    """Mean pairwise ARI over seeds, and over resamples on the notes that two of them share."""
+    vectors = offline_vectors(texts, rng=np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    n = len(texts)
+    drawn = [np.sort(rng.choice(n, int(0.8 * n), replace=False)) for _ in range(RESAMPLES)]
+    means = {}
+    for name, method in METHODS.items():
+        seeds = [method(texts, vectors, seed) for seed in range(RESAMPLES)]
+        spread = [adjusted_rand_score(a, b) for a, b in combinations(seeds, 2)]
+        resampled = []
+        for rows in drawn:
+            whole = np.full(n, -2)
+            whole[rows] = method([texts[i] for i in rows], vectors[rows], 0)
+            resampled.append(whole)
+        pairs = [
+            adjusted_rand_score(a[both], b[both])
+            for a, b in combinations(resampled, 2)
+            for both in [(a > -2) & (b > -2)]
+        ]
+        means[name] = np.mean(spread), np.mean(pairs)
+        show(f"mean pairwise ARI over {RESAMPLES} seeds", means[name][0], name)
+        show(f"mean pairwise ARI over {RESAMPLES} resamples of 80%", means[name][1], name)
+    return means
+
+
+def measure_speed(texts):
+    texts = texts[:10_000]
+    seconds = {}
+    for name, method in {"evalbench": ours, "BERTopic": bertopic}.items():
+        start = time.perf_counter()
+        vectors = offline_vectors(texts, rng=np.random.default_rng(0))
+        method(texts, vectors, 0)
+        seconds[name] = time.perf_counter() - start
+    peer = f"BERTopic with the same vectors {seconds['BERTopic']:.0f} s"
+    yield claim("10,000 notes, seconds", seconds["evalbench"], 20, peer)
+
+
+def measure_size(folder):
+    """100,000 notes in a process of its own, so that its peak memory is its own."""
+    command = [sys.executable, __file__, "--notes", str(folder), "--size", "100000"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    peer = f"{told['clusters']} clusters of {told['notes']:,} made-up pairs of real notes"
+    yield claim("100,000 notes, seconds", told["seconds"], 240, peer)
+    yield claim("100,000 notes, peak GiB", told["gib"], 4, peer)
+
+
+def cluster_many(texts, truth, size):
+    """Cluster pairs of notes of one class, as many as asked for."""
+    rng = np.random.default_rng(0)
+    members = {name: np.flatnonzero(truth == name) for name in np.unique(truth)}
+    first = rng.integers(len(texts), size=size)
+    pairs = [f"{texts[i]} {texts[rng.choice(members[truth[i]])]}" for i in first]
+    start = time.perf_counter()
+    found = eb.label.cluster(pairs, rng=rng)
+    gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "gib": gib, "clusters": found.n_clusters, "notes": size}))
+
+
+def measure_weakness(folder):
+    """Say of notes whose types are no matter of wording that their clusters are weak."""
+    notes = pl.read_csv(folder / "tofueval_failure_notes.csv")["exp"].to_list()
+    for number in (7, None):
+        found = eb.label.cluster(notes, n_clusters=number, rng=np.random.default_rng(0))
+        text = f"tofueval, {number or 'as many as chosen'}: said to be weak"
+        yield claim(text, found.weak, 1, f"agreement {found.agreement:.2f}", at_most=False)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--notes", type=Path, default=NOTES, help="folder of the public notes")
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    many, kinds = read_notes(arguments.notes, "banking77_train")
+    if arguments.size:
+        cluster_many(many, kinds, arguments.size)
+        return
+    texts, truth = read_notes(arguments.notes, "banking77_test")
+    held = [*measure_quality(texts, truth), *measure_weakness(arguments.notes)]
+    measure_stability(texts)
+    held += [*measure_speed(many), *measure_size(arguments.notes)]
+    sys.exit(not all(held))
+
+
+if __name__ == "__main__":
+    main()

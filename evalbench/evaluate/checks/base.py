@@ -1,0 +1,96 @@
+"""What every check is made of: parameters that are validated once, and places it looks in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import polars as pl
+from polars.exceptions import ComputeError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from evalbench.evaluate.session import Finding, Session, Text
+
+Evidence = Sequence[Mapping[str, str]]
+Place = Literal["final_output", "assistant", "user", "tool_results"]
+
+
+class Check(BaseModel):
+    """One check: its parameters are its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def find(self, session: Session) -> Finding:
+        """Look at one session.
+
+        ``fails`` is None where there is nothing to check. Where it fails by something that is
+        missing, the evidence is how the answer begins.
+        """
+        found = self._look(session)
+        if not found.fails or found.evidence:
+            return found
+        ends = [Text(span["span_id"], span["output"] or "") for span in session.spans[-1:]]
+        shown = [each for each in (session.answer, *ends) if each and each.span_id]
+        return replace(found, evidence=[each.quote() for each in shown[:1]])
+
+    def _look(self, session: Session) -> Finding:
+        raise NotImplementedError
+
+
+def say(faults: object, bad: str, good: str, evidence: Evidence = ()) -> Finding:
+    """Fail where there are faults, with their evidence."""
+    return Finding(True, None, bad, evidence) if faults else Finding(False, rationale=good)
+
+
+def nothing(why: str) -> Finding:
+    """Say that there was nothing to check."""
+    return Finding(None, rationale=f"nothing to check: {why}")
+
+
+def explain(error: ValidationError) -> str:
+    """Say what is wrong, and where."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))[:200]
+    plain = isinstance(first["input"], str | int | float)
+    got = f" (got {first['input']!r:.200})" if plain else ""
+    return f"{where}: {first['msg']}{got}".removeprefix(": ")
+
+
+def match_texts(pattern: str, texts: Sequence[str]) -> list[str | None]:
+    """Give what a pattern first matches in each text; None where it matches nothing.
+
+    Patterns and texts are anybody's: with the engine of Polars each takes linear time.
+    """
+    return pl.Series(texts, dtype=pl.String).str.extract(pattern, 0).to_list()
+
+
+def find_pattern(pattern: str, texts: Sequence[Text]) -> list[dict[str, str]]:
+    """Quote the words that a pattern matches, of the first text that it does."""
+    matched = match_texts(pattern, [text.content for text in texts])
+    pairs = zip(texts, matched, strict=True)
+    return [text.quote(words) for text, words in pairs if words is not None][:1]
+
+
+def check_pattern(pattern: str) -> str:
+    """Refuse a pattern that the engine does not take."""
+    try:
+        match_texts(pattern, [""])
+    except ComputeError as error:
+        reason = str(error).partition("\n\nThis error")[0].splitlines()[-1]
+        raise ValueError(f"the pattern {pattern!r} cannot be used: {reason}") from error
+    return pattern
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(check_pattern)]
+"""In the syntax of Rust's ``regex``: no look-around, no back-references."""
+
+
+def read_place(session: Session, place: Place) -> list[Text]:
+    """Give the texts of a place."""
+    return {
+        "final_output": [session.answer] if session.answer else [],
+        "assistant": session.answers,
+        "user": session.questions,
+        "tool_results": session.results,
+    }[place]

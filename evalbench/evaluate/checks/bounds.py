@@ -1,0 +1,72 @@
+"""Checks of a session's measures against bounds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from evalbench.evaluate.checks.base import Check, nothing, say
+from evalbench.evaluate.session import Finding, Session
+
+Measure = Literal[
+    "latency_p95_ms",
+    "duration_ms",
+    "cost_usd",
+    "tokens",
+    "prompt_tokens",
+    "completion_tokens",
+    "n_turns",
+    "n_spans",
+    "n_tool_calls",
+    "n_tool_errors",
+    "n_retries",
+]
+OF_A_SPAN = {
+    "latency_p95_ms": "latency_ms",
+    "duration_ms": "latency_ms",
+    "tokens": "prompt_tokens",
+}
+"""The column of a span whose greatest value shows where a measure of another name comes from."""
+
+
+class Bound(Check):
+    """Fails where a measure is above ``most`` or below ``least``."""
+
+    check: Literal["bound"]
+    measure: Measure
+    most: float | None = None
+    least: float | None = None
+
+    @model_validator(mode="after")
+    def _has_bound(self) -> Bound:
+        if self.most is None and self.least is None:
+            raise ValueError("a bound needs most or least")
+        return self
+
+    def _look(self, session: Session) -> Finding:
+        value = self._measure(session)
+        if value is None:
+            return nothing(f"{self.measure} was not recorded")
+        above = self.most is not None and value > self.most
+        below = self.least is not None and value < self.least
+        limits = {"at least": self.least, "at most": self.most}
+        allowed = " and ".join(f"{k} {v:g}" for k, v in limits.items() if v is not None)
+        said = f"{self.measure} is {value:g}, allowed {allowed}"
+        column = OF_A_SPAN.get(self.measure, self.measure)
+        spans = [span for span in session.spans if above and span.get(column) is not None]
+        evidence = [
+            {"span_id": span["span_id"], "quote": f"{column}: {span[column]:g}"}
+            for span in sorted(spans, key=lambda span: span[column])[-1:]
+        ]
+        return say(above or below, said, said, evidence)
+
+    def _measure(self, session: Session) -> float | None:
+        row = session.row
+        if self.measure == "duration_ms":
+            started, ended = row["started_at"], row["ended_at"]
+            return (ended - started).total_seconds() * 1000 if started and ended else None
+        if self.measure == "tokens":
+            counts = [row["prompt_tokens"], row["completion_tokens"]]
+            return None if counts == [None, None] else sum(filter(None, counts))
+        return row[self.measure]

@@ -1,0 +1,144 @@
+"""Checks of the answer against what the session had to go by: documents, and results of tools."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from evalbench.evaluate.checks.base import Check, Pattern, nothing, say
+from evalbench.evaluate.session import Finding, Session, Text
+
+CITATION = r"\[([^\[\]\s][^\[\]\n]{0,79})\]\(?"
+"""``[policy-7]``, and with its parenthesis a Markdown link, which is none."""
+NUMBER = re.compile(
+    r"(?<![\w.,])(?P<sign>[$€£¥] ?)?(?P<digits>\d+(?:[.,'’\u00a0\u202f]\d+)*)(?P<percent> ?%)?"
+)
+LONGEST = 40
+"""Characters of a number; what is longer is a text."""
+OVERLAP = 0.2
+"""Share of the question's terms that makes a document a relevant one."""
+
+
+class CitationCheck(Check):
+    """Fails where the final output cites nothing, or what is not among the retrieved documents.
+
+    A citation is the identifier of a document, or its number in the order of retrieval: the first
+    group of ``pattern``, or all of it.
+    """
+
+    check: Literal["citation_missing", "citation_unknown"]
+    pattern: Pattern = CITATION
+
+    def _look(self, session: Session) -> Finding:
+        documents, answer = session.documents, session.answer
+        if not documents or answer is None:
+            return nothing("no documents, or no final output")
+        cited = find_citations(self.pattern, answer.content)
+        if self.check == "citation_missing":
+            return say(not cited, "the output cites nothing", f"it cites {', '.join(cited)}")
+        if not cited:
+            return nothing("the output cites nothing")
+        known = {document.id.casefold() for document in documents}
+        known |= {str(number + 1) for number in range(len(documents))}
+        unknown = [each for each in cited if each.casefold() not in known]
+        said = f"not among the retrieved documents: {', '.join(unknown)}"
+        return say(unknown, said, "all were retrieved", [answer.quote(each) for each in unknown])
+
+
+class NumberUnsupported(Check):
+    """Fails where a number of the final output is in no document, tool result or message.
+
+    1,234.50 is 1234.5, and 12% is 0.12. Bare whole numbers below ``least`` are no quotation. It
+    misleads where an answer computes or rounds: what comes out stands nowhere.
+    """
+
+    check: Literal["number_unsupported"]
+    least: float = Field(default=10, ge=0)
+
+    def _look(self, session: Session) -> Finding:
+        sources, answer = session.documents + session.results, session.answer
+        if not sources or answer is None:
+            return nothing("no documents and tool results, or no final output")
+        numbers = [each for each in NUMBER.finditer(answer.content) if self._is_quoted(each)]
+        if not numbers:
+            return nothing("the output quotes no number")
+        told = sources + session.questions + session.instructions
+        known = {
+            value
+            for source in told
+            for each in NUMBER.finditer(source.content)
+            for value in read_number(each)
+        }
+        missing = [each[0] for each in numbers if not read_number(each) & known]
+        evidence = [answer.quote(words) for words in missing]
+        return say(missing, f"in no source: {', '.join(missing)}", "all in the sources", evidence)
+
+    def _is_quoted(self, match: re.Match[str]) -> bool:
+        bare = match["digits"].isdecimal() and not match["sign"] and not match["percent"]
+        return not bare or Decimal(match["digits"]) >= self.least
+
+
+class RetrievalProxy(Check):
+    """Fails where a proxy for the quality of retrieval is below ``least``.
+
+    All are shares of terms, words of four letters or more, and know nothing of meaning:
+    ``retrieval_recall`` of the question's terms that are in a document; ``retrieval_precision`` of
+    documents that hold at least a fifth of the question's terms; ``context_used`` of the answers'
+    terms that are in a document. They mislead where a question is put in other words, and in
+    scripts without spaces. The score is what is missing to all.
+    """
+
+    check: Literal["retrieval_precision", "retrieval_recall", "context_used"]
+    least: float = Field(gt=0, le=1)
+
+    def _look(self, session: Session) -> Finding:
+        texts = session.answers if self.check == "context_used" else session.questions
+        wanted = set().union(*map(_terms, texts))
+        if not session.documents or not wanted:
+            return nothing("no documents, or no terms to look for in them")
+        held = [wanted & _terms(each) for each in session.documents]
+        if self.check == "retrieval_precision":
+            share = sum(len(each) >= OVERLAP * len(wanted) for each in held) / len(held)
+        else:
+            share = len(set().union(*held)) / len(wanted)
+        said = f"proxy {self.check} {share:.2f}, at least {self.least:.2f}"
+        fails = share < self.least
+        evidence = [texts[-1].quote(), session.documents[0].quote()] if fails else []
+        return Finding(fails, 1 - share, said, evidence)
+
+
+def find_citations(pattern: str, text: str) -> list[str]:
+    """Find what a text cites, each once."""
+    marks = pl.Series([text]).str.extract_all(pattern).explode().drop_nulls()
+    marks = marks.filter(~marks.str.ends_with("]("))
+    named = marks.str.extract(f"(?:{pattern})|(.*)", 1).fill_null(marks)
+    parts = (part.strip() for mark in named for part in re.split(r"[,;]", mark))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def read_number(match: re.Match[str]) -> set[Decimal | str]:
+    """Give all that a number may mean: 1,234 is a thousand and more, or one and a bit."""
+    digits = re.sub(r"['’\u00a0\u202f]", "", match["digits"])
+    marks = re.findall(r"[.,]", digits)
+    *whole, last = re.split(r"[.,]", digits)
+    grouped = all(len(part) == 3 for part in whole[1:]) and len(set(marks[:-1])) <= 1
+    readings: set[Decimal] = set()
+    if len(digits) > LONGEST:
+        return {digits}
+    if not marks:
+        readings.add(Decimal(last))
+    elif grouped and (len(marks) == 1 or marks[-1] != marks[-2]):
+        readings.add(Decimal(f"{''.join(whole)}.{last}"))
+    if marks and grouped and len(last) == 3 and len(set(marks)) == 1:
+        readings.add(Decimal("".join((*whole, last))))
+    if match["percent"]:
+        readings |= {value / 100 for value in readings}
+    return {*readings} or {match["digits"]}
+
+
+def _terms(text: Text) -> set[str]:
+    return set(re.findall(r"\w{4,}", text.content.casefold()))

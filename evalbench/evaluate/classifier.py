@@ -1,0 +1,230 @@
+"""Classifiers: a linear model on the words of a session and on its signals, cross-fitted."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+
+from evalbench.errors import EvaluatorError
+from evalbench.evaluate.session import Finding, Session
+from evalbench.schema import SIGNALS
+from evalbench.stats.binary import MEASURES
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+NUMBERS = (
+    *SIGNALS,
+    *"n_turns n_tool_calls n_tool_errors n_retries prompt_tokens completion_tokens".split(),
+    *"cost_usd latency_p95_ms".split(),
+)
+TRUSTED = ("numpy.dtype",)
+"""Types in our files beyond those that skops trusts by itself."""
+WORDS = 3
+"""Words that a finding quotes."""
+
+Metric = Literal["mcc", "f1", "balanced_accuracy"]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained pipeline, and how it did on sessions whose groups it had not seen.
+
+    Attributes
+    ----------
+    scores : numpy.ndarray
+        Out-of-fold probability of failing, a session.
+    threshold : float
+        The score from which a session fails: the best by ``metric`` on ``scores``.
+    value : float
+        The metric there. It was chosen to be high: the test split tells what it is worth.
+    """
+
+    pipeline: Pipeline
+    scores: np.ndarray
+    threshold: float
+    metric: Metric
+    value: float
+
+
+def train_classifier(
+    sessions: Sequence[Session],
+    fails: Sequence[bool],
+    *,
+    metric: Metric = "mcc",
+    least: int = 20,
+    folds: int = 5,
+) -> Classifier:
+    """Train on labelled sessions of the train split.
+
+    Sessions of one group (``group_key``; a session without one is its own) are never on both sides
+    of a fold.
+
+    Parameters
+    ----------
+    sessions, fails : sequence
+        A label each.
+    metric : {"mcc", "f1", "balanced_accuracy"}
+        What the threshold is chosen for.
+    least : int
+        Sessions of either class that are needed, from ``folds`` groups at least.
+
+    Raises
+    ------
+    EvaluatorError
+        Insufficient: too few of a class.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels = np.asarray(fails, dtype=bool)
+    groups = np.array([each.row["group_key"] or f"session {each.session_id}" for each in sessions])
+    for name, chosen in (("failing", labels), ("passing", ~labels)):
+        n, n_groups = int(chosen.sum()), len(set(groups[chosen]))
+        if n < least or n_groups < folds:
+            raise EvaluatorError(
+                f"insufficient: {n} {name} sessions of {n_groups} groups, {least} of {folds} "
+                "needed: label more, or take a check or a judge"
+            )
+    frame, scores = features(sessions), np.zeros(len(labels))
+    for train, test in StratifiedGroupKFold(folds).split(frame, labels, groups):
+        if len(set(labels[train])) < 2:
+            raise EvaluatorError("insufficient: one group has nearly all sessions of a class")
+        fitted = _make_pipeline().fit(frame[train], labels[train])
+        scores[test] = fitted.predict_proba(frame[test])[:, 1]
+    threshold, value = choose_threshold(scores, labels, metric=metric)
+    return Classifier(_make_pipeline().fit(frame, labels), scores, threshold, metric, value)
+
+
+def choose_threshold(
+    scores: np.ndarray, fails: np.ndarray, *, metric: Metric
+) -> tuple[float, float]:
+    """Choose the threshold that is best by a metric, and give its value there.
+
+    Candidates lie midway between neighbouring scores, (n,) as ``fails``; the lowest fails all.
+    """
+    levels, where = np.unique(scores, return_inverse=True)
+    failing = np.bincount(where, fails, len(levels))[::-1].cumsum()[::-1]
+    passing = np.bincount(where, ~fails, len(levels))[::-1].cumsum()[::-1]
+    cells = [failing, failing[0] - failing, passing, passing[0] - passing]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.nan_to_num(MEASURES[metric](np.stack(cells, axis=-1)), nan=-1.0)
+    best = int(values.argmax())
+    return float(levels[max(best - 1, 0) : best + 1].mean()), float(values[best])
+
+
+def classify(pipeline: Pipeline, sessions: Sequence[Session], *, threshold: float) -> list[Finding]:
+    """Score sessions, a finding each; the evidence is the words that speak most for failing.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Of :func:`train_classifier` or :func:`load_classifier`.
+    """
+    columns, model = pipeline
+    values = columns.transform(features(sessions))
+    scores = model.predict_proba(values)[:, 1]
+    names = columns.get_feature_names_out()
+    findings = []
+    weights = values.multiply(model.coef_).tocsr()
+    for session, score, row in zip(sessions, scores, weights, strict=True):
+        most = np.argsort(-row.data)[:WORDS]
+        top = [str(names[row.indices[at]]) for at in most if row.data[at] > 0]
+        told = ", ".join(name.partition("__")[2].strip() for name in top) or "nothing"
+        words = [name.removeprefix("words__") for name in top if name.startswith("words__")]
+        quoted = [
+            text.quote(found[0])
+            for word in words
+            for text in session.answers
+            if (found := re.search(re.escape(word), text.content, re.IGNORECASE))
+        ]
+        said = f"score {score:.2f}, fails from {threshold:.2f}; most for it: {told}"
+        evidence = quoted[:WORDS] or [text.quote() for text in session.answers[-1:]]
+        findings.append(Finding(bool(score >= threshold), float(score), said, evidence))
+    return findings
+
+
+def features(sessions: Sequence[Session]) -> pl.DataFrame:
+    """Give ``text``, all that was said and called, and the signals and measures, a row a session.
+
+    Numbers are compressed by arcsinh; what nobody recorded is NaN.
+    """
+    texts = [
+        "\n".join(
+            (
+                *(text.content for text in (*each.questions, *each.answers)),
+                *(f"{call.name} {call.arguments}" for call in each.calls),
+            )
+        )
+        for each in sessions
+    ]
+    rows = [[each.row[name] for name in NUMBERS] for each in sessions]
+    numbers = np.array(rows, dtype=float).reshape(-1, len(NUMBERS))
+    frame = pl.DataFrame(np.arcsinh(numbers), schema=list(NUMBERS))
+    return frame.with_columns(text=pl.Series(texts, dtype=pl.String))
+
+
+def dump_classifier(pipeline: Pipeline) -> tuple[bytes, str]:
+    """Give the file of a classifier, and the SHA-256 that its specification names."""
+    import skops.io
+
+    content = skops.io.dumps(pipeline, compression=zipfile.ZIP_DEFLATED)
+    return content, hashlib.sha256(content).hexdigest()
+
+
+def load_classifier(content: bytes, *, sha256: str) -> Pipeline:
+    """Read the file of a classifier.
+
+    Raises
+    ------
+    EvaluatorError
+        A pickle, or no skops file; types that are not trusted; or not the file of that hash.
+    """
+    import skops.io
+    from sklearn.pipeline import Pipeline
+
+    again = "train it again, or take the file from where it was trained"
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise EvaluatorError(f"not a skops file, and pickles are never read: {again}")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise EvaluatorError(f"the file is not the one that the specification names: {again}")
+    try:
+        loaded = skops.io.loads(content, trusted=list(TRUSTED))
+    except Exception as error:  # skops raises whatever a broken file leads it to
+        raise EvaluatorError(
+            f"a skops file that is broken or not ours ({error}): {again}"
+        ) from error
+    if not isinstance(loaded, Pipeline):
+        raise EvaluatorError(f"a {type(loaded).__name__}, not a classifier: {again}")
+    return loaded
+
+
+def _make_pipeline() -> Pipeline:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    shared = {"sublinear_tf": True, "max_features": 20_000}
+    words = TfidfVectorizer(ngram_range=(1, 2), **shared)
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), **shared)
+    missing = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    numbers = make_pipeline(missing, StandardScaler())
+    columns = ColumnTransformer(
+        [
+            ("words", words, "text"),
+            ("characters", characters, "text"),
+            ("numbers", numbers, list(NUMBERS)),
+        ],
+        sparse_threshold=1,
+    )
+    return make_pipeline(columns, LogisticRegression(class_weight="balanced", max_iter=1000))

@@ -1,0 +1,117 @@
+"""Labels of any time under the codebook of one time, and what happened to it between."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from evalbench.label.modes import Codebook, find_undone, read_acts
+from evalbench.schema import TIME, Body
+
+SAID = {
+    "mode.defined": "{mode} defined as {name}, version {version}",
+    "mode.merged": "{sources} merged into {into}",
+    "mode.split": "{source} split into {parts}",
+    "mode.retired": "{mode} retired",
+    "mode.promoted": "{mode} promoted: {belonging} of {members} members belong",
+    "mode.undone": "event {undoes} undone",
+    "codebook.proposed": "{drafts} proposed from clusters of notes",
+    "member.confirmed": "note {note} looked at for {mode}: belongs {belongs}",
+}
+"""What an act did, in words."""
+TEXT = ("actor", "kind", "surface", "what", "reason")
+HISTORY = pl.Schema(
+    [("seq", pl.Int64), ("at", TIME), *((name, pl.String) for name in TEXT), ("stands", pl.Boolean)]
+)
+
+
+def restate(labels: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
+    """Say every label in the modes of a codebook.
+
+    A mode that was merged becomes what it was merged into, one that was split the part its session
+    went to; one that is retired, a draft or unknown is left out. The verdict stays.
+
+    Of rates over the same sessions and strata this adds up: those of the parts of a split mode to
+    its former rate, since each session went to one part; a merged mode occurs where any of its
+    sources did in the eyes of one annotator, so of each annotator it is their union. A majority may
+    see it where no source had one: two annotators who named different sources now agree.
+
+    Parameters
+    ----------
+    labels : polars.DataFrame
+        ``surface, session_id, modes`` and whatever else: ``label.set`` or ``label.adjudicated``
+        events as ``ledger.bodies`` gives them.
+    codebook : Codebook
+
+    Returns
+    -------
+    polars.DataFrame
+        The same rows and columns; ``modes`` without repeats.
+    """
+    rows = labels.select("surface", "session_id", "modes").iter_rows()
+    restated = [
+        list(dict.fromkeys(now for mode in modes if (now := codebook.follow(surface, mode, name))))
+        for surface, name, modes in rows
+    ]
+    return labels.with_columns(modes=pl.Series(restated, dtype=pl.List(pl.String)))
+
+
+def count_restated(labels: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
+    """Count what :func:`restate` changes.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``surface, mode, becomes`` (null: it counts no longer), ``n_labels, n_sessions``; a mode
+        that stays what it was is not listed.
+    """
+    named = labels.select("surface", "session_id", mode="modes").explode("mode").drop_nulls("mode")
+    becomes = [
+        codebook.follow(*row) for row in named.select("surface", "mode", "session_id").rows()
+    ]
+    return (
+        named.with_columns(becomes=pl.Series(becomes, dtype=pl.String))
+        .filter(pl.col("mode").ne_missing(pl.col("becomes")))
+        .group_by("surface", "mode", "becomes")
+        .agg(n_labels=pl.len().cast(pl.Int64), n_sessions=pl.col("session_id").n_unique())
+        .with_columns(pl.col("n_sessions").cast(pl.Int64))
+        .sort("surface", "mode", "becomes")
+    )
+
+
+def history(events: pl.DataFrame) -> pl.DataFrame:
+    """Tell the acts of the codebook in words.
+
+    Parameters
+    ----------
+    events : polars.DataFrame
+        As ``ledger.events`` gives them, from any number on; other kinds are left out.
+
+    Returns
+    -------
+    polars.DataFrame
+        In their order: ``seq, at, actor, kind, surface`` (null for an undo), ``what`` in words,
+        ``reason``, and ``stands``: false where a later one of these events undid it.
+    """
+    acts = read_acts(events)
+    undone = find_undone(acts)
+    rows = [
+        {
+            **{name: getattr(act, name) for name in ("seq", "at", "actor", "kind")},
+            "surface": getattr(act.body, "surface", None),
+            "what": SAID[act.kind].format(**_fields(act.body)),
+            "reason": getattr(act.body, "reason", ""),
+            "stands": act.seq not in undone,
+        }
+        for act in acts
+    ]
+    return pl.DataFrame(rows, schema=HISTORY)
+
+
+def _fields(body: Body) -> dict[str, object]:
+    """Give the fields of an act, lists as text."""
+    named = {
+        name: [getattr(each, "mode", each) for each in value]
+        for name, value in body
+        if isinstance(value, tuple | dict)
+    }
+    return dict(body) | {name: ", ".join(map(str, value)) for name, value in named.items()}

@@ -1,0 +1,168 @@
+import hashlib
+import io
+import pickle
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skops.io
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.decomposition import TruncatedSVD
+from sklearn.metrics import f1_score, matthews_corrcoef
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from evalbench.errors import EvaluatorError
+from evalbench.evaluate.classifier import (
+    choose_threshold,
+    classify,
+    dump_classifier,
+    features,
+    load_classifier,
+    train_classifier,
+)
+
+
+class _Harm:
+    """Unpickling it runs code."""
+
+    def __reduce__(self):
+        return print, ("this must never run",)
+
+
+@pytest.fixture
+def labelled(make_session):
+    """Make 150 sessions of 50 users: a failing one promises, and takes more tokens."""
+    rng = np.random.default_rng(5)
+    fails = rng.random(150) < 0.35
+    sessions = []
+    for number, bad in enumerate(fails):
+        promise = "We guarantee delivery tomorrow." if bad else "It should arrive this week."
+        session = make_session(
+            f"{promise} Order R-{rng.integers(9999)}.",
+            session_id=f"s{number}",
+            completion_tokens=int(rng.integers(20, 60) + 20 * bad),
+            thumbs=None if number % 3 else int(1 - 2 * bad),
+        )
+        sessions.append(replace(session, row={**session.row, "group_key": f"u{number % 50}"}))
+    return sessions, fails
+
+
+def test_it_learns_and_says_by_which_words(labelled, make_session):
+    sessions, fails = labelled
+    trained = train_classifier(sessions, fails)
+    assert matthews_corrcoef(fails, trained.scores >= trained.threshold) == trained.value
+    assert trained.value > 0.9
+    made = [make_session("We GUARANTEE it."), make_session("It should arrive.")]
+    bad, good = classify(trained.pipeline, made, threshold=trained.threshold)
+    assert (bad.fails, good.fails) == (True, False)
+    assert bad.score > trained.threshold > good.score
+    assert {"span_id": "0-agent", "quote": "GUARANTEE"} in bad.evidence
+    assert "guarantee" in bad.rationale
+
+
+def test_scores_of_a_group_come_from_models_that_have_not_seen_it(make_session):
+    """Text that names the user tells all about its label, and nothing about another user's."""
+    rng = np.random.default_rng(1)
+    of_user = rng.permutation(np.arange(40) % 2 == 0)
+    sessions, fails = [], []
+    for number in range(200):
+        user = number % 40
+        session = make_session(f"Hello user{user}name", session_id=f"s{number}")
+        sessions.append(replace(session, row={**session.row, "group_key": f"u{user}"}))
+        fails.append(bool(of_user[user]))
+    leaking = [replace(each, row={**each.row, "group_key": None}) for each in sessions]
+    grouped, alone = (train_classifier(each, fails) for each in (sessions, leaking))
+    assert alone.value > 0.9
+    assert grouped.value < 0.5
+
+
+def test_training_twice_gives_the_same(labelled):
+    one, other = (train_classifier(*labelled) for _ in range(2))
+    assert np.array_equal(one.scores, other.scores)
+    assert (one.threshold, one.value) == (other.threshold, other.value)
+
+
+@pytest.mark.parametrize("metric", ["mcc", "f1", "balanced_accuracy"])
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=40))
+def test_no_threshold_is_better_than_the_chosen(metric, pairs):
+    scores, fails = np.array([score / 9 for score, _ in pairs]), np.array([f for _, f in pairs])
+    if fails.all() or not fails.any():
+        return
+    measure = {
+        "mcc": matthews_corrcoef,
+        "f1": f1_score,
+        "balanced_accuracy": lambda truth, said: (said[truth].mean() + 1 - said[~truth].mean()) / 2,
+    }[metric]
+    threshold, value = choose_threshold(scores, fails, metric=metric)
+    if len(set(scores)) > 1 and metric != "mcc":
+        assert measure(fails, scores >= threshold) == pytest.approx(value)
+    best = max(measure(fails, scores >= each) for each in np.unique(scores))
+    assert value == pytest.approx(best) or (metric == "mcc" and best == 0)
+
+
+@pytest.mark.parametrize(
+    ("n_failing", "n_users", "said"),
+    [(19, 50, "19 failing"), (60, 4, "of 4 groups"), (131, 50, "19 passing")],
+)
+def test_too_few_of_a_class_is_insufficient(labelled, n_failing, n_users, said):
+    sessions, _ = labelled
+    few = [
+        replace(each, row={**each.row, "group_key": f"u{number % n_users}"})
+        for number, each in enumerate(sessions)
+    ]
+    with pytest.raises(EvaluatorError, match=f"insufficient: .*{said}.*label more"):
+        train_classifier(few, np.arange(150) < n_failing)
+
+
+def test_the_file_gives_back_the_same_scores(labelled):
+    sessions, fails = labelled
+    trained = train_classifier(sessions, fails)
+    content, sha256 = dump_classifier(trained.pipeline)
+    assert zipfile.is_zipfile(io.BytesIO(content))
+    loaded = load_classifier(content, sha256=sha256)
+    before, after = (classify(each, sessions, threshold=0.5) for each in (trained.pipeline, loaded))
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: pickle.dumps(_Harm()), "pickles are never read"),
+        (lambda: b"", "not a skops file"),
+        (lambda: b"PK\x03\x04 and nothing more", "not a skops file"),
+        (lambda: _zip({"schema.json": b"{"}), "broken or not ours"),
+        (lambda: _zip({"data.pkl": pickle.dumps(_Harm())}), "broken or not ours"),
+        (lambda: skops.io.dumps(make_pipeline(FunctionTransformer(_Harm))), "Untrusted.*_Harm"),
+        (lambda: skops.io.dumps(TruncatedSVD()), "TruncatedSVD"),
+    ],
+    ids=["pickle", "empty", "no zip", "broken", "pickle in a zip", "own type", "no pipeline"],
+)
+def test_a_file_that_is_not_ours_is_refused(make, said, capsys):
+    content = make()
+    with pytest.raises(EvaluatorError, match=f"{said}.*train it again"):
+        load_classifier(content, sha256=hashlib.sha256(content).hexdigest())
+    assert capsys.readouterr().out == ""
+
+
+def _zip(members):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return held.getvalue()
+
+
+def test_another_classifier_than_the_specified_is_refused(labelled):
+    content, _ = dump_classifier(train_classifier(*labelled).pipeline)
+    with pytest.raises(EvaluatorError, match="not the one"):
+        load_classifier(content, sha256="0" * 64)
+
+
+def test_what_nobody_recorded_is_missing_and_not_zero(make_session):
+    frame = features([make_session("a", thumbs=0), make_session(None, question=None)])
+    assert frame["thumbs"].to_list()[0] == 0
+    assert np.isnan(frame["thumbs"].to_list()[1])
+    assert frame["text"].to_list() == ["Where is my order?\na", ""]
