@@ -13,9 +13,12 @@ session why it is in and how probable that was:
 IngestReport(sessions=200, spans=3818, rejected=0, duplicates=0)
 >>> ws.lake.sessions(surface="support").collect()  # doctest: +SKIP
 
-**Label.** What people decide goes to the ledger, one event each, in a chain that shows tampering:
+**Label.** ``evalbench annotate`` takes labels by keyboard. What people decide goes to the ledger,
+one event each, in a chain that shows tampering. Notes that say alike become clusters, and people
+make failure modes of those:
 
 >>> ws.ledger.append("note.added", "s-17", {"text": "quotes last year's policy"})  # doctest: +SKIP
+>>> eb.label.cluster(notes, rng=rng).reason  # doctest: +SKIP
 
 **Operate.** The rate of each failure mode, corrected for how the sample was drawn, with an interval
 that holds the truth as often as it says:
