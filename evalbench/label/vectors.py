@@ -1,4 +1,4 @@
-"""Short texts as vectors, with nothing but the texts: no model, no network."""
+"""Short texts as vectors: by their wording alone, or by an embedding model."""
 
 from __future__ import annotations
 
@@ -6,13 +6,62 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evalbench.errors import ModelError
+
 DIMENSIONS = 200
 VOCABULARY = 50_000
 """Most n-grams of each sort; the rarest beyond go, so that memory stays bounded."""
 SPARSE = 5
 """Texts a dimension: fewer would let each text be a direction of its own."""
+GOLDEN = 2.39996
+"""Angle that puts equal texts around one another without a gap or a row."""
 WORD_WEIGHT = 0.7
 """Weight of words beside characters, which see through inflection and misspelling."""
+
+
+OFFLINE = "offline"
+LOCAL = "local/"
+
+
+def embed_texts(
+    texts: Sequence[str], *, model: str = OFFLINE, rng: np.random.Generator
+) -> np.ndarray:
+    """Embed texts by the model that the settings name.
+
+    Parameters
+    ----------
+    texts : sequence of str, length n
+        Short texts.
+    model : str
+        "offline" (:func:`offline_vectors`), "local/NAME" (a sentence-transformers model on this
+        machine), or a LiteLLM embedding model.
+    rng : numpy.random.Generator
+        As for :func:`offline_vectors`; models need none.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (n, d)
+
+    Raises
+    ------
+    ModelError
+        The model cannot be loaded or reached; the message says what to install or to set.
+    """
+    if model == OFFLINE:
+        return offline_vectors(texts, rng=rng)
+    if not model.startswith(LOCAL):
+        from evalbench import llm
+
+        return llm.embed(texts, model=model)
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ModelError(f"{model} needs pip install 'evalbench[embeddings]'") from error
+    try:
+        encoder = SentenceTransformer(model.removeprefix(LOCAL), local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{model}: no such model on this machine: {error}") from error
+    return encoder.encode(list(texts), show_progress_bar=False)
 
 
 def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.ndarray:
@@ -74,7 +123,8 @@ def lay_out(vectors: np.ndarray, assignment: np.ndarray) -> np.ndarray:
 
     Middles of clusters by classical scaling of their cosine distances, then pushed apart until no
     disc lies on another. Within a disc the distance from its middle ranks how typical a text is,
-    and the angle shows the two main directions of its cluster. Nothing else can be read off it.
+    and the angle follows the two main directions of its cluster; equal texts
+    lie in a heap. Nothing else can be read off it.
 
     Parameters
     ----------
@@ -100,15 +150,36 @@ def lay_out(vectors: np.ndarray, assignment: np.ndarray) -> np.ndarray:
     centre = _push_apart(_scale_to_plane(1 - middles @ middles.T), radius)
     placed = np.empty((len(assignment), 2))
     for one, each in enumerate(members):
-        apart = vectors[each] - middles[one]
+        points, alike = np.unique(vectors[each], axis=0, return_inverse=True)
+        alike = alike.ravel()
+        apart = points - middles[one]
         _, _, main = np.linalg.svd(apart.T @ apart, hermitian=True)
         flat = apart @ _orient(main[:2]).T
-        angle = np.arctan2(flat[:, -1] - flat[:, -1].mean(), flat[:, 0] - flat[:, 0].mean())
-        rank = np.argsort(np.argsort((apart**2).sum(axis=1), kind="stable"), kind="stable")
-        reach = radius[one] * np.sqrt((rank + 0.5) / len(each))
-        placed[each] = centre[one] + reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+        flat = flat - flat.mean(axis=0)
+        turn = 2 * np.pi * _rank(np.arctan2(flat[:, -1], flat[:, 0])) / len(points)
+        reach = radius[one] * np.sqrt((_rank((apart**2).sum(axis=1)) + 0.5) / len(points))
+        heap = _count_before(alike)
+        around = 0.012 * np.sqrt(heap)
+        placed[each] = centre[one] + _turn(turn, reach)[alike] + _turn(GOLDEN * heap, around)
     placed -= (placed.max(axis=0) + placed.min(axis=0)) / 2
     return (placed / np.abs(placed).max()).astype(np.float32)
+
+
+def _turn(angle: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    return reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def _count_before(values: np.ndarray) -> np.ndarray:
+    """Count how often each value has come before."""
+    order = np.argsort(values, kind="stable")
+    first = np.searchsorted(values[order], values[order])
+    counted = np.empty(len(values), dtype=int)
+    counted[order] = np.arange(len(values)) - first
+    return counted
+
+
+def _rank(values: np.ndarray) -> np.ndarray:
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
 
 
 def _scale_to_plane(distance: np.ndarray) -> np.ndarray:
@@ -128,9 +199,8 @@ def _orient(directions: np.ndarray) -> np.ndarray:
 def _push_apart(centre: np.ndarray, radius: np.ndarray) -> np.ndarray:
     spread = np.abs(centre).max() or 1
     centre = centre / spread * radius.sum() / np.sqrt(len(radius))
-    centre = centre + 1e-3 * np.stack(
-        [np.cos(np.arange(len(radius))), np.sin(np.arange(len(radius)))], 1
-    )
+    number = np.arange(len(radius))
+    centre = centre + _turn(GOLDEN * number, np.full(len(radius), 1e-3))  # none on another
     least = radius[:, None] + radius + 0.04
     for _ in range(200):
         away = centre[:, None] - centre

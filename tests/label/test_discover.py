@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from evalbench.errors import ModelError
+from evalbench.label.discover import SURE, cluster
+from evalbench.label.vectors import embed_texts, offline_vectors
+
+SUBJECTS = {
+    "refund": ["refund window quoted wrong", "refund of annual plan", "promises a refund"],
+    "login": ["login link expired", "cannot login after reset", "login loop on phone"],
+    "invoice": ["invoice total differs", "invoice sent twice", "tax missing on invoice"],
+    "language": ["answers in another language", "language switches midway", "wrong language"],
+}
+ENDINGS = ["today", "again", "for a new customer", "in the evening", "at the second try", "twice"]
+
+
+def notes():
+    pairs = [
+        (f"{subject}: {words} {ending}", subject)
+        for subject, group in SUBJECTS.items()
+        for words in group
+        for ending in ENDINGS
+    ]
+    texts, truth = zip(*pairs, strict=True)
+    return list(texts), list(truth)
+
+
+def find(texts, seed=0, **more):
+    return cluster(texts, rng=np.random.default_rng(seed), **more)
+
+
+def test_notes_of_one_subject_come_together_and_none_is_left_out():
+    texts, truth = notes()
+    found = find(texts, n_clusters=4)
+    assert found.n_clusters == 4
+    assert adjusted_rand_score(truth, found.assignment) == 1
+    assert sorted(set(found.assignment)) == [0, 1, 2, 3]
+    assert not found.weak
+    assert found.to_frame()["n_notes"].sum() == len(texts)
+
+
+def test_same_seed_same_clusters():
+    texts, _ = notes()
+    first, second = find(texts), find(texts)
+    np.testing.assert_array_equal(first.assignment, second.assignment)
+    np.testing.assert_array_equal(first.stability, second.stability)
+    assert first.reason == second.reason
+
+
+def test_noise_is_said_to_be_weak_though_every_note_has_a_cluster():
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((300, 40))
+    found = find([f"note {i}" for i in range(300)], vectors=vectors)
+    assert found.weak
+    assert found.assignment.min() == 0
+    assert (found.confidence < SURE).mean() > 0.5
+
+
+def test_a_repeat_shares_the_cluster_of_what_it_repeats():
+    texts, _ = notes()
+    found = find([*texts, texts[5].upper(), texts[5]])
+    assert found.assignment[-1] == found.assignment[-2] == found.assignment[5]
+    assert found.same_as[-1] == found.same_as[5]
+
+
+def test_representatives_are_of_their_cluster_and_do_not_repeat():
+    texts, _ = notes()
+    found = find(texts, n_clusters=4)
+    for number, chosen in enumerate(found.representatives):
+        assert (found.assignment[chosen] == number).all()
+        assert len({found.same_as[one] for one in chosen}) == len(chosen)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"texts": ["a", "b", "a"]}, "at least 10 different notes; got 2"),
+        ({"n_clusters": 1}, r"n_clusters must lie in \[2, 24\].*got 1"),
+        ({"n_clusters": 40}, r"n_clusters must lie in \[2, 24\].*got 40"),
+        ({"vectors": np.zeros((3, 2))}, r"shape \(72, d\); got \(3, 2\)"),
+        ({"vectors": np.full((72, 2), np.nan)}, "finite"),
+    ],
+)
+def test_what_cannot_be_clustered_is_refused_by_name(arguments, message):
+    arguments = {"texts": notes()[0], **arguments}
+    with pytest.raises(ValueError, match=message):
+        find(**arguments)
+
+
+def test_offline_vectors_have_length_one_and_repeat():
+    texts, _ = notes()
+    first = offline_vectors(texts, rng=np.random.default_rng(1))
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(first, offline_vectors(texts, rng=np.random.default_rng(1)))
+    assert offline_vectors(["", ""], rng=np.random.default_rng(1)).shape == (2, 1)
+
+
+def test_a_local_model_that_is_not_installed_says_what_to_install():
+    with pytest.raises(ModelError, match=r"evalbench\[embeddings\]|on this machine"):
+        embed_texts(["a"], model="local/none", rng=np.random.default_rng(0))
