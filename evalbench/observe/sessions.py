@@ -73,26 +73,32 @@ def session_signals(spans: Any) -> Any:
         As lazy as ``spans``; columns of :data:`evalbench.schema.SESSION`, rows in no set order.
     """
     frame = nw.from_native(spans)
-    sessions = _facts(frame)
-    for part in (_latencies, _retries, _recorded_signals, _first_inputs, _final_outputs):
-        sessions = sessions.join(part(frame), on=KEY, how="left")
+    return _join([part(frame) for part in PARTS])
+
+
+def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
+    """Fold spans into sessions with the streaming engine, in bounded memory.
+
+    One part of the fold after the other: side by side each would hold its texts at once, and take
+    no less time. Arguments of tools are only ever compared: their 64-bit hashes serve.
+    """
+    arguments = pl.col("tool_arguments")
+    hashed = pl.when(arguments.is_not_null()).then(arguments.hash())
+    frame = nw.from_native(spans.with_columns(tool_arguments=hashed))
+    parts = [part(frame).to_native().collect(engine="streaming").lazy() for part in PARTS]
+    return _join([nw.from_native(part) for part in parts]).collect()
+
+
+def _join(parts: list[Any]) -> Any:
+    *rest, sessions = parts
+    for part in rest:
+        sessions = sessions.join(part, on=KEY, how="left")
     sessions = sessions.with_columns(
         nw.col("n_turns", "n_retries").fill_null(0),
         *(nw.coalesce(name, f"wrapped_{name}").alias(name) for name in MEASURES),
         group_key=nw.coalesce("group_key", "user_key"),
     )
     return sessions.select(*(_typed(name) for name in SESSION)).to_native()
-
-
-def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
-    """Fold spans into sessions with the streaming engine, in bounded memory.
-
-    Polars would read spans that are filtered once for all parts of the fold, and keep every column
-    of them, the texts too, until the last part is done. Reading them again a part is four times
-    smaller, and faster.
-    """
-    separately = pl.QueryOptFlags(comm_subplan_elim=False)
-    return session_signals(spans).collect(engine="streaming", optimizations=separately)
 
 
 def _facts(spans: Any) -> Any:
@@ -156,6 +162,10 @@ def _retries(spans: Any) -> Any:
     call = [*KEY, "tool_name", "tool_arguments"]
     calls = spans.filter(TOOL).drop_nulls(call).group_by(call).agg(calls=nw.len())
     return calls.group_by(KEY).agg(n_retries=(nw.col("calls") - 1).sum())
+
+
+PARTS = (_retries, _latencies, _recorded_signals, _first_inputs, _final_outputs, _facts)
+"""The heaviest first: what it takes, the others take again. The last has every session."""
 
 
 def _count(condition: Any) -> Any:
