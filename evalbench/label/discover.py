@@ -127,7 +127,7 @@ def cluster(
     Traag, Waltman and van Eck (2019), From Louvain to Leiden. Scientific Reports 9, 5233.
     Hennig (2007), Cluster-wise assessment of cluster stability. CSDA 52(1), 258-271.
     """
-    folded, members = np.unique([_fold(text) for text in texts], return_inverse=True)
+    folded, members = np.unique([fold_text(text) for text in texts], return_inverse=True)
     first = np.full(len(folded), len(texts))
     np.minimum.at(first, members, np.arange(len(texts)))
     if len(folded) < FEWEST:
@@ -164,7 +164,8 @@ class _Choice:
     scores: np.ndarray
 
 
-def _fold(text: str) -> str:
+def fold_text(text: str) -> str:
+    """Give the words of a text in lower case: what is equal then says the same."""
     return " ".join(re.findall(r"\w+", text.casefold())) or text
 
 

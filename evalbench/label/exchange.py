@@ -24,7 +24,6 @@ from evalbench.label.codebook import read_codebook
 from evalbench.label.consensus import SESSION_KEY
 from evalbench.label.queue import check_modes
 from evalbench.label.records import (
-    Row,
     Said,
     from_record,
     read_rows,
@@ -34,6 +33,8 @@ from evalbench.label.records import (
 )
 from evalbench.label.shapes import FIELDS, TEXTS, Record, to_argilla, to_label_studio
 from evalbench.schema import Label, LabelsImported, Rating
+from evalbench.store.rejected import write_rejects
+from evalbench.store.rows import Row, find_value
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
@@ -103,6 +104,7 @@ def import_labels(
     *,
     surface: str | None = None,
     columns: Mapping[str, str] | None = None,
+    constants: Mapping[str, str] | None = None,
     traces_elsewhere: bool = False,
 ) -> ImportReport:
     """Read the labels and ratings of a file into the ledger, each in the name of its annotator.
@@ -121,17 +123,20 @@ def import_labels(
     surface : str, optional
         Of rows that name none.
     columns : mapping of str to str, optional
-        Field of a label to column of the file where they differ: ``{"session_id": "item_id"}``.
+        Field of a label to column of the file where they differ, or to a template of columns:
+        ``{"session_id": "{task}-{trial}"}``.
+    constants : mapping of str to str, optional
+        Field of a label to its value in rows that name none: ``{"annotator": "ana"}``.
     traces_elsewhere : bool
         Whether sessions may be unknown to the lake, as those of a published set of labels.
 
     Raises
     ------
     ReadError
-        The file cannot be read, or ``columns`` names no field of a label.
+        The file cannot be read, or ``columns`` or ``constants`` name no field.
     """
     path, columns = Path(path), dict(columns or {})
-    unknown = [name for name in columns if name not in FIELDS]
+    unknown = [name for name in (*columns, *(constants or ())) if name not in FIELDS]
     if unknown:
         raise ReadError(f"no field of a label is {unknown[0]!r}; there are {', '.join(FIELDS)}")
     try:
@@ -141,7 +146,8 @@ def import_labels(
         raise ReadError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ReadError(f"{path}: not UTF-8 text: {error}") from error
-    constant = {"surface": surface, "criterion": columns.get("value", "value")}
+    constant = {"criterion": columns.get("value", "value")} | dict(constants or {})
+    constant |= {"surface": surface} if surface else {}
     given = [(row, _read_said(row, columns, constant)) for row in rows]
     refuse = _make_refusal(ws, given, traces_elsewhere)
     times: dict[tuple[str, str], set[datetime | None]] = {}
@@ -168,7 +174,7 @@ def import_labels(
         events = [(said.kind, said.body.session_id, said.body) for said in labels]
         ws.ledger.extend(events, actor=annotator)
     rejects_path = ws.rejected / "labels" / f"{path.stem}-{digest[:12]}.jsonl"
-    return ImportReport(added, len(rejects), duplicates, _write_rejects(rejects_path, rejects))
+    return ImportReport(added, len(rejects), duplicates, write_rejects(rejects_path, rejects))
 
 
 def _place(said: Said) -> tuple[str, str, str]:
@@ -191,13 +197,11 @@ def _read_said(row: Row, columns: Mapping[str, str], constant: Mapping[str, obje
     """Read what a row says, or why it says nothing."""
     if isinstance(row.record, str):
         return row.record
-    fields = {name: row.record.get(columns.get(name, name)) for name in FIELDS}
-    if fields["value"] in (None, ""):
-        fields["criterion"] = None
-    else:
-        fields["criterion"] = fields["criterion"] or constant["criterion"]
-    fields["surface"] = fields["surface"] or constant["surface"]
     try:
+        fields = {name: find_value(row.record, columns.get(name, name)) for name in FIELDS}
+        fields |= {name: value for name, value in constant.items() if fields[name] in (None, "")}
+        if fields["value"] in (None, ""):
+            fields["criterion"] = None
         return from_record(fields)
     except ValueError as error:
         return str(error)
@@ -249,12 +253,3 @@ def _write_items(
     for key, part in groupby(records, key=lambda each: tuple(each[name] for name in SESSION_KEY)):
         session = dict(zip(SESSION_KEY, key, strict=True))
         yield orjson.dumps(write(session | texts.get(key, dict.fromkeys(TEXTS)), part))
-
-
-def _write_rejects(path: Path, rejects: list[Record]) -> Path | None:
-    path.unlink(missing_ok=True)
-    if not rejects:
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(orjson.dumps(r, option=orjson.OPT_APPEND_NEWLINE) for r in rejects))
-    return path

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from evalbench.label.shapes import FIELDS, Record, from_argilla, from_label_studio
 from evalbench.schema import Label, Rating
+from evalbench.store.rows import Row, read_csv, read_lines
 
 
 class Said(NamedTuple):
@@ -30,14 +31,6 @@ class Said(NamedTuple):
     def without_time(self) -> tuple[str, str]:
         """Tell it from everything else that was said, whenever."""
         return self.annotator, self.body.model_copy(update={"labelled_at": None}).model_dump_json()
-
-
-class Row(NamedTuple):
-    """A row of a file: the record it holds, or as text the reason why it holds none."""
-
-    line: int
-    text: str
-    record: Record | str
 
 
 def to_record(said: Said) -> Record:
@@ -83,11 +76,11 @@ def read_rows(text: str) -> Iterator[Row]:
     """Read CSV, JSONL or a JSON list of records, tasks or items, told by the first character."""
     first = text.lstrip()[:1]
     if first not in ("[", "{"):
-        yield from _read_csv(text)
+        yield from read_csv(text)
         return
-    for line, part, value in _read_list(text) if first == "[" else _read_lines(text):
-        if not isinstance(value, dict):
-            yield Row(line, part, "not a JSON object")
+    for line, part, value in _read_list(text) if first == "[" else read_lines(text):
+        if isinstance(value, str):
+            yield Row(line, part, value)
         elif isinstance(value.get("annotations"), list):
             yield from (Row(line, part, record) for record in from_label_studio(value))
         elif isinstance(value.get("responses"), dict):
@@ -118,32 +111,7 @@ def _load(name: str, text: str) -> Any:
         raise ValueError(f"{name}: not JSON: {error}") from error
 
 
-def _read_csv(text: str) -> Iterator[Row]:
-    lines = list(io.StringIO(text, newline=""))
-    csv.field_size_limit(max(len(text), csv.field_size_limit()))  # holds for all; never lower it
-    rows = csv.reader(lines)
-    header = next(rows, [])
-    start = rows.line_num
-    for cells in rows:
-        part = "".join(lines[start : rows.line_num]).rstrip("\r\n")
-        if len(cells) == len(header):
-            yield Row(start + 1, part, dict(zip(header, cells, strict=True)))
-        elif cells:
-            yield Row(start + 1, part, f"{len(cells)} cells; the header has {len(header)}")
-        start = rows.line_num
-
-
-def _read_lines(text: str) -> Iterator[tuple[int, str, Any]]:
-    for number, line in enumerate(io.StringIO(text, newline=""), start=1):
-        if line.strip():
-            try:
-                value = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                value = None
-            yield number, line.rstrip("\r\n"), value
-
-
-def _read_list(text: str) -> Iterator[tuple[int, str, Any]]:
+def _read_list(text: str) -> Iterator[Row]:
     """Read the items of a JSON list; what follows one that is broken is one item without value."""
     decoder, line, start = json.JSONDecoder(), 1, 0
     position = text.index("[") + 1
@@ -157,4 +125,5 @@ def _read_list(text: str) -> Iterator[tuple[int, str, Any]]:
             value, position = decoder.raw_decode(text, position)
         except json.JSONDecodeError:
             value, position = None, len(text)
-        yield line, text[start:position], value
+        record = value if isinstance(value, dict) else "not a JSON object"
+        yield Row(line, text[start:position], record)

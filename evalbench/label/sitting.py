@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import ValidationError
 
-from evalbench.errors import EvalbenchError, LabelError
+from evalbench.errors import LabelError
+from evalbench.label.answering import Answer, answer
 from evalbench.label.codebook import read_codebook
 from evalbench.label.transcript import read_text, render_markdown, transcript
 from evalbench.schema import Label
@@ -17,8 +17,6 @@ from evalbench.schema import Label
 if TYPE_CHECKING:
     from evalbench.label.queue import Queue
     from evalbench.store.workspace import Workspace
-
-Answer = dict[str, Any]
 
 CODEBOOK = ("mode", "name", "definition", "example", "severity", "failure_class")
 AHEAD = 2
@@ -96,18 +94,7 @@ class Sitting:
             "touch": self.refill,
             "suggestion": self.suggestion,
         }
-        try:
-            given = dict(message)
-            return acts[given.pop("act")](**given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        except EvalbenchError as error:
-            why = str(error)
-        except Exception as error:
-            # Whatever a browser sends, and whatever befalls the disk, the annotator goes on.
-            why = f"{type(error).__name__}: {error}"
-        return {"tell": "refused", "why": why}
+        return answer(acts, message)
 
     def submit(self, *, session_id: str, note: str = "", **given: Any) -> Answer:
         """Write the label of the item into the ledger, and go on to the next.

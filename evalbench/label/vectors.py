@@ -123,8 +123,8 @@ def lay_out(vectors: np.ndarray, assignment: np.ndarray) -> np.ndarray:
 
     Middles of clusters by classical scaling of their cosine distances, then pushed apart until no
     disc lies on another. Within a disc the distance from its middle ranks how typical a text is,
-    and the angle follows the two main directions of its cluster; equal texts
-    lie in a heap. Nothing else can be read off it.
+    and the angle follows the two main directions of its cluster; equal texts lie in a heap. Nothing
+    else can be read off it.
 
     Parameters
     ----------

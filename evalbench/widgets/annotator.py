@@ -15,6 +15,11 @@ import traitlets
 STATIC = Path(__file__).parent / "static"
 
 
+def read_static(*names: str) -> str:
+    """Join files of ``static``: a widget is one module and one style sheet."""
+    return "".join((STATIC / name).read_text("utf-8") for name in names)
+
+
 class Annotator(anywidget.AnyWidget):
     """One annotator's screen.
 
@@ -43,8 +48,8 @@ class Annotator(anywidget.AnyWidget):
         What is wrong and what to do next, shown until it is empty again.
     """
 
-    _esm = "".join((STATIC / name).read_text("utf-8") for name in ("transcript.js", "annotator.js"))
-    _css = STATIC / "annotator.css"
+    _esm = read_static("elements.js", "transcript.js", "annotator.js")
+    _css = read_static("elements.css", "annotator.css")
 
     item: Any = traitlets.Dict().tag(sync=True)
     upcoming: Any = traitlets.Dict().tag(sync=True)

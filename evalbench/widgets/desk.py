@@ -1,4 +1,4 @@
-"""The desk: an annotator's sitting behind the widget they see."""
+"""The desks: what a person does at a widget goes to their sitting, and comes back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from evalbench.label.sitting import Sitting
+from evalbench.label.sorting import Sorting
 from evalbench.widgets.annotator import Annotator
+from evalbench.widgets.clusters import ClusterDesk
 
 
 def annotate(sitting: Sitting) -> Annotator:
@@ -32,6 +34,27 @@ def annotate(sitting: Sitting) -> Annotator:
                 late = sitting.answer({"act": "touch"})
                 desk.notice = late["why"] if late else ""
         show()
+
+    desk.on_msg(listen)
+    show()
+    return desk
+
+
+def sort_notes(sorting: Sorting) -> ClusterDesk:
+    """Show clusters of notes: what was done is told after what came of it can be seen."""
+    fixed = {"points": sorting.points, "reason": sorting.reason, "weak": sorting.weak}
+    desk = ClusterDesk(**fixed)
+
+    def show() -> None:
+        with desk.hold_sync():
+            desk.homes, desk.groups = sorting.homes.tobytes(), sorting.groups
+            desk.members, desk.confirming = sorting.members, sorting.confirming
+
+    def listen(_: ClusterDesk, message: Any, __: list[bytes]) -> None:
+        answer = sorting.answer(message)
+        show()
+        if answer is not None:
+            desk.send(answer)
 
     desk.on_msg(listen)
     show()

@@ -161,8 +161,8 @@ def serving_page(ws):
 
 
 @contextmanager
-def serving_lab(ws):
-    """JupyterLab on a copy of the notebook; gives the server and the notebook's address."""
+def serving_lab(ws, name="04_annotate", **parameters):
+    """JupyterLab on a copy of a notebook; gives the server and the notebook's address."""
     folder = ws.path / "lab"
     settings = ws.path / "jupyter/config/lab/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
@@ -170,11 +170,11 @@ def serving_lab(ws):
         '{"fetchNews": "false", "checkForUpdates": false}'
     )
     folder.mkdir()
-    notebook = nbformat.read(NOTEBOOKS / "04_annotate.ipynb", as_version=4)
-    parameters = notebook.cells[1]
-    parameters.source += f"\nworkspace, folder = {str(ws.path)!r}, {str(folder)!r}"
-    parameters.source += f"\nannotator = {ws.user!r}"
-    nbformat.write(notebook, folder / "04_annotate.ipynb")
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    given = {"workspace": str(ws.path), "folder": str(folder), **parameters}
+    lines = [f"\n{key} = {value!r}" for key, value in given.items()]
+    notebook.cells[1].source += "".join(lines)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
     port, log = free_port(), ws.path / "lab.log"
     quiet = ("--no-browser", "--allow-root", "--LabApp.expose_app_in_browser=True")
     place = (f"--ServerApp.root_dir={folder}", f"--port={port}", "--ip=127.0.0.1")
@@ -190,14 +190,14 @@ def serving_lab(ws):
                 return False
 
         wait_for(answers, log)
-        yield server, f"{home}/lab/tree/04_annotate.ipynb"
+        yield server, f"{home}/lab/tree/{name}.ipynb"
 
 
-def open_lab(page, address):
+def open_lab(page, address, shown=SHOWN):
     page.goto(address)
     page.wait_for_function("window.jupyterapp?.started")
     page.evaluate(RUN_ALL)
-    page.wait_for_selector(SHOWN)
+    page.wait_for_selector(shown)
 
 
 def open_page(page, address):

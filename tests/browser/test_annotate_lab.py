@@ -9,7 +9,7 @@ def test_twenty_labels_by_keyboard_survive_a_reload_and_a_killed_kernel(
     page, make_workspace, shoot
 ):
     ws = make_workspace([chat(f"s{number:02d}") for number in range(20)])
-    with serving_lab(ws) as (server, address):
+    with serving_lab(ws, annotator=ws.user) as (server, address):
 
         def reopen():
             open_lab(page, address)

@@ -4,7 +4,7 @@ import pytest
 
 from evalbench.widgets.annotator import STATIC, Annotator
 
-SCRIPTS = ("transcript.js", "annotator.js")
+SCRIPTS = ("elements.js", "transcript.js", "annotator.js")
 TRAITS = {"item", "upcoming", "codebook", "policies", "progress", "notice"}
 
 

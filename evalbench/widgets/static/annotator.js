@@ -3,12 +3,9 @@
 
 const MODE_KEYS = [..."123456789abcdehiklmqrtwxy"];
 const VERDICTS = [["pass", "Pass", "p"], ["unsure", "Unsure", "u"], ["fail", "Other failure", "f"]];
-const SEVERITIES = ["safety", "user impact", "polish"];
 const SKIP_REASONS = ["Not enough context", "Outside my field", "Trace is broken"];
-const ANSWER_WITHIN = 10_000; // milliseconds
 const IDLE_AFTER = 60; // seconds without a key or a move that still count as work
 const TOUCH_EVERY = 60_000; // milliseconds
-const LAB = ".jp-NotebookPanel"; // voila has a shell, but no panel
 const SHEET = [
   ["1-9, letters", "mark a failure mode, with the selected text as evidence"],
   ["Shift + its key", "show its definition and example"],
@@ -28,12 +25,9 @@ const SHEET = [
   ["j", "judges' drafts, after your own label"],
   ["?", "this list"],
 ];
-const SILENCE =
-  "No answer from the kernel: nothing was saved, and what you entered is still here. " +
-  "Restart the kernel, run the notebook and submit again.";
-
-class Desk {
+class Annotator extends Desk {
   constructor(model, element) {
+    super();
     this.model = model;
     this.drafts = new Map();
     this.transcript = new Transcript((message) => model.send(message));
@@ -61,18 +55,14 @@ class Desk {
     this.where = make("span", { class: "where" });
     this.bar = make("div", { class: "bar", role: "progressbar", "aria-label": "Queue", "aria-valuemin": 0 }, make("i"));
     this.pace = make("span", { class: "pace" });
-    this.tick = make("span", { class: "tick", text: "\u2713 saved", "aria-hidden": "true" });
-    this.sheet = make("dialog", { class: "sheet", "aria-label": "Keys" }, make("h2", { text: "Keys" }),
-      make("dl", {}, ...SHEET.flatMap(([name, what]) => [make("dt", {}, makeKey(name)), make("dd", { text: what })])),
-      makeButton({ class: "command", text: "Close", click: () => this.sheet.close() }));
-    this.live = make("div", { class: "unseen", role: "status", "aria-live": "polite" });
+    this.buildSigns(SHEET);
     const { query, hits, element } = this.transcript;
     const search = make("span", { class: "search" }, query, hits, makeKey("/"));
     const header = make("header", {}, this.where, this.bar, this.pace, this.tick, search);
     const panel = make("form", { class: "panel", "aria-label": "Label", submit: (event) => event.preventDefault() },
       this.layOutFields(), this.definition, this.layOutFooter());
     this.root = make("section",
-      { class: "evalbench-annotator", "data-lm-suppress-shortcuts": "true", "aria-label": "Annotation" },
+      { class: "evalbench evalbench-annotator", "data-lm-suppress-shortcuts": "true", "aria-label": "Annotation" },
       header, make("div", { class: "columns" }, element, panel), this.sheet, this.live);
     return this.root;
   }
@@ -125,14 +115,7 @@ class Desk {
     on(root, "click", () => root.contains(document.activeElement) || transcript.focus());
     for (const name of ["keydown", "pointermove", "wheel"]) on(root, name, () => this.work());
     on(document, "selectionchange", () => (this.attach.hidden = transcript.selected() === null));
-    const dark = window.matchMedia("(prefers-color-scheme: dark)");
-    const inLab = document.querySelector(LAB) !== null;
-    const isDark = () => (inLab ? document.body.dataset.jpThemeLight === "false" : dark.matches);
-    const paintTheme = () => (root.dataset.theme = isDark() ? "dark" : "light");
-    on(dark, "change", paintTheme);
-    const watcher = new MutationObserver(paintTheme);
-    watcher.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
-    paintTheme();
+    const leaveTheme = followTheme(root);
     const handlers = {
       "msg:custom": (message) => this.hear(message),
       "change:item": () => this.showItem(),
@@ -146,7 +129,7 @@ class Desk {
     this.stop = () => {
       for (const [name, act] of Object.entries(handlers)) model.off(name, act);
       stop.abort();
-      watcher.disconnect();
+      leaveTheme();
       clearTimeout(this.overdue);
     };
   }
@@ -162,22 +145,8 @@ class Desk {
 
   showSaved({ session_id, seq }) {
     this.drafts.delete(session_id);
-    this.tick.classList.remove("shown");
-    void this.tick.offsetWidth; // lets its fading begin anew
-    this.tick.classList.add("shown");
     this.paint(this.model.get("upcoming"), "Saved. ");
-    this.root.dataset.saved = seq;
-  }
-
-  refuse(why) {
-    this.settle();
-    this.notice.textContent = why;
-  }
-
-  settle() {
-    clearTimeout(this.overdue);
-    this.saving = false;
-    this.root.setAttribute("aria-busy", "false");
+    this.confirmSaved(seq);
   }
 
   showItem() {
@@ -413,15 +382,6 @@ class Desk {
     reason.focus();
   }
 
-  send(message) {
-    if (this.saving) return;
-    this.saving = true;
-    this.root.setAttribute("aria-busy", "true");
-    this.notice.textContent = "";
-    this.overdue = setTimeout(() => this.refuse(SILENCE), ANSWER_WITHIN);
-    this.model.send(message);
-  }
-
   work() {
     const now = performance.now();
     this.form.seconds += Math.min((now - this.latest) / 1000, IDLE_AFTER);
@@ -430,10 +390,6 @@ class Desk {
     if (now - this.touched < TOUCH_EVERY || !this.item.session_id) return;
     this.touched = now;
     this.model.send({ act: "touch" });
-  }
-
-  announce(text) {
-    this.live.textContent = text;
   }
 
   // Keys
@@ -511,7 +467,7 @@ class Desk {
 }
 
 function render({ model, el }) {
-  const desk = new Desk(model, el);
+  const desk = new Annotator(model, el);
   return () => desk.stop();
 }
 

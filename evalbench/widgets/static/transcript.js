@@ -1,26 +1,9 @@
 // A session as a page: turns, folds, search. Text of a trace enters as text; the only HTML is what
-// label/markdown.py cleaned. annotator.py joins this file and annotator.js into one module.
+// label/markdown.py cleaned. annotator.py joins this file with elements.js and annotator.js into one module.
 
 const LONG = 1600; // characters of a message that are shown unfolded
 const MOST_HITS = 2000;
 const TITLES = { tool: ["Arguments", "Result"], documents: ["Query", "Result"] };
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") element.addEventListener(name, value);
-    else if (name === "text") element.textContent = value;
-    else if (name === "cleaned") element.innerHTML = value;
-    else if (value !== null && value !== false) element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
-const makeButton = (attributes, ...children) => make("button", { type: "button", ...attributes }, ...children);
-const makeKey = (name) => make("kbd", { text: name, "aria-hidden": "true" });
-const count = (number) => number.toLocaleString("en-US");
-const plural = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
 
 function makeFold(kind, summary, build, span = null) {
   const details = make("details", { class: `fold ${kind}`, "data-span": span }, make("summary", {}, ...summary));

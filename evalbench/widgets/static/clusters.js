@@ -1,0 +1,419 @@
+// The clusters: a map of notes, the list of clusters, the members of one. Python keeps the codebook:
+// nothing here outlives the page.
+
+const CLASSES = ["answer quality", "tool selection", "tool arguments", "policy boundary", "evidence quality", "recovery"];
+const TRAITS = ["points", "homes", "groups", "members", "confirming", "reason", "weak"];
+const SHEET = [
+  ["\u2191 \u2193", "another cluster, or another note"],
+  ["\u2190 \u2192", "to the clusters; to the notes"],
+  ["Space", "select a note; a selects all or none"],
+  ["r", "rename the cluster"],
+  ["m", "merge it: arrows choose the other, Enter merges"],
+  ["x", "split it: the selected notes become a cluster"],
+  ["c", "confirm: look at sampled notes; y belongs, n does not"],
+  ["p", "promote it to a failure mode, with its definition"],
+  ["d", "put it away: no failure mode"],
+  ["z", "undo"],
+  ["?", "this list"],
+];
+
+class ClusterDesk extends Desk {
+  constructor(model, element) {
+    super();
+    this.model = model;
+    this.name = `evalbench-${crypto.getRandomValues(new Uint32Array(1))[0]}`; // the page may show it twice
+    this.colours = new Map();
+    this.selected = new Set();
+    this.at = 0;
+    element.append(this.layOut());
+    this.listen();
+    this.refresh();
+  }
+
+  layOut() {
+    const list = (name, more = {}) =>
+      make("div", { class: name.toLowerCase(), role: "listbox", tabindex: 0, "aria-label": name, ...more });
+    this.where = make("span", { class: "where" });
+    this.reason = make("span", { class: "reason" });
+    this.buildSigns(SHEET);
+    this.weak = make("p", { class: "weak", role: "note" });
+    this.notice = make("p", { class: "notice", role: "alert" });
+    this.map = new NotesMap((mode) => this.choose(mode), (places) => this.selectWithin(places));
+    this.list = list("Clusters");
+    this.rows = list("Notes", { "aria-multiselectable": "true" });
+    this.title = make("h2");
+    this.side = make("div", { class: "side" });
+    const command = (name, hint, click) =>
+      makeButton({ class: "command", "aria-keyshortcuts": hint, click }, name, makeKey(hint));
+    const keys = this.commands();
+    const acts = make("footer", {}, this.notice, make("div", { class: "row" },
+      command("Rename", "r", keys.r), command("Merge", "m", keys.m), command("Split", "x", keys.x),
+      command("Confirm", "c", keys.c), command("Promote", "p", keys.p), command("Put away", "d", keys.d),
+      command("Undo", "z", keys.z), command("Keys", "?", keys["?"])));
+    const pane = make("section", { class: "pane", "aria-label": "Cluster" }, this.title, this.side);
+    this.root = make("section",
+      { class: "evalbench evalbench-clusters", "data-lm-suppress-shortcuts": "true", "aria-label": "Clusters of notes" },
+      make("header", {}, this.where, this.reason, this.tick), this.weak,
+      make("div", { class: "columns" }, this.map.element, this.list, pane), acts, this.sheet, this.live);
+    return this.root;
+  }
+
+  listen() {
+    const { root, model } = this;
+    root.addEventListener("keydown", (event) => this.press(event));
+    root.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
+    // Keys go to the desk once it was clicked, wherever that was.
+    root.addEventListener("click", () => root.contains(document.activeElement) || this.list.focus({ preventScroll: true }));
+    const leaveTheme = followTheme(root);
+    const change = () => this.refreshSoon();
+    // While the theme changes the page may be hidden, and nothing can be drawn.
+    const themed = new MutationObserver(change);
+    themed.observe(root, { attributeFilter: ["data-theme"] });
+    const handlers = { "msg:custom": (message) => this.hear(message) };
+    for (const name of TRAITS) handlers[`change:${name}`] = change;
+    for (const [name, act] of Object.entries(handlers)) model.on(name, act);
+    this.stop = () => {
+      for (const [name, act] of Object.entries(handlers)) model.off(name, act);
+      for (const each of [themed, this.map.seen]) each.disconnect();
+      leaveTheme();
+      clearTimeout(this.overdue);
+    };
+  }
+
+  // What Python says
+
+  hear({ tell, why, said, seq }) {
+    if (tell === "refused") return this.refuse(why);
+    this.settle();
+    if (!this.confirming.mode) this.leaveForm();
+    this.refresh(); // what changed is here before what tells of it
+    this.confirmSaved(seq);
+    this.announce(said);
+  }
+
+  refreshSoon() {
+    // Several traits change at once, and are shown at once.
+    cancelAnimationFrame(this.soon);
+    this.soon = requestAnimationFrame(() => this.refresh());
+  }
+
+  refresh() {
+    this.groups = this.model.get("groups");
+    this.members = { rows: [], ...this.model.get("members") };
+    this.confirming = this.model.get("confirming");
+    const mode = this.members.mode ?? "";
+    if (mode !== this.root.dataset.mode) {
+      this.selected.clear();
+      this.at = 0;
+      if (this.form) this.leaveForm();
+    }
+    this.root.dataset.mode = mode;
+    for (const group of this.groups) if (!this.colours.has(group.mode)) this.colours.set(group.mode, this.colours.size);
+    this.group = this.groups.find((each) => each.mode === mode);
+    this.showHeader();
+    this.showList();
+    this.showSide();
+    this.drawMap();
+  }
+
+  drawMap() {
+    const chosen = this.members.rows.filter((row) => this.selected.has(row.note));
+    this.map.draw({
+      places: floats(this.model.get("points")),
+      homes: new Int16Array(bytes(this.model.get("homes"))),
+      groups: this.groups,
+      chosen: this.group,
+      marked: new Set(chosen.flatMap((row) => row.places)),
+      colour: (mode) => this.colour(mode),
+    });
+  }
+
+  colour(mode) {
+    const hue = (this.colours.get(mode) * 137.508 + 250) % 360;
+    return `oklch(${this.root.dataset.theme === "dark" ? 0.74 : 0.58} 0.15 ${hue.toFixed(1)})`;
+  }
+
+  // What is shown
+
+  showHeader() {
+    const held = this.groups.filter((group) => group.n_notes);
+    const notes = held.reduce((sum, group) => sum + group.n_notes, 0);
+    this.where.textContent = `${plural(notes, "note")} in ${plural(held.length, "cluster")}`;
+    this.reason.textContent = this.model.get("reason");
+    this.weak.hidden = !this.model.get("weak");
+    this.weak.textContent = "These clusters are weak: other draws of the notes give others. Read the notes one by one, and trust no cluster for its shape.";
+  }
+
+  showList() {
+    const none = make("p", { class: "quiet", text: this.model.get("reason") });
+    this.list.replaceChildren(...(this.groups.length ? this.groups.map((group) => this.buildGroup(group)) : [none]));
+    this.markTarget();
+  }
+
+  buildGroup(group) {
+    const { mode, name, n_notes, n_unsure, stability, stable, sampled, waiting, precision, status } = group;
+    const tag = { found: "", draft: "draft", live: "counts" }[status];
+    const facts = [
+      stability !== null ? `stability ${stability.toFixed(2)}${stable ? "" : ": weak"}` : "",
+      n_unsure ? `${count(n_unsure)} unsure` : "",
+      waiting < sampled ? `${sampled - waiting} of ${sampled} looked at` : "",
+      precision ? `${percent(precision[0])} belong (${percent(precision[1])} to ${percent(precision[2])})` : "",
+    ].filter(Boolean);
+    const swatch = make("i", { "aria-hidden": "true" });
+    swatch.style.background = this.colour(mode);
+    return make("div", {
+      id: this.idOf(mode), class: "group", role: "option", draggable: "true", "data-mode": mode,
+      "aria-selected": mode === this.root.dataset.mode,
+      "aria-label": [name, plural(n_notes, "note"), tag, ...facts].filter(Boolean).join(", "),
+      click: () => (this.merging ? this.merge(this.merging, mode) : this.choose(mode)),
+      dragstart: (event) => event.dataTransfer.setData("text/plain", mode),
+      dragover: (event) => { event.preventDefault(); event.currentTarget.classList.add("over"); },
+      dragleave: (event) => event.currentTarget.classList.remove("over"),
+      drop: (event) => { event.preventDefault(); this.merge(event.dataTransfer.getData("text/plain"), mode); },
+    }, swatch, make("b", { text: name }), make("span", { class: "size", text: n_notes ? count(n_notes) : "" }),
+    make("small", {}, tag ? make("em", { class: status, text: tag }) : "", facts.join(" \u00b7 ")));
+  }
+
+  idOf(mode) {
+    return `${this.name}-cluster-${this.colours.get(mode)}`;
+  }
+
+  markTarget() {
+    const marked = this.merging ? this.target : this.root.dataset.mode;
+    this.root.classList.toggle("merging", Boolean(this.merging));
+    for (const row of this.list.querySelectorAll(".group")) {
+      row.classList.toggle("target", Boolean(this.merging) && row.dataset.mode === this.target);
+      if (row.dataset.mode === marked) keepInView(this.list, row);
+    }
+    if (this.colours.has(marked)) this.list.setAttribute("aria-activedescendant", this.idOf(marked));
+  }
+
+  showSide() {
+    const { name = "", n_notes = 0 } = this.group ?? {};
+    const { rows } = this.members;
+    this.title.replaceChildren(name, " ", make("small", { text: this.group ? plural(n_notes, "note") : "" }));
+    if (this.confirming.mode) return this.showMember();
+    if (this.form?.matches(".member")) return this.leaveForm();
+    if (this.form) return;
+    const more = this.members.left_out ? `${plural(this.members.left_out, "more note")} not shown.` : "";
+    const none = n_notes ? this.model.get("reason") : "No notes: labels name this failure mode.";
+    this.rows.replaceChildren(...rows.map((row, index) => this.buildRow(row, index)), make("p", { class: "quiet", text: rows.length ? more : none }));
+    if (this.rows.parentNode !== this.side) this.side.replaceChildren(this.rows);
+    this.markRow();
+  }
+
+  buildRow({ note, notes, text, unsure, representative, belongs, session_id }, index) {
+    const judged = { true: "belongs", false: "does not belong" }[belongs];
+    const marks = [representative && "typical", unsure && "unsure", judged].filter(Boolean);
+    return make("div", {
+      id: `${this.name}-note-${note}`, class: `note ${unsure ? "unsure" : ""}`, role: "option", "data-note": note,
+      title: `Session ${session_id}`,
+      "aria-label": [text, notes.length > 1 ? `${notes.length} times` : "", ...marks].filter(Boolean).join(", "),
+      click: () => { this.at = index; this.toggle(index); },
+    }, make("i", { "aria-hidden": "true" }), make("p", { text }),
+    make("small", {}, notes.length > 1 ? make("b", { text: `\u00d7${notes.length}` }) : "", marks.join(" \u00b7 ")));
+  }
+
+  markRow() {
+    const rows = [...this.rows.querySelectorAll(".note")];
+    for (const [index, row] of rows.entries()) {
+      row.classList.toggle("here", index === this.at);
+      row.setAttribute("aria-selected", this.selected.has(Number(row.dataset.note)));
+    }
+    if (rows[this.at]) {
+      this.rows.setAttribute("aria-activedescendant", rows[this.at].id);
+      keepInView(this.rows, rows[this.at]);
+    }
+  }
+
+  showMember() {
+    const { name, definition, note, text, session_id, done, of } = this.confirming;
+    const judge = (belongs) => () => this.judge(belongs);
+    const form = make("form", { class: "member", tabindex: -1, "data-note": note, "aria-label": "Does this note belong?", submit: (event) => event.preventDefault() },
+      make("p", { class: "quiet", text: `${done + 1} of ${of}: does this note belong to \u201c${name}\u201d?` }),
+      definition ? make("p", { class: "quiet", text: definition }) : "",
+      make("blockquote", { text }), make("p", { class: "quiet", text: `Session ${session_id}` }),
+      make("div", { class: "row" },
+        makeButton({ class: "command", "aria-keyshortcuts": "y", click: judge(true) }, "Belongs", makeKey("y")),
+        makeButton({ class: "command", "aria-keyshortcuts": "n", click: judge(false) }, "Does not", makeKey("n")),
+        makeButton({ class: "command", "aria-keyshortcuts": "Escape", click: () => this.close() }, "Leave", makeKey("Esc"))));
+    this.open(form);
+    if (document.activeElement !== form) form.focus({ preventScroll: true });
+    this.announce(`${done + 1} of ${of}: ${text}`);
+  }
+
+  // What the analyst does
+
+  choose(mode) {
+    if (mode !== this.root.dataset.mode) this.model.send({ act: "choose", mode });
+  }
+
+  select(notes) {
+    this.selected = new Set(notes);
+    this.markRow();
+    this.drawMap();
+    this.announce(`${plural(this.selected.size, "note")} selected`);
+  }
+
+  selectWithin(places) {
+    const rows = this.members.rows.filter((row) => row.places.some((place) => places.has(place)));
+    this.select(rows.map((row) => row.note));
+  }
+
+  toggle(index) {
+    const { note } = this.members.rows[index] ?? {};
+    if (note === undefined) return;
+    const rest = new Set(this.selected);
+    if (!rest.delete(note)) rest.add(note);
+    this.select(rest);
+  }
+
+  step(by) {
+    if (this.rows.contains(document.activeElement)) {
+      this.at = Math.max(0, Math.min(this.at + by, this.members.rows.length - 1));
+      return this.markRow();
+    }
+    const modes = this.groups.map((group) => group.mode).filter((mode) => mode !== this.merging);
+    const place = modes.indexOf(this.merging ? this.target : this.root.dataset.mode);
+    const next = modes[Math.max(0, Math.min(place + by, modes.length - 1))];
+    if (!this.merging) return this.choose(next);
+    this.target = next;
+    this.markTarget();
+    this.announce(`Merge into ${this.groups.find((group) => group.mode === next).name}`);
+  }
+
+  askMerge() {
+    this.close();
+    this.merging = this.group.mode;
+    this.target = "";
+    this.list.focus();
+    this.markTarget();
+    this.notice.textContent = `Merge \u201c${this.group.name}\u201d into which? Choose with the arrows and Enter, or click it. Esc leaves.`;
+  }
+
+  merge(source, into) {
+    this.close();
+    if (into && source !== into) this.send({ act: "merge", source, into });
+  }
+
+  askName(title, value, label, submit) {
+    this.openForm(title, [["name", label, "input", value]], ({ name }) => submit(name));
+  }
+
+  askSplit() {
+    const notes = this.members.rows.filter((row) => this.selected.has(row.note)).flatMap((row) => row.notes);
+    if (!notes.length) return (this.notice.textContent = "Select notes first, with Space or a click: they become a cluster of their own.");
+    const { mode } = this.group;
+    this.askName("Split", "", `Name of the new cluster of ${plural(notes.length, "note")}`, (name) => this.send({ act: "split", mode, notes, name }));
+  }
+
+  askPromote() {
+    const { mode, ...had } = this.group;
+    const fields = [["name", "Name", "input"], ["definition", "Definition: what fails, so that two readers agree", "textarea"],
+      ["example", "Example", "textarea"], ["severity", "Severity", SEVERITIES], ["failure_class", "Class", CLASSES], ["owner", "Owner", "input"]];
+    this.openForm("Promote", fields.map((field) => [...field, had[field[0]]]), (given) => this.send({ act: "promote", mode, ...given }));
+  }
+
+  judge(belongs) {
+    const { mode, note } = this.confirming;
+    this.send({ act: "judge", mode, note, belongs });
+  }
+
+  openForm(title, fields, submit) {
+    const controls = fields.map(([name, label, kind, value = ""]) => {
+      const attributes = { name, "aria-label": label };
+      const control = Array.isArray(kind)
+        ? make("select", attributes, ...["", ...kind].map((each) => make("option", { value: each, text: each || "choose" })))
+        : make(kind, kind === "textarea" ? { ...attributes, rows: 3 } : { ...attributes, type: "text" });
+      control.value = value ?? "";
+      return make("label", {}, make("span", { text: label }), control);
+    });
+    const done = (event) => { event.preventDefault(); submit(Object.fromEntries(new FormData(form))); };
+    const form = make("form", { class: "asking", "aria-label": title, submit: done }, ...controls, make("div", { class: "row" },
+      make("button", { type: "submit", class: "command main ready" }, title, makeKey("Enter")),
+      makeButton({ class: "command", click: () => this.close() }, "Cancel", makeKey("Esc"))));
+    this.open(form);
+    form.querySelector("input").select();
+  }
+
+  open(form) {
+    this.form = form;
+    this.notice.textContent = "";
+    this.side.replaceChildren(form);
+  }
+
+  close() {
+    if (this.confirming.mode) this.model.send({ act: "leave" });
+    this.confirming = {};
+    this.leaveForm();
+  }
+
+  leaveForm() {
+    const held = this.root.contains(document.activeElement);
+    this.form = this.merging = null;
+    this.notice.textContent = "";
+    this.showSide();
+    this.markTarget();
+    if (held && !this.root.contains(document.activeElement)) this.list.focus();
+  }
+
+  // Keys
+
+  press(event) {
+    event.stopPropagation();
+    const { key, target } = event;
+    if (event.ctrlKey && key === "Enter" && this.form?.matches(".asking")) this.form.requestSubmit();
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = target.matches("input, textarea, select");
+    if (typing && key !== "Escape") return;
+    if (target.matches("button") && ["Enter", " "].includes(key)) return;
+    const name = key.length === 1 ? key.toLowerCase() : key;
+    const act = this.sheet.open ? name === "?" && (() => this.sheet.close()) : this.keys()[name];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  keys() {
+    const leave = { Escape: () => this.close(), "?": () => this.sheet.showModal(), z: () => this.send({ act: "undo" }) };
+    if (this.confirming.mode) return { ...leave, y: () => this.judge(true), n: () => this.judge(false) };
+    if (this.form) return { Escape: leave.Escape };
+    const arrows = { ArrowUp: () => this.step(-1), ArrowDown: () => this.step(1) };
+    if (this.merging) return { ...leave, ...arrows, Enter: () => this.merge(this.merging, this.target) };
+    const all = () => this.select(this.selected.size ? [] : this.members.rows.map((row) => row.note));
+    const move = { ArrowLeft: () => this.list.focus(), ArrowRight: () => this.rows.focus() };
+    return { ...leave, ...arrows, ...move, " ": () => this.toggle(this.at), a: all, ...this.commands() };
+  }
+
+  commands() {
+    const on = (act) => () => this.group && act(this.group);
+    return {
+      r: on(({ mode, name }) => this.askName("Rename", name, "Name", (given) => this.send({ act: "rename", mode, name: given }))),
+      m: on(() => this.askMerge()),
+      x: on(() => this.askSplit()),
+      c: on(({ mode }) => this.model.send({ act: "confirm", mode })),
+      p: on(() => this.askPromote()),
+      d: on(({ mode }) => this.send({ act: "retire", mode })),
+      z: () => this.send({ act: "undo" }),
+      "?": () => this.sheet.showModal(),
+    };
+  }
+}
+
+const percent = (share) => `${Math.round(100 * share)}%`;
+// A view may begin at any byte; a typed array may not.
+const bytes = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
+const floats = (view) => new Float32Array(bytes(view));
+
+// scrollIntoView would move the notebook too.
+function keepInView(list, row) {
+  const [outer, inner] = [list, row].map((each) => each.getBoundingClientRect());
+  list.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
+}
+
+function render({ model, el }) {
+  const desk = new ClusterDesk(model, el);
+  return () => desk.stop();
+}
+
+export default { render };

@@ -1,0 +1,84 @@
+// What every desk is made of. Python joins this file and those of a widget into one module.
+
+const ANSWER_WITHIN = 10_000; // milliseconds
+const SEVERITIES = ["safety", "user impact", "polish"];
+const SILENCE =
+  "No answer from the kernel: nothing was saved, and what you entered is still here. " +
+  "Restart the kernel, run the notebook and try again.";
+const LAB = ".jp-NotebookPanel"; // voila has a shell, but no panel
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (name === "text") element.textContent = value;
+    else if (name === "cleaned") element.innerHTML = value;
+    else if (value !== null && value !== false) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+const makeButton = (attributes, ...children) => make("button", { type: "button", ...attributes }, ...children);
+const makeKey = (name) => make("kbd", { text: name, "aria-hidden": "true" });
+const count = (number) => number.toLocaleString("en-US");
+const plural = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
+
+// Keeps data-theme of an element at the theme of the page; gives what ends it.
+function followTheme(root) {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const inLab = document.querySelector(LAB) !== null;
+  const isDark = () => (inLab ? document.body.dataset.jpThemeLight === "false" : dark.matches);
+  const paint = () => (root.dataset.theme = isDark() ? "dark" : "light");
+  dark.addEventListener("change", paint);
+  const watcher = new MutationObserver(paint);
+  watcher.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+  paint();
+  return () => {
+    dark.removeEventListener("change", paint);
+    watcher.disconnect();
+  };
+}
+
+// A desk sends one act at a time, and says what came of it. It has root, model and notice.
+class Desk {
+  buildSigns(rows) {
+    this.tick = make("span", { class: "tick", text: "\u2713 saved", "aria-hidden": "true" });
+    this.live = make("div", { class: "unseen", role: "status", "aria-live": "polite" });
+    this.sheet = make("dialog", { class: "sheet", "aria-label": "Keys" }, make("h2", { text: "Keys" }),
+      make("dl", {}, ...rows.flatMap(([name, what]) => [make("dt", {}, makeKey(name)), make("dd", { text: what })])),
+      makeButton({ class: "command", text: "Close", click: () => this.sheet.close() }));
+  }
+
+  send(message) {
+    if (this.saving) return;
+    this.saving = true;
+    this.root.setAttribute("aria-busy", "true");
+    this.notice.textContent = "";
+    this.overdue = setTimeout(() => this.refuse(SILENCE), ANSWER_WITHIN);
+    this.model.send(message);
+  }
+
+  settle() {
+    clearTimeout(this.overdue);
+    this.saving = false;
+    this.root.setAttribute("aria-busy", "false");
+  }
+
+  refuse(why) {
+    this.settle();
+    this.notice.textContent = why;
+  }
+
+  confirmSaved(seq) {
+    this.tick.classList.remove("shown");
+    void this.tick.offsetWidth; // lets its fading begin anew
+    this.tick.classList.add("shown");
+    this.root.dataset.saved = seq;
+  }
+
+  announce(text) {
+    this.live.textContent = text;
+  }
+}
+

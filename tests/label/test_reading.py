@@ -1,0 +1,169 @@
+"""What is read, and how clusters of sessions tell where signals are raised."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from evalbench.label.modes import Codebook, Mode
+from evalbench.label.reading import (
+    ANY,
+    discover,
+    headline,
+    label_drafts,
+    list_seen,
+    read_texts,
+    signal_rates,
+    where_to_read,
+)
+from evalbench.label.vectors import lay_out
+from evalbench.schema import SESSION, SPAN
+from evalbench.store.workspace import open_workspace
+
+START = datetime(2026, 7, 1, tzinfo=UTC)
+ASKED = ["Where is my parcel number {}", "Cancel the contract of customer {}"]
+
+
+@pytest.fixture
+def ws(tmp_path):
+    """Forty sessions of two kinds; the second kind is reported, and its tool fails."""
+    ws = open_workspace(tmp_path, user="ana")
+    rows = [
+        {
+            "surface": "shop",
+            "session_id": f"s{number:02d}",
+            "started_at": START,
+            "first_input": ASKED[number % 2].format(number),
+            "final_output": "Done." if number else None,
+            "reported": bool(number % 2) if number < 30 else None,
+            "n_tool_errors": number % 2,
+        }
+        for number in range(40)
+    ]
+    calls = [
+        {
+            "surface": "shop",
+            "session_id": row["session_id"],
+            "trace_id": row["session_id"],
+            "span_id": f"{row['session_id']}/{step}",
+            "kind": "tool",
+            "tool_name": name,
+            "status": "error" if row["n_tool_errors"] and step else "ok",
+            "started_at": START,
+            "source_format": "x",
+        }
+        for row in rows
+        for step, name in enumerate(["find_order", "send_mail"])
+    ]
+    ws.lake.append("session", pl.DataFrame(rows, schema=SESSION))
+    ws.lake.append("span", pl.DataFrame(calls, schema=SPAN))
+    return ws
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
+
+
+def test_texts_of_each_sort(ws):
+    assert read_texts(ws, "shop", of="inputs")["text"][1] == ASKED[1].format(1)
+    assert read_texts(ws, "shop", of="outputs").height == 39  # one has none
+    assert read_texts(ws, "shop", of="tools")["text"].to_list()[:2] == [
+        "find_order, send_mail",
+        "find_order, send_mail failed",
+    ]
+    assert read_texts(ws, "shop", of="notes").is_empty()
+    with pytest.raises(ValueError, match="of must be notes, inputs, outputs or tools; got 'x'"):
+        read_texts(ws, "shop", of="x")
+
+
+def test_clusters_of_sessions_tell_where_to_read(ws, rng):
+    found = discover(ws, "shop", of="inputs", n_clusters=2, seed=3)
+    assert headline(found).startswith("40 inputs of shop: 2 clusters")
+    placed = found.placed
+    assert sorted(found.found["n"]) == [20, 20]
+    sessions = ws.lake.sessions(surface="shop").collect()
+    rates = signal_rates(sessions, placed, level=0.95, rng=rng)
+    reported = rates.filter(signal="Reported by the user").sort("estimate")
+    assert reported.select("n", "raised").rows() == [(15, 0), (15, 15)]  # of those recorded
+    raised = rates.filter(signal=ANY).sort("estimate")
+    assert raised.select("n", "raised").rows() == [(20, 0), (20, 20)]
+    first, second = where_to_read(found.found, rates).to_dicts()
+    assert "Cancel" in first["examples"]
+    assert first["any_said"].startswith("100% (")
+    assert "Reported by the user 100% (of 15)" in first["signals_said"]
+    assert second["signals_said"] == ""
+
+
+def test_the_same_seed_gives_the_same_map(ws):
+    one, other = (discover(ws, "shop", of="inputs", seed=3) for _ in range(2))
+    assert one.placed.equals(other.placed)
+    assert one.found.equals(other.found)
+
+
+def test_too_few_texts_say_so(ws):
+    found = discover(ws, "shop", of="tools", seed=3)
+    assert found.reason.startswith("2 different tools of shop: clusters take 10. Bring in")
+    assert (found.found.height, found.placed.height) == (0, 0)
+    assert headline(found) == found.reason
+
+
+def test_a_wrong_number_of_clusters_is_told(ws):
+    with pytest.raises(ValueError, match="n_clusters must lie in"):
+        discover(ws, "shop", of="inputs", n_clusters=39, seed=3)
+
+
+def book(**more):
+    draft = Mode("shop", "late", "Late", notes=(1, 2))
+    live = {"definition": "d", "example": "e", "severity": "polish", "owner": "ana"}
+    counts = Mode("shop", "rude", "Rude", failure_class="recovery", promoted=True, **live)
+    modes = [draft, counts] if more.get("live") else [draft]
+    return Codebook({(mode.surface, mode.mode): mode for mode in modes}, {})
+
+
+NOTES = pl.DataFrame({"seq": [1, 2, 3], "session_id": ["a", "b", "c"], "text": ["x", "y", "z"]})
+LABELS = pl.DataFrame({"surface": ["shop"] * 4, "session_id": ["a", "a", "c", "d"]})
+
+
+def test_drafts_are_labelled_by_their_notes_in_what_was_read():
+    labelled = label_drafts(book(live=True), NOTES, LABELS)
+    assert labelled.rows() == [
+        ("shop", "a", "late", True),
+        ("shop", "c", "late", False),
+        ("shop", "d", "late", False),
+    ]
+
+
+def test_kinds_are_seen_in_labels_where_modes_count_else_in_notes():
+    decided = pl.DataFrame(
+        {"surface": "shop", "session_id": ["a", "c"], "mode": "rude", "fails": [True, False]}
+    )
+    assert list_seen(book(live=True), NOTES, decided).rows() == [("shop", "a", "rude")]
+    assert list_seen(book(), NOTES, decided.clear()).rows() == [
+        ("shop", "a", "late"),
+        ("shop", "b", "late"),
+    ]
+
+
+def test_discs_do_not_lie_on_one_another(rng):
+    centres = np.eye(5, 30) * 4
+    assignment = np.repeat(np.arange(5), [200, 80, 40, 10, 1])
+    vectors = centres[assignment] + rng.normal(scale=0.3, size=(331, 30))
+    vectors[1] = vectors[0]
+    placed = lay_out(vectors, assignment)
+    assert np.abs(placed).max() == pytest.approx(1)
+    assert (placed[1] != placed[0]).any()  # equal texts can be told apart, and lie together
+    assert np.linalg.norm(placed[1] - placed[0]) < 0.05
+    middles = np.array([placed[assignment == one].mean(axis=0) for one in range(5)])
+    nearest = np.linalg.norm(placed[:, None] - middles, axis=2).argmin(axis=1)
+    # Of discs of different size a point at the rim can be nearer to another's middle.
+    assert (nearest == assignment).mean() > 0.85
+    assert (lay_out(vectors, assignment) == placed).all()
+
+
+@pytest.mark.parametrize("shape", [(12, 1), (12, 2), (12, 40)])
+def test_one_cluster_or_no_direction_at_all_can_be_laid_out(shape):
+    placed = lay_out(np.zeros(shape), np.zeros(12, dtype=int))
+    assert placed.shape == (12, 2)
+    assert np.isfinite(placed).all()
