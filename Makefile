@@ -19,11 +19,13 @@ test: .venv/test
 lab: .venv/base
 	EVALBENCH_WORKSPACE="$(abspath $(WORKSPACE))" $(BIN)/jupyter lab notebooks
 
-bench: .venv/test
+bench: .venv/bench
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf .venv reports/* data/demo data/workspace
+
+comma := ,
 
 # uv installs in seconds what takes pip minutes; where uv cannot be had, pip does it.
 install = $(BIN)/pip install --quiet uv && \
@@ -37,4 +39,9 @@ install = $(BIN)/pip install --quiet uv && \
 
 .venv/test: .venv/base
 	$(call install,.[test])
+	touch $@
+
+# BERTopic and what it stands on, to measure beside.
+.venv/bench: .venv/test
+	$(call install,.[test$(comma)bench])
 	touch $@
