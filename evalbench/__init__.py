@@ -20,6 +20,11 @@ make failure modes of those:
 >>> ws.ledger.append("note.added", "s-17", {"text": "quotes last year's policy"})  # doctest: +SKIP
 >>> eb.label.cluster(notes, rng=rng).reason  # doctest: +SKIP
 
+**Evaluate.** One evaluator a failure mode, the lightest that detects it; it counts once it is shown
+to agree with people and a person has promoted it:
+
+>>> eb.evaluate.promote(ws, "support/rude/judge")  # doctest: +SKIP
+
 **Operate.** The rate of each failure mode, corrected for how the sample was drawn, with an interval
 that holds the truth as often as it says:
 
@@ -33,10 +38,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalbench import label, observe, operate, stats
+    from evalbench import evaluate, label, observe, operate, stats
     from evalbench.store.workspace import open_workspace as open
 
-__all__ = ["label", "observe", "open", "operate", "stats"]
+__all__ = ["evaluate", "label", "observe", "open", "operate", "stats"]
 
 
 def __getattr__(name: str) -> Any:

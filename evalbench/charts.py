@@ -26,6 +26,8 @@ WIDTH = 365
 """Of the plotting area; with the names of the modes beside it a chart fills an A4 page."""
 NAME_WIDTH = 315
 PAGE = 720
+NAMED = 12
+"""Clusters whose names find room on a map."""
 UNIT = "failures per 1,000 sessions, with interval"
 
 
@@ -166,6 +168,43 @@ def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
     )
 
 
+def alignments(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
+    """Draw how far evaluators agree with people: MCC with its interval, the human ceiling hollow.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Of one ``surface``, in the order wanted: ``who, mcc, mcc_low, mcc_high, ceiling``
+        (null where not defined), ``mcc_said`` and ``status``.
+    least : float
+        MCC from which an evaluator is aligned, drawn as a line.
+    """
+    title = f"{frame['surface'][0]}: agreement of evaluators with people"
+    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(22)).encode(
+        y=alt.Y("who:N", sort=None, title=None, axis=_names())
+    )
+    interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
+        x=alt.X(
+            "mcc_low:Q",
+            title="MCC with interval; hollow: people against each other; dashed: aligned from",
+            axis=_ticks(),
+        ),
+        x2="mcc_high:Q",
+    )
+    point = shown.mark_point(filled=True, size=60, opacity=1, color=MARK).encode(x="mcc:Q")
+    ceiling = shown.mark_point(size=60, color=SOFT).encode(x="ceiling:Q")
+    line = alt.Chart().mark_rule(strokeDash=[4, 3], color=SOFT).encode(x=alt.datum(least))
+    said = shown.mark_text(align="left", fontSize=12, color=INK).encode(
+        x=alt.value(WIDTH + 10), text="status:N"
+    )
+    spoken = frame.select(name="who", said=pl.format("{}, {}", "mcc_said", "status"))
+    return alt.LayerChart(
+        layer=[line, interval, ceiling, point, said],
+        title=title,
+        description=f"{title}. {_spell_pairs(spoken)}",
+    )
+
+
 def agreement_by_week(frame: pl.DataFrame) -> alt.LayerChart:
     """Draw alpha with its interval, week by week.
 
@@ -238,6 +277,65 @@ def shares(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
         layer=[shown.mark_bar(color=MARK, height=11), said],
         title=title,
         description=f"{title}. {_spell_pairs(frame)}",
+    )
+
+
+def cluster_map(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
+    """Draw texts as points, those of one cluster together, unsure ones hollow, with its name.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        One row a text: ``x, y, cluster, name, sure``.
+    title : str
+    """
+    shown = alt.Chart(frame, width=PAGE, height=PAGE * 0.7).encode(
+        x=alt.X("x:Q", axis=None), y=alt.Y("y:Q", axis=None, scale=alt.Scale(reverse=True))
+    )
+    colour = alt.Color("cluster:N", legend=None, scale=alt.Scale(scheme="tableau10"))
+    sure = shown.transform_filter("datum.sure").mark_circle(size=36, opacity=0.8)
+    unsure = shown.transform_filter("!datum.sure").mark_point(size=30, strokeWidth=1.2)
+    top = pl.col("x").get(pl.col("y").arg_min())
+    middle = frame.group_by("cluster", "name").agg(pl.col("y").min(), x=top, n=pl.len())
+    largest = middle.sort("n", "cluster", descending=[True, False])
+    said = alt.Chart(largest.head(NAMED)).encode(x="x:Q", y="y:Q", text="name:N")
+    halo = said.mark_text(fontSize=12, dy=-10, stroke="white", strokeWidth=4, strokeJoin="round")
+    names = largest.select("name", said=pl.format("{}", "n"))
+    return alt.LayerChart(
+        layer=[
+            sure.encode(color=colour),
+            unsure.encode(color=colour),
+            halo,
+            said.mark_text(fontSize=12, dy=-10, color=INK),
+        ],
+        title=title,
+        description=f"{title}. {_spell_pairs(names)}",
+    )
+
+
+def seen_by_reading(frame: pl.DataFrame) -> alt.LayerChart:
+    """Draw the kinds of failure seen against sessions read, and what more reading would show.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Of one ``surface``: ``sessions, modes, low, high`` (null where counted) and ``part``.
+    """
+    title = f"{frame['surface'][0]}: kinds of failure seen"
+    shown = alt.Chart(frame, width=PAGE, height=150).encode(
+        x=alt.X("sessions:Q", title="sessions read; dashed: to be expected", axis=_ticks())
+    )
+    line = shown.mark_line(color=MARK).encode(
+        y=alt.Y("modes:Q", title=None, axis=alt.Axis(tickCount=4)),
+        strokeDash=alt.StrokeDash("part:N", sort=["read", "expected"], legend=None),
+    )
+    band = shown.mark_area(color=MARK, opacity=0.15).encode(y="low:Q", y2="high:Q")
+    last = frame.sort("sessions").row(-1, named=True)
+    spoken = f"{last['modes']:.1f} after {last['sessions']} sessions."
+    return alt.LayerChart(
+        layer=[band.transform_filter("datum.low !== null"), line],
+        title=title,
+        description=f"{title}. {spoken}",
     )
 
 

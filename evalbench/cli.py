@@ -191,7 +191,15 @@ def import_labels(
     columns: Annotated[
         list[str] | None,
         typer.Option(
-            "--map", metavar="FIELD=COLUMN", help="Field of a label from a column. Repeatable."
+            "--map",
+            metavar="FIELD=COLUMN",
+            help="Field of a label from a column or a {template}. Repeatable.",
+        ),
+    ] = None,
+    constants: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="Field of rows that name none. Repeatable."
         ),
     ] = None,
     traces_elsewhere: Annotated[
@@ -207,11 +215,60 @@ def import_labels(
         path,
         surface=surface,
         columns=_parse_pairs(columns, "--map FIELD=COLUMN"),
+        constants=_parse_pairs(constants, "--set FIELD=VALUE"),
         traces_elsewhere=traces_elsewhere,
     )
     if report.rejects_path:
         typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
     typer.echo(f"added={report.added} rejected={report.rejected} duplicates={report.duplicates}")
+
+
+verdicts = typer.Typer(help="Verdicts of evaluators elsewhere.", no_args_is_help=True)
+app.add_typer(verdicts, name="verdicts")
+
+
+@verdicts.command("import")
+def import_verdicts(
+    path: Annotated[Path, typer.Argument(help="CSV or JSONL, a verdict a row.")],
+    surface: Annotated[str, typer.Option(help="Surface of the sessions.")],
+    evaluator: Annotated[str, typer.Option(help="Whose verdicts they are.")],
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            "--map",
+            metavar="COLUMN=SOURCE",
+            help="Column of a verdict from a column or a {template}. Repeatable.",
+        ),
+    ],
+    version: Annotated[str, typer.Option(help="Version of the evaluator.")] = "1",
+    fails_when: Annotated[
+        str, typer.Option(metavar="RULE", help="Scores that fail, such as '<0.5' or '=1'.")
+    ] = "",
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--value", metavar="WRITTEN=READ", help="Read Tie as 0. Repeatable."),
+    ] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Read verdicts into the lake. One that cannot be read is kept as silent, and counted."""
+    import evalbench as eb
+
+    report = eb.evaluate.import_verdicts(
+        eb.open(workspace),
+        path,
+        surface=surface,
+        evaluator=evaluator,
+        version=version,
+        columns=_parse_pairs(columns, "--map COLUMN=SOURCE"),
+        values=_parse_pairs(values, "--value WRITTEN=READ"),
+        fails_when=fails_when,
+    )
+    if report.rejects_path:
+        typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
+    typer.echo(
+        f"added={report.added} silent={report.silent} "
+        f"rejected={report.rejected} duplicates={report.duplicates}"
+    )
 
 
 @app.command()

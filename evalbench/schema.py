@@ -420,12 +420,13 @@ class EvaluatorDefined(Evaluator):
 class EvaluatorCalibrated(Body):
     """``evaluator.calibrated``: how one version agreed with people on the test split.
 
-    The counts are of sessions; an ``mcc`` that is not defined is null. ``lake_versions`` and
-    ``ledger_seq`` pin the verdicts and the labels.
+    The counts are of sessions; an ``mcc`` that is not defined is null. ``model`` is the name that
+    the model gave itself. ``lake_versions`` and ``ledger_seq`` pin the verdicts and the labels.
     """
 
     evaluator_id: Name
     version: Name
+    model: str | None = None
     model_fingerprint: str | None = None
     tp: int = Field(ge=0)
     fn: int = Field(ge=0)

@@ -47,6 +47,19 @@ class Annotation(_Section):
     annotators_per_item: float = Field(default=1.2, ge=1)
 
 
+class Evaluators(_Section):
+    """When an evaluator counts.
+
+    It is aligned with people from an MCC of ``aligned`` whose lower bound is above ``lower_bound``,
+    may block a release from ``gating``, and is to be calibrated again after ``days``.
+    """
+
+    aligned: float = Field(default=0.6, gt=0, le=1)
+    lower_bound: float = Field(default=0.4, ge=0, lt=1)
+    gating: float = Field(default=0.7, gt=0, le=1)
+    days: int = Field(default=90, ge=1)
+
+
 class Settings(_Section):
     """Settings of a workspace.
 
@@ -74,6 +87,7 @@ class Settings(_Section):
     level: float = Field(default=0.95, gt=0.5, lt=1)
     sampling: Sampling = Sampling()
     annotation: Annotation = Annotation()
+    evaluators: Evaluators = Evaluators()
     surfaces: dict[str, Surface] = {}
 
 

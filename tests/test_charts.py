@@ -132,3 +132,35 @@ def test_a_table_shows_the_labelled_columns_in_order_and_says_when_empty(moments
     nothing = charts.table(moments.clear(), labels={"name": "Mode"}, empty="None at all.")
     assert isinstance(nothing, Markdown)
     assert nothing.data == "None at all."
+
+
+def test_a_map_names_its_clusters_once_and_tells_them_aloud():
+    frame = pl.DataFrame(
+        {
+            "x": [0.0, 0.1, 0.9],
+            "y": [0.0, -0.2, 0.5],
+            "cluster": [0, 0, 1],
+            "name": ["Is <rude>", "Is <rude>", "Is late"],
+            "sure": [True, False, True],
+        }
+    )
+    drawn = charts.cluster_map(frame, title="shop: notes")
+    sure, unsure, halo, said = drawn.to_dict()["layer"]
+    assert (sure["mark"]["type"], unsure["mark"]["type"]) == ("circle", "point")
+    assert halo["data"] == said["data"]
+    placed = drawn.to_dict()["datasets"][said["data"]["name"]]
+    assert [(row["name"], row["x"], row["y"]) for row in placed] == [
+        ("Is <rude>", 0.1, -0.2),  # above its highest point
+        ("Is late", 0.9, 0.5),
+    ]
+    assert drawn.to_dict()["description"] == "shop: notes. Is <rude>: 2. Is late: 1."
+    assert "<rude>" not in drawn._repr_mimebundle_()["text/html"]
+
+
+def test_what_reading_shows_is_counted_then_expected():
+    rows = [("shop", 0, 0.0, None, None, "read"), ("shop", 30, 4.0, 4.0, 4.0, "expected")]
+    columns = ["surface", "sessions", "modes", "low", "high", "part"]
+    frame = pl.DataFrame([*rows, ("shop", 130, 4.6, 4.0, 6.0, "expected")], columns, orient="row")
+    drawn = charts.seen_by_reading(frame).to_dict()
+    assert drawn["layer"][1]["encoding"]["strokeDash"]["sort"] == ["read", "expected"]
+    assert drawn["description"] == "shop: kinds of failure seen. 4.6 after 130 sessions."

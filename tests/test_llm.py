@@ -207,6 +207,17 @@ def test_calls_are_spaced(monkeypatch):
     assert starts[-1] - starts[0] >= 0.45
 
 
+def test_the_quickest_route_keeps_the_tokens_that_the_server_counts(monkeypatch):
+    llm.register_price(QUICK, prompt=10, completion=20)
+    try:
+        with ModelServer() as server:
+            spent, pairs = ask(server, monkeypatch, questions(3), model=QUICK, concurrency=3)
+        assert (spent.tokens, spent.dollars) == (330, pytest.approx(0.0036))
+        assert {reply.cost_usd for _, reply in pairs} == {pytest.approx(0.0012)}
+    finally:
+        load_litellm().model_cost.pop(QUICK)
+
+
 @pytest.mark.parametrize("model", [MODEL, QUICK])
 @pytest.mark.parametrize(
     ("behaviour", "kind", "attempts"),

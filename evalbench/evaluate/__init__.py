@@ -5,4 +5,45 @@
 :mod:`~evalbench.evaluate.classifier` learns from labelled sessions. Each says of a
 :class:`~evalbench.evaluate.session.Session` what it found, as a
 :class:`~evalbench.evaluate.session.Finding`.
+:mod:`~evalbench.evaluate.calibrate` compares verdicts with what people say on the test split of
+:mod:`~evalbench.evaluate.split`; :func:`read_statuses` tells which evaluators count, once a person
+has :func:`promote`-d them, and :func:`import_verdicts` reads the verdicts of evaluators elsewhere.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalbench.evaluate.exchange import VerdictReport, import_verdicts
+    from evalbench.evaluate.spec import define, read_specification, write_specification
+    from evalbench.evaluate.split import require_train
+    from evalbench.evaluate.status import promote, read_statuses
+
+_HOMES = {
+    "VerdictReport": "exchange",
+    "define": "spec",
+    "import_verdicts": "exchange",
+    "promote": "status",
+    "read_specification": "spec",
+    "read_statuses": "status",
+    "require_train": "split",
+    "write_specification": "spec",
+}
+
+__all__ = [
+    "VerdictReport",
+    "define",
+    "import_verdicts",
+    "promote",
+    "read_specification",
+    "read_statuses",
+    "require_train",
+    "write_specification",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for when it is first used: importing a stage stays light (PEP 562)."""
+    if name in _HOMES:
+        return getattr(import_module(f"evalbench.evaluate.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'evalbench.evaluate' has no attribute {name!r}")

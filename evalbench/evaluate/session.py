@@ -82,7 +82,7 @@ class Session:
         content = self.row["final_output"]
         if not content:
             return None
-        said = (span["span_id"] for span in reversed(self._shown) if span["output"] == content)
+        said = (span["span_id"] for span in reversed(self.shown) if span["output"] == content)
         return self._unwrap(Text(next(said, ""), content), ASSISTANT, "output")
 
     @cached_property
@@ -105,13 +105,13 @@ class Session:
         """The tool calls that ran, and those that a message asked for and no span shows."""
         ran = [
             Call(span["span_id"], span["tool_name"] or span["name"], span["tool_arguments"] or "")
-            for span in self._shown
+            for span in self.shown
             if span["kind"] == "tool"
         ]
         shown = {call.key for call in ran}
         asked = [
             Call(span["span_id"], str(call.get("name") or ""), plain(call.get("arguments")))
-            for span in self._shown
+            for span in self.shown
             if span["kind"] == "llm"
             for message in read_messages(span["output_messages"])
             for call in message.get("tool_calls") or ()
@@ -121,7 +121,7 @@ class Session:
     @cached_property
     def results(self) -> list[Text]:
         """What tools gave back."""
-        tools = (span for span in self._shown if span["kind"] == "tool" and span["tool_result"])
+        tools = (span for span in self.shown if span["kind"] == "tool" and span["tool_result"])
         ran = [Text(span["span_id"], span["tool_result"]) for span in tools]
         return _once([*ran, *self._said(("tool", "function"))])
 
@@ -130,13 +130,14 @@ class Session:
         """The retrieved documents."""
         found = (
             Text(span["span_id"], each["content"] or "", each["id"] or "")
-            for span in self._shown
+            for span in self.shown
             for each in span["documents"] or ()
         )
         return _once(found)
 
     @cached_property
-    def _shown(self) -> list[Row]:
+    def shown(self) -> list[Row]:
+        """The spans that evaluators look at."""
         hidden: set[str] = set()
         for span in self.spans:
             if span["kind"] in HIDDEN_KINDS or span["parent_id"] in hidden:
@@ -145,7 +146,7 @@ class Session:
 
     def _said(self, roles: tuple[str, ...], column: str = "") -> Iterator[Text]:
         """Give the texts of these roles; a span without messages says what is in ``column``."""
-        for span in self._shown:
+        for span in self.shown:
             if span["kind"] == "llm":
                 yield from _texts(span, roles, column)
             elif span["kind"] != "tool":
@@ -156,7 +157,7 @@ class Session:
         """Give what a model said where an outer span has it as a value of a JSON object."""
         held = read_json(text.content) if text.content[:1] == "{" else None
         values = list(held.values()) if isinstance(held, dict) else []
-        models = (span for span in self._shown if values and span["kind"] == "llm")
+        models = (span for span in self.shown if values and span["kind"] == "llm")
         inner = [said for span in models for said in _texts(span, roles, column)]
         return next((said for said in reversed(inner) if said.content in values), text)
 
@@ -179,8 +180,10 @@ def read_messages(value: str | None) -> list[dict[str, Any]]:
 
 def read_json(text: str | None) -> Any:
     """Read JSON; None where it is not, or is nested too deep."""
+    if not text:
+        return None
     try:
-        return json.loads(text or "")
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks import read_check
 from evalbench.evaluate.checks.base import explain
+from evalbench.evaluate.judge import hash_template, read_parameters
 from evalbench.schema import Evaluator, EvaluatorDefined
 from evalbench.store.ledger import Draft, Ledger
 
@@ -38,6 +39,8 @@ class Specification(Evaluator):
             raise ValueError("those of a classifier are the sha256 of its file, and no other")
         if kind == "check" and value:
             return read_check(value).model_dump(mode="json", exclude_none=True)
+        if kind == "judge":
+            return read_parameters(value).model_dump(mode="json", exclude_defaults=True)
         return value
 
     @model_validator(mode="after")
@@ -60,6 +63,8 @@ class Specification(Evaluator):
     def version(self) -> str:
         """Hash of all that its verdicts depend on: not of who owns it, nor of the order of keys."""
         content = self.model_dump(mode="json", exclude={"owner"})
+        if self.kind == "judge":
+            content["template"] = hash_template()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

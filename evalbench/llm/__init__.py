@@ -8,10 +8,11 @@ network: it is an offline stand-in that looks for a rubric's words, not a judge.
 
 from evalbench.llm.budget import Limits, Spent
 from evalbench.llm.calls import complete, complete_many, embed, forecast, run
-from evalbench.llm.client import register_price
+from evalbench.llm.client import PRICES, find_window, register_price
 from evalbench.llm.messages import Reply, Request
 
 __all__ = [
+    "PRICES",
     "Limits",
     "Reply",
     "Request",
@@ -19,6 +20,7 @@ __all__ = [
     "complete",
     "complete_many",
     "embed",
+    "find_window",
     "forecast",
     "register_price",
     "run",

@@ -39,6 +39,8 @@ TOKENS_A_CHARACTER = 0.35
 LONGEST_WAIT = 120.0
 """Seconds of Retry-After that a request waits for; a server that asks for more gets no retry."""
 
+PRICES: dict[str, dict[str, float]] = {}
+"""What :func:`register_price` was told, to be told again in worker processes."""
 
 GRACE = 1.0
 """Seconds after which a call is given up whose route did not keep its time-out."""
@@ -80,6 +82,7 @@ def load_litellm() -> ModuleType:
 def register_price(model: str, *, prompt: float, completion: float) -> None:
     """Tell the price of a model that LiteLLM's table lacks, in dollars per million tokens."""
     litellm = load_litellm()
+    PRICES[model] = {"prompt": prompt, "completion": completion}
     prices = {"input_cost_per_token": prompt / 1e6, "output_cost_per_token": completion / 1e6}
     provider = litellm.get_llm_provider(model)[1]
     cached = {  # else LiteLLM warns that they are missing
@@ -100,6 +103,14 @@ def find_price(model: str) -> Callable[[int, int], float] | None:
     except Exception:  # LiteLLM raises bare exceptions for a model it does not know
         return None
     return lambda prompt, completion: prompt * each[0] + completion * each[1]
+
+
+def find_window(model: str) -> int | None:
+    """Give the tokens that a model reads at most; None where LiteLLM's table does not say."""
+    try:
+        return load_litellm().get_model_info(model).get("max_input_tokens")
+    except Exception:  # LiteLLM raises bare exceptions for a model it does not know
+        return None
 
 
 class Client:
@@ -157,8 +168,12 @@ class Client:
             better.
         """
         options = {} if request.schema is None else {"response_format": self._form(request.schema)}
+        usage: dict[str, int] = {}
         if self._session is not None:
+            from evalbench.llm.session import USAGE
+
             options["client"] = self._session
+            USAGE.set(usage)
         try:
             async with asyncio.timeout(self.limits.timeout_seconds + GRACE):
                 answer = await self.litellm.acompletion(
@@ -171,6 +186,9 @@ class Client:
                 )
         except Exception as error:
             return self._failed(error)
+        if usage:
+            answer.usage = self.litellm.Usage(**usage)
+            answer._hidden_params["response_cost"] = None  # LiteLLM's, of no tokens at all
         return self._read(answer, request)
 
     def _form(self, schema: Mapping[str, Any] | type[BaseModel]) -> dict[str, Any]:

@@ -108,20 +108,19 @@ def test_the_version_is_the_same_in_another_process():
     assert done.stdout.strip() == specification.version
 
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**12), 10**12)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
+EXAMPLES = st.lists(
+    st.fixed_dictionaries(
+        {"session_id": st.text(min_size=1, max_size=200), "fails": st.booleans()},
+        optional={"why": st.text(min_size=1)},
+    ),
+    min_size=1,
+    max_size=3,
 )
 
 
 @given(
     st.text(min_size=1),
-    st.dictionaries(st.text(), JSON, max_size=3),
+    st.fixed_dictionaries({}, optional={"examples": EXAMPLES, "window": st.integers(2_000)}),
     st.none() | st.floats(0, 1),
 )
 def test_any_specification_survives_yaml(prompt, parameters, threshold):

@@ -13,8 +13,11 @@ from evalbench.errors import NotebookError
 SMALL = {
     "01_observe": {},
     "02_sample": {"surface": "shop", "n": "60", "dry_run": "true"},
+    "03_discover": {"surface": "shop"},
     "04_annotate": {},
     "05_agreement": {"surface": "shop"},
+    "06_evaluators": {"surface": "shop"},
+    "07_calibrate": {"surface": "shop"},
     "11_impact": {"surface": "shop", "quarter": "2026Q3"},
 }
 NAMES = sorted(path.stem for path in runbook.NOTEBOOKS.glob("*.ipynb"))

@@ -1,0 +1,166 @@
+"""Verdicts that were given elsewhere, from a file into the verdict table."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from evalbench.errors import ReadError
+from evalbench.schema import VERDICT
+from evalbench.store.rejected import write_rejects
+from evalbench.store.rows import find_value, read_csv, read_lines
+
+if TYPE_CHECKING:
+    from evalbench.store.workspace import Workspace
+
+WORDS = {"true": True, "1": True, "fail": True, "fails": True, "yes": True}
+WORDS |= {"false": False, "0": False, "pass": False, "passes": False, "no": False}
+RULE = re.compile(r"(<=|>=|<|>|=)\s*(-?\d+(?:\.\d+)?)")
+SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+SIGNS |= {"=": operator.eq}
+COLUMNS = ("session_id", "fails", "score", "rationale", "model", "model_fingerprint")
+
+
+@dataclass(frozen=True)
+class VerdictReport:
+    """What became of the rows of a file: ``added + rejected + duplicates`` are all it holds.
+
+    ``silent`` are those not rejected that say nothing that could be read, such as "garbage": they
+    are kept as verdicts with an error.
+    """
+
+    added: int
+    rejected: int
+    duplicates: int
+    silent: int
+    rejects_path: Path | None
+
+
+def import_verdicts(
+    ws: Workspace,
+    path: str | Path,
+    *,
+    surface: str,
+    evaluator: str,
+    version: str,
+    columns: Mapping[str, str],
+    values: Mapping[str, str] | None = None,
+    fails_when: str = "",
+) -> VerdictReport:
+    """Read the verdicts of one evaluator from a file into the lake.
+
+    A row needs a ``session_id`` and a ``fails`` or a ``score``; a score that is no number, or
+    ``fails`` that is neither true nor false, is an evaluator's silence and no bad row.
+
+    Parameters
+    ----------
+    ws : Workspace
+        Where to.
+    path : str or Path
+        CSV or JSONL.
+    surface, evaluator, version : str
+        Whose verdicts they are, and on what.
+    columns : mapping of str to str
+        Column of a verdict to column of the file, or to a template of columns.
+    values : mapping of str to str, optional
+        What to read in place of a score or verdict as written: ``{"Tie": "0"}``.
+    fails_when : str, optional
+        Scores that fail, such as ``"<0.5"`` or ``"=1"``; without it the file must say ``fails``.
+
+    Raises
+    ------
+    ReadError
+        The file cannot be read, ``columns`` names no column of a verdict, or no rule is given.
+    """
+    path = Path(path)
+    if unknown := [name for name in columns if name not in COLUMNS]:
+        raise ReadError(f"no column of a verdict is {unknown[0]!r}; there are {', '.join(COLUMNS)}")
+    if ("score" if fails_when else "fails") not in columns or (fails_when and "fails" in columns):
+        raise ReadError("say which fail: by a column for fails, or by fails_when and one for score")
+    rule = read_rule(fails_when) if fails_when else None
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise ReadError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ReadError(f"{path}: not UTF-8 text: {error}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    shared: dict[str, Any] = {
+        "surface": surface,
+        "evaluator_id": evaluator,
+        "evaluator_version": version,
+    }
+    shared |= {"repeat": 0, "judged_at": datetime.now(UTC), "run_id": digest[:12]}
+    read, rejects = [], []
+    for row in (read_lines if text.lstrip()[:1] == "{" else read_csv)(text):
+        try:
+            if isinstance(row.record, str):
+                raise ValueError(row.record)
+            given = {name: find_value(row.record, source) for name, source in columns.items()}
+            read.append(shared | _read_verdict(given, values or {}, rule))
+        except ValueError as error:
+            rejects.append({"line": row.line, "reason": str(error), "text": row.text})
+    frame = pl.DataFrame(read, schema=VERDICT)
+    appended = ws.lake.append("verdict", frame)
+    rejects_path = ws.rejected / "verdicts" / f"{path.stem}-{digest[:12]}.jsonl"
+    return VerdictReport(
+        appended.added,
+        len(rejects),
+        appended.duplicates,
+        frame["error"].count(),
+        write_rejects(rejects_path, rejects),
+    )
+
+
+def read_rule(rule: str) -> Callable[[float], bool]:
+    """Read which numbers fail, such as "<0.5" or "=1".
+
+    Raises
+    ------
+    ReadError
+        It is no rule.
+    """
+    found = RULE.fullmatch(rule.strip())
+    if not found:
+        raise ReadError(f"{rule!r} is no rule; write one such as '<0.5' or '=1'")
+    compare, bound = SIGNS[found[1]], float(found[2])
+    return lambda number: compare(number, bound)
+
+
+def _read_verdict(
+    given: Mapping[str, Any], values: Mapping[str, str], rule: Callable[[float], bool] | None
+) -> dict[str, Any]:
+    """Read the columns of a verdict; ValueError where it is of no session or holds no number."""
+    row = {name: value for name, value in given.items() if value not in (None, "")}
+    if "session_id" not in row:
+        raise ValueError("session_id: there is none")
+    row["session_id"] = str(row["session_id"])
+    said = str(row.pop("score", "")) if rule else str(row.pop("fails", ""))
+    said = values.get(said, said)
+    try:
+        if rule:
+            row["score"] = _read_number("score", said)
+            return row | {"fails": rule(row["score"])}
+        row["fails"] = WORDS[said.strip().lower()]
+    except (KeyError, ValueError):
+        return row | {"error": f"says {said!r}" if said else "says nothing", "score": None}
+    if "score" in row:
+        row["score"] = _read_number("score", str(row["score"]))
+    return row
+
+
+def _read_number(name: str, text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: {text} is no number")
+    return number

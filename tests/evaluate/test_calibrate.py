@@ -1,0 +1,246 @@
+"""Calibration on made verdicts and labels whose errors are known."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from evalbench.cli import main
+from evalbench.errors import EvaluatorError, ReadError
+from evalbench.evaluate import calibrate, scrutiny
+from evalbench.evaluate.exchange import import_verdicts, read_rule
+from evalbench.evaluate.spec import Specification
+from evalbench.evaluate.split import assign_split
+from evalbench.schema import SESSION, VERDICT
+from evalbench.settings import Evaluators
+from evalbench.store.workspace import open_workspace
+
+START = datetime(2026, 7, 1, tzinfo=UTC)
+SESSIONS = [f"s{number:03d}" for number in range(400)]
+MEASURED = {"settings": Evaluators(), "level": 0.95}
+NAME = "shop/rude/judge"
+
+
+def rng():
+    return np.random.default_rng(3)
+
+
+def fails(session_id):
+    return int(session_id[1:]) % 4 == 0
+
+
+def misjudged(session_id):
+    return int(session_id[1:]) % 40 in (0, 1)
+
+
+def verdict(session_id, said, *, version="1", repeat=0, **more):
+    row = {"surface": "shop", "session_id": session_id, "evaluator_id": NAME, "fails": said}
+    row |= {"evaluator_version": version, "repeat": repeat, "judged_at": START}
+    return row | more
+
+
+def frame(rows):
+    return pl.DataFrame(rows, schema=VERDICT)
+
+
+@pytest.fixture
+def sessions():
+    rows = [
+        {
+            "surface": "shop",
+            "session_id": name,
+            "segments": '{"locale": "de"}' if int(name[1:]) % 2 else '{"locale": "en"}',
+            "final_output": "x" * (int(name[1:]) % 7),
+        }
+        for name in SESSIONS
+    ]
+    return pl.DataFrame(rows, schema=SESSION)
+
+
+@pytest.fixture
+def truth():
+    schema = {"surface": pl.String, "session_id": pl.String, "mode": pl.String, "truth": pl.Boolean}
+    rows = [("shop", name, "rude", fails(name)) for name in SESSIONS]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+@pytest.fixture
+def verdicts():
+    return frame([verdict(name, fails(name) != misjudged(name)) for name in SESSIONS])
+
+
+def specify(**more):
+    fields = {"surface": "shop", "mode": "rude", "kind": "judge", "owner": "ana", "model": "m"}
+    return Specification(**fields, prompt="Rude?", **more)
+
+
+def pair(verdicts, truth, sessions, specification=None):
+    known = {NAME: specification} if specification else {}
+    if specification:
+        verdicts = verdicts.with_columns(evaluator_version=pl.lit(specification.version))
+    else:
+        truth = truth.with_columns(mode=pl.lit("judge"))
+    current = calibrate.current_verdicts(verdicts, known)
+    return calibrate.pair_verdicts(current, truth, sessions, known)
+
+
+def test_the_test_split_alone_measures_what_was_made_here(verdicts, truth, sessions):
+    pairs = pair(verdicts, truth, sessions, specify())
+    test = [name for name in SESSIONS if assign_split("shop", name, None) == "test"]
+    assert pairs.filter(split="test")["session_id"].to_list() == test
+    elsewhere = pair(verdicts, truth, sessions)
+    assert elsewhere["split"].unique().to_list() == ["elsewhere"]
+    [row] = calibrate.measure_alignment(
+        elsewhere, by=calibrate.KEY, **MEASURED, rng=rng()
+    ).to_dicts()
+    assert (row["tp"], row["fn"], row["fp"], row["tn"], row["silent"]) == (90, 10, 10, 290, 0)
+    assert row["status"] == "gating"
+
+
+def test_an_example_of_the_test_split_is_refused(verdicts, truth, sessions):
+    leaked = next(name for name in SESSIONS if assign_split("shop", name, None) == "test")
+    shown = specify(parameters={"examples": [{"session_id": leaked, "fails": True}]})
+    with pytest.raises(EvaluatorError, match=f"{leaked!r} of shop is in the test split"):
+        pair(verdicts, truth, sessions, shown)
+
+
+def test_silence_is_counted_and_wrong(verdicts, truth, sessions):
+    said = pl.when(pl.col("session_id") < "s020").then(None).otherwise(pl.col("fails"))
+    pairs = pair(verdicts.with_columns(fails=said), truth, sessions)
+    [row] = calibrate.measure_alignment(pairs, by=calibrate.KEY, **MEASURED, rng=rng()).to_dicts()
+    assert row["silent"] == 20
+    assert row["tp"] + row["fn"] == 100
+    assert row["fn"] == 14  # five silent on failing sessions, one of them misjudged anyway
+
+
+def test_only_what_the_present_model_said_counts(verdicts):
+    named = verdicts.with_columns(model_fingerprint=pl.lit("old"))
+    later = {"judged_at": START + timedelta(days=1), "model_fingerprint": "new"}
+    both = pl.concat([named, frame([verdict("s001", True, repeat=1, **later)])])
+    assert calibrate.current_verdicts(both, {})["session_id"].to_list() == ["s001"]
+    assert both.height == 401
+
+
+def test_people_are_measured_as_evaluators_are(verdicts, truth, sessions):
+    rows = [
+        ("shop", name, "judge", who, fails(name) != (who == "ben" and misjudged(name)))
+        for name in SESSIONS
+        for who in ("ana", "ben")
+    ]
+    judged = pl.DataFrame(
+        rows, schema=["surface", "session_id", "mode", "annotator", "value"], orient="row"
+    )
+    pairs = pair(verdicts, truth, sessions)
+    [row] = calibrate.human_ceiling(judged, pairs, level=0.95, rng=rng()).to_dicts()
+    [own] = calibrate.measure_alignment(pairs, by=calibrate.KEY, **MEASURED, rng=rng()).to_dicts()
+    assert row["ceiling_n"] == 400
+    assert row["ceiling"] == pytest.approx(own["mcc"])  # ben errs where the judge does
+    few = calibrate.human_ceiling(judged.head(40), pairs, level=0.95, rng=rng())
+    assert few["ceiling"].to_list() == [None]
+
+
+def test_a_segment_in_which_it_errs_otherwise_is_told(truth, sessions):
+    wrong = [verdict(name, fails(name) or int(name[1:]) % 8 == 2) for name in SESSIONS]
+    pairs = pair(frame(wrong), truth, sessions)
+    labels = pl.DataFrame(
+        schema={
+            "surface": pl.String,
+            "session_id": pl.String,
+            "anchors": pl.List(pl.Struct({"span_id": pl.String, "quote": pl.String})),
+        }
+    )
+    spans = pl.DataFrame(
+        schema={name: pl.String for name in ("surface", "session_id", "span_id", "kind", "model")}
+        | {"started_at": pl.Datetime("us", "UTC")}
+    )
+    traits = scrutiny.list_traits(pairs, spans, labels)
+    parts = scrutiny.compare_traits(traits, **MEASURED, rng=rng())
+    read = {(row["trait"], row["value"]): row["reading"] for row in parts.to_dicts()}
+    assert read["segment locale", "en"] == "errs otherwise"
+    assert read["length of the answer", "longer half"] == "no difference shown"
+
+
+def test_noise_is_how_often_two_verdicts_are_equal():
+    names = SESSIONS[:40]
+    once = [verdict(name, fails(name)) for name in names]
+    again = [verdict(name, fails(name) != (name < "s010"), repeat=1) for name in names]
+    current = calibrate.current_verdicts(frame(once + again), {})
+    [row] = scrutiny.measure_noise(current, level=0.95, rng=rng()).to_dicts()
+    assert (row["n_sessions"], row["n_verdicts"], row["same"]) == (40, 80, 0.75)
+
+
+def test_flips_are_listed_one_by_one(verdicts, truth, sessions):
+    later = verdicts.with_columns(
+        evaluator_version=pl.lit("2"),
+        judged_at=START + timedelta(days=1),
+        fails=pl.col("fails") ^ pl.col("session_id").is_in(["s040", "s002"]),
+    )
+    both = pl.concat([verdicts, later])
+    flips = scrutiny.list_flips(both, pair(both, truth, sessions))
+    assert flips["session_id"].to_list() == ["s002", "s040"]
+    assert flips["turned"].to_list() == ["wrong", "right"]
+    assert flips["version_before"].to_list() == ["1", "1"]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sweep_knows_which_end_of_the_score_fails(truth, sessions, sign):
+    rows = [
+        verdict(name, fails(name), score=sign * (int(name[1:]) % 4 == 0) + int(name[1:]) / 1e4)
+        for name in SESSIONS
+    ]
+    sweep = scrutiny.sweep_thresholds(pair(frame(rows), truth, sessions))
+    best = sweep.sort("mcc", descending=True).row(0, named=True)
+    assert (best["mcc"], best["tpr"], best["tnr"]) == (1, 1, 1)
+
+
+def test_the_next_labels_are_unlabelled_sessions_of_the_test_split(verdicts, truth, sessions):
+    labelled = truth.head(60).with_columns(mode=pl.lit("judge"))
+    current = calibrate.current_verdicts(verdicts, {})
+    pairs = calibrate.pair_verdicts(current, labelled, sessions, {})
+    found = calibrate.measure_alignment(pairs, by=calibrate.KEY, **MEASURED, rng=rng())
+    open_one = found.with_columns(status=pl.lit("insufficient"))
+    plan = scrutiny.plan_labels(open_one, current, sessions, labelled, most=30)
+    assert plan.height == 30
+    assert {assign_split("shop", name, None) for name in plan["session_id"]} == {"test"}
+    assert not set(plan["session_id"]) & set(SESSIONS[:60])
+    aligned = found.with_columns(status=pl.lit("aligned"))
+    assert scrutiny.plan_labels(aligned, current, sessions, labelled, most=30).is_empty()
+
+
+def test_an_import_keeps_every_row(tmp_path):
+    path = tmp_path / "verdicts.csv"
+    path.write_text("id,says\na,0.2\nb,0.9\nc,garbage\n,0.3\nd,0.1,5\n")
+    ws = open_workspace(tmp_path / "ws", user="ana")
+    how = {"surface": "shop", "evaluator": "x", "version": "1", "fails_when": "<0.5"}
+    how["columns"] = {"session_id": "id", "score": "says"}
+    report = import_verdicts(ws, path, **how)
+    assert (report.added, report.silent, report.rejected, report.duplicates) == (3, 1, 2, 0)
+    rejects = pl.read_ndjson(report.rejects_path)
+    assert rejects["line"].to_list() == [5, 6]
+    assert "session_id: there is none" in rejects["reason"][0]
+    said = ws.lake.verdicts().sort("session_id").collect()
+    assert said["fails"].to_list() == [True, False, None]
+    assert said["error"].to_list() == [None, None, "says 'garbage'"]
+    assert import_verdicts(ws, path, **how).duplicates == 3
+    with pytest.raises(ReadError, match="say which fail"):
+        import_verdicts(ws, path, **how | {"fails_when": ""})
+
+
+def test_a_rule_is_a_sign_and_a_number():
+    assert [read_rule("<0.5")(number) for number in (0.4, 0.5)] == [True, False]
+    assert read_rule("= 1")(1.0)
+    with pytest.raises(ReadError, match="'half' is no rule"):
+        read_rule("half")
+
+
+def test_the_command_line_imports_verdicts(tmp_path, capsys):
+    path = tmp_path / "verdicts.jsonl"
+    path.write_text('{"id": 1, "said": "A"}\n{"id": 2, "said": "Tie"}\n{"id": 3}\n[]\n')
+    given = ["verdicts", "import", str(path), "--workspace", str(tmp_path / "ws")]
+    given += ["--surface", "shop", "--evaluator", "x", "--map", "session_id=id"]
+    given += ["--map", "score=said", "--value", "A=1", "--value", "Tie=0", "--fails-when", "=1"]
+    with pytest.raises(SystemExit) as done:
+        main(given)
+    assert done.value.code == 0
+    assert capsys.readouterr().out == "added=3 silent=1 rejected=1 duplicates=0\n"

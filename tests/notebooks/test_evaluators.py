@@ -1,0 +1,49 @@
+"""From a defined evaluator to one that counts: 07 records, a person promotes, 06 shows it."""
+
+import orjson
+import polars as pl
+
+import evalbench as eb
+from evalbench import runbook
+from evalbench.evaluate.spec import Specification, define
+from evalbench.label.codebook import read_codebook
+
+JUDGE = Specification(
+    surface="shop", mode="rude", kind="judge", owner="ana", prompt="Is it rude?", model="m"
+)
+
+
+def read(run):
+    return orjson.loads(run.result.read_bytes())
+
+
+def test_an_evaluator_counts_once_calibrated_and_promoted(own_shop, tmp_path):
+    ws = own_shop
+    labels = [
+        {"surface": "shop", "session_id": name, "verdict": "fail", "modes": ["rude"]}
+        if int(name[1:]) % 12 == 0
+        else {"surface": "shop", "session_id": name, "verdict": "pass"}
+        for name in ws.lake.sessions().collect()["session_id"]
+    ]
+    ws.ledger.extend([("label.set", label["session_id"], label) for label in labels], actor="bo")
+    define(ws.ledger, JUDGE, modes=read_codebook(ws.ledger).live)
+    own = {"evaluator_id": JUDGE.evaluator_id, "evaluator_version": JUDGE.version}
+    said = ws.lake.verdicts().collect().with_columns(pl.lit(own[name]).alias(name) for name in own)
+    ws.lake.append("verdict", said.with_columns(model_fingerprint=pl.lit("f1")))
+
+    how = {"workspace": ws, "reports": tmp_path}
+    before = read(runbook.run("06_evaluators", {"surface": "shop"}, **how))
+    assert [row["share"] for row in before["coverage"]] == [0, 0, 0]
+    assert before["uncovered"][0]["standing"] == "judge: draft"
+
+    found = read(runbook.run("07_calibrate", {"surface": "shop", "record": True}, **how))
+    [row] = [row for row in found["evaluators"] if row["evaluator_id"] == JUDGE.evaluator_id]
+    assert (row["mcc"], row["who"]) == (1, "Is rude (judge)")
+    assert row["n"] < 250  # the test split alone
+    assert ws.ledger.bodies("evaluator.calibrated")["model_fingerprint"].to_list() == ["f1"]
+
+    eb.evaluate.promote(ws, JUDGE.evaluator_id)
+    after = read(runbook.run("06_evaluators", {"surface": "shop"}, **how))
+    assert [row["share"] for row in after["coverage"]] == [1, 1, 1]
+    assert after["uncovered"] == []
+    assert after["evaluators"][0]["status"] == "gating"
