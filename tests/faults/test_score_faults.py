@@ -123,10 +123,8 @@ def test_only_errors_are_tried_again(ws, server):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_run_goes_on_where_it_stopped(ws, server, monkeypatch, processes):
     fill_lake(ws, SESSIONS)
-    undisturbed = sum(
-        {7: 1, 57: 2, 107: 3, 207: 4}.get(n, 1 + (misbehave(f"item-{n}", 1) != "answer"))
-        for n in range(SESSIONS)
-    )
+    server.script = lambda key, attempt: "answer"
+    undisturbed = SESSIONS
     for moment in (SESSIONS // 4, SESSIONS // 2):
         process = start(ws, server, processes)
         while len(server.calls) < moment and process.poll() is None:
