@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from evalbench.evaluate.checks import read_check, run_check
 from evalbench.evaluate.judge import Judge, Trace, make_judge, read_parameters
 from evalbench.evaluate.session import Finding, Session
 from evalbench.evaluate.spec import Specification
-from evalbench.llm import Limits, Reply, Request, Spent, complete_many, run
+from evalbench.llm import Limits, Reply, Request, Spent, Tries, complete_many, run
 from evalbench.store.journal import Journal
 from evalbench.store.lake import Lake
 
@@ -30,7 +30,10 @@ ABSENT = "no such session in the lake"
 
 @dataclass(frozen=True)
 class Part:
-    """What one process does: ``todo`` has the session ids of each specification."""
+    """What one process does: ``todo`` has the session ids of each specification.
+
+    ``tries`` were made by a killed run, by "{number} {session_id}".
+    """
 
     lake: Lake
     classifiers: Path
@@ -39,6 +42,7 @@ class Part:
     repeat: int
     run_id: str
     journal: Path
+    tries: Mapping[str, Tries]
     limits: Limits
 
 
@@ -118,6 +122,7 @@ class _Scoring:
         limits = _subtract(self.part.limits, used)
         judges = {n: self._make_judge(self.part.specifications[n]) for n in numbers}
         waiting: dict[str, tuple[int, str, Judge, Trace]] = {}
+        tries = self.part.tries
 
         def ask() -> Iterator[Request]:
             for batch in read_sessions(self.part.lake, surface, self._wanted(numbers)):
@@ -138,7 +143,7 @@ class _Scoring:
                             self._record(number, stored.session_id, finding)
                             continue
                         waiting[key] = number, stored.session_id, judge, trace
-                        yield request
+                        yield replace(request, tries=tries[key]) if key in tries else request
 
         def keep(request: Request, reply: Reply) -> None:
             number, session_id, judge, trace = waiting.pop(request.key)
@@ -153,11 +158,16 @@ class _Scoring:
                 cost_usd=reply.cost_usd,
             )
 
+        def note(request: Request, tries: Tries) -> None:
+            self.journal.note_tries(request.key, tries)
+
         def tell(spent: Spent) -> None:
             if self.progress is not None:
                 self.progress(add_spent([used, spent]))
 
-        asking = complete_many(ask(), model=model, limits=limits, on_reply=keep, progress=tell)
+        asking = complete_many(
+            ask(), model=model, limits=limits, on_reply=keep, on_retry=note, progress=tell
+        )
         self.spent.append(replace(run(asking), left=()))
 
     def _wanted(self, numbers: Sequence[int]) -> list[str]:

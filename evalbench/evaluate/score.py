@@ -21,8 +21,8 @@ import polars as pl
 from evalbench import llm
 from evalbench.evaluate.part import Part, Progress, Result, add_spent, run_part
 from evalbench.evaluate.spec import Specification
-from evalbench.llm import Limits, Spent
-from evalbench.store.journal import recover
+from evalbench.llm import Limits, Spent, Tries
+from evalbench.store.journal import read_tries, recover
 from evalbench.store.workspace import Workspace
 
 LEFT = pl.Schema({"surface": pl.String, "session_id": pl.String, "evaluator_id": pl.String})
@@ -100,15 +100,13 @@ def score(
     EvaluatorError
         A specification cannot be used: an example or the file of a classifier is missing.
     """
-    identity = [
-        str(repeat),
-        *sorted(f"{each.evaluator_id} {each.version}" for each in specifications),
-    ]
+    identity = [str(repeat), *(f"{each.evaluator_id} {each.version}" for each in specifications)]
     job = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
     folder = ws.path / "scoring"
     run_id = recover(folder, ws.lake, job)
     run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
     todo, cached = _find_todo(ws, specifications, sessions, repeat, run_id)
+    tries = {key: Tries(*noted) for key, noted in read_tries(folder, job).items()}
     parts = [
         Part(
             lake=ws.lake,
@@ -118,12 +116,13 @@ def score(
             repeat=repeat,
             run_id=run_id,
             journal=folder / f"{job}.{run_id}.{worker}.jsonl",
+            tries=tries,
             limits=share,
         )
         for worker, share in enumerate(limits.share(processes))
     ]
     done = [run_part(parts[0], progress)] if processes == 1 else _run_parts(parts, progress)
-    for path in folder.glob(f"{job}.{run_id}.*.jsonl"):
+    for path in folder.glob(f"{job}.{run_id}.*"):
         path.unlink()
     left = [
         (each.surface, session_id, each.evaluator_id)

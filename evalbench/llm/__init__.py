@@ -9,7 +9,7 @@ network: it is an offline stand-in that looks for a rubric's words, not a judge.
 from evalbench.llm.budget import Limits, Spent
 from evalbench.llm.calls import complete, complete_many, embed, forecast, run
 from evalbench.llm.client import PRICES, find_window, register_price
-from evalbench.llm.messages import Reply, Request
+from evalbench.llm.messages import Reply, Request, Tries
 
 __all__ = [
     "PRICES",
@@ -17,6 +17,7 @@ __all__ = [
     "Reply",
     "Request",
     "Spent",
+    "Tries",
     "complete",
     "complete_many",
     "embed",

@@ -18,9 +18,10 @@ import numpy as np
 from evalbench.errors import ModelError
 from evalbench.llm.budget import Budget, Estimate, Limits, Spent
 from evalbench.llm.client import ATTEMPTS, LONGEST_WAIT, Client, Outcome, load_litellm
-from evalbench.llm.messages import Reply, Request, Schema
+from evalbench.llm.messages import Reply, Request, Schema, Tries
 
 OnReply = Callable[[Request, Reply], Awaitable[None] | None]
+OnRetry = Callable[[Request, Tries], None]
 Result = TypeVar("Result")
 BATCH = 256
 
@@ -31,6 +32,7 @@ async def complete_many(
     model: str,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_reply: OnReply,
+    on_retry: OnRetry | None = None,
     progress: Callable[[Spent], None] | None = None,
 ) -> Spent:
     """Ask every request; each ends with exactly one reply or is left when the budget is spent.
@@ -48,6 +50,8 @@ async def complete_many(
     on_reply : callable of (Request, Reply)
         Called, and awaited where it is async, as soon as each reply is there: the place to store
         it. What it raises ends the run.
+    on_retry : callable of (Request, Tries), optional
+        Called before a request is tried again; a later run may go on from there.
     progress : callable of Spent, optional
         Called after each reply with the sums so far.
 
@@ -58,7 +62,8 @@ async def complete_many(
         price. Replies handed over before stay.
     """
     async with Client(model, limits) as client:
-        return await _Run(client, limits, on_reply, progress).complete(iter(requests))
+        run = _Run(client, limits, on_reply, on_retry, progress)
+        return await run.complete(iter(requests))
 
 
 class _Run:
@@ -67,11 +72,13 @@ class _Run:
         client: Client,
         limits: Limits,
         on_reply: OnReply,
+        on_retry: OnRetry | None,
         progress: Callable[[Spent], None] | None,
     ) -> None:
         self.client = client
         self.budget = Budget(limits)
-        self.limits, self.on_reply, self.progress = limits, on_reply, progress
+        self.limits, self.progress = limits, progress
+        self.on_reply, self.on_retry = on_reply, on_retry
         self.replies = self.errors = 0
         self.left: list[str] = []
         self.next_start = 0.0
@@ -111,8 +118,7 @@ class _Run:
 
     async def _answer(self, request: Request) -> Reply | None:
         """Give None where the budget does not reach a reply."""
-        prompt = completion = attempt = 0
-        dollars = 0.0
+        attempt, prompt, completion, dollars = request.tries
         while True:
             attempt += 1
             estimate = self.client.estimate(request)
@@ -135,6 +141,8 @@ class _Run:
             dollars += used.dollars
             if outcome.kind and attempt < min(self.limits.tries, ATTEMPTS[outcome.kind]):
                 if (outcome.retry_after or 0.0) <= LONGEST_WAIT:
+                    if self.on_retry:
+                        self.on_retry(request, Tries(attempt, prompt, completion, dollars))
                     await self._sleep(_pause(outcome, attempt))
                     continue
             return Reply(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -12,13 +12,29 @@ Schema = Mapping[str, Any] | type[BaseModel] | None
 """The form an answer must have: a JSON schema, a pydantic class, or none."""
 
 
+class Tries(NamedTuple):
+    """Tries of a request that failed so far, and what they used."""
+
+    made: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float = 0.0
+
+
+UNTRIED = Tries()
+
+
 @dataclass(frozen=True)
 class Request:
-    """One question: ``key`` is the caller's own name for it."""
+    """One question: ``key`` is the caller's own name for it.
+
+    ``tries`` are those of a run that was killed; they count as this run's.
+    """
 
     key: str
     messages: Sequence[Mapping[str, Any]]
     schema: Schema = None
+    tries: Tries = UNTRIED
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """A journal of verdicts: each is on disk at once, and in the lake by many.
 
 A run appends to a file that it holds locked. Killed, it leaves the file; the next run puts its rows
-into the lake, and knows by the file that the run was not finished.
+into the lake, and knows by the file that the run was not finished. Beside it stands, in a file of
+its own, how often what has no verdict yet was tried.
 """
 
 from __future__ import annotations
 
 import fcntl
 import mmap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,8 @@ BATCH = 5_000
 """Verdicts in memory when they are put into the lake."""
 ROOM = 1 << 22
 """Bytes by which the file grows; what is not written yet is zeros."""
+TRIES = ".tries"
+"""Ending of the file of tries, whose lines are a key and what :meth:`Journal.note_tries` got."""
 
 
 class Journal:
@@ -39,6 +42,7 @@ class Journal:
         self.lake, self.rows, self.end = lake, 0, 0
         self.map: mmap.mmap | None = None
         self.file = path.open("a+b", buffering=0)
+        self.tries = path.with_suffix(TRIES)
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             self.commit()
@@ -60,6 +64,11 @@ class Journal:
         self.rows += 1
         if self.rows >= BATCH:
             self.commit()
+
+    def note_tries(self, key: str, tries: Sequence[float]) -> None:
+        """Keep how often ``key`` was tried in vain, and what that used."""
+        with self.tries.open("ab") as file:
+            file.write(orjson.dumps([key, [*tries]], option=orjson.OPT_APPEND_NEWLINE))
 
     def commit(self) -> None:
         """Put what the file holds into the lake, and empty it."""
@@ -121,3 +130,13 @@ def recover(folder: Path, lake: Lake, job: str) -> str | None:
         if same == job and path.exists():
             unfinished = run
     return unfinished
+
+
+def read_tries(folder: Path, job: str) -> dict[str, list[Any]]:
+    """Give what an unfinished run of ``job`` noted last of each key."""
+    lines = [
+        line
+        for path in sorted(folder.glob(f"{job}.*{TRIES}"))
+        for line in path.read_bytes().split(b"\n")[:-1]
+    ]
+    return dict(sorted(map(orjson.loads, lines), key=lambda noted: noted[1]))
