@@ -19,8 +19,8 @@ test: .venv/test
 lab: .venv/base
 	EVALBENCH_WORKSPACE="$(abspath $(WORKSPACE))" $(BIN)/jupyter lab notebooks
 
-bench: .venv/bench
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+bench: .venv/bench .venv/peers/ready
+	failed=0; for script in benchmarks/*.py; do $(BIN)/python $$script || failed=1; done; exit $$failed
 
 clean:
 	rm -rf .venv reports/* data/demo data/workspace
@@ -39,6 +39,13 @@ install = $(BIN)/pip install --quiet uv && \
 
 .venv/test: .venv/base
 	$(call install,.[test])
+	touch $@
+
+# Other tools that judge, to measure beside, in an environment of their own: their pins are not ours.
+.venv/peers/ready: benchmarks/peers.txt .venv/base
+	$(PYTHON) -m venv .venv/peers
+	$(BIN)/uv pip install --quiet --python .venv/peers/bin/python -r benchmarks/peers.txt || \
+	  .venv/peers/bin/pip install --quiet -r benchmarks/peers.txt
 	touch $@
 
 # BERTopic and what it stands on, to measure beside.

@@ -1,14 +1,19 @@
-"""How fast verdicts come from a model, beside bare loops over the same server.
+"""How fast verdicts come from a model, beside bare loops and other tools at the same server.
 
     python benchmarks/judge.py
 
 2,000 sessions at concurrency 64 against a local OpenAI-compatible server that takes 50 ms (a
 process of its own). Ours goes the whole way: sessions out of the lake, the prompt, the call, quotes
 looked up, verdicts in the lake. The bare loops send one such prompt again and again, and receive.
-Every measurement is a process of its own, warmed by 64 calls before the clock starts; the rounds go
-through all of them in turn, and medians are shown. Two worker processes have a concurrency of 128
-together, for 64 would hold them to the ideal of one. Memory is the highest that a process had, for
-2,000 sessions and for five times as many. Exit status 1 when a claim does not hold.
+Every method is a process of its own that stays, warmed by 64 calls before the first clock starts:
+loading LiteLLM and starting workers is no part of a figure. The rounds go through all methods in
+turn, and each one's best round is shown. Two worker processes have a concurrency of 128 together,
+for 64 would hold them to the ideal of one.
+
+The other tools (``peers.py``, in ``.venv/peers``) judge the same questions and answers, by a judge
+of their own and 300 of them, scaled up; one that is not installed is a claim that does not hold.
+Memory is the highest that our process had, for 2,000 sessions and for 50,000. Exit status 1 when a
+claim does not hold.
 """
 
 from __future__ import annotations
@@ -19,17 +24,20 @@ import json
 import os
 import resource
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
 from claims import claim, show
 
-SERVER = Path(__file__).parents[1] / "tests/model_server.py"
+HERE = Path(__file__).parent
+SERVER = HERE.parent / "tests/model_server.py"
+PEERS = ("inspect_ai", "deepeval", "ragas")
+PEERS_PYTHON = HERE.parent / ".venv/peers/bin/python"
 LATENCY, CONCURRENCY = 0.05, 64
 QUICKEST = "aiohttp_openai/judge-1"
 DEFAULT = "openai/judge-1"
@@ -162,7 +170,8 @@ def prepare_ours(processes):
                 limits=limits,
                 processes=processes,
             )
-            assert (done.verdicts, done.errors) == (n, 0), done
+            if (done.verdicts, done.errors) != (n, 0):
+                raise RuntimeError(f"not {n} verdicts: {done}")
 
         return ask_all
 
@@ -178,92 +187,145 @@ METHODS = {
 }
 
 
-def work(method, n, folder):
-    """Warm up, wait for the word, ask; in a process of its own."""
+def work(method, folder):
+    """Warm up; then ask as many as each line says, and tell seconds, processor seconds, memory."""
     body = json.loads(Path(folder, "body.json").read_text())
     with asyncio.Runner() as runner:
         ask_all = METHODS[method](body, runner, folder)
         ask_all(CONCURRENCY)
         print("ready", flush=True)
-        sys.stdin.readline()
-        start = time.process_time()
-        ask_all(n)
-        print(time.process_time() - start, flush=True)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+        for line in sys.stdin:
+            start, used = time.perf_counter(), time.process_time()
+            ask_all(int(line))
+            seconds, used = time.perf_counter() - start, time.process_time() - used
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(json.dumps([seconds, used, memory]), flush=True)
 
 
-def measure(method, n, url, folder):
-    """Give the seconds from the word to the end, processor seconds and highest memory in MB."""
-    environment = os.environ | {
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "LITELLM_MODE": "PRODUCTION",
-        "OPENAI_API_BASE": url,
-        "OPENAI_API_KEY": "none",
-    }
-    with subprocess.Popen(
-        [sys.executable, __file__, "--calls", str(n), "--work", method, folder],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
-        if process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"{method} did not start")
-        start = time.perf_counter()
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        used = float(process.stdout.readline())
-        return time.perf_counter() - start, used, float(process.stdout.readline())
+class Worker:
+    """A process that asks when told to."""
+
+    def __init__(self, name, url, *command):
+        environment = os.environ | {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_MODE": "PRODUCTION",
+            "OPENAI_API_BASE": url,
+            "OPENAI_BASE_URL": url,
+            "OPENAI_API_KEY": "none",
+        }
+        self.name, pipe = name, subprocess.PIPE
+        self.process = subprocess.Popen(
+            [*map(str, command)], stdin=pipe, stdout=pipe, text=True, env=environment
+        )
+        self.read("ready")
+
+    def read(self, wanted=None):
+        line = self.process.stdout.readline().strip()
+        if not line or wanted not in (None, line):
+            raise RuntimeError(f"{self.name} stopped: {line}")
+        return line
+
+    def ask(self, n):
+        self.process.stdin.write(f"{n}\n")
+        self.process.stdin.flush()
+        return json.loads(self.read())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
 
 
-def measure_all(n, rounds, more, url, folder):
-    found = {name: [] for name in METHODS}
-    for _ in range(rounds):
-        for name in METHODS:
-            found[name].append(measure(name, n, url, folder))
-    ideal = n / CONCURRENCY * LATENCY
-    middle = {}
-    for name, runs in found.items():
-        middle[name] = statistics.median(seconds for seconds, _, _ in runs)
-        show(f"seconds, {n:,} calls (ideal {ideal:.2f})", middle[name], name)
+def start(method, url, folder):
+    return Worker(method, f"{url}/v1", sys.executable, __file__, "--work", method, folder)
+
+
+def measure_rounds(n, rounds, url, folder):
+    """Give each method's best seconds, and claim what ours come to beside the bare loop."""
+    with ExitStack() as stack:
+        workers = [stack.enter_context(start(name, url, folder)) for name in METHODS]
+        runs = [[worker.ask(n) for worker in workers] for _ in range(rounds)]
+    best, used = {}, {}
+    for name, own in zip(METHODS, zip(*runs, strict=True), strict=True):
+        best[name], used[name] = (min(run[part] for run in own) for part in (0, 1))
+        show(f"seconds, {n:,} calls (ideal {n / CONCURRENCY * LATENCY:.2f})", best[name], name)
         if "processes" not in name:
-            used = statistics.median(used for _, used, _ in runs)
-            show("milliseconds of processor a call", used / n * 1e3, name)
-    ours, quickest, two = middle["evalbench"], middle[BARE], middle["evalbench, 2 processes"]
-    yield claim("times the bare loop, quickest route", ours / quickest, 1.15, f"{quickest:.2f} s")
-    yield claim("faster with 2 processes", ours / two, 1.7, f"{ours:.2f} s", at_most=False)
-    if more:
-        few = statistics.median(memory for _, _, memory in found["evalbench"])
-        seconds, _, many = measure("evalbench", more, url, folder)
-        show(f"seconds, {more:,} verdicts", seconds, "evalbench")
-        text = f"times the memory for {more:,} verdicts of that for {n:,}"
-        yield claim(text, many / few, 1.15, f"{few:.0f} MB")
+            show("milliseconds of processor a call", used[name] / n * 1e3, name)
+    ours, bare = best["evalbench"], best[BARE]
+    two = best["evalbench, 2 processes"]
+    held = [
+        claim("times the bare loop, quickest route", ours / bare, 1.15, f"{bare:.2f} s"),
+        claim("times the bare loop's processor time", used["evalbench"] / used[BARE], 1.15, BARE),
+        claim("times faster with 2 processes", ours / two, 1.7, f"{ours:.2f} s", at_most=False),
+    ]
+    return ours, held
+
+
+def measure_peers(ours, n, few, url):
+    """Claim that each peer takes longer than ours does."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as questions:
+        asked = [[span["input"], span["output"]] for span in map(first_span, range(few))]
+        json.dump(asked, questions)
+        questions.flush()
+        for peer in PEERS:
+            text = f"times our seconds, {few} calls scaled to {n:,}"
+            try:
+                command = PEERS_PYTHON, HERE / "peers.py", peer, CONCURRENCY, questions.name
+                with Worker(peer, f"{url}/{peer}/v1", *command) as worker:
+                    seconds, _, _ = worker.ask(few)
+            except (OSError, RuntimeError):
+                yield claim(text, 0, 1, f"{peer}: not installed, or it failed", at_most=False)
+                continue
+            scaled = seconds / few * n
+            yield claim(text, scaled / ours, 1, f"{peer}, {scaled:.1f} s", at_most=False)
+
+
+def first_span(i):
+    return next(make_spans(i))
+
+
+def measure_memory(n, more, url, folder):
+    """Claim that many verdicts take no more memory than few."""
+    found = {}
+    for count in (n, more):
+        with start("evalbench", url, folder) as worker:
+            seconds, _, found[count] = worker.ask(count)
+        show(f"seconds, {count:,} verdicts", seconds, "evalbench")
+        show(f"MB at most, {count:,} verdicts", found[count], "evalbench")
+    text = f"times the memory for {more:,} verdicts of that for {n:,}"
+    return claim(text, found[more] / found[n], 1.25, f"{found[n]:.0f} MB")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=2_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--more", type=int, default=10_000, help="sessions of the memory run")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--peer-calls", type=int, default=300)
+    parser.add_argument("--more", type=int, default=50_000, help="sessions of the memory run")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
-        method, folder = arguments.work
-        work(method, arguments.calls, folder)
+        work(*arguments.work)
         return
     import evalbench as eb
 
+    n, more = arguments.calls, arguments.more
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = subprocess.Popen([sys.executable, SERVER, str(port), str(LATENCY)])
+    url = f"http://127.0.0.1:{port}"
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            ws = eb.open(folder)
-            fill_lake(ws, max(arguments.calls, arguments.more))
-            Path(folder, "body.json").write_text(json.dumps(make_body(ws)))
-            url = f"http://127.0.0.1:{port}/v1"
-            limits = arguments.calls, arguments.rounds, arguments.more
-            held = list(measure_all(*limits, url, folder))
+        with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as many:
+            for folder, sessions in ((few, n), (many, max(n, more))):
+                ws = eb.open(folder)
+                fill_lake(ws, sessions)
+                Path(folder, "body.json").write_text(json.dumps(make_body(ws)))
+            ours, held = measure_rounds(n, arguments.rounds, url, few)
+            held += measure_peers(ours, n, arguments.peer_calls, url)
+            held.append(measure_memory(n, more, url, many))
     finally:
         server.terminate()
         server.wait()

@@ -23,14 +23,15 @@ app = typer.Typer(
     add_completion=False,
 )
 
+_FOLDER = "Folder of the workspace, made on first use.  [default: data/workspace]"
 WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--workspace",
-        help="Folder of the workspace, made on first use.  [default: data/workspace]",
-        show_default=False,
-    ),
+    Path | None, typer.Option("--workspace", help=_FOLDER, show_default=False)
 ]
+Pairs = list[str] | None
+
+
+def _pairs(name: str, form: str, what: str) -> Any:
+    return typer.Option(name, metavar=form, help=f"{what} Repeatable.")
 
 
 @contextmanager
@@ -55,6 +56,13 @@ def _parse_pairs(pairs: Sequence[str] | None, form: str) -> dict[str, str]:
     return parsed
 
 
+def _tell(report: Any, *counts: str) -> None:
+    """Say what became of a file; the counts are the last line."""
+    if report.rejected:
+        typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
+    typer.echo(" ".join(f"{name}={getattr(report, name)}" for name in counts))
+
+
 @app.command()
 def demo(
     workspace: WorkspaceOption = None,
@@ -75,12 +83,8 @@ def ingest(
         str, typer.Option("--format", help="Trace format; auto tells by the names it finds.")
     ] = "auto",
     columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="COLUMN=SOURCE",
-            help="Column from a field, a dotted path or a {template}. Repeatable.",
-        ),
+        Pairs,
+        _pairs("--map", "COLUMN=SOURCE", "Column from a field, a dotted path or a {template}."),
     ] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -97,21 +101,13 @@ def ingest(
             columns=_parse_pairs(columns, "--map COLUMN=SOURCE"),
             progress=progress,
         )
-    if report.rejected:
-        typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
-    typer.echo(
-        f"sessions={report.sessions} spans={report.spans} "
-        f"rejected={report.rejected} duplicates={report.duplicates}"
-    )
+    _tell(report, "sessions", "spans", "rejected", "duplicates")
 
 
 @app.command()
 def run(
     notebook: Annotated[str, typer.Argument(help="A notebook by name, such as 11_impact.")],
-    parameters: Annotated[
-        list[str] | None,
-        typer.Option("-p", metavar="NAME VALUE", help="Set a parameter. Repeatable."),
-    ] = None,
+    parameters: Annotated[Pairs, _pairs("-p", "NAME VALUE", "Set a parameter.")] = None,
     workspace: WorkspaceOption = None,
     reports: Annotated[Path, typer.Option(help="Folder that takes the reports.")] = Path("reports"),
 ) -> None:
@@ -121,13 +117,8 @@ def run(
 
     ws = eb.open(workspace)
     with _progress(f"run {notebook}") as progress:
-        done = runbook.run(
-            notebook,
-            _parse_pairs(parameters, "-p NAME VALUE"),
-            workspace=ws,
-            reports=reports,
-            progress=progress,
-        )
+        given = _parse_pairs(parameters, "-p NAME VALUE")
+        done = runbook.run(notebook, given, workspace=ws, reports=reports, progress=progress)
     if done.pdf is None:
         typer.echo("no PDF: no Chromium or Chrome was found", err=True)
     typer.echo(done.html)
@@ -137,12 +128,8 @@ def run(
 def annotate(
     workspace: WorkspaceOption = None,
     surface: Annotated[str, typer.Option(help="Only queues of this surface.")] = "all",
-    queue: Annotated[
-        int, typer.Option(min=0, help="Number of the queue; 0 is the newest open one.")
-    ] = 0,
-    user: Annotated[
-        str, typer.Option(help="Who labels.  [default: the user of this computer]")
-    ] = "",
+    queue: Annotated[int, typer.Option(min=0, help="Its number; 0 is the newest open one.")] = 0,
+    user: Annotated[str, typer.Option(help="Who labels.  [default: the computer's user]")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this computer.")] = 8866,
     browser: Annotated[bool, typer.Option(help="Whether to open the page.")] = True,
 ) -> None:
@@ -178,8 +165,7 @@ def export_labels(
     import evalbench as eb
 
     ws = eb.open(workspace)
-    written = eb.label.export_labels(ws, path, format=label_format, surface=surface)
-    typer.echo(f"written={written}")
+    typer.echo(f"written={eb.label.export_labels(ws, path, format=label_format, surface=surface)}")
 
 
 @labels.command("import")
@@ -189,18 +175,10 @@ def import_labels(
     ],
     surface: Annotated[str | None, typer.Option(help="Surface of rows that name none.")] = None,
     columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="FIELD=COLUMN",
-            help="Field of a label from a column or a {template}. Repeatable.",
-        ),
+        Pairs, _pairs("--map", "FIELD=COLUMN", "Field of a label from a column or a {template}.")
     ] = None,
     constants: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="FIELD=VALUE", help="Field of rows that name none. Repeatable."
-        ),
+        Pairs, _pairs("--set", "FIELD=VALUE", "Field of rows that name none.")
     ] = None,
     traces_elsewhere: Annotated[
         bool, typer.Option("--traces-elsewhere", help="Take sessions that the lake does not know.")
@@ -218,9 +196,7 @@ def import_labels(
         constants=_parse_pairs(constants, "--set FIELD=VALUE"),
         traces_elsewhere=traces_elsewhere,
     )
-    if report.rejects_path:
-        typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
-    typer.echo(f"added={report.added} rejected={report.rejected} duplicates={report.duplicates}")
+    _tell(report, "added", "rejected", "duplicates")
 
 
 verdicts = typer.Typer(help="Verdicts of evaluators elsewhere.", no_args_is_help=True)
@@ -234,20 +210,13 @@ def import_verdicts(
     evaluator: Annotated[str, typer.Option(help="Whose verdicts they are.")],
     columns: Annotated[
         list[str],
-        typer.Option(
-            "--map",
-            metavar="COLUMN=SOURCE",
-            help="Column of a verdict from a column or a {template}. Repeatable.",
-        ),
+        _pairs("--map", "COLUMN=SOURCE", "Column of a verdict from a column or a {template}."),
     ],
     version: Annotated[str, typer.Option(help="Version of the evaluator.")] = "1",
     fails_when: Annotated[
         str, typer.Option(metavar="RULE", help="Scores that fail, such as '<0.5' or '=1'.")
     ] = "",
-    values: Annotated[
-        list[str] | None,
-        typer.Option("--value", metavar="WRITTEN=READ", help="Read Tie as 0. Repeatable."),
-    ] = None,
+    values: Annotated[Pairs, _pairs("--value", "WRITTEN=READ", "Read Tie as 0.")] = None,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Read verdicts into the lake. One that cannot be read is kept as silent, and counted."""
@@ -263,12 +232,7 @@ def import_verdicts(
         values=_parse_pairs(values, "--value WRITTEN=READ"),
         fails_when=fails_when,
     )
-    if report.rejects_path:
-        typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
-    typer.echo(
-        f"added={report.added} silent={report.silent} "
-        f"rejected={report.rejected} duplicates={report.duplicates}"
-    )
+    _tell(report, "added", "silent", "rejected", "duplicates")
 
 
 @app.command()
@@ -299,18 +263,14 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        status = app(_join_parameters(given), standalone_mode=False)
+        sys.exit(app(_join_parameters(given), standalone_mode=False) or 0)
     except TyperException as error:
         message = error.format_message()
-    except EvalbenchError as error:
-        if debug:
-            raise
-        message = str(error)
     except Exception as error:
         if debug:
             raise
         message = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
-    else:
-        sys.exit(status or 0)
+        if isinstance(error, EvalbenchError):
+            message = str(error)
     typer.echo(f"evalbench: {message}", err=True)
     sys.exit(3)

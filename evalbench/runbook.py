@@ -43,23 +43,15 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _BROWSERS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-    "msedge",
+    *"chromium chromium-browser google-chrome google-chrome-stable chrome msedge".split(),
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
+# Containers have no sandbox; the page runs no script and loads nothing.
 _HEADLESS = (
-    "--headless",
-    "--no-sandbox",  # containers have none; the page runs no script and loads nothing
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-pdf-header-footer",
-)
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update --no-pdf-header-footer"
+).split()
+Progress = Callable[[int, int], None]
 _PLACES = ("workspace", "folder")
 _PINS: dict[str, Any] = {"lake_versions": dict[str, int], "ledger_seq": int}
 
@@ -68,16 +60,10 @@ _PINS: dict[str, Any] = {"lake_versions": dict[str, int], "ledger_seq": int}
 class Run:
     """Where one run of a notebook left its report.
 
-    Attributes
-    ----------
-    folder : Path
-        ``{reports}/{notebook}/{run}``; the run's name is a hash of its parameters and pins.
-    notebook, html : Path
-        The executed notebook, and the page made of it, which loads nothing from outside.
-    pdf : Path or None
-        None where no Chromium or Chrome was found.
-    result, manifest : Path
-        ``result.json`` as the notebook wrote it; what it was made from.
+    ``folder`` is ``{reports}/{notebook}/{run}``, the run named by a hash of its parameters and
+    pins. In it lie the executed ``notebook``, the page ``html`` made of it, which loads nothing
+    from outside, ``pdf`` (None where no Chromium or Chrome was found), ``result`` as the notebook
+    wrote it, and ``manifest``: what it was made from.
     """
 
     folder: Path
@@ -94,7 +80,7 @@ def run(
     *,
     workspace: Workspace,
     reports: str | Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Run:
     """Execute a notebook on a workspace and publish its report.
 
@@ -108,18 +94,13 @@ def run(
         A name such as ``"11_impact"``, or the path of an ``.ipynb`` file.
     parameters : mapping
         Values by parameter; text is read as the type of the parameter's default.
-    workspace : Workspace
-        What the notebook opens.
-    reports : path
-        Folder that takes the reports.
+    workspace, reports : Workspace, path
+        What the notebook opens, and the folder that takes the reports.
     progress : callable, optional
         Called with the number of cells done and of all cells.
 
-    Raises
-    ------
-    NotebookError
-        No such notebook, a parameter that is unknown, missing or of another type, or a cell that
-        failed; the message says which, and where the executed notebook is.
+    Raises NotebookError for no such notebook, a parameter that is unknown, missing or of another
+    type, or a cell that failed; the message says which, and where the executed notebook is.
     """
     source = find_notebook(notebook)
     given = _check_parameters(source, parameters)
@@ -133,12 +114,12 @@ def run(
     _execute(source, executed, {**given, **places}, progress)
     if not result.exists():
         raise NotebookError(f"{source.name} wrote no result.json: its last cell must do so")
-    write_json(folder / "manifest.json", _manifest(source, given))
-    html = folder / "report.html"
+    manifest, html = folder / "manifest.json", folder / "report.html"
+    write_json(manifest, _manifest(source, given))
     html.write_text(_render_html(executed), encoding="utf-8")
     pdf = _print_pdf(html, folder / "report.pdf")
     _publish(workspace, source.stem, folder, given, result)
-    return Run(folder, executed, html, pdf, result, folder / "manifest.json")
+    return Run(folder, executed, html, pdf, result, manifest)
 
 
 def serve(
@@ -151,19 +132,11 @@ def serve(
 ) -> None:
     """Serve a notebook as a page without code, to this computer alone, until it is interrupted.
 
-    Parameters
-    ----------
-    notebook, parameters, workspace
-        As :func:`run`; nothing is pinned, and no report is left.
-    port : int
-        Port of 127.0.0.1, or one near it that is free.
-    opened : callable
-        Called with the address, which carries the key to the page, once it can be opened.
+    It takes what :func:`run` takes, but pins nothing and leaves no report. ``port`` is one of
+    127.0.0.1, or one near it that is free; ``opened`` is called with the address, which carries the
+    key to the page, once it can be opened.
 
-    Raises
-    ------
-    NotebookError
-        voila is not installed; otherwise as :func:`run`.
+    Raises NotebookError where voila is not installed; otherwise as :func:`run`.
     """
     try:
         from voila.app import Voila
@@ -206,14 +179,12 @@ def _check_parameters(source: Path, parameters: Mapping[str, object]) -> dict[st
     if lacking:
         raise NotebookError(f"{source.name} must have the parameters: {', '.join(lacking)}")
     known = [name for name in defaults if name not in _PLACES]
-    for name in parameters:
-        if name not in known:
-            raise NotebookError(
-                f"{source.name} has no parameter {name!r}; it knows: {', '.join(known)}"
-            )
-    values = {
-        name: _coerce(name, parameters.get(name, defaults[name]), defaults[name]) for name in known
-    }
+    if unknown := [name for name in parameters if name not in known]:
+        raise NotebookError(
+            f"{source.name} has no parameter {unknown[0]!r}; it knows: {', '.join(known)}"
+        )
+    given = {**defaults, **parameters}
+    values = {name: _coerce(name, given[name], defaults[name]) for name in known}
     missing = [name for name, value in values.items() if value is ...]
     if missing:
         raise NotebookError(f"{source.name} needs a value for: {', '.join(missing)}")
@@ -243,10 +214,8 @@ def _pin(given: dict[str, Any], workspace: Workspace) -> None:
     if given["ledger_seq"] is None:
         # A report says what was read; that it was made changes nothing that the next one reads.
         reports = set(workspace.ledger.events("report.published")["seq"])
-        head = workspace.ledger.head()
-        while head in reports:
-            head -= 1
-        given["ledger_seq"] = head
+        seen = range(workspace.ledger.head(), 0, -1)
+        given["ledger_seq"] = next((seq for seq in seen if seq not in reports), 0)
 
 
 class _Kernel(AsyncKernelManager):
@@ -270,18 +239,8 @@ class _Kernel(AsyncKernelManager):
         return KernelSpec(argv=[*command, "-f", "{connection_file}"], language="python")
 
 
-def _execute(
-    source: Path,
-    executed: Path,
-    parameters: dict[str, Any],
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    total = len(papermill.iorw.load_notebook_node(str(source)).cells) + 1
-
-    def report(cell_index: int, **_: object) -> None:
-        if progress is not None:
-            progress(cell_index + 1, total)
-
+def _execute(source: Path, executed: Path, parameters: dict[str, Any], progress: Progress) -> None:
+    total = len(nbformat.read(source, as_version=4).cells) + 1
     try:
         papermill.execute_notebook(
             source,
@@ -289,7 +248,7 @@ def _execute(
             parameters,
             progress_bar=False,
             kernel_manager_class=_Kernel,
-            on_cell_complete=report,
+            on_cell_complete=lambda cell_index, **_: progress(cell_index + 1, total),
         )
     except PapermillExecutionError as error:
         raise NotebookError(
@@ -300,13 +259,9 @@ def _execute(
 
 def _render_html(executed: Path) -> str:
     """One page without code that loads nothing from outside; its policy forbids even to try."""
-    exporter = HTMLExporter(
-        template_name="evalbench",
-        extra_template_basedirs=[str(_TEMPLATES)],
-        exclude_input=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
+    hidden = dict.fromkeys(("exclude_input", "exclude_input_prompt", "exclude_output_prompt"), True)
+    templates = [str(_TEMPLATES)]
+    exporter = HTMLExporter(template_name="evalbench", extra_template_basedirs=templates, **hidden)
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata["title"] = notebook.cells[0].source.splitlines()[0].lstrip("# ")
     page, _ = exporter.from_notebook_node(notebook)
@@ -331,23 +286,22 @@ def _print_pdf(html: Path, pdf: Path) -> Path | None:
     return pdf
 
 
+def _split_pins(given: dict[str, Any]) -> dict[str, Any]:
+    """Set the pins apart from the other parameters."""
+    rest = {name: value for name, value in given.items() if name not in _PINS}
+    return {"parameters": rest, **{name: given[name] for name in _PINS}}
+
+
 def _manifest(source: Path, given: dict[str, Any]) -> dict[str, Any]:
-    pins = {name: given[name] for name in _PINS}
-    wanted = [
-        re.split(r"[^\w.-]", line)[0]
-        for line in metadata.requires("evalbench") or ()
-        if "extra ==" not in line
-    ]
+    required = [line for line in metadata.requires("evalbench") or () if "extra ==" not in line]
+    wanted = ["evalbench", *(re.split(r"[^\w.-]", line)[0] for line in required)]
     installed = {each.metadata["Name"] for each in metadata.distributions()}
     return {
         "notebook": source.stem,
-        "parameters": {name: value for name, value in given.items() if name not in _PINS},
-        **pins,
+        **_split_pins(given),
         "seed": given.get("seed"),
         "git_commit": _git_commit(),
-        "packages": {
-            name: metadata.version(name) for name in ("evalbench", *wanted) if name in installed
-        },
+        "packages": {name: metadata.version(name) for name in wanted if name in installed},
         "python": platform.python_version(),
     }
 
@@ -355,11 +309,11 @@ def _manifest(source: Path, given: dict[str, Any]) -> dict[str, Any]:
 def _git_commit() -> str | None:
     """Name the commit of the code that ran, "-dirty" where files differ; None outside of git."""
     command = ["git", "-C", str(NOTEBOOKS.parent), "describe", "--always", "--abbrev=40", "--dirty"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
+    return None
 
 
 def _publish(
@@ -369,8 +323,7 @@ def _publish(
     body = ReportPublished(
         notebook=notebook,
         run=folder.name,
-        parameters={name: value for name, value in given.items() if name not in _PINS},
-        **{name: given[name] for name in _PINS},
+        **_split_pins(given),
         result_sha256=hashlib.sha256(result.read_bytes()).hexdigest(),
     )
     subject = f"{notebook}/{folder.name}"

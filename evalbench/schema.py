@@ -8,145 +8,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-TIME = pl.Datetime("us", "UTC")
-
-SPAN_KINDS = (
-    "llm",
-    "tool",
-    "retriever",
-    "chain",
-    "agent",
-    "embedding",
-    "reranker",
-    "guardrail",
-    "evaluator",
-    "prompt",
-    "other",
-)
-
-
-def _schema(**columns: pl.DataType | type[pl.DataType]) -> pl.Schema:
-    return pl.Schema(columns)
-
-
-SIGNALS = _schema(
-    outcome=pl.Boolean,
-    regenerated=pl.Boolean,
-    edited_chars=pl.Int64,
-    abandoned=pl.Boolean,
-    escalated=pl.Boolean,
-    schema_valid=pl.Boolean,
-    refused=pl.Boolean,
-    thumbs=pl.Int64,
-    stars=pl.Float64,
-    reported=pl.Boolean,
-    confidence=pl.Float64,
-)
-"""What a user or a product recorded about a session. ``thumbs`` is 1 or -1, ``stars`` 1 to 5,
-``confidence`` 0 to 1, ``outcome`` true where the task was achieved."""
-
-SESSION_FACTS = _schema(
-    user_key=pl.String,
-    group_key=pl.String,
-    release=pl.String,
-    environment=pl.String,
-    segments=pl.String,
-    **SIGNALS,
-)
-"""Facts about a whole session that a source attaches to one of its spans. ``segments`` is a JSON
-object of text (tier, locale, intent, ...)."""
-
-SPAN = _schema(
-    surface=pl.String,
-    session_id=pl.String,
-    trace_id=pl.String,
-    span_id=pl.String,
-    parent_id=pl.String,
-    kind=pl.String,
-    name=pl.String,
-    started_at=TIME,
-    latency_ms=pl.Float64,
-    status=pl.String,
-    status_message=pl.String,
-    model=pl.String,
-    provider=pl.String,
-    input=pl.String,
-    output=pl.String,
-    input_messages=pl.String,
-    output_messages=pl.String,
-    tool_name=pl.String,
-    tool_arguments=pl.String,
-    tool_result=pl.String,
-    documents=pl.List(pl.Struct({"id": pl.String, "content": pl.String, "score": pl.Float64})),
-    prompt_tokens=pl.Int64,
-    completion_tokens=pl.Int64,
-    cached_tokens=pl.Int64,
-    cost_usd=pl.Float64,
-    attributes=pl.String,
-    source_format=pl.String,
-    ingest_id=pl.String,
-    **SESSION_FACTS,
-)
-"""One step of a trace. The last columns, :data:`SESSION_FACTS`, say something of its session."""
-
-SESSION = _schema(
-    surface=pl.String,
-    session_id=pl.String,
-    user_key=pl.String,
-    group_key=pl.String,
-    release=pl.String,
-    environment=pl.String,
-    segments=pl.String,
-    started_at=TIME,
-    ended_at=TIME,
-    n_turns=pl.Int64,
-    n_spans=pl.Int64,
-    n_tool_calls=pl.Int64,
-    n_tool_errors=pl.Int64,
-    n_retries=pl.Int64,
-    prompt_tokens=pl.Int64,
-    completion_tokens=pl.Int64,
-    cost_usd=pl.Float64,
-    latency_p95_ms=pl.Float64,
-    first_input=pl.String,
-    final_output=pl.String,
-    **SIGNALS,
-)
-"""One conversation or task of one user, with every signal somebody recorded."""
-
-VERDICT = _schema(
-    surface=pl.String,
-    session_id=pl.String,
-    evaluator_id=pl.String,
-    evaluator_version=pl.String,
-    repeat=pl.Int64,
-    fails=pl.Boolean,
-    score=pl.Float64,
-    rationale=pl.String,
-    evidence=pl.String,
-    error=pl.String,
-    model=pl.String,
-    model_fingerprint=pl.String,
-    latency_ms=pl.Float64,
-    prompt_tokens=pl.Int64,
-    completion_tokens=pl.Int64,
-    cost_usd=pl.Float64,
-    judged_at=TIME,
-    run_id=pl.String,
-)
-"""What one evaluator said of one session. ``evidence`` is a JSON list of span ids and quotes."""
-
-TABLES = {"span": SPAN, "session": SESSION, "verdict": VERDICT}
-
-KEYS = {
-    "span": ("surface", "trace_id", "span_id"),
-    "session": ("surface", "session_id"),
-    "verdict": ("surface", "session_id", "evaluator_id", "evaluator_version", "repeat"),
-}
-"""The columns that identify a row of each table; what is there already by these is a duplicate."""
+from evalbench.columns import KEYS as KEYS
+from evalbench.columns import SESSION as SESSION
+from evalbench.columns import SESSION_FACTS as SESSION_FACTS
+from evalbench.columns import SIGNALS as SIGNALS
+from evalbench.columns import SPAN as SPAN
+from evalbench.columns import SPAN_KINDS as SPAN_KINDS
+from evalbench.columns import TABLES as TABLES
+from evalbench.columns import TIME as TIME
+from evalbench.columns import VERDICT as VERDICT
+from evalbench.columns import columns as columns
 
 Severity = Literal["safety", "user impact", "polish"]
 FailureClass = Literal[

@@ -63,20 +63,13 @@ class Evaluators(_Section):
 class Settings(_Section):
     """Settings of a workspace.
 
-    Attributes
-    ----------
-    lake : str
-        Folder (relative to the workspace) or object-store URL of the Delta tables.
-    lake_options : dict of str to str
-        Object-store options, handed to delta-rs as they are.
-    ledger : str
-        SQLAlchemy URL, or a file relative to the workspace for SQLite.
-    redact : bool
-        Whether personal data is replaced by placeholders on the way in.
-    user_key_secret : str
-        Key of the hash that stands for user ids. Set your own; changing it changes every key.
-    level : float
-        Nominal coverage of every interval.
+    ``lake`` is a folder (relative to the workspace) or the object-store URL of the Delta tables,
+    with ``lake_options`` handed to delta-rs as they are; ``ledger`` a SQLAlchemy URL, or for SQLite
+    a file relative to the workspace. ``redact`` says whether personal data is replaced by
+    placeholders on the way in. ``user_key_secret`` is the key of the hash that stands for user ids:
+    set your own; changing it changes every key. ``level`` is the nominal coverage of every
+    interval. ``embeddings`` names the model that notes are clustered by: "offline" (their wording
+    alone), "local/NAME" of sentence-transformers, or a LiteLLM embedding model.
     """
 
     lake: str = "lake"
@@ -85,6 +78,7 @@ class Settings(_Section):
     redact: bool = True
     user_key_secret: str = "evalbench"
     level: float = Field(default=0.95, gt=0.5, lt=1)
+    embeddings: str = Field(default="offline", min_length=1)
     sampling: Sampling = Sampling()
     annotation: Annotation = Annotation()
     evaluators: Evaluators = Evaluators()
@@ -94,10 +88,8 @@ class Settings(_Section):
 def load_settings(path: Path) -> Settings:
     """Read ``evalbench.toml``; a file that is not there means every default.
 
-    Raises
-    ------
-    SettingsError
-        Not TOML, an unknown name, or a value out of bounds; the message names it.
+    Raises SettingsError for what is no TOML, an unknown name or a value out of bounds; the message
+    names it.
     """
     if not path.exists():
         return Settings()
@@ -106,6 +98,11 @@ def load_settings(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{path}: {where}: {first['msg']} (got {first['input']!r})") from error
+        raise SettingsError(f"{path}: {say_invalid(error)}") from error
+
+
+def say_invalid(error: ValidationError) -> str:
+    """Say in one line what the first thing wrong with a model's fields is, and where."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "body"
+    return f"{where}: {first['msg']} (got {first['input']!r})"

@@ -1,8 +1,14 @@
 """Sessions for a judge, in the lake: each names itself, item-N, where the model server sees it."""
 
+import os
+from multiprocessing import forkserver, get_context, resource_tracker
+
 import polars as pl
 
+import evalbench as eb
+from evalbench.evaluate.score import PRELOADED, _pool, score
 from evalbench.evaluate.spec import Specification
+from evalbench.llm import Limits
 from evalbench.observe.sessions import session_signals
 from evalbench.schema import SPAN
 
@@ -40,3 +46,30 @@ def fill_lake(ws, n, surface="support"):
     ws.lake.append("span", spans)
     ws.lake.append("session", session_signals(spans))
     return [f"s-{number}" for number in range(n)]
+
+
+def preload():
+    """Begin to load LiteLLM in the process from which others are forked."""
+    get_context("forkserver").set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
+
+
+def start_judging(folder, n, *, concurrency, processes):
+    """Judge n sessions in a process that can be killed."""
+    preload()
+    arguments = dict(os.environ), str(folder), n, concurrency, processes
+    process = get_context("forkserver").Process(target=_judge_all, args=arguments)
+    process.start()
+    return process
+
+
+def _judge_all(environment, folder, n, concurrency, processes):
+    os.environ.update(environment)
+    # The fork server of the process that asked serves this one too, and lives on when it is killed.
+    forkserver._forkserver.ensure_running = resource_tracker.ensure_running
+    sessions = [f"s-{number}" for number in range(n)]
+    limits = Limits(concurrency=concurrency, timeout_seconds=3)
+    judge = make_judge_specification()
+    score(eb.open(folder), [judge], sessions, limits=limits, processes=processes)
+    if processes > 1:  # else the end of this process waits for its workers
+        _pool(processes).executor.shutdown()

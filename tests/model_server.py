@@ -18,6 +18,12 @@ from aiohttp import web
 PASS = '{"fails": false, "rationale": "as asked", "quotes": []}'
 INVENTED = '{"fails": true, "rationale": "seen", "quotes": ["words that nobody wrote"]}'
 TEXTS = {"broken": '{"fails": tr', "empty": "", "invented": INVENTED, "odd": '{"fails": "?"}'}
+PEERS = {
+    "inspect_ai": "As asked. GRADE: C",
+    "deepeval": '{"reason": "as asked", "score": 10}',
+    "ragas": '{"reason": "as asked", "verdict": 0}',
+}
+"""What peers of the benchmark want to read; their paths begin with the name."""
 STATUS = {"rate limit": 429, "error": 500, "key": 401, "long": 400, "missing": 404}
 
 
@@ -120,17 +126,45 @@ class ModelServer:
 
 
 def serve(port: int, seconds: float) -> None:
-    """Answer always the same, as cheaply as aiohttp can."""
-    body = json.dumps(answer({"model": "judge-1"})).encode()
+    """Answer always the same, for a small part of what a client's call costs.
 
-    async def handle(request):
-        await request.read()
-        await asyncio.sleep(seconds)
-        return web.Response(body=body, content_type="application/json")
+    What a path begins with says whose form the answer has: the server is to be the last thing that
+    a measurement waits for, so it reads no more than the length of what it is asked.
+    """
+    said = {name: complete_response(text) for name, text in {"v1": PASS, **PEERS}.items()}
 
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", handle)
-    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+    class Answering(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport, self.received, self.wanted = transport, bytearray(), None
+
+        def data_received(self, data):
+            self.received += data
+            while True:
+                if self.wanted is None:
+                    end = self.received.find(b"\r\n\r\n")
+                    if end < 0:
+                        return
+                    head = bytes(self.received[:end]).lower()
+                    length = re.search(rb"content-length: *(\d+)", head)
+                    self.wanted = end + 4 + (int(length[1]) if length else 0)
+                    self.answer = said[head.split(b"/", 2)[1].decode()]
+                if len(self.received) < self.wanted:
+                    return
+                del self.received[: self.wanted]
+                self.wanted = None
+                loop.call_later(seconds, self.transport.write, self.answer)
+
+    async def run():
+        await (await loop.create_server(Answering, "127.0.0.1", port, backlog=1024)).serve_forever()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(run())
+
+
+def complete_response(text: str) -> bytes:
+    body = json.dumps(answer({"model": "judge-1"}, text)).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return f"{head}\r\n\r\n".encode() + body
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def test_calls_and_tokens_are_bounded(monkeypatch, limits, calls):
 
 
 def test_tries_count_against_the_budget(monkeypatch):
-    with ModelServer(lambda key, attempt: "error") as server:
+    with ModelServer(lambda key, attempt: "rate limit", retry_after="0.01") as server:
         spent, replies = ask(server, monkeypatch, questions(4), calls=3, concurrency=1)
     assert len(server.calls) == spent.calls == 3
     assert len(replies) + len(spent.left) == 4
@@ -216,6 +216,14 @@ def test_the_quickest_route_keeps_the_tokens_that_the_server_counts(monkeypatch)
         assert [reply.cost_usd for _, reply in pairs] == pytest.approx([0.0012] * 3)
     finally:
         load_litellm().model_cost.pop(QUICK)
+
+
+def test_half_a_surrogate_pair_is_sent(monkeypatch):
+    request = llm.Request("item-0", [{"role": "user", "content": "Judge item-0: \ud83d"}], FORM)
+    with ModelServer() as server:
+        _, [(_, reply)] = ask(server, monkeypatch, [request], model=QUICK)
+    assert reply.error is None
+    assert server.calls[0].body["messages"][0]["content"].endswith("\ud83d")
 
 
 @pytest.mark.parametrize("model", [MODEL, QUICK])

@@ -27,6 +27,8 @@ PAGE = 720
 NAMED = 12
 """Clusters whose names find room on a map."""
 UNIT = "failures per 1,000 sessions, with interval"
+RATES = "Failures per 1,000 sessions with interval. "
+POINT: dict[str, Any] = {"filled": True, "size": 60, "opacity": 1, "color": MARK}
 
 
 @alt.theme.register("evalbench", enable=True)
@@ -69,35 +71,30 @@ def before_after(frame: pl.DataFrame) -> alt.LayerChart:
         ``name, moment`` ("before 2.0", "after 2.0"; the first seen is drawn hollow), ``per_1000,
         low_per_1000, high_per_1000`` (null where insufficient) and ``reading``.
     """
-    title = f"{frame['surface'][0]}: before and after release {frame['release'][0]}"
     moments = frame["moment"].unique(maintain_order=True).to_list()
     first = f"datum.moment === {moments[0]!r}"
     shown = alt.Chart(frame, width=WIDTH, height=alt.Step(11)).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=_names()),
-        yOffset=alt.YOffset("moment:N", sort=moments),
+        y=_names(), yOffset=alt.YOffset("moment:N", sort=moments)
     )
+    stroke = _code(alt.Stroke, moments, (SOFT, MARK))
     interval = shown.mark_rule(strokeWidth=2).encode(
         x=alt.X("low_per_1000:Q", title=UNIT, axis=_ticks()),
         x2="high_per_1000:Q",
-        stroke=_code(alt.Stroke, "moment", moments, (SOFT, MARK)),
+        stroke=stroke,
         strokeDash=alt.condition(first, alt.value([4, 3]), alt.value([1, 0])),
     )
     point = shown.mark_point(size=60, strokeWidth=2, opacity=1).encode(
         x="per_1000:Q",
-        stroke=_code(alt.Stroke, "moment", moments, (SOFT, MARK)),
-        fill=_code(alt.Fill, "moment", moments, ("white", MARK)),
-        shape=_code(alt.Shape, "moment", moments, ("circle", "diamond")),
+        stroke=stroke,
+        fill=_code(alt.Fill, moments, ("white", MARK)),
+        shape=_code(alt.Shape, moments, ("circle", "diamond")),
     )
-    said = (
-        alt.Chart(frame.filter(pl.col("moment") == moments[-1]))
-        .mark_text(align="left", fontSize=12, color=INK)
-        .encode(y=alt.Y("name:N", sort=None), x=alt.value(WIDTH + 10), text="reading:N")
-    )
-    return alt.LayerChart(
-        layer=[interval, point, said],
-        title=title,
-        description=f"{title}. Failures per 1,000 sessions with interval. {_spell(frame)}",
-    )
+    rate, low, high = (pl.col(f"{name}per_1000").round(1) for name in ("", "low_", "high_"))
+    said = pl.format("{} ({} to {})", rate, low, high).fill_null("insufficient")
+    spoken = frame.select(name=pl.format("{}, {}", "name", "moment"), said=said)
+    title = _title(frame, f"before and after release {frame['release'][0]}")
+    layer = [interval, point, _beside(frame.filter(moment=moments[-1]), "reading")]
+    return _layered(layer, title, RATES + _spell(spoken))
 
 
 def intervals(frame: pl.DataFrame) -> alt.LayerChart:
@@ -110,23 +107,9 @@ def intervals(frame: pl.DataFrame) -> alt.LayerChart:
         high_per_1000`` (null where insufficient), and ``said``, the same in words.
     """
     release = frame["release"][0]
-    title = f"{frame['surface'][0]}: {'all sessions' if release == 'all' else release}"
-    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(24)).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=_names())
-    )
-    interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
-        x=alt.X("low_per_1000:Q", title=UNIT, axis=_ticks(), scale=alt.Scale(zero=True)),
-        x2="high_per_1000:Q",
-    )
-    point = shown.mark_point(filled=True, size=60, opacity=1, color=MARK).encode(x="per_1000:Q")
-    said = shown.mark_text(align="left", fontSize=12, color=INK).encode(
-        x=alt.value(WIDTH + 10), text="said:N"
-    )
-    return alt.LayerChart(
-        layer=[interval, point, said],
-        title=title,
-        description=f"{title}. Failures per 1,000 sessions with interval. {_spell_pairs(frame)}",
-    )
+    layer = _forest(frame, "low_per_1000", "per_1000", "high_per_1000", axis=UNIT)
+    title = _title(frame, "all sessions" if release == "all" else release)
+    return _layered([*layer, _beside(frame, "said")], title, RATES + _spell(frame))
 
 
 def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
@@ -140,30 +123,11 @@ def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
     least : float
         Alpha under which labels do not count, drawn as a line.
     """
-    title = f"{frame['surface'][0]}: agreement on each failure mode"
-    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(20)).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=_names())
-    )
-    interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
-        x=alt.X(
-            "alpha_low:Q",
-            title="Krippendorff's alpha with interval; hollow: Gwet's AC1; dashed: least alpha",
-            axis=_ticks(),
-        ),
-        x2="alpha_high:Q",
-    )
-    alpha = shown.mark_point(filled=True, size=60, opacity=1, color=MARK).encode(x="alpha:Q")
-    ac1 = shown.mark_point(size=60, color=SOFT).encode(x="ac1:Q")
-    line = alt.Chart().mark_rule(strokeDash=[4, 3], color=SOFT).encode(x=alt.datum(least))
-    said = shown.mark_text(align="left", fontSize=12, color=INK).encode(
-        x=alt.value(WIDTH + 10), text="reading:N"
-    )
+    axis = "Krippendorff's alpha with interval; hollow: Gwet's AC1; dashed: least alpha"
+    layer = _forest(frame, "alpha_low", "alpha", "alpha_high", axis=axis)
+    layer = [_line(least), *layer, _hollow(frame, "ac1"), _beside(frame, "reading")]
     spoken = frame.select("name", said=pl.format("{}, {}", "alpha_said", "reading"))
-    return alt.LayerChart(
-        layer=[line, interval, ac1, alpha, said],
-        title=title,
-        description=f"{title}. {_spell_pairs(spoken)}",
-    )
+    return _layered(layer, _title(frame, "agreement on each failure mode"), _spell(spoken))
 
 
 def alignments(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
@@ -177,30 +141,12 @@ def alignments(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
     least : float
         MCC from which an evaluator is aligned, drawn as a line.
     """
-    title = f"{frame['surface'][0]}: agreement of evaluators with people"
-    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(22)).encode(
-        y=alt.Y("who:N", sort=None, title=None, axis=_names())
-    )
-    interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
-        x=alt.X(
-            "mcc_low:Q",
-            title="MCC with interval; hollow: people against each other; dashed: aligned from",
-            axis=_ticks(),
-        ),
-        x2="mcc_high:Q",
-    )
-    point = shown.mark_point(filled=True, size=60, opacity=1, color=MARK).encode(x="mcc:Q")
-    ceiling = shown.mark_point(size=60, color=SOFT).encode(x="ceiling:Q")
-    line = alt.Chart().mark_rule(strokeDash=[4, 3], color=SOFT).encode(x=alt.datum(least))
-    said = shown.mark_text(align="left", fontSize=12, color=INK).encode(
-        x=alt.value(WIDTH + 10), text="status:N"
-    )
-    spoken = frame.select(name="who", said=pl.format("{}, {}", "mcc_said", "status"))
-    return alt.LayerChart(
-        layer=[line, interval, ceiling, point, said],
-        title=title,
-        description=f"{title}. {_spell_pairs(spoken)}",
-    )
+    named = frame.with_columns(name="who")
+    axis = "MCC with interval; hollow: people against each other; dashed: aligned from"
+    layer = _forest(named, "mcc_low", "mcc", "mcc_high", axis=axis)
+    layer = [_line(least), *layer, _hollow(named, "ceiling"), _beside(named, "status")]
+    spoken = named.select("name", said=pl.format("{}, {}", "mcc_said", "status"))
+    return _layered(layer, _title(frame, "agreement of evaluators with people"), _spell(spoken))
 
 
 def agreement_by_week(frame: pl.DataFrame) -> alt.LayerChart:
@@ -212,26 +158,19 @@ def agreement_by_week(frame: pl.DataFrame) -> alt.LayerChart:
         Of one ``surface``: ``week`` (its Monday), ``alpha, alpha_low, alpha_high`` (null where
         insufficient) and ``alpha_said``.
     """
-    title = f"{frame['surface'][0]}: agreement on pass or fail, by week"
     shown = alt.Chart(frame, width=PAGE, height=110).encode(
-        x=alt.X(
-            "week:T",
-            title=None,
-            axis=_ticks(format="%e %b %Y", grid=False),
-            scale=alt.Scale(padding=12),
-        )
+        x=_weeks("week", scale=alt.Scale(padding=12))
     )
     interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
         y=alt.Y("alpha_low:Q", title="alpha", axis=alt.Axis(tickCount=4)), y2="alpha_high:Q"
     )
-    point = shown.mark_point(filled=True, size=60, opacity=1, color=MARK).encode(y="alpha:Q")
+    point = shown.mark_point(**POINT).encode(y="alpha:Q")
     spoken = frame.select(name=pl.format("week of {}", "week"), said="alpha_said")
-    return alt.LayerChart(
-        layer=[interval, point], title=title, description=f"{title}. {_spell_pairs(spoken)}"
-    )
+    title = _title(frame, "agreement on pass or fail, by week")
+    return _layered([interval, point], title, _spell(spoken))
 
 
-def over_time(frame: pl.DataFrame) -> alt.Chart:
+def over_time(frame: pl.DataFrame) -> alt.LayerChart:
     """Draw sessions a week as bars.
 
     Parameters
@@ -239,20 +178,16 @@ def over_time(frame: pl.DataFrame) -> alt.Chart:
     frame : polars.DataFrame
         Of one ``surface``: ``start`` (of the week) and ``sessions``.
     """
-    title = f"{frame['surface'][0]}: sessions a week"
     weeks, counts = frame["start"], frame["sessions"]
+    shown = alt.Chart(frame, width=PAGE, height=110).encode(
+        x=_weeks("start"), y=alt.Y("sessions:Q", title=None, axis=alt.Axis(tickCount=4))
+    )
+    bars = shown.mark_bar(color=MARK, width=max(2, min(20, 0.7 * PAGE / frame.height)))
     spoken = (
         f"{counts.sum()!s} sessions from the week of {weeks.min()!s} to that of {weeks.max()!s},"
         f" {counts.min()!s} to {counts.max()!s} a week."
     )
-    return (
-        alt.Chart(frame, title=title, width=PAGE, height=110, description=f"{title}. {spoken}")
-        .mark_bar(color=MARK, width=max(2, min(20, 0.7 * PAGE / frame.height)))
-        .encode(
-            x=alt.X("start:T", title=None, axis=_ticks(format="%e %b %Y", grid=False)),
-            y=alt.Y("sessions:Q", title=None, axis=alt.Axis(tickCount=4)),
-        )
-    )
+    return _layered([bars], _title(frame, "sessions a week"), spoken)
 
 
 def shares(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
@@ -265,17 +200,14 @@ def shares(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
     title : str
         What the bars are shares of, shown after the surface.
     """
-    title = f"{frame['surface'][0]}: {title}"
+    whole = alt.Scale(domain=[0, 1])
     shown = alt.Chart(frame, width=WIDTH, height=alt.Step(20)).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=_names(grid=False)),
-        x=alt.X("share:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=_ticks(format=".0%")),
+        y=_names(grid=False),
+        x=alt.X("share:Q", title=None, scale=whole, axis=_ticks(format=".0%")),
     )
     said = shown.mark_text(align="left", dx=5, fontSize=12, color=INK).encode(text="said:N")
-    return alt.LayerChart(
-        layer=[shown.mark_bar(color=MARK, height=11), said],
-        title=title,
-        description=f"{title}. {_spell_pairs(frame)}",
-    )
+    bars = shown.mark_bar(color=MARK, height=11)
+    return _layered([bars, said], _title(frame, title), _spell(frame))
 
 
 def cluster_map(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
@@ -288,9 +220,10 @@ def cluster_map(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
     title : str
     """
     shown = alt.Chart(frame, width=PAGE, height=PAGE * 0.7).encode(
-        x=alt.X("x:Q", axis=None), y=alt.Y("y:Q", axis=None, scale=alt.Scale(reverse=True))
+        x=alt.X("x:Q", axis=None),
+        y=alt.Y("y:Q", axis=None, scale=alt.Scale(reverse=True)),
+        color=alt.Color("cluster:N", legend=None, scale=alt.Scale(scheme="tableau10")),
     )
-    colour = alt.Color("cluster:N", legend=None, scale=alt.Scale(scheme="tableau10"))
     sure = shown.transform_filter("datum.sure").mark_circle(size=36, opacity=0.8)
     unsure = shown.transform_filter("!datum.sure").mark_point(size=30, strokeWidth=1.2)
     top = pl.col("x").get(pl.col("y").arg_min())
@@ -298,17 +231,8 @@ def cluster_map(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
     largest = middle.sort("n", "cluster", descending=[True, False])
     said = alt.Chart(largest.head(NAMED)).encode(x="x:Q", y="y:Q", text="name:N")
     halo = said.mark_text(fontSize=12, dy=-10, stroke="white", strokeWidth=4, strokeJoin="round")
-    names = largest.select("name", said=pl.format("{}", "n"))
-    return alt.LayerChart(
-        layer=[
-            sure.encode(color=colour),
-            unsure.encode(color=colour),
-            halo,
-            said.mark_text(fontSize=12, dy=-10, color=INK),
-        ],
-        title=title,
-        description=f"{title}. {_spell_pairs(names)}",
-    )
+    layer = [sure, unsure, halo, said.mark_text(fontSize=12, dy=-10, color=INK)]
+    return _layered(layer, title, _spell(largest.select("name", said="n")))
 
 
 def seen_by_reading(frame: pl.DataFrame) -> alt.LayerChart:
@@ -319,7 +243,6 @@ def seen_by_reading(frame: pl.DataFrame) -> alt.LayerChart:
     frame : polars.DataFrame
         Of one ``surface``: ``sessions, modes, low, high`` (null where counted) and ``part``.
     """
-    title = f"{frame['surface'][0]}: kinds of failure seen"
     shown = alt.Chart(frame, width=PAGE, height=150).encode(
         x=alt.X("sessions:Q", title="sessions read; dashed: to be expected", axis=_ticks())
     )
@@ -330,46 +253,61 @@ def seen_by_reading(frame: pl.DataFrame) -> alt.LayerChart:
     band = shown.mark_area(color=MARK, opacity=0.15).encode(y="low:Q", y2="high:Q")
     last = frame.sort("sessions").row(-1, named=True)
     spoken = f"{last['modes']:.1f} after {last['sessions']} sessions."
-    return alt.LayerChart(
-        layer=[band.transform_filter("datum.low !== null"), line],
-        title=title,
-        description=f"{title}. {spoken}",
+    layer = [band.transform_filter("datum.low !== null"), line]
+    return _layered(layer, _title(frame, "kinds of failure seen"), spoken)
+
+
+def _layered(layer: list[Any], title: str, spoken: str) -> alt.LayerChart:
+    """Lay marks over one another, under a title, and say them in words."""
+    return alt.LayerChart(layer=layer, title=title, description=f"{title}. {spoken}")
+
+
+def _title(frame: pl.DataFrame, text: str) -> str:
+    return f"{frame['surface'][0]}: {text}"
+
+
+def _forest(frame: pl.DataFrame, low: str, value: str, high: str, *, axis: str) -> list[alt.Chart]:
+    """Draw a row a name, with the value and its interval."""
+    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(22)).encode(y=_names())
+    interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
+        x=alt.X(f"{low}:Q", title=axis, axis=_ticks()), x2=f"{high}:Q"
     )
+    return [interval, shown.mark_point(**POINT).encode(x=f"{value}:Q")]
 
 
-def _names(*, grid: bool = True) -> alt.Axis:
-    return alt.Axis(
-        labelLimit=NAME_WIDTH,
-        minExtent=NAME_WIDTH,
-        labelPadding=8,
-        ticks=False,
-        domain=False,
-        grid=grid,
-    )
+def _hollow(frame: pl.DataFrame, column: str) -> alt.Chart:
+    return alt.Chart(frame).mark_point(size=60, color=SOFT).encode(y=_names(), x=f"{column}:Q")
 
 
-def _code(channel: Any, field: str, values: list[str], codes: tuple[Any, ...]) -> Any:
-    """Encode the values of a field; channels of one field share one legend."""
-    scale = alt.Scale(domain=values, range=[codes[i % len(codes)] for i in range(len(values))])
-    return channel(f"{field}:N", sort=values, title=None, scale=scale)
+def _beside(frame: pl.DataFrame, column: str) -> alt.Chart:
+    """Write at the right of each row what a column says."""
+    text = alt.Chart(frame).mark_text(align="left", fontSize=12, color=INK)
+    return text.encode(y=_names(), x=alt.value(WIDTH + 10), text=f"{column}:N")
+
+
+def _line(at: float) -> alt.Chart:
+    return alt.Chart().mark_rule(strokeDash=[4, 3], color=SOFT).encode(x=alt.datum(at))
+
+
+def _names(*, grid: bool = True) -> alt.Y:
+    place: Any = {"labelLimit": NAME_WIDTH, "minExtent": NAME_WIDTH, "labelPadding": 8}
+    axis = alt.Axis(**place, ticks=False, domain=False, grid=grid)
+    return alt.Y("name:N", sort=None, title=None, axis=axis)
+
+
+def _weeks(column: str, **options: Any) -> alt.X:
+    return alt.X(f"{column}:T", title=None, axis=_ticks(format="%e %b %Y", grid=False), **options)
 
 
 def _ticks(**options: Any) -> alt.Axis:
     return alt.Axis(tickCount=6, labelFlush=False, **options)
 
 
-def _spell_pairs(frame: pl.DataFrame) -> str:
-    return " ".join(f"{name}: {said}." for name, said in frame.select("name", "said").iter_rows())
+def _code(channel: Any, moments: list[str], codes: tuple[str, str]) -> Any:
+    """Encode the moments; channels of one field share one legend."""
+    scale = alt.Scale(domain=moments, range=codes[: len(moments)])
+    return channel("moment:N", sort=moments, title=None, scale=scale)
 
 
 def _spell(frame: pl.DataFrame) -> str:
-    """Say the rows in words."""
-    return " ".join(
-        f"{row['name']}, {row['moment']}: "
-        + (
-            "insufficient."
-            if row["per_1000"] is None
-            else f"{row['per_1000']:.1f} ({row['low_per_1000']:.1f} to {row['high_per_1000']:.1f})."
-        )
-        for row in frame.iter_rows(named=True)
-    )
+    return " ".join(f"{name}: {said}." for name, said in frame.select("name", "said").iter_rows())

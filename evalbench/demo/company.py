@@ -104,10 +104,14 @@ class Surface:
 
 @dataclass(frozen=True)
 class Company:
-    """Surfaces, and the people who label: name to how well they read."""
+    """Surfaces, and the people who label: name to how well they read.
+
+    The adjudicator decides, with the labels at hand, where annotators disagree.
+    """
 
     surfaces: list[Surface]
     annotators: Mapping[str, Reader]
+    adjudicator: Reader
 
 
 def load_company() -> Company:
@@ -119,6 +123,7 @@ def load_company() -> Company:
             "bruno": Reader(0.93, 0.996),
             "chiara": Reader(0.95, 0.997),
         },
+        adjudicator=Reader(0.99, 0.999),
     )
 
 

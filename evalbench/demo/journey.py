@@ -16,7 +16,9 @@ import polars as pl
 from evalbench import runbook
 from evalbench.demo.closing import compare_with_truth, say_coverage, write_closing, write_truth
 from evalbench.demo.company import QUARTERS, Company, load_company, quarter_bounds
+from evalbench.demo.evaluators import promote_evaluators
 from evalbench.demo.judgements import (
+    adjudicate_sessions,
     evaluator_id,
     judge_sessions,
     label_sessions,
@@ -25,6 +27,9 @@ from evalbench.demo.judgements import (
 from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import FORMATS, write_traces
 from evalbench.errors import EvalbenchError
+from evalbench.evaluate.generate import Proposals
+from evalbench.label.codebook import read_codebook
+from evalbench.label.consensus import majority
 from evalbench.observe.read import ingest
 from evalbench.observe.sampling import draw
 from evalbench.schema import Design, DrawnItem, ModeDefined, QueueDrawn, ReleaseShipped
@@ -35,8 +40,12 @@ LABELLED = 400
 FLOOR = 45
 """Least of them in a stratum. Fewer in the large strata without flags or signals would leave the
 intervals of rare modes to their prior."""
-DRAWN_AFTER, LABELLED_AFTER, REPORTED_AFTER = (timedelta(days=days) for days in (2, 5, 10))
+DRAWN_AFTER, LABELLED_AFTER, ADJUDICATED_AFTER = (timedelta(days=days) for days in (2, 5, 1))
+EVALUATED_AFTER, REPORTED_AFTER = timedelta(days=9), timedelta(days=10)
+EVALUATED = "code_reviewer"
+"""The surface whose evaluators are proposed and promoted; of the others ``06_evaluators`` does."""
 CURATOR = "demo-curator"
+ADJUDICATOR = "dario"
 Progress = Callable[[str, int, int], None]
 
 
@@ -46,6 +55,8 @@ class Journey:
 
     Attributes
     ----------
+    proposals : Proposals
+        The evaluators of one surface that were proposed at the end of the year, and promoted.
     reports : dict of str to Path
         The impact report of every quarter, as HTML.
     closing : polars.DataFrame
@@ -54,6 +65,7 @@ class Journey:
         The same as HTML, with links to the reports.
     """
 
+    proposals: Proposals
     reports: dict[str, Path]
     closing: pl.DataFrame
     page: Path
@@ -98,7 +110,10 @@ def run(
         quarters=quarters,
         progress=progress,
     )
-    return _report(ws, quarters, seed=seed, progress=progress)
+    progress("propose evaluators", 0, 1)
+    done = _at(ws, quarters, EVALUATED_AFTER)
+    proposals = promote_evaluators(done, EVALUATED, rng=np.random.default_rng(seed))
+    return _report(ws, proposals, quarters, seed=seed, progress=progress)
 
 
 def play_year(
@@ -113,7 +128,7 @@ def play_year(
     company = load_company()
     clock = SimulatedClock(quarter_bounds(QUARTERS[0])[0])
     ws = replace(ws, ledger=replace(ws.ledger, actor=CURATOR, clock=clock))
-    simulating, tracing, judging, reading = np.random.default_rng(seed).spawn(4)
+    simulating, tracing, judging, reading, deciding = np.random.default_rng(seed).spawn(5)
     simulated = simulate(company, sessions_per_surface=sessions_per_surface, rng=simulating)
     write_truth(simulated, ws.path / "truth")
     for each in simulated:
@@ -136,8 +151,13 @@ def play_year(
         clock.now = quarter_bounds(quarter)[1] + DRAWN_AFTER
         queues = [_draw_queue(ws, company, each, quarter, rng=reading) for each in simulated]
         clock.now += LABELLED_AFTER
-        for each, (queue, session_ids) in zip(simulated, queues, strict=True):
+        given = [
             _label_queue(ws, company, each, queue, session_ids, rng=reading)
+            for each, (queue, session_ids) in zip(simulated, queues, strict=True)
+        ]
+        clock.now += ADJUDICATED_AFTER
+        for each, labels in zip(simulated, given, strict=True):
+            _adjudicate(ws, company, each, labels, rng=deciding)
     return simulated
 
 
@@ -169,6 +189,11 @@ def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
         )
     console = Console(highlight=False, soft_wrap=True)
     console.print(say_coverage(journey.closing))
+    proposed = journey.proposals.modes
+    console.print(
+        f"{proposed['kind'].count()} of {proposed.height} failure modes of {EVALUATED} have an"
+        " evaluator that agrees with people"
+    )
     for title, report in journey.reports.items():
         console.print(f"{title}: {report}")
     console.print(str(journey.page))
@@ -267,21 +292,71 @@ def _label_queue(
     session_ids: list[str],
     *,
     rng: np.random.Generator,
-) -> None:
+) -> pl.DataFrame:
+    """Let people label what was drawn; give their labels as the ledger has them."""
     labels = label_sessions(company, simulated, session_ids, queue=queue, rng=rng)
+    written = []
     for annotator, given in labels.items():
-        ws.ledger.extend(
-            [("label.set", label.session_id, label) for label in given], actor=annotator
-        )
+        events = [("label.set", label.session_id, label) for label in given]
+        last = ws.ledger.extend(events, actor=annotator)
+        said = [
+            label.model_dump(include={"surface", "session_id", "verdict", "modes"})
+            for label in given
+        ]
+        seq = pl.int_range(last - len(given) + 1, last + 1)
+        written.append(pl.DataFrame(said).with_columns(actor=pl.lit(annotator), seq=seq))
         notes = note_failures(simulated, session_ids, rng=rng)
         ws.ledger.extend(
             [("note.added", str(note.session_id), note) for note in notes], actor=annotator
         )
+    return pl.concat(written)
 
 
-def _report(ws: Workspace, quarters: tuple[str, ...], *, seed: int, progress: Progress) -> Journey:
-    published = SimulatedClock(quarter_bounds(quarters[-1])[1] + REPORTED_AFTER)
-    ws = replace(ws, ledger=replace(ws.ledger, actor=CURATOR, clock=published))
+def _adjudicate(
+    ws: Workspace,
+    company: Company,
+    simulated: Simulated,
+    given: pl.DataFrame,
+    *,
+    rng: np.random.Generator,
+) -> None:
+    modes = read_codebook(ws.ledger).live
+    votes = (
+        majority(given, modes)
+        .filter(pl.col("n_fail") > 0)
+        .with_columns(agreed=pl.col("n_fail") == pl.col("n_annotators"))
+        .group_by("session_id", maintain_order=True)
+        .agg(
+            agreed=pl.col("mode").filter("agreed"),
+            disputed=pl.col("mode").filter(~pl.col("agreed")),
+        )
+        .filter(pl.col("disputed").list.len() > 0)
+        .join(
+            given.group_by("session_id").agg(labels="seq"),
+            on="session_id",
+            maintain_order="left",
+        )
+    )
+    decided = adjudicate_sessions(company, simulated, votes, rng=rng)
+    events = [("label.adjudicated", str(each.session_id), each) for each in decided]
+    ws.ledger.extend(events, actor=ADJUDICATOR)
+
+
+def _at(ws: Workspace, quarters: tuple[str, ...], delay: timedelta) -> Workspace:
+    """Open the workspace as the curator, some time after the last quarter."""
+    clock = SimulatedClock(quarter_bounds(quarters[-1])[1] + delay)
+    return replace(ws, ledger=replace(ws.ledger, actor=CURATOR, clock=clock))
+
+
+def _report(
+    ws: Workspace,
+    proposals: Proposals,
+    quarters: tuple[str, ...],
+    *,
+    seed: int,
+    progress: Progress,
+) -> Journey:
+    ws = _at(ws, quarters, REPORTED_AFTER)
     reports: dict[str, Path] = {}
     rates = []
     for number, quarter in enumerate(quarters):
@@ -296,4 +371,4 @@ def _report(ws: Workspace, quarters: tuple[str, ...], *, seed: int, progress: Pr
         rates += orjson.loads(done.result.read_bytes())["rates"]
     closing = compare_with_truth(pl.DataFrame(rates, infer_schema_length=None), ws.path / "truth")
     page = write_closing(closing, reports, ws.path / "reports" / "demo.html")
-    return Journey(reports, closing, page)
+    return Journey(proposals, reports, closing, page)

@@ -9,7 +9,7 @@ import polars as pl
 
 from evalbench.demo.company import Company, Reader
 from evalbench.demo.simulate import Simulated
-from evalbench.schema import TIME, VERDICT, Label, Note
+from evalbench.schema import TIME, VERDICT, Label, LabelAdjudicated, Note
 
 JUDGE = "demo-judge"
 """Stands in for a judge: it is a draw from planted truth, and calls no model."""
@@ -100,6 +100,38 @@ def label_sessions(
             for session, found, doubt, spent in zip(session_ids, seen, unsure, seconds, strict=True)
         ]
     return labels
+
+
+def adjudicate_sessions(
+    company: Company, simulated: Simulated, votes: pl.DataFrame, *, rng: np.random.Generator
+) -> list[LabelAdjudicated]:
+    """Let the adjudicator decide on the modes that some annotators of a session saw and some not.
+
+    ``votes`` has a row a session: ``session_id, agreed, disputed`` (lists of modes) and ``labels``
+    (the numbers of their events). What all saw holds, what nobody saw is not looked for.
+    """
+    rows = _rows(simulated, votes["session_id"].to_list())
+    names = [mode.mode for mode in simulated.surface.modes]
+    seen = read_modes(simulated.failing[rows], company.adjudicator, rng=rng)
+    decided = []
+    for row, found in zip(votes.iter_rows(named=True), seen, strict=True):
+        read = zip(names, found, strict=True)
+        holds = tuple(
+            mode
+            for mode, is_there in read
+            if mode in row["agreed"] or (is_there and mode in row["disputed"])
+        )
+        decided.append(
+            LabelAdjudicated(
+                surface=simulated.surface.surface,
+                session_id=row["session_id"],
+                verdict="fail" if holds else "pass",
+                modes=holds,
+                reason="Read again, with all labels at hand.",
+                labels=row["labels"],
+            )
+        )
+    return decided
 
 
 def note_failures(

@@ -4,7 +4,8 @@
 :mod:`~evalbench.evaluate.checks` are declared and need no model, and
 :mod:`~evalbench.evaluate.classifier` learns from labelled sessions. Each says of a
 :class:`~evalbench.evaluate.session.Session` what it found, as a
-:class:`~evalbench.evaluate.session.Finding`.
+:class:`~evalbench.evaluate.session.Finding`. :func:`propose` makes candidates of each kind from
+people's labels and proposes the lightest that agrees with them; :func:`adopt` defines it.
 :mod:`~evalbench.evaluate.calibrate` compares verdicts with what people say on the test split of
 :mod:`~evalbench.evaluate.split`; :func:`read_statuses` tells which evaluators count, once a person
 has :func:`promote`-d them, and :func:`import_verdicts` reads the verdicts of evaluators elsewhere.
@@ -15,15 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalbench.evaluate.exchange import VerdictReport, import_verdicts
+    from evalbench.evaluate.generate import adopt, propose
     from evalbench.evaluate.spec import define, read_specification, write_specification
     from evalbench.evaluate.split import require_train
     from evalbench.evaluate.status import promote, read_statuses
 
 _HOMES = {
     "VerdictReport": "exchange",
+    "adopt": "generate",
     "define": "spec",
     "import_verdicts": "exchange",
     "promote": "status",
+    "propose": "generate",
     "read_specification": "spec",
     "read_statuses": "status",
     "require_train": "split",
@@ -32,9 +36,11 @@ _HOMES = {
 
 __all__ = [
     "VerdictReport",
+    "adopt",
     "define",
     "import_verdicts",
     "promote",
+    "propose",
     "read_specification",
     "read_statuses",
     "require_train",

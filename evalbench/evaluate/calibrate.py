@@ -14,8 +14,8 @@ from evalbench import stats
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split, require_train
-from evalbench.evaluate.status import judging_models, read_calibration
-from evalbench.schema import EvaluatorCalibrated
+from evalbench.evaluate.status import Model, judging_models, read_calibration
+from evalbench.schema import EvaluatorCalibrated, columns
 from evalbench.settings import Evaluators
 from evalbench.stats import Estimate
 from evalbench.store.ledger import Draft
@@ -31,25 +31,19 @@ MEASURES = ("mcc", "kappa", "tpr", "tnr", "precision", "f1", "balanced_accuracy"
 TABLE_MEASURES = ("mcc", "kappa", "accuracy", "macro_precision", "macro_recall", "macro_f1")
 MOST_CATEGORIES = 10
 """More values are a measurement, no scale of names."""
-ALIGNMENT = pl.Schema(
-    dict[str, Any](
-        n=pl.Int64,
-        n_groups=pl.Int64,
-        **dict.fromkeys(("tp", "fn", "fp", "tn", "silent"), pl.Int64),
-        **{name + end: pl.Float64 for name in MEASURES for end in ("", "_low", "_high")},
-        level=pl.Float64,
-        status=pl.String,
-        why=pl.String,
-    )
+_SPOKEN = pl.col("score").map_elements(lambda score: f"{score:g}", return_dtype=pl.String)
+ENDS = ("", "_low", "_high")
+ALIGNMENT = columns(
+    (pl.Int64, "n n_groups tp fn fp tn silent"),
+    (pl.Float64, " ".join(name + end for name in MEASURES for end in ENDS)),
+    (pl.Float64, "level"),
+    (pl.String, "status why"),
 )
 """Alignment as reported; a measure that is not defined is null."""
-CATEGORIES = pl.Schema(
-    dict[str, Any](
-        n=pl.Int64,
-        silent=pl.Int64,
-        **{name + end: pl.Float64 for name in TABLE_MEASURES for end in ("", "_low", "_high")},
-        level=pl.Float64,
-    )
+CATEGORIES = columns(
+    (pl.Int64, "n silent"),
+    (pl.Float64, " ".join(name + end for name in TABLE_MEASURES for end in ENDS)),
+    (pl.Float64, "level"),
 )
 
 
@@ -61,25 +55,20 @@ def current_verdicts(
     The latest version is the one defined; of an evaluator made elsewhere, the one that judged last.
     Adds ``mode``: the one defined, else the last part of the evaluator's id.
     """
-    defined = {name: each.version for name, each in specifications.items()}
-    modes = {name: each.mode for name, each in specifications.items()}
+    version = {name: each.version for name, each in specifications.items()}
+    mode = {name: each.mode for name, each in specifications.items()}
     latest = pl.col("evaluator_version").sort_by("judged_at", "evaluator_version").last()
+    wanted = pl.col("evaluator_id").replace_strict(version, default=latest.over("evaluator_id"))
     last_part = pl.col("evaluator_id").str.split("/").list.last()
-    models = [(*key, *model) for key, model in judging_models(verdicts.lazy()).items()]
-    named = {"evaluator_id": pl.String, "evaluator_version": pl.String}
-    judging = pl.DataFrame(
-        models, schema={**named, "now": pl.String, "print_now": pl.String}, orient="row"
-    )
-    wanted = pl.col("evaluator_id").replace_strict(defined, default=latest.over("evaluator_id"))
-    same = pl.col("model").eq_missing(pl.col("now")) & pl.col("model_fingerprint").eq_missing(
-        pl.col("print_now")
-    )
+    key, model = ["evaluator_id", "evaluator_version"], ["model", "model_fingerprint"]
+    models = [(*who, *now) for who, now in judging_models(verdicts.lazy()).items()]
+    judging = pl.DataFrame(models, schema=dict.fromkeys(key + model, pl.String), orient="row")
     return (
         verdicts.filter(pl.col("evaluator_version") == wanted)
-        .join(judging, on=list(named), how="left")
-        .filter(pl.col("error").is_not_null() | same)
-        .drop("now", "print_now")
-        .with_columns(mode=pl.col("evaluator_id").replace_strict(modes, default=last_part))
+        .join(judging.with_columns(now=True), on=key + model, how="left", nulls_equal=True)
+        .filter(pl.col("error").is_not_null() | pl.col("now"))
+        .drop("now")
+        .with_columns(mode=pl.col("evaluator_id").replace_strict(mode, default=last_part))
     )
 
 
@@ -101,34 +90,16 @@ def pair_verdicts(
 ) -> pl.DataFrame:
     """Put the last verdict on each session beside what people say of it.
 
-    Parameters
-    ----------
-    current : polars.DataFrame
-        From :func:`current_verdicts`.
-    truth : polars.DataFrame
-        ``surface, session_id, mode, truth``, from :func:`vote`.
-    sessions : polars.DataFrame
-        Columns of a session; those it does not know are of no group and no segment.
-    specifications : mapping
-        By evaluator, those defined here.
+    ``current`` is from :func:`current_verdicts` and ``truth`` from :func:`vote`. A session that
+    ``sessions`` does not know is of no group and no segment. ``specifications`` are by evaluator.
 
-    Returns
-    -------
-    polars.DataFrame
-        Verdict columns with ``mode, truth, group, segments, answer_chars`` and ``split``: "train",
-        "test", or "elsewhere" for an evaluator that was not made here and so saw none of them.
+    Gives verdict columns with ``mode, truth, group, segments, answer_chars`` and ``split``:
+    "train", "test", or "elsewhere" for an evaluator that was not made here and so saw none of them.
 
-    Raises
-    ------
-    EvaluatorError
-        An evaluator was shown a session of the test split.
+    Raises EvaluatorError where one was shown a session of the test split.
     """
-    facts = sessions.select(
-        *SESSION_KEY,
-        "group_key",
-        "segments",
-        answer_chars=pl.col("final_output").str.len_chars(),
-    )
+    length = pl.col("final_output").str.len_chars()
+    facts = sessions.select(*SESSION_KEY, "group_key", "segments", answer_chars=length)
     pairs = (
         current.sort("judged_at", "repeat")
         .unique([*KEY, "session_id"], keep="last")
@@ -137,8 +108,7 @@ def pair_verdicts(
         .sort(*KEY, "session_id")
     )
     for name, specification in specifications.items():
-        rows = sessions.filter(surface=specification.surface)
-        _refuse_leak(name, specification, rows)
+        _refuse_leak(name, specification, sessions)
     sides = [
         assign_split(*row[1:]) if row[0] in specifications else "elsewhere"
         for row in pairs.select("evaluator_id", *SESSION_KEY, "group_key").iter_rows()
@@ -159,35 +129,22 @@ def measure_alignment(
     """Measure how verdicts agree with people, in each part of the pairs.
 
     Intervals allow for sessions that share a group. A verdict that is null is a wrong answer.
-
-    Parameters
-    ----------
-    pairs : polars.DataFrame
-        From :func:`pair_verdicts`, the train split apart.
-    by : sequence of str
-        Columns that tell the parts apart.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``by``, then :data:`ALIGNMENT`.
+    ``pairs`` are from :func:`pair_verdicts`, the train split apart; the columns ``by`` tell the
+    parts apart, and stand before :data:`ALIGNMENT` in the answer.
     """
-    rows = []
-    for key, part in pairs.group_by(by, maintain_order=True):
+
+    def measure(part: pl.DataFrame) -> dict[str, Any]:
+        truth, fails = (part[name].cast(pl.Float64).to_numpy() for name in ("truth", "fails"))
         n_groups = part["group"].n_unique()
-        found = stats.alignment(
-            part["truth"].cast(pl.Float64).to_numpy(),
-            part["fails"].cast(pl.Float64).to_numpy(),
-            groups=part["group"].to_numpy() if 1 < n_groups < part.height else None,
-            level=level,
-            rng=rng,
+        groups = part["group"].to_numpy() if 1 < n_groups < part.height else None
+        found = stats.alignment(truth, fails, groups=groups, level=level, rng=rng)
+        row = {"n": part.height, "n_groups": n_groups, **found.counts._asdict(), "level": level}
+        row |= {"silent": found.abstained} | flatten(
+            {name: getattr(found, name) for name in MEASURES}
         )
-        row = dict(zip(by, key, strict=True)) | {"n": part.height, "n_groups": n_groups}
-        row |= found.counts._asdict() | {"silent": found.abstained, "level": level}
-        for name in MEASURES:
-            row |= _flat(name, getattr(found, name))
-        rows.append(row | read_calibration(row, settings)._asdict())
-    return pl.DataFrame(rows, schema={name: pairs.schema[name] for name in by} | ALIGNMENT)
+        return row | read_calibration(row, settings)._asdict()
+
+    return measure_parts(pairs, by, ALIGNMENT, measure)
 
 
 def human_ceiling(
@@ -199,28 +156,24 @@ def human_ceiling(
     evaluator is hardly to be asked for more. Sessions of one group and the several people of one
     session are resampled together.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``KEY``, then ``ceiling, ceiling_low, ceiling_high`` (MCC; null where insufficient) and
-        ``ceiling_n``, the sessions.
+    Gives ``KEY``, then ``ceiling, ceiling_low, ceiling_high`` (MCC; null where insufficient) and
+    ``ceiling_n``, the sessions.
     """
     others = _against_others(judged.drop_nulls("value"))
-    columns = {f"ceiling{end}": pl.Float64 for end in ("", "_low", "_high")}
-    rows = []
-    for key, part in pairs.group_by(KEY, maintain_order=True):
-        both = part.select(*SESSION_KEY, "mode", "group").join(
-            others, on=[*SESSION_KEY, "mode"], maintain_order="left"
-        )
-        row = dict(zip(KEY, key, strict=True)) | {"ceiling_n": both["session_id"].n_unique()}
-        if row["ceiling_n"] >= FEWEST:
-            own, rest = (both[name].cast(pl.Float64).to_numpy() for name in ("value", "others"))
-            groups = both["group"].to_numpy()
-            found = stats.alignment(rest, own, groups=groups, level=level, rng=rng)
-            row |= _flat("ceiling", found.mcc)
-        rows.append(row)
-    names = {name: pairs.schema[name] for name in KEY}
-    return pl.DataFrame(rows, schema=names | columns | {"ceiling_n": pl.Int64})
+    item = [*SESSION_KEY, "mode"]
+
+    def measure(part: pl.DataFrame) -> dict[str, Any]:
+        both = part.select(*item, "group").join(others, on=item, maintain_order="left")
+        row = {"ceiling_n": both["session_id"].n_unique()}
+        if row["ceiling_n"] < FEWEST:
+            return row
+        own, rest = (both[name].cast(pl.Float64).to_numpy() for name in ("value", "others"))
+        groups = both["group"].to_numpy()
+        found = stats.alignment(rest, own, groups=groups, level=level, rng=rng)
+        return row | flatten({"ceiling": found.mcc})
+
+    schema = columns((pl.Float64, "ceiling ceiling_low ceiling_high"), (pl.Int64, "ceiling_n"))
+    return measure_parts(pairs, KEY, schema, measure)
 
 
 def measure_categories(
@@ -233,42 +186,27 @@ def measure_categories(
 ) -> pl.DataFrame:
     """Measure verdicts of more than two categories, where people rated sessions by names.
 
-    Parameters
-    ----------
-    current : polars.DataFrame
-        From :func:`current_verdicts`; the ``score`` is the category's number.
-    truth : polars.DataFrame
-        From :func:`vote` on ratings. More than :data:`MOST_CATEGORIES` values give no row.
-    silent_as : str
-        The category that a silent verdict stands for; empty: it is wrong, whatever is right.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``KEY``, then :data:`CATEGORIES`.
+    The ``score`` of ``current`` verdicts is the category's number; ``truth`` is from :func:`vote`
+    on ratings. A silent verdict stands for the category ``silent_as``; where that is empty it is
+    wrong, whatever is right. Gives ``KEY``, then :data:`CATEGORIES`; an evaluator of more than
+    :data:`MOST_CATEGORIES` values has no row.
     """
-    names = truth["truth"].drop_nulls().unique().sort().to_list()
-    rows: list[dict[str, Any]] = []
-    spoken = pl.col("score").map_elements(lambda score: f"{score:g}", return_dtype=pl.String)
+    names = truth["truth"].drop_nulls().unique()
     paired = current.drop("mode").join(truth.drop_nulls("truth"), on=SESSION_KEY)
-    for key, part in paired.sort(*KEY, "session_id").group_by(KEY, maintain_order=True):
-        said = part.select(said=spoken)["said"]
-        categories = sorted({*names, *said.drop_nulls()})
+    spoken = paired.with_columns(said=_SPOKEN).sort(*KEY, "session_id")
+
+    def measure(part: pl.DataFrame) -> dict[str, Any] | None:
+        categories = sorted({*names, *part["said"].drop_nulls()})
         if not 2 <= len(categories) <= MOST_CATEGORIES:
-            continue
+            return None
+        said = part["said"].fill_null(silent_as) if silent_as else part["said"]
         found = stats.table_alignment(
-            part["truth"].to_numpy(),
-            said.fill_null(silent_as).to_numpy() if silent_as else said.to_numpy(),
-            categories=categories,
-            level=level,
-            rng=rng,
+            part["truth"].to_numpy(), said.to_numpy(), categories=categories, level=level, rng=rng
         )
-        row = dict(zip(KEY, key, strict=True)) | {"n": part.height, "level": level}
-        row["silent"] = said.null_count()
-        for name in TABLE_MEASURES:
-            row |= _flat(name, getattr(found, name))
-        rows.append(row)
-    return pl.DataFrame(rows, schema={**dict.fromkeys(KEY, pl.String), **CATEGORIES})
+        row = {"n": part.height, "level": level, "silent": part["said"].null_count()}
+        return row | flatten({name: getattr(found, name) for name in TABLE_MEASURES})
+
+    return measure_parts(spoken, KEY, CATEGORIES, measure)
 
 
 def as_failing(
@@ -276,16 +214,10 @@ def as_failing(
 ) -> pl.DataFrame:
     """Read a column of ratings as true where they fail; null, and ``tie``, is null.
 
-    Raises
-    ------
-    EvaluatorError
-        A rating is no number.
+    Raises EvaluatorError where a rating is no number.
     """
     try:
-        said = [
-            None if value is None or value == tie else fails(float(value))
-            for value in rated[column]
-        ]
+        said = [None if value in (None, tie) else fails(float(value)) for value in rated[column]]
     except ValueError as error:
         raise EvaluatorError(
             f"a rating that is no number cannot fail by a rule: {error}"
@@ -295,16 +227,11 @@ def as_failing(
 
 def without_tie(current: pl.DataFrame, *, tie: str, silent_as: str) -> pl.DataFrame:
     """Leave out verdicts whose score is the tie, and silent ones where they stand for it."""
-    said = pl.col("score").map_elements(lambda score: f"{score:g}", return_dtype=pl.String)
-    return current.filter((said.fill_null(silent_as) != tie) | pl.lit(not tie))
+    return current.filter(_SPOKEN.fill_null(silent_as) != tie) if tie else current
 
 
 def record_calibrations(
-    ws: Workspace,
-    found: pl.DataFrame,
-    *,
-    lake_versions: Mapping[str, int],
-    ledger_seq: int,
+    ws: Workspace, found: pl.DataFrame, *, lake_versions: Mapping[str, int], ledger_seq: int
 ) -> int:
     """Write ``evaluator.calibrated`` for each evaluator defined here; give how many were written.
 
@@ -313,33 +240,42 @@ def record_calibrations(
     """
     verdicts = ws.lake.verdicts(version=lake_versions.get("verdict"))
     models, drafts, ledger = judging_models(verdicts), [], ws.ledger
+    shared = {"lake_versions": dict(lake_versions), "ledger_seq": ledger_seq}
     for row in found.iter_rows(named=True):
         name, version = row["evaluator_id"], row["evaluator_version"]
-        model = models.get((name, version))
-        body = EvaluatorCalibrated(
-            **{field: row[field] for field in ("tp", "fn", "fp", "tn", "level")},
-            **{field: row[field] for field in ("mcc", "mcc_low", "mcc_high")},
-            evaluator_id=name,
-            version=version,
-            model=model.name if model else None,
-            model_fingerprint=model.fingerprint if model else None,
-            lake_versions=dict(lake_versions),
-            ledger_seq=ledger_seq,
-        )
-        drafts.append(("evaluator.calibrated", name, body))
+        model = models.get((name, version), Model(None, None))
+        known = {field: row[field] for field in EvaluatorCalibrated.model_fields if field in row}
+        known |= {"version": version, "model": model.name, "model_fingerprint": model.fingerprint}
+        drafts.append(("evaluator.calibrated", name, EvaluatorCalibrated(**known | shared)))
 
     def choose(connection: Any) -> list[Draft]:
         known = ledger.events(["evaluator.defined", "evaluator.calibrated"], connection=connection)
+        defined = set(known.filter(kind="evaluator.defined")["subject"])
+        last = dict(known.filter(kind="evaluator.calibrated")["subject", "body"].iter_rows())
         return [
             draft
             for draft in drafts
-            if draft[1] in set(known.filter(kind="evaluator.defined")["subject"])
-            and draft[2].model_dump_json()
-            not in known.filter(kind="evaluator.calibrated", subject=draft[1])["body"].tail(1)
+            if draft[1] in defined and draft[2].model_dump_json() != last.get(draft[1])
         ]
 
     before = ledger.head()
     return ledger.extend(choose) - before
+
+
+def measure_parts(
+    frame: pl.DataFrame,
+    by: Sequence[str],
+    schema: pl.Schema,
+    measure: Callable[[pl.DataFrame], dict[str, Any] | None],
+) -> pl.DataFrame:
+    """Measure each part of a frame that the columns ``by`` tell apart; None leaves it out."""
+    parts = frame.group_by(by, maintain_order=True)
+    rows = [
+        dict(zip(by, key, strict=True)) | row
+        for key, part in parts
+        if (row := measure(part)) is not None
+    ]
+    return pl.DataFrame(rows, schema={name: frame.schema[name] for name in by} | schema)
 
 
 def _against_others(judged: pl.DataFrame) -> pl.DataFrame:
@@ -364,10 +300,13 @@ def _refuse_leak(name: str, specification: Specification, sessions: pl.DataFrame
     """Refuse an evaluator whose examples are sessions of the test split."""
     examples = specification.parameters.get("examples") or ()
     shown = [str(each["session_id"]) for each in examples if isinstance(each, dict)]  # type: ignore[union-attr]
-    rows = sessions.filter(pl.col("session_id").is_in(shown))
+    rows = sessions.filter(pl.col("session_id").is_in(shown), surface=specification.surface)
     require_train(rows.iter_rows(named=True), use=f"few-shot example of {name}")
 
 
-def _flat(name: str, estimate: Estimate) -> dict[str, float | None]:
-    ends = {name: estimate.estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return {key: None if math.isnan(value) else value for key, value in ends.items()}
+def flatten(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
+    """Give each Estimate and the ends of its interval, null where they are not defined."""
+    ends: dict[str, float] = {}
+    for name, one in estimates.items():
+        ends |= {name: one.estimate, f"{name}_low": one.low, f"{name}_high": one.high}
+    return {name: None if math.isnan(value) else value for name, value in ends.items()}

@@ -15,6 +15,7 @@ import polars as pl
 
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.session import Finding, Session
+from evalbench.evaluate.split import require_train
 from evalbench.schema import SIGNALS
 from evalbench.stats.binary import MEASURES
 
@@ -80,12 +81,13 @@ def train_classifier(
     Raises
     ------
     EvaluatorError
-        Insufficient: too few of a class.
+        A session of the test split. Insufficient: too few of a class.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    require_train([each.row for each in sessions], use="training example")
     labels = np.asarray(fails, dtype=bool)
-    groups = np.array([each.row["group_key"] or f"session {each.session_id}" for each in sessions])
+    groups = name_groups(sessions)
     for name, chosen in (("failing", labels), ("passing", ~labels)):
         n, n_groups = int(chosen.sum()), len(set(groups[chosen]))
         if n < least or n_groups < folds:
@@ -101,6 +103,11 @@ def train_classifier(
         scores[test] = fitted.predict_proba(frame[test])[:, 1]
     threshold, value = choose_threshold(scores, labels, metric=metric)
     return Classifier(_make_pipeline().fit(frame, labels), scores, threshold, metric, value)
+
+
+def name_groups(sessions: Sequence[Session]) -> np.ndarray:
+    """Name the group of each session; one without a group is its own."""
+    return np.array([each.row["group_key"] or f"session {each.session_id}" for each in sessions])
 
 
 def choose_threshold(

@@ -22,11 +22,16 @@ from evalbench.store.rows import find_value, read_csv, read_lines
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
 
-WORDS = {"true": True, "1": True, "fail": True, "fails": True, "yes": True}
-WORDS |= {"false": False, "0": False, "pass": False, "passes": False, "no": False}
-RULE = re.compile(r"(<=|>=|<|>|=)\s*(-?\d+(?:\.\d+)?)")
-SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-SIGNS |= {"=": operator.eq}
+WORDS = dict.fromkeys("true 1 fail fails yes".split(), True)
+WORDS |= dict.fromkeys("false 0 pass passes no".split(), False)
+SIGNS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+RULE = re.compile(rf"({'|'.join(SIGNS)})\s*(-?\d+(?:\.\d+)?)")
 COLUMNS = ("session_id", "fails", "score", "rationale", "model", "model_fingerprint")
 
 
@@ -63,12 +68,8 @@ def import_verdicts(
 
     Parameters
     ----------
-    ws : Workspace
-        Where to.
     path : str or Path
         CSV or JSONL.
-    surface, evaluator, version : str
-        Whose verdicts they are, and on what.
     columns : mapping of str to str
         Column of a verdict to column of the file, or to a template of columns.
     values : mapping of str to str, optional
@@ -76,10 +77,8 @@ def import_verdicts(
     fails_when : str, optional
         Scores that fail, such as ``"<0.5"`` or ``"=1"``; without it the file must say ``fails``.
 
-    Raises
-    ------
-    ReadError
-        The file cannot be read, ``columns`` names no column of a verdict, or no rule is given.
+    Raises ReadError where the file cannot be read, ``columns`` names no column of a verdict, or no
+    rule is given.
     """
     path = Path(path)
     if unknown := [name for name in columns if name not in COLUMNS]:
@@ -95,12 +94,8 @@ def import_verdicts(
     except UnicodeDecodeError as error:
         raise ReadError(f"{path}: not UTF-8 text: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
-    shared: dict[str, Any] = {
-        "surface": surface,
-        "evaluator_id": evaluator,
-        "evaluator_version": version,
-    }
-    shared |= {"repeat": 0, "judged_at": datetime.now(UTC), "run_id": digest[:12]}
+    shared: dict[str, Any] = {"surface": surface, "evaluator_id": evaluator, "repeat": 0}
+    shared |= {"evaluator_version": version, "judged_at": datetime.now(UTC), "run_id": digest[:12]}
     read, rejects = [], []
     for row in (read_lines if text.lstrip()[:1] == "{" else read_csv)(text):
         try:
@@ -112,24 +107,13 @@ def import_verdicts(
             rejects.append({"line": row.line, "reason": str(error), "text": row.text})
     frame = pl.DataFrame(read, schema=VERDICT)
     appended = ws.lake.append("verdict", frame)
-    rejects_path = ws.rejected / "verdicts" / f"{path.stem}-{digest[:12]}.jsonl"
-    return VerdictReport(
-        appended.added,
-        len(rejects),
-        appended.duplicates,
-        frame["error"].count(),
-        write_rejects(rejects_path, rejects),
-    )
+    kept = ws.rejected / "verdicts" / f"{path.stem}-{digest[:12]}.jsonl"
+    counts = (appended.added, len(rejects), appended.duplicates, frame["error"].count())
+    return VerdictReport(*counts, write_rejects(kept, rejects))
 
 
 def read_rule(rule: str) -> Callable[[float], bool]:
-    """Read which numbers fail, such as "<0.5" or "=1".
-
-    Raises
-    ------
-    ReadError
-        It is no rule.
-    """
+    """Read which numbers fail, such as "<0.5" or "=1"; ReadError where it is no rule."""
     found = RULE.fullmatch(rule.strip())
     if not found:
         raise ReadError(f"{rule!r} is no rule; write one such as '<0.5' or '=1'")
@@ -145,22 +129,20 @@ def _read_verdict(
     if "session_id" not in row:
         raise ValueError("session_id: there is none")
     row["session_id"] = str(row["session_id"])
-    said = str(row.pop("score", "")) if rule else str(row.pop("fails", ""))
+    said = str(row.pop("score" if rule else "fails", ""))
     said = values.get(said, said)
     try:
         if rule:
-            row["score"] = _read_number("score", said)
-            return row | {"fails": rule(row["score"])}
+            score = _read_score(said)
+            return row | {"score": score, "fails": rule(score)}
         row["fails"] = WORDS[said.strip().lower()]
     except (KeyError, ValueError):
         return row | {"error": f"says {said!r}" if said else "says nothing", "score": None}
-    if "score" in row:
-        row["score"] = _read_number("score", str(row["score"]))
-    return row
+    return row | ({"score": _read_score(str(row["score"]))} if "score" in row else {})
 
 
-def _read_number(name: str, text: str) -> float:
+def _read_score(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{name}: {text} is no number")
+        raise ValueError(f"score: {text} is no number")
     return number

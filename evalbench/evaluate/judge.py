@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks.base import explain
 from evalbench.evaluate.session import Finding, Session
+from evalbench.evaluate.split import require_train
 from evalbench.evaluate.trace import (
     Trace,
     Turn,
@@ -190,7 +191,8 @@ def make_judge(
     Raises
     ------
     EvaluatorError
-        Its parameters do not fit, it is no judge, or a session of an example is not given.
+        Its parameters do not fit, it is no judge, or a session of an example is not given or is of
+        the test split.
     """
     if evaluator.kind != "judge" or evaluator.model is None:
         raise EvaluatorError(f"{evaluator.mode}: a {evaluator.kind}, not a judge")
@@ -202,7 +204,9 @@ def make_judge(
                 f"{evaluator.mode}: its example {example.session_id} is not in the lake; ingest "
                 "that session, or define the judge without it"
             )
-        turns = read_turns(sessions[example.session_id])
+        shown = sessions[example.session_id]
+        require_train([shown.row], use=f"few-shot example of {evaluator.mode}")
+        turns = read_turns(shown)
         examples.append(_show_example(example, turns, evaluator.prompt))
     told = "\nSessions that people judged by this criterion:\n\n" if examples else ""
     instructions = _read_template("judge.md")[0].substitute(

@@ -119,7 +119,7 @@ class _Scoring:
     def run_judges(self, surface: str, model: str, numbers: Sequence[int]) -> None:
         """Ask a model, with what the limits have left."""
         used = add_spent(self.spent)
-        limits = _subtract(self.part.limits, used)
+        limits = self.part.limits.less(used)
         judges = {n: self._make_judge(self.part.specifications[n]) for n in numbers}
         waiting: dict[str, tuple[int, str, Judge, Trace]] = {}
         tries = self.part.tries
@@ -255,16 +255,4 @@ def add_spent(parts: Sequence[Spent]) -> Spent:
         calls=sum(part.calls for part in parts),
         tokens=sum(part.tokens for part in parts),
         dollars=None if None in dollars else sum(each or 0.0 for each in dollars),
-    )
-
-
-def _subtract(limits: Limits, used: Spent) -> Limits:
-    """Give what is left of a budget."""
-    return replace(
-        limits,
-        calls=None if limits.calls is None else max(limits.calls - used.calls, 0),
-        tokens=None if limits.tokens is None else max(limits.tokens - used.tokens, 0),
-        dollars=None
-        if limits.dollars is None
-        else max(limits.dollars - (used.dollars or 0.0), 0.0),
     )

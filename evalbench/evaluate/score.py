@@ -26,6 +26,8 @@ from evalbench.store.journal import read_tries, recover
 from evalbench.store.workspace import Workspace
 
 LEFT = pl.Schema({"surface": pl.String, "session_id": pl.String, "evaluator_id": pl.String})
+PRELOADED = ["evalbench.llm.loaded"]
+"""Modules of the process from which workers are forked."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,9 @@ _TOLD: list[Any] = []
 
 @cache
 def _pool(processes: int) -> _Pool:
-    """Start workers that stay: the first import of LiteLLM takes seconds."""
-    context = get_context("spawn")
+    """Start workers that stay, from one process that has loaded LiteLLM: that takes seconds."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
     told = context.Queue()
     executor = ProcessPoolExecutor(processes, context, initializer=_start_worker, initargs=(told,))
     return _Pool(executor, told)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ import polars as pl
 from scipy.stats import fisher_exact
 
 from evalbench import stats
-from evalbench.evaluate.calibrate import KEY, SESSION_KEY, measure_alignment
+from evalbench.evaluate.calibrate import KEY, SESSION_KEY, flatten, measure_alignment, measure_parts
 from evalbench.evaluate.split import with_split
+from evalbench.schema import columns
 from evalbench.settings import Evaluators
 from evalbench.stats.binary import MEASURES
 
@@ -27,77 +27,40 @@ def list_traits(pairs: pl.DataFrame, spans: pl.DataFrame, labels: pl.DataFrame) 
     The traits are every segment; the length of the answer; whether the product's model is of the
     evaluator's own family; and where in the trace the failure shows that people anchored.
 
-    Parameters
-    ----------
-    pairs : polars.DataFrame
-        From :func:`evalbench.evaluate.calibrate.pair_verdicts`.
-    spans : polars.DataFrame
-        ``surface, session_id, span_id, started_at, kind, model`` of their sessions.
-    labels : polars.DataFrame
-        ``label.set`` events as ``ledger.bodies`` gives them.
-
-    Returns
-    -------
-    polars.DataFrame
-        Of ``pairs``: ``KEY, session_id, truth, fails, group``; then ``trait`` and ``value``.
+    Takes ``pairs`` from :func:`evalbench.evaluate.calibrate.pair_verdicts`, the spans of their
+    sessions, and ``label.set`` events as ``ledger.bodies`` gives them. Gives ``KEY, session_id,
+    truth, fails, group`` of the pairs, then ``trait`` and ``value``.
     """
     order = pl.col("started_at").rank("ordinal").over(SESSION_KEY) / pl.len().over(SESSION_KEY)
     placed = spans.select(*SESSION_KEY, "span_id", place=order)
+    anchors = labels.select(*SESSION_KEY, "anchors").explode("anchors").drop_nulls("anchors")
     anchored = (
-        labels.select(*SESSION_KEY, "anchors")
-        .explode("anchors")
-        .drop_nulls("anchors")
-        .select(*SESSION_KEY, span_id=pl.col("anchors").struct.field("span_id"))
+        anchors.with_columns(span_id=pl.col("anchors").struct.field("span_id"))
         .join(placed, on=[*SESSION_KEY, "span_id"])
         .group_by(SESSION_KEY)
         .agg(pl.col("place").min())
     )
-    products = (
-        spans.filter(pl.col("kind") == "llm")
-        .drop_nulls("model")
-        .group_by(SESSION_KEY)
-        .agg(product=pl.col("model").sort().mode().first())
-    )
-    known = pairs.join(anchored, on=SESSION_KEY, how="left", maintain_order="left").join(
-        products, on=SESSION_KEY, how="left", maintain_order="left"
-    )
+    calls = spans.filter(kind="llm").drop_nulls("model").group_by(SESSION_KEY)
+    products = calls.agg(product=pl.col("model").sort().mode().first())
+    how: dict[str, Any] = {"on": SESSION_KEY, "how": "left", "maintain_order": "left"}
     own, product = (
         pl.col(name).map_elements(_family, return_dtype=pl.String) for name in ("model", "product")
     )
-    median = pl.col("answer_chars").median().over(KEY)
-    known = known.with_columns(
-        pl.when(pl.col("answer_chars") > median)
-        .then(pl.lit("longer half"))
-        .when(pl.col("answer_chars").is_not_null())
-        .then(pl.lit("shorter half"))
-        .alias("length of the answer"),
-        pl.when(own == product)
-        .then(pl.lit("the evaluator's own"))
-        .when(own != product)
-        .then(pl.lit("another"))
-        .alias("family of the model"),
-        pl.when(pl.col("place") > 0.5)
-        .then(pl.lit("second half"))
-        .when(pl.col("place").is_not_null())
-        .then(pl.lit("first half"))
-        .alias("place of the failure"),
-    )
-    held = [json.loads(text or "{}") for text in known["segments"]]
-    names = sorted({name for each in held for name in each})
-    segments = [
-        pl.Series(f"segment {name}", [each.get(name) for each in held], dtype=pl.String)
-        for name in names
-    ]
-    traits = ["length of the answer", "family of the model", "place of the failure"]
-    return (
-        known.with_columns(segments)
-        .unpivot(
-            [*traits, *(f"segment {name}" for name in names)],
-            index=[*KEY, "session_id", "truth", "fails", "group"],
-            variable_name="trait",
-        )
-        .drop_nulls("value")
-    )
+    longer = pl.col("answer_chars") > pl.col("answer_chars").median().over(KEY)
+    traits = {
+        "length of the answer": _say_either(longer, "longer half", "shorter half"),
+        "family of the model": _say_either(own == product, "the evaluator's own", "another"),
+        "place of the failure": _say_either(pl.col("place") > 0.5, "second half", "first half"),
+    }
+    held = [json.loads(text or "{}") for text in pairs["segments"]]
+    segments = {
+        f"segment {name}": pl.Series([each.get(name) for each in held], dtype=pl.String)
+        for name in sorted({name for each in held for name in each})
+    }
+    known = pairs.join(anchored, **how).join(products, **how).with_columns(**traits, **segments)
+    index = [*KEY, "session_id", "truth", "fails", "group"]
+    listed = known.unpivot([*traits, *segments], index=index, variable_name="trait")
+    return listed.drop_nulls("value")
 
 
 def compare_traits(
@@ -110,11 +73,8 @@ def compare_traits(
     all traits of an evaluator. It takes sessions to be independent. Where it "errs otherwise", one
     calibration does not fit all: measure and correct by segment.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``KEY, trait, value``, then alignment as ``measure_alignment`` gives it, ``p_value`` and
-        ``reading``; a trait with one value alone has no row.
+    Gives ``KEY, trait, value``, then alignment as ``measure_alignment`` gives it, ``p_value`` and
+    ``reading``; a trait with one value alone has no row.
     """
     varied = traits.filter(pl.col("value").n_unique().over(*KEY, "trait") > 1)
     found = measure_alignment(
@@ -122,84 +82,71 @@ def compare_traits(
     )
     cells = ["tp", "fn", "fp", "tn"]
     rest = found.select(pl.col(cells).sum().over(*KEY, "trait") - pl.col(cells))
-    p_values = [
-        min(1.0, 2 * min(_exact(own[:2], other[:2]), _exact(own[2:], other[2:])))
-        for own, other in zip(found[cells].iter_rows(), rest.iter_rows(), strict=True)
-    ]
-    tested = found.with_columns(p_value=pl.Series(p_values, dtype=pl.Float64))
+    p_values = []
+    for own, other in zip(found[cells].iter_rows(), rest.iter_rows(), strict=True):
+        tables = ([own[:2], other[:2]], [own[2:], other[2:]])
+        p_values.append(min(1.0, *(2 * float(fisher_exact(table).pvalue) for table in tables)))
     adjusted = pl.col("p_value").map_batches(
         lambda p: pl.Series(stats.benjamini_hochberg(p.to_numpy())), return_dtype=pl.Float64
     )
-    differs = pl.when(adjusted.over(KEY) < 1 - level).then(pl.lit("errs otherwise"))
-    return tested.with_columns(reading=differs.otherwise(pl.lit("no difference shown"))).sort(
-        *KEY, "trait", "value"
+    differs = adjusted.over(KEY) < 1 - level
+    return (
+        found.with_columns(p_value=pl.Series(p_values, dtype=pl.Float64))
+        .with_columns(reading=_say_either(differs, "errs otherwise", "no difference shown"))
+        .sort(*KEY, "trait", "value")
     )
 
 
 def measure_noise(current: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
     """Measure how far an evaluator agrees with itself on sessions it judged more than once.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``KEY, n_sessions, n_verdicts, same, same_low, same_high``: the share of two verdicts on
-        one session that are equal.
+    Gives ``KEY, n_sessions, n_verdicts, same, same_low, same_high``: the share of two verdicts on
+    one session that are equal.
     """
     said = current.drop_nulls("fails").filter(pl.len().over(*KEY, "session_id") > 1)
-    rows = []
-    for key, part in said.sort(*KEY, "session_id", "repeat").group_by(KEY, maintain_order=True):
-        n_sessions = part["session_id"].n_unique()
-        row = (*key, n_sessions, part.height)
+
+    def measure(part: pl.DataFrame) -> dict[str, Any]:
+        items, values = part["session_id"].to_numpy(), part["fails"].cast(pl.Int64).to_numpy()
+        n = part["session_id"].n_unique()
         if part["fails"].n_unique() == 1:
-            always = stats.proportion(np.ones(n_sessions), level=level, rng=rng)
-            rows.append((*row, always.estimate, always.low, always.high))
-            continue
-        items, repeats = part["session_id"].to_numpy(), part["repeat"].to_numpy()
-        values = part["fails"].cast(pl.Int64).to_numpy()
-        same = stats.agreement(items, repeats, values, level=level, rng=rng).percent
-        rows.append((*row, same.estimate, same.low, same.high))
-    schema: dict[str, Any] = dict.fromkeys(KEY, pl.String)
-    schema |= dict.fromkeys(("n_sessions", "n_verdicts"), pl.Int64)
-    schema |= dict.fromkeys(("same", "same_low", "same_high"), pl.Float64)
-    return pl.DataFrame(rows, schema=schema, orient="row")
+            same = stats.proportion(np.ones(n), level=level, rng=rng)
+        else:
+            repeats = part["repeat"].to_numpy()
+            same = stats.agreement(items, repeats, values, level=level, rng=rng).percent
+        return {"n_sessions": n, "n_verdicts": part.height} | flatten({"same": same})
+
+    schema = columns((pl.Int64, "n_sessions n_verdicts"), (pl.Float64, "same same_low same_high"))
+    return measure_parts(said.sort(*KEY, "session_id", "repeat"), KEY, schema, measure)
 
 
 def list_flips(verdicts: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """List the sessions that an evaluator judges otherwise than its version before, one by one.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``KEY, session_id, version_before, before, after, truth, turned`` ("right" or "wrong"),
-        ``rationale``.
+    Gives ``KEY, session_id, version_before, before, after, truth, turned`` ("right" or "wrong"),
+    ``rationale``; what turned wrong comes first.
     """
     same = ["surface", "evaluator_id", "session_id"]
-    versions = (
-        verdicts.group_by("evaluator_id", version_before="evaluator_version")
-        .agg(judged=pl.col("judged_at").max())
-        .join(pairs.select("evaluator_id", "evaluator_version").unique(), on="evaluator_id")
-        .filter(pl.col("version_before") != pl.col("evaluator_version"))
-        .sort("judged", "version_before")
-        .unique("evaluator_id", keep="last")
-        .select("evaluator_id", "version_before")
+    now = pairs.select("evaluator_id", "evaluator_version").unique()
+    earlier = verdicts.join(now, on=now.columns, how="anti").join(
+        now, on="evaluator_id", how="semi"
     )
+    last = pl.col("evaluator_version").sort_by("judged", "evaluator_version").last()
+    judged = pl.col("judged_at").max().over("evaluator_id", "evaluator_version")
     before = (
-        verdicts.join(
-            versions,
-            left_on=["evaluator_id", "evaluator_version"],
-            right_on=["evaluator_id", "version_before"],
-        )
+        earlier.with_columns(judged=judged)
+        .filter(pl.col("evaluator_version") == last.over("evaluator_id"))
         .sort("judged_at", "repeat")
         .unique(same, keep="last")
         .select(*same, before="fails", version_before="evaluator_version")
     )
-    turned = pl.when(pl.col("fails") == pl.col("truth")).then(pl.lit("right"))
+    turned = _say_either(pl.col("fails").eq_missing(pl.col("truth")), "right", "wrong")
     return (
         pairs.join(before, on=same)
         .filter(pl.col("before").ne_missing(pl.col("fails")))
-        .with_columns(turned=turned.otherwise(pl.lit("wrong")), after="fails")
         .select(
-            *KEY, "session_id", "version_before", "before", "after", "truth", "turned", "rationale"
+            *(*KEY, "session_id", "version_before", "before"),
+            pl.col("fails").alias("after"),
+            *("truth", turned.alias("turned"), "rationale"),
         )
         .sort(*KEY, "turned", "session_id", descending=[False] * 4 + [True, False])
     )
@@ -211,45 +158,29 @@ def sweep_thresholds(pairs: pl.DataFrame) -> pl.DataFrame:
     Choose on the train split: the best threshold of a test split flatters itself. Which end of the
     score fails is told by the evaluator's own verdicts.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``KEY, threshold, flagged`` (share), ``mcc, tpr, tnr``; null where not defined.
+    Gives ``KEY, threshold, flagged`` (share), ``mcc, tpr, tnr``; null where not defined.
     """
-    parts = [
-        pl.DataFrame(
-            schema=dict.fromkeys(KEY, pl.String)
-            | dict.fromkeys(("threshold", "flagged", "mcc", "tpr", "tnr"), pl.Float64)
-        )
-    ]
-    scored = pairs.filter(pl.col("score").is_not_null() & pl.col("fails").is_not_null())
-    for key, part in scored.group_by(KEY, maintain_order=True):
+    numbers = columns((pl.Float64, "threshold flagged mcc tpr tnr"))
+    parts = [pl.DataFrame(schema={**dict.fromkeys(KEY, pl.String), **numbers})]
+    for key, part in pairs.drop_nulls(["score", "fails"]).group_by(KEY, maintain_order=True):
         means = dict(part.group_by("fails").agg(pl.col("score").mean()).iter_rows())
         values = part["score"].unique().to_numpy()
         if len(values) < 3 or len(means) < 2:
             continue
         levels = np.unique(np.quantile(values, np.linspace(0, 1, THRESHOLDS + 1)))
-        thresholds = np.array([(low + high) / 2 for low, high in pairwise(levels)])
+        thresholds = (levels[:-1] + levels[1:]) / 2
         score, truth = part["score"].to_numpy(), part["truth"].to_numpy()
         above = score >= thresholds[:, None]
         flagged = above if means[True] > means[False] else ~above
-        cells = np.stack(
-            [
-                (flagged & truth).sum(axis=1),
-                (~flagged & truth).sum(axis=1),
-                (flagged & ~truth).sum(axis=1),
-                (~flagged & ~truth).sum(axis=1),
-            ],
-            axis=-1,
-        ).astype(float)
+        cells = [
+            (says & holds).sum(axis=1) for holds in (truth, ~truth) for says in (flagged, ~flagged)
+        ]
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = {name: MEASURES[name](cells) for name in ("mcc", "tpr", "tnr")}
-        frame = pl.DataFrame(
-            {"threshold": thresholds, "flagged": flagged.mean(axis=1), **found}
-        ).fill_nan(None)
-        parts.append(
-            frame.select(*(pl.lit(v).alias(k) for k, v in zip(KEY, key, strict=True)), "*")
-        )
+            table = np.stack(cells, axis=-1).astype(float)
+            found = {name: MEASURES[name](table) for name in ("mcc", "tpr", "tnr")}
+        named = {name: [value] * len(thresholds) for name, value in zip(KEY, key, strict=True)}
+        shares = {"threshold": thresholds, "flagged": flagged.mean(axis=1)}
+        parts.append(pl.DataFrame(named | shares | found).fill_nan(None))
     return pl.concat(parts)
 
 
@@ -266,24 +197,13 @@ def plan_labels(
     They are of the test split, unlabelled, and divided over what the evaluator said of them by
     :func:`evalbench.stats.labels_next`: where failures are rare most are sessions that it fails.
 
-    Parameters
-    ----------
-    found : polars.DataFrame
-        From :func:`evalbench.evaluate.calibrate.measure_alignment`.
-    current, sessions : polars.DataFrame
-        Verdicts of now and the sessions they are of.
-    labelled : polars.DataFrame
-        ``surface, session_id, mode`` and ``truth`` of what people decided.
-    most : int
-        Labels that might be asked for.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``KEY, session_id, fails, place``.
+    Takes what :func:`evalbench.evaluate.calibrate.measure_alignment` ``found``, the verdicts of now
+    and the sessions they are of, ``surface, session_id, mode, truth`` of what people decided, and
+    how many labels might be asked for. Gives ``KEY, session_id, fails, place``.
     """
-    schema = dict.fromkeys((*KEY, "session_id"), pl.String)
-    parts = [pl.DataFrame(schema={**schema, "fails": pl.Boolean, "place": pl.Int64})]
+    names = " ".join([*KEY, "session_id"])
+    schema = columns((pl.String, names), (pl.Boolean, "fails"), (pl.Int64, "place"))
+    parts = [pl.DataFrame(schema=schema)]
     test = with_split(sessions.select(*SESSION_KEY, "group_key")).filter(split="test")
     open_ones = found.filter(status="insufficient").select(KEY)
     judged = (
@@ -307,9 +227,7 @@ def plan_labels(
         chosen = waiting.with_columns(place=order).filter(
             pl.col("place") < pl.col("stratum").replace_strict(wanted, return_dtype=pl.Int64)
         )
-        parts.append(
-            chosen.sort("place", "stratum", descending=[False, True]).select(parts[0].columns)
-        )
+        parts.append(chosen.sort("place", "stratum", descending=[False, True]).select(*schema))
     return pl.concat(parts)
 
 
@@ -318,5 +236,6 @@ def _family(model: str) -> str:
     return re.split(r"[-_.:\d]", model.rsplit("/")[-1].lower(), maxsplit=1)[0]
 
 
-def _exact(own: tuple[int, ...], other: tuple[int, ...]) -> float:
-    return float(fisher_exact([own, other]).pvalue)
+def _say_either(holds: pl.Expr, then: str, otherwise: str) -> pl.Expr:
+    """Say one thing or the other; null where neither is known."""
+    return pl.when(holds).then(pl.lit(then)).when(holds.not_()).then(pl.lit(otherwise))

@@ -23,7 +23,7 @@ NEEDED = {
     "classifier": {"parameters", "threshold"},
     "judge": {"prompt", "model"},
 }
-OPTIONAL = {"judge": {"parameters", "threshold"}}
+OPTIONAL = {"judge": {"parameters"}}
 """By kind, of the fields that not every kind has."""
 
 

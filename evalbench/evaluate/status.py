@@ -11,11 +11,13 @@ from sqlalchemy import Connection
 
 from evalbench.errors import EvaluatorError
 from evalbench.schema import (
+    BODIES,
     TIME,
     EvaluatorArchived,
     EvaluatorCalibrated,
     EvaluatorDefined,
     EvaluatorPromoted,
+    columns,
 )
 from evalbench.settings import Evaluators
 from evalbench.stats.binary import ENOUGH
@@ -29,35 +31,18 @@ COUNTING = ("aligned", "gating")
 """The statuses whose evaluators enter a rate and coverage; "gating" alone enters a gate."""
 SEVERITIES = {"safety": 9, "user impact": 3, "polish": 1}
 """How much a failure mode weighs in coverage by its severity."""
-STATUS = pl.Schema(
-    dict[str, Any](
-        evaluator_id=pl.String,
-        surface=pl.String,
-        mode=pl.String,
-        kind=pl.String,
-        version=pl.String,
-        owner=pl.String,
-        status=pl.String,
-        why=pl.String,
-        ready=pl.Boolean,
-        mcc=pl.Float64,
-        mcc_low=pl.Float64,
-        mcc_high=pl.Float64,
-        n=pl.Int64,
-        calibration=pl.Int64,
-        calibrated_at=TIME,
-    )
+STATUS = columns(
+    (pl.String, "evaluator_id surface mode kind version owner status why"),
+    (pl.Boolean, "ready"),
+    (pl.Float64, "mcc mcc_low mcc_high"),
+    (pl.Int64, "n calibration"),
+    (TIME, "calibrated_at"),
 )
-COVERAGE = pl.Schema(
-    dict[str, Any](
-        surface=pl.String,
-        weight=pl.String,
-        covered=pl.Float64,
-        of=pl.Float64,
-        share=pl.Float64,
-        uncovered=pl.String,
-    )
+COVERAGE = columns(
+    (pl.String, "surface weight"), (pl.Float64, "covered of share"), (pl.String, "uncovered")
 )
+_COUNTS = pl.col("status").is_in(COUNTING)
+_MODE = ["surface", "mode"]
 
 
 class Reading(NamedTuple):
@@ -75,34 +60,27 @@ class Model(NamedTuple):
 
 
 def read_calibration(counts: Mapping[str, Any], settings: Evaluators) -> Reading:
-    """Read how one version agreed with people.
+    """Read how one version agreed with people: ``tp, fn, fp, tn, mcc, mcc_low, mcc_high``.
 
     Aligned takes an MCC of ``settings.aligned`` and a lower bound above ``settings.lower_bound``.
     An interval that holds both says nothing yet, nor do fewer than 10 sessions of a class.
-
-    Parameters
-    ----------
-    counts : mapping
-        ``tp, fn, fp, tn, mcc, mcc_low, mcc_high``, as :class:`evalbench.schema.EvaluatorCalibrated`
-        has them.
     """
     failing, passing = counts["tp"] + counts["fn"], counts["fp"] + counts["tn"]
-    if min(failing, passing) < ENOUGH:
-        return Reading(
-            "insufficient", f"{failing} failing and {passing} passing; {ENOUGH} of each are needed"
-        )
     mcc, low, high = counts["mcc"], counts["mcc_low"], counts["mcc_high"]
-    if mcc is None or low is None:
-        return Reading("insufficient", "it says the same of every session")
-    if low <= settings.lower_bound and high >= settings.aligned:
-        return Reading(
-            "insufficient", f"MCC lies between {low:.2f} and {high:.2f}: too wide to say"
-        )
-    if mcc < settings.aligned:
-        return Reading("not aligned", f"MCC {mcc:.2f} is under {settings.aligned:g}")
-    if mcc < settings.gating:
-        return Reading("aligned", f"MCC {mcc:.2f}, surely above {settings.lower_bound:g}")
-    return Reading("gating", f"MCC {mcc:.2f}, at least {settings.gating:g}")
+    if min(failing, passing) < ENOUGH:
+        why = f"{failing} failing and {passing} passing; {ENOUGH} of each are needed"
+        status = "insufficient"
+    elif mcc is None or low is None:
+        status, why = "insufficient", "it says the same of every session"
+    elif low <= settings.lower_bound and high >= settings.aligned:
+        status, why = "insufficient", f"MCC lies between {low:.2f} and {high:.2f}: too wide to say"
+    elif mcc < settings.aligned:
+        status, why = "not aligned", f"MCC {mcc:.2f} is under {settings.aligned:g}"
+    elif mcc < settings.gating:
+        status, why = "aligned", f"MCC {mcc:.2f}, surely above {settings.lower_bound:g}"
+    else:
+        status, why = "gating", f"MCC {mcc:.2f}, at least {settings.gating:g}"
+    return Reading(status, why)
 
 
 def read_statuses(
@@ -119,59 +97,45 @@ def read_statuses(
     A version counts once a person promoted it, for as long as its last calibration reads aligned,
     is not older than ``settings.days``, and is of the model that judges now.
 
-    Parameters
-    ----------
-    verdicts : polars.LazyFrame
-        Columns of a verdict: the model that judged last is the one that judges now.
-    now : datetime
-        The time at which the calibration's age is told.
-    connection : Connection, optional
-        That of a transaction of ``ledger.extend``.
+    The model that judged last in ``verdicts`` is the one that judges now; ``now`` is the time at
+    which the calibration's age is told, and ``connection`` that of a transaction of
+    ``ledger.extend``.
 
-    Returns
-    -------
-    polars.DataFrame
-        Columns :data:`STATUS`, one row an evaluator. ``status`` is draft, insufficient, not
-        aligned, aligned, gating, needs recalibration or archived; only :data:`COUNTING` count.
-        ``ready`` says that a draft may be promoted.
+    Gives columns :data:`STATUS`, one row an evaluator. ``status`` is draft, insufficient, not
+    aligned, aligned, gating, needs recalibration or archived; only :data:`COUNTING` count.
+    ``ready`` says that a draft may be promoted.
     """
     defined: dict[str, EvaluatorDefined] = {}
     calibrated: dict[tuple[str, str], tuple[int, datetime, EvaluatorCalibrated]] = {}
-    promoted: dict[str, set[str]] = {}
-    archived: dict[str, str] = {}
+    promoted, archived = set[tuple[str, str]](), dict[str, str]()
     events = ledger.events(KINDS, until=until, connection=connection)
     for seq, at, kind, text in events.select("seq", "at", "kind", "body").iter_rows():
-        if kind == "evaluator.defined":
-            body = EvaluatorDefined.model_validate_json(text)
-            defined[body.evaluator_id] = body
-            archived.pop(body.evaluator_id, None)
-        elif kind == "evaluator.calibrated":
-            found = EvaluatorCalibrated.model_validate_json(text)
-            calibrated[found.evaluator_id, found.version] = (seq, at, found)
-        elif kind == "evaluator.promoted":
-            said = EvaluatorPromoted.model_validate_json(text)
-            promoted.setdefault(said.evaluator_id, set()).add(said.version)
-        else:
-            gone = EvaluatorArchived.model_validate_json(text)
-            archived[gone.evaluator_id] = gone.reason or "archived"
+        match BODIES[kind].model_validate_json(text):
+            case EvaluatorDefined() as body:
+                defined[body.evaluator_id] = body
+                archived.pop(body.evaluator_id, None)
+            case EvaluatorCalibrated() as found:
+                calibrated[found.evaluator_id, found.version] = (seq, at, found)
+            case EvaluatorPromoted() as said:
+                promoted.add((said.evaluator_id, said.version))
+            case EvaluatorArchived() as gone:
+                archived[gone.evaluator_id] = gone.reason or "archived"
     judging = judging_models(verdicts)
     rows = []
     for name, body in sorted(defined.items()):
-        row = body.model_dump(include=set(STATUS)) | {"ready": False}
-        versions = promoted.get(name, set())
-        if held := calibrated.get((name, body.version)):
-            seq, at, found = held
-            row |= {"calibration": seq, "calibrated_at": at}
+        row, key = body.model_dump(include=set(STATUS)) | {"ready": False}, (name, body.version)
+        if key in calibrated:
+            seq, at, found = calibrated[key]
             row |= found.model_dump(include={"mcc", "mcc_low", "mcc_high"})
+            row |= {"calibration": seq, "calibrated_at": at}
             row["n"] = found.tp + found.fn + found.fp + found.tn
             reading = read_calibration(found.model_dump(), settings)
-            current = judging.get((name, body.version))
-            if stale := _find_stale(found, current, age=now - at, settings=settings):
+            if stale := _find_stale(found, judging.get(key), age=now - at, days=settings.days):
                 reading = Reading("needs recalibration", stale)
-            elif reading.status in COUNTING and body.version not in versions:
+            elif reading.status in COUNTING and key not in promoted:
                 row["ready"] = name not in archived
                 reading = Reading("draft", f"{reading.why}: a person may promote it")
-        elif versions:
+        elif any(name == evaluator_id for evaluator_id, _ in promoted):
             reading = Reading("needs recalibration", "what it does has changed since it counted")
         else:
             reading = Reading("draft", "not calibrated")
@@ -184,15 +148,10 @@ def read_statuses(
 def promote(ws: Workspace, evaluator_id: str) -> int:
     """Let the latest version of an evaluator count: the workspace's user answers for it.
 
-    Returns
-    -------
-    int
-        The number of its ``evaluator.promoted`` event.
+    Gives the number of its ``evaluator.promoted`` event.
 
-    Raises
-    ------
-    EvaluatorError
-        No such evaluator, or it is not calibrated aligned, by the model that judges now.
+    Raises EvaluatorError where there is no such evaluator, or it is not calibrated aligned by the
+    model that judges now.
     """
 
     def choose(connection: Connection) -> list[Draft]:
@@ -203,11 +162,10 @@ def promote(ws: Workspace, evaluator_id: str) -> int:
             now=ws.ledger.clock(),
             connection=connection,
         )
-        found = statuses.filter(evaluator_id=evaluator_id).to_dicts()
-        if not found:
+        row = statuses.rows_by_key("evaluator_id", named=True, unique=True).get(evaluator_id)
+        if row is None:
             known = ", ".join(statuses["evaluator_id"]) or "none yet"
             raise EvaluatorError(f"no evaluator {evaluator_id!r} is defined; there are {known}")
-        [row] = found
         if row["status"] in COUNTING:
             raise EvaluatorError(f"{evaluator_id} counts already: it is {row['status']}")
         if not row["ready"]:
@@ -225,14 +183,9 @@ def promote(ws: Workspace, evaluator_id: str) -> int:
 
 def judging_models(verdicts: pl.LazyFrame) -> dict[tuple[str, str], Model]:
     """Tell by which model each version of each evaluator judged last, errors apart."""
-    last = (
-        verdicts.filter(pl.col("error").is_null())
-        .group_by("evaluator_id", "evaluator_version")
-        .agg(
-            pl.col("model", "model_fingerprint").sort_by("judged_at", "repeat", "session_id").last()
-        )
-        .collect()
-    )
+    model = pl.col("model", "model_fingerprint").sort_by("judged_at", "repeat", "session_id").last()
+    judged = verdicts.filter(pl.col("error").is_null())
+    last = judged.group_by("evaluator_id", "evaluator_version").agg(model).collect()
     return {(row[0], row[1]): Model(*row[2:]) for row in last.iter_rows()}
 
 
@@ -241,52 +194,34 @@ def measure_coverage(
 ) -> pl.DataFrame:
     """Measure the share of failure modes with an evaluator that counts.
 
-    Parameters
-    ----------
-    statuses : polars.DataFrame
-        From :func:`read_statuses`.
-    modes : polars.DataFrame
-        The modes tracked: ``surface, mode, name, severity``.
-    rates : polars.DataFrame
-        ``surface, mode, estimate``: how often each occurs; a mode without one has no weight by
-        frequency and is named in the last row.
+    ``modes`` are those tracked: ``surface, mode, name, severity``; ``rates`` say how often each
+    occurs: ``surface, mode, estimate``. A mode without a rate has no weight by frequency and is
+    named in the last row.
 
-    Returns
-    -------
-    polars.DataFrame
-        Columns :data:`COVERAGE`: three rows a surface, ``weight`` "modes", "severity" and
-        "severity x frequency"; ``uncovered`` by weight, the heaviest first.
+    Gives columns :data:`COVERAGE`: three rows a surface, ``weight`` "modes", "severity" and
+    "severity x frequency"; ``uncovered`` by weight, the heaviest first.
     """
-    counting = statuses.filter(pl.col("status").is_in(COUNTING)).select("surface", "mode").unique()
-    weighed = (
-        modes.join(counting.with_columns(held=True), on=["surface", "mode"], how="left")
-        .join(rates.select("surface", "mode", "estimate"), on=["surface", "mode"], how="left")
-        .with_columns(
-            pl.col("held").fill_null(False),
-            severity=pl.col("severity").replace_strict(SEVERITIES, default=1).cast(pl.Float64),
-        )
-    )
     weights = {
         "modes": pl.lit(1.0),
-        "severity": pl.col("severity"),
-        "severity x frequency": pl.col("severity") * pl.col("estimate").fill_null(0),
+        "severity": pl.col("weight"),
+        "severity x frequency": pl.col("weight") * pl.col("often"),
     }
-    parts = [pl.DataFrame(schema=COVERAGE)]
-    for name, weight in weights.items():
-        told = (
-            weighed.with_columns(told=weight)
-            .sort("told", "name", descending=[True, False])
-            .group_by("surface", maintain_order=True)
-            .agg(
-                weight=pl.lit(name),
-                covered=pl.col("told").filter("held").sum(),
-                of=pl.col("told").sum(),
-                uncovered=pl.col("name").filter(~pl.col("held")).str.join("; "),
-            )
+    held = pl.col("held")
+    return (
+        _weigh(statuses, modes, rates)
+        .select("surface", "name", "held", **weights)
+        .unpivot(list(weights), index=["surface", "name", "held"], variable_name="weight")
+        .sort("value", "name", descending=[True, False])
+        .group_by("surface", "weight")
+        .agg(
+            covered=pl.col("value").filter(held).sum(),
+            of=pl.col("value").sum(),
+            uncovered=pl.col("name").filter(~held).str.join("; "),
         )
-        share = pl.when(pl.col("of") > 0).then(pl.col("covered") / pl.col("of"))
-        parts.append(told.with_columns(share=share).select(*COVERAGE))
-    return pl.concat(parts).sort("surface", maintain_order=True)
+        .with_columns(share=pl.when(pl.col("of") > 0).then(pl.col("covered") / pl.col("of")))
+        .select(*COVERAGE)
+        .sort("surface", pl.col("weight").cast(pl.Enum(list(weights))))
+    )
 
 
 def list_uncovered(
@@ -294,70 +229,63 @@ def list_uncovered(
 ) -> pl.DataFrame:
     """List the failure modes without an evaluator that counts, the heaviest first.
 
-    Parameters
-    ----------
-    statuses, modes, rates
-        As for :func:`measure_coverage`; ``rates`` with ``per_1000`` and its interval.
+    Takes what :func:`measure_coverage` takes; ``rates`` with ``per_1000`` and its interval.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, mode, name, severity, said`` (the rate in words) and ``standing`` (the status of
-        each of its evaluators).
+    Gives ``surface, mode, name, severity, said`` (the rate in words) and ``standing`` (the status
+    of each of its evaluators).
     """
-    key = ["surface", "mode"]
-    counting = statuses.filter(pl.col("status").is_in(COUNTING))
-    standing = statuses.group_by(key).agg(
-        standing=pl.format("{}: {}", "kind", "status").sort().str.join("; ")
-    )
+    each = pl.format("{}: {}", "kind", "status").sort().str.join("; ")
     ends = [pl.col(name).round(1) for name in ("per_1000", "low_per_1000", "high_per_1000")]
-    weight = pl.col("severity").replace_strict(SEVERITIES, default=1).cast(pl.Float64)
+    heaviest = (pl.col("weight") * pl.col("often"), "weight", "name")
     return (
-        modes.join(counting, on=key, how="anti")
-        .join(standing, on=key, how="left")
-        .join(
-            rates.select(*key, "estimate", said=pl.format("{} ({} to {})", *ends)),
-            on=key,
-            how="left",
-        )
-        .with_columns(
-            pl.col("said").fill_null("insufficient"), pl.col("standing").fill_null("none")
-        )
-        .sort(
-            weight * pl.col("estimate").fill_null(0), weight, "name", descending=[True, True, False]
-        )
-        .select(*key, "name", "severity", "said", "standing")
+        _weigh(statuses, modes, rates)
+        .filter(~pl.col("held"))
+        .join(statuses.group_by(_MODE).agg(standing=each), on=_MODE, how="left")
+        .join(rates.select(*_MODE, said=pl.format("{} ({} to {})", *ends)), on=_MODE, how="left")
+        .with_columns(pl.col("said").fill_null("insufficient"))
+        .with_columns(pl.col("standing").fill_null("none"))
+        .sort(*heaviest, descending=[True, True, False])
+        .select(*_MODE, "name", "severity", "said", "standing")
     )
 
 
-def counting_verdicts(verdicts: pl.LazyFrame, statuses: pl.DataFrame) -> pl.DataFrame:
+def _weigh(statuses: pl.DataFrame, modes: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
+    """Add to the modes whether each is ``held``, its ``weight`` by severity and how ``often``."""
+    held = statuses.filter(_COUNTS).select(*_MODE, held=True).unique()
+    weight = pl.col("severity").replace_strict(SEVERITIES, default=1, return_dtype=pl.Float64)
+    return (
+        modes.join(held, on=_MODE, how="left")
+        .join(rates.select(*_MODE, often="estimate"), on=_MODE, how="left")
+        .with_columns(pl.col("held").fill_null(False), pl.col("often").fill_null(0), weight=weight)
+    )
+
+
+def counting_verdicts(
+    verdicts: pl.LazyFrame, statuses: pl.DataFrame, *, with_imported: bool = False
+) -> pl.DataFrame:
     """Keep the verdicts that may enter a rate: of evaluators that count, by their latest version.
 
-    The ``evaluator_id`` becomes "{evaluator_id}/{mode}", by whose end rates find the mode.
+    Their ``evaluator_id`` becomes "{evaluator_id}/{mode}", by whose end rates find the mode. With
+    ``with_imported`` those of evaluators that were made elsewhere, and so have no status, are kept
+    as they are: as strata they are corrected by people, whatever they are worth.
     """
-    counting = statuses.filter(pl.col("status").is_in(COUNTING)).select(
-        "evaluator_id", "mode", evaluator_version="version"
-    )
-    return (
-        verdicts.join(counting.lazy(), on=["evaluator_id", "evaluator_version"])
-        .with_columns(evaluator_id=pl.format("{}/{}", "evaluator_id", "mode"))
-        .drop("mode")
-        .collect()
-    )
+    known, key = statuses.lazy(), ["evaluator_id", "evaluator_version"]
+    counting = known.filter(_COUNTS).select("evaluator_id", "mode", evaluator_version="version")
+    named = pl.format("{}/{}", "evaluator_id", "mode")
+    kept = [verdicts.join(counting, on=key).with_columns(evaluator_id=named).drop("mode")]
+    if with_imported:
+        kept.append(verdicts.join(known, on="evaluator_id", how="anti", maintain_order="left"))
+    return pl.concat(kept).collect()
 
 
 def _find_stale(
-    found: EvaluatorCalibrated,
-    current: Model | None,
-    *,
-    age: timedelta,
-    settings: Evaluators,
+    found: EvaluatorCalibrated, current: Model | None, *, age: timedelta, days: int
 ) -> str:
     """Say why a calibration holds no longer; empty where it does."""
     if current is not None and current.name != found.model:
         return f"the model was {found.model or 'unnamed'} and is {current.name or 'unnamed'}"
     if current is not None and current.fingerprint != found.model_fingerprint:
         return "the model's fingerprint has changed since its calibration"
-    if age > timedelta(days=settings.days):
-        return f"calibrated {age.days} days ago; it holds for {settings.days}"
+    if age > timedelta(days=days):
+        return f"calibrated {age.days} days ago; it holds for {days}"
     return ""

@@ -6,6 +6,9 @@ from collections import Counter
 
 import polars as pl
 
+from evalbench.evaluate.generate import Proposals
+from evalbench.evaluate.spec import write_specification
+
 STATUSES = ("gating", "aligned", "not aligned", "insufficient")
 
 
@@ -15,10 +18,8 @@ def headline(found: pl.DataFrame, current: pl.DataFrame) -> str:
     ``current`` is from :func:`evalbench.evaluate.calibrate.current_verdicts`.
     """
     if found.is_empty():
-        return (
-            "**No evaluator can be measured yet**: nothing was judged on sessions that people"
-            " labelled and that are kept for the test."
-        )
+        why = "nothing was judged on sessions that people labelled and that are kept for the test."
+        return f"**No evaluator can be measured yet**: {why}"
     counts = Counter(found["status"])
     said = ", ".join(f"{counts[name]} {name}" for name in STATUSES if name in counts)
     silent = current["fails"].null_count()
@@ -31,22 +32,17 @@ def say_who(frame: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
 
     Of numbers in words the spaces hold together.
     """
-    names = modes.select("surface", "mode", "name")
-    parts = pl.col("evaluator_id").str.split("/")
+    parts, key = pl.col("evaluator_id").str.split("/"), ["surface", "mode"]
+    made_here = parts.list.contains(pl.col("mode"))
     own = (
         pl.when(parts.list.last() == pl.col("mode"))
-        .then(pl.col("name"))
-        .when(parts.list.contains(pl.col("mode")))
+        .then("name")
+        .when(made_here)
         .then(pl.format("{} ({})", "name", parts.list.last()))
     )
-    return (
-        frame.join(names, on=["surface", "mode"], how="left", maintain_order="left")
-        .with_columns(
-            pl.col("^.*_said$").str.replace_all(" ", "\u00a0"),
-            who=pl.coalesce(own, "evaluator_id"),
-        )
-        .drop("name")
-    )
+    named = frame.join(modes.select(*key, "name"), on=key, how="left", maintain_order="left")
+    said = pl.col("^.*_said$").str.replace_all(" ", "\u00a0")
+    return named.with_columns(said, who=pl.coalesce(own, "evaluator_id")).drop("name")
 
 
 def say_silence(current: pl.DataFrame) -> pl.DataFrame:
@@ -54,13 +50,10 @@ def say_silence(current: pl.DataFrame) -> pl.DataFrame:
 
     ``current`` is from :func:`evalbench.evaluate.calibrate.current_verdicts`.
     """
-    silent = current.filter(pl.col("fails").is_null())
     said = pl.coalesce("error", pl.lit("nothing to judge")).str.slice(0, 80)
-    return (
-        silent.group_by("surface", "evaluator_id", said=said)
-        .agg(n=pl.len().cast(pl.Int64))
-        .sort("surface", "evaluator_id", "n", "said", descending=[False, False, True, False])
-    )
+    silent = current.filter(pl.col("fails").is_null())
+    counted = silent.group_by("surface", "evaluator_id", said=said).agg(n=pl.len().cast(pl.Int64))
+    return counted.sort("surface", "evaluator_id", -pl.col("n"), "said")
 
 
 def say_coverage(coverage: pl.DataFrame, uncovered: pl.DataFrame) -> str:
@@ -81,15 +74,46 @@ def say_coverage(coverage: pl.DataFrame, uncovered: pl.DataFrame) -> str:
 
 def say_standing(statuses: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
     """Add ``name`` of the failure mode and ``mcc_said``; what counts comes first."""
-    order = ("gating", "aligned", "needs recalibration", "draft", "insufficient", "not aligned")
-    ends = statuses.select("mcc", "mcc_low", "mcc_high").iter_rows()
+    order = "gating", "aligned", "needs recalibration", "draft", "insufficient", "not aligned"
+    rank = pl.col("status").cast(pl.Enum([*order, "archived"]))
+    ends, key = statuses.select("mcc", "mcc_low", "mcc_high").iter_rows(), ["surface", "mode"]
     said = [None if row[0] is None else "{:.2f} ({:.2f} to {:.2f})".format(*row) for row in ends]
-    rank = pl.col("status").replace_strict(
-        {name: at for at, name in enumerate(order)}, default=len(order), return_dtype=pl.Int64
-    )
     return (
         statuses.with_columns(mcc_said=pl.Series(said, dtype=pl.String))
-        .join(modes.select("surface", "mode", "name"), on=["surface", "mode"], how="left")
+        .join(modes.select(*key, "name"), on=key, how="left")
         .with_columns(pl.coalesce("name", "mode").alias("name"))
         .sort(rank, "name", "kind")
     )
+
+
+def say_proposals(proposals: Proposals) -> str:
+    """Say in one sentence for how many failure modes an evaluator is proposed."""
+    modes = proposals.modes
+    if modes.is_empty():
+        return "**Nothing to propose**: every failure mode has an evaluator, or none was asked for."
+    kinds = Counter(modes["kind"].drop_nulls())
+    said = ", ".join(f"{n} by a {kind}" for kind, n in kinds.items()) or "none"
+    without = Counter(modes.filter(pl.col("kind").is_null())["status"])
+    rest = ", ".join(f"{n} {status}" for status, n in without.items())
+    return f"**Proposed for {modes.height} failure modes: {said}.** " + (
+        f"Without a proposal: {rest}." if rest else ""
+    )
+
+
+def say_cost(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Add ``cost_said``: what 1,000 sessions cost, where anything was measured."""
+    dollars = pl.format("${} per 1,000", pl.col("dollars_per_1000").round(2))
+    said = pl.when(pl.col("dollars_per_1000") == 0).then(pl.lit("free")).otherwise(dollars)
+    measured = pl.col("dollars_per_1000").is_not_null()
+    unknown = pl.when(pl.col("n").is_not_null()).then(pl.lit("unknown"))
+    return candidates.with_columns(cost_said=pl.when(measured).then(said).otherwise(unknown))
+
+
+def show_proposals(proposals: Proposals) -> str:
+    """Write what is proposed in Markdown: specifications, and what was changed in a rubric."""
+    parts = []
+    for name in proposals.modes["evaluator_id"].drop_nulls():
+        made = proposals.made[name]
+        parts.append(f"```yaml\n{write_specification(made.specification)}```")
+        parts += [f"```diff\n{made.diff}\n```"] if made.diff else []
+    return "\n\n".join(parts)

@@ -17,7 +17,7 @@ from evalbench.store.ledger import Ledger
 def disagreements(
     labels: pl.DataFrame, modes: pl.DataFrame, adjudicated: pl.DataFrame
 ) -> pl.DataFrame:
-    """List the sessions whose annotators disagree on a mode or the verdict.
+    """List the sessions whose annotators disagree on a mode or the verdict, most disputed first.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def disagreements(
     -------
     polars.DataFrame
         ``surface, session_id, disputed`` (modes, "any" for the verdict), ``said`` (who said what),
-        ``labels`` (numbers of their events) and ``waits``; most disputed first.
+        ``labels`` (numbers of their events) and ``waits``.
     """
     disputed = (
         judgements(labels, modes, with_any=True)
@@ -68,20 +68,10 @@ def ambiguous_modes(
 ) -> pl.DataFrame:
     """Name the modes that people do not agree on, with the sessions that show it.
 
-    Parameters
-    ----------
-    agreement : polars.DataFrame
-        A row a surface and mode, from :func:`evalbench.label.agreement.measure_agreement`.
-    disputes : polars.DataFrame
-        From :func:`disagreements`.
-    modes : polars.DataFrame
-        The codebook.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, mode, name, definition, alpha`` with its interval, ``n_items, reading,
-        n_disputed, session_ids``; "ambiguous" first, then "not settled", the lowest alpha first.
+    Takes a row a surface and mode from :func:`evalbench.label.agreement.measure_agreement`, what
+    :func:`disagreements` gives, and the codebook. Gives ``surface, mode, name, definition, alpha``
+    with its interval, ``n_items, reading, n_disputed, session_ids``; "ambiguous" first, then "not
+    settled", the lowest alpha first.
     """
     key = ["surface", "mode"]
     sessions = (
@@ -89,21 +79,15 @@ def ambiguous_modes(
         .group_by("surface", mode="disputed")
         .agg(n_disputed=pl.len().cast(pl.Int64), session_ids=pl.col("session_id").sort())
     )
+    doubtful = pl.col("reading").is_in(["ambiguous", "not settled"]) & (pl.col("mode") != ANY)
+    measured = ("alpha", "alpha_low", "alpha_high", "n_items", "reading")
+    found = pl.col("n_disputed").fill_null(0), pl.col("session_ids").fill_null([])
     return (
-        agreement.filter(
-            pl.col("reading").is_in(["ambiguous", "not settled"]), pl.col("mode") != ANY
-        )
+        agreement.filter(doubtful)
         .join(modes.select(*key, "name", "definition"), on=key)
         .join(sessions, on=key, how="left")
         .sort("reading", "alpha", *key)
-        .select(
-            *key,
-            "name",
-            "definition",
-            *("alpha", "alpha_low", "alpha_high", "n_items", "reading"),
-            pl.col("n_disputed").fill_null(0),
-            pl.col("session_ids").fill_null([]),
-        )
+        .select(*key, "name", "definition", *measured, *found)
     )
 
 
@@ -118,14 +102,8 @@ def adjudicate(
 ) -> int:
     """Decide what holds of a session, as the ledger's actor; the labels it rests on are noted.
 
-    Gives the number of the event.
-
-    Raises
-    ------
-    LedgerError
-        A field does not fit.
-    LabelError
-        Fewer than two annotators have labelled the session, or a mode is not in the codebook.
+    Gives the number of the event; LabelError where fewer than two annotators have labelled the
+    session or a mode is not in the codebook.
     """
     labels = ledger.bodies("label.set").filter(surface=surface, session_id=session_id)
     numbers = latest_labels(labels)["seq"].to_list()

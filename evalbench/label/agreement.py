@@ -9,6 +9,7 @@ import polars as pl
 from scipy.special import ndtr, ndtri
 
 from evalbench import stats
+from evalbench.columns import columns
 from evalbench.label.consensus import ITEM_KEY, SESSION_KEY
 from evalbench.stats import Estimate
 
@@ -19,36 +20,21 @@ RELIABLE = 2 / 3
 CROWD = 8
 """Annotators beyond which nobody reads a table of every pair."""
 MEASURES = ("percent", "kappa", "alpha", "ac1")
-_NUMBERS = {
-    name + end: pl.Float64 for name in (*MEASURES, "alpha_ordinal") for end in ("", "_low", "_high")
-}
-AGREEMENT = pl.Schema(
-    {
-        "n_items": pl.Int64,
-        "n_annotators": pl.Int64,
-        **_NUMBERS,
-        "level": pl.Float64,
-        "status": pl.String,
-        "reading": pl.String,
-        "reason": pl.String,
-    }
+ENDS = ("", "_low", "_high")
+AGREEMENT = columns(
+    (pl.Int64, "n_items n_annotators"),
+    (pl.Float64, " ".join(each + end for each in (*MEASURES, "alpha_ordinal") for end in ENDS)),
+    (pl.Float64, "level"),
+    (pl.String, "status reading reason"),
 )
 """Agreement as reported, after the columns that it is told apart by. Numbers are null where the
 status is "insufficient"; ``alpha_ordinal`` is null where the values are not all numbers."""
-DRIFT = pl.Schema(
-    {
-        "surface": pl.String,
-        "mode": pl.String,
-        "week": pl.Date,
-        "n_before": pl.Int64,
-        "n_items": pl.Int64,
-        "ac1_before": pl.Float64,
-        "ac1": pl.Float64,
-        "change": pl.Float64,
-        "change_low": pl.Float64,
-        "change_high": pl.Float64,
-        "reading": pl.String,
-    }
+DRIFT = columns(
+    (pl.String, "surface mode"),
+    (pl.Date, "week"),
+    (pl.Int64, "n_before n_items"),
+    (pl.Float64, "ac1_before ac1 change change_low change_high"),
+    (pl.String, "reading"),
 )
 
 
@@ -59,17 +45,9 @@ def latest_ratings(ratings: pl.DataFrame) -> pl.DataFrame:
     (the criterion), ``annotator, value, at``, as judgements of modes have them.
     """
     key = [*SESSION_KEY, "criterion", "actor"]
-    return (
-        ratings.sort("seq")
-        .unique(key, keep="last", maintain_order=True)
-        .select(
-            *SESSION_KEY,
-            "value",
-            mode="criterion",
-            annotator="actor",
-            at=pl.coalesce("labelled_at", "at"),
-        )
-    )
+    latest = ratings.sort("seq").unique(key, keep="last", maintain_order=True)
+    at = pl.coalesce("labelled_at", "at")
+    return latest.select(*SESSION_KEY, "value", mode="criterion", annotator="actor", at=at)
 
 
 def with_week(judged: pl.DataFrame) -> pl.DataFrame:
@@ -156,9 +134,8 @@ def measure_drift(judged: pl.DataFrame, *, level: float, rng: np.random.Generato
         measure_agreement(dated.filter(part), by=[*key, "last"], level=level, rng=rng)
         for part in (pl.col("week") == pl.col("last"), pl.col("week") < pl.col("last"))
     )
-    pairs = now.select(*key, "n_items", *ends, week="last").join(
-        before.select(*key, "n_items", *ends), on=key, suffix="_before"
-    )
+    earlier = before.select(*key, "n_items", *ends)
+    pairs = now.select(*key, "n_items", *ends, week="last").join(earlier, on=key, suffix="_before")
     after, low, high, past, past_low, past_high = (
         pairs[name + suffix].to_numpy() for suffix in ("", "_before") for name in ends
     )
@@ -171,44 +148,32 @@ def measure_drift(judged: pl.DataFrame, *, level: float, rng: np.random.Generato
     )
     p = stats.benjamini_hochberg(2 * ndtr(deviations * ndtri((1 - level) / 2)))
     reading = np.where(p < 1 - level, np.where(change < 0, "fell", "rose"), "no drift shown")
-    return (
-        pairs.rename({"n_items_before": "n_before"})
-        .with_columns(
-            change=change,
-            change_low=change_low,
-            change_high=change_high,
-            reading=pl.Series(np.where(np.isnan(change), "insufficient", reading)),
-        )
-        .fill_nan(None)
-        .select(*DRIFT)
-        .cast(DRIFT)
+    reading = np.where(np.isnan(change), "insufficient", reading)
+    compared = pairs.rename({"n_items_before": "n_before"}).with_columns(
+        change=change, change_low=change_low, change_high=change_high, reading=pl.Series(reading)
     )
+    return compared.fill_nan(None).select(*DRIFT).cast(DRIFT)
 
 
 def _measure(part: pl.DataFrame, level: float, rng: np.random.Generator) -> dict[str, object]:
     """Measure one group; a row of :data:`AGREEMENT`."""
     shared = part.filter(pl.len().over(SESSION_KEY) > 1)
     n_items = shared.select(SESSION_KEY).n_unique()
-    row: dict[str, object] = {
-        "n_items": n_items,
-        "n_annotators": shared["annotator"].n_unique(),
-        "level": level,
-        "status": "insufficient",
-        "reading": "insufficient",
-    }
+    row: dict[str, object] = dict.fromkeys(("status", "reading"), "insufficient")
+    row |= {"n_items": n_items, "n_annotators": shared["annotator"].n_unique(), "level": level}
     if n_items < FEWEST:
         return row | {"reason": f"{n_items} sessions with two labels; {FEWEST} are needed"}
     values = shared["value"]
     if values.n_unique() == 1:
         same = {False: "nobody saw it", True: "everybody saw it always"}
         return row | {"reason": same.get(values[0], f"every rating is {values[0]}")}
-    item, annotator = shared["session_id"].to_numpy(), shared["annotator"].to_numpy()
-    found = stats.agreement(item, annotator, values.to_numpy(), level=level, rng=rng)
+    said = shared["session_id"].to_numpy(), shared["annotator"].to_numpy()
+    found = stats.agreement(*said, values.to_numpy(), level=level, rng=rng)
     estimates = {name: getattr(found, name) for name in MEASURES}
-    numbers = None if values.dtype == pl.Boolean else values.cast(pl.Float64, strict=False)
-    if numbers is not None and not numbers.has_nulls():
+    numbers = values.cast(pl.Float64, strict=False)
+    if values.dtype != pl.Boolean and not numbers.has_nulls():
         ordered = stats.agreement(
-            item, annotator, numbers.to_numpy(), measure="ordinal", level=level, rng=rng
+            *said, numbers.to_numpy(), measure="ordinal", level=level, rng=rng
         )
         estimates["alpha_ordinal"] = ordered.alpha
     for name, each in estimates.items():

@@ -12,26 +12,22 @@ from evalbench.errors import EvalbenchError
 Answer = dict[str, Any]
 
 
+def explain_invalid(error: ValidationError) -> str:
+    """Say which field does not fit, and why."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
 def answer(acts: Mapping[str, Callable[..., Answer | None]], message: Any) -> Answer | None:
-    """Do the act that a message names; whatever is wrong with it is refused with a reason.
+    """Do the act that a message ``{"act": ..., **arguments}`` names, and give what it answers.
 
-    Parameters
-    ----------
-    acts : mapping of str to callable
-    message : dict
-        ``act``, and the arguments of that act.
-
-    Returns
-    -------
-    dict or None
-        What the act answers, or ``{"tell": "refused", "why": ...}``.
+    Whatever is wrong with it gives ``{"tell": "refused", "why": ...}``.
     """
     try:
         given = dict(message)
         return acts[given.pop("act")](**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        why = explain_invalid(error)
     except EvalbenchError as error:
         why = str(error)
     except Exception as error:

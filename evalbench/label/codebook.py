@@ -1,7 +1,8 @@
 """The codebook: what people do to the failure modes that annotators label by.
 
-Each function writes one event, in the transaction that held it against the codebook as it then
-stood; what cannot be is refused with the next step to take. Pressed twice, it acts once.
+Each function writes one event for the ledger's actor and gives its number. It does so in the
+transaction that held it against the codebook as it then stood: what cannot be raises LabelError
+with the next step to take, a value that does not fit LedgerError. Pressed twice, it acts once.
 """
 
 from __future__ import annotations
@@ -34,20 +35,8 @@ def read_codebook(
 def define(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
     """Write a new mode by hand; it counts as soon as it has all that a mode needs.
 
-    As all functions here it acts for the ledger's actor, gives the number of the event, and raises
-    LedgerError where a value does not fit.
-
-    Parameters
-    ----------
-    mode : str
-        The key that labels name it by; it never changes.
-    **fields
-        ``name`` and, now or later, definition, example, severity, failure_class and owner.
-
-    Raises
-    ------
-    LabelError
-        The surface has such a mode.
+    ``mode`` is the key that labels name it by; it never changes. ``fields`` are its name and, now
+    or later, definition, example, severity, failure_class and owner.
     """
 
     def fill(book: Codebook, _: Connection) -> Fields:
@@ -73,14 +62,9 @@ def edit(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
 def merge(
     ledger: Ledger, surface: str, sources: Sequence[str], into: str, *, reason: str = ""
 ) -> int:
-    """Make modes one with another: their labels and members follow.
+    """Make modes one with another: their labels and members follow, but not into a draft.
 
     Verdicts on members stay behind: whether a note shows the merged mode is another question.
-
-    Raises
-    ------
-    LabelError
-        One of them is unknown or ended, or labels would go into a draft.
     """
     asked = {"surface": surface, "sources": sources, "into": into, "reason": reason}
     return _write(ledger, "mode.merged", into, asked)
@@ -96,7 +80,7 @@ def split(
     notes: Mapping[str, Sequence[int]] | None = None,
     reason: str = "",
 ) -> int:
-    """Take a mode apart.
+    """Take a mode apart; its labels must not go into a draft.
 
     Parameters
     ----------
@@ -106,12 +90,6 @@ def split(
         The part that takes all the rest.
     notes : mapping of str to sequence of int, optional
         The members that go to each part; the others go where their session goes.
-
-    Raises
-    ------
-    LabelError
-        ``source`` is unknown or ended, something is listed under two parts, or labels would go
-        into a draft.
     """
 
     def fill(book: Codebook, connection: Connection) -> Fields:
@@ -141,11 +119,6 @@ def propose(
     """Turn clusters of notes into drafts, all in one event.
 
     ``seed`` and ``ledger_seq`` are what the clusters can be made from again.
-
-    Raises
-    ------
-    LabelError
-        A key is taken, or a note is in two drafts or was never written.
     """
 
     def check(_: Codebook, connection: Connection) -> Fields:
@@ -166,24 +139,16 @@ def confirm(ledger: Ledger, surface: str, mode: str, note: int, belongs: bool) -
 
 
 def promote(ledger: Ledger, surface: str, mode: str, *, members: int = SAMPLED) -> int:
-    """Let a draft count.
+    """Let a draft count that lacks nothing.
 
-    Parameters
-    ----------
-    members : int
-        How many of its sampled notes a person must have looked at; all where it has fewer.
-
-    Raises
-    ------
-    LabelError
-        A field is missing, sampled members wait for a person, or none of them belongs.
+    A person must have looked at ``members`` of its sampled notes (all where it has fewer), and one
+    of them must belong.
     """
 
     def fill(book: Codebook, _: Connection) -> Fields:
         found = book.find(surface, mode)
         sample = found.sample(members)
-        waiting = [note for note in sample if note not in found.verdicts]
-        if waiting:
+        if waiting := found.waiting(members):
             raise LabelError(
                 f"{mode!r}: {len(waiting)} of {len(sample)} sampled members wait for a person; "
                 f"confirm note {waiting[0]} next"
@@ -197,22 +162,12 @@ def promote(ledger: Ledger, surface: str, mode: str, *, members: int = SAMPLED) 
 
 
 def undo(ledger: Ledger, seq: int) -> int:
-    """Make the codebook what it would be without event ``seq``; undoing an undo is a redo.
-
-    Raises
-    ------
-    LabelError
-        The event is no act of the codebook or is undone, or a later one rests on it.
-    """
+    """Make the codebook what it would be without event ``seq``; undoing an undo is a redo."""
     return _write(ledger, "mode.undone", str(seq), {"undoes": seq})
 
 
 def _write(
-    ledger: Ledger,
-    kind: str,
-    subject: str,
-    asked: Fields,
-    fill: Fill = lambda book, connection: {},
+    ledger: Ledger, kind: str, subject: str, asked: Fields, fill: Fill = lambda book, _: {}
 ) -> int:
     """Write what is asked for, with what the codebook adds to it, unless it was just written."""
     repeated: list[int] = []
@@ -238,11 +193,10 @@ def _write(
 
 def _find_repeat(acts: list[Act], actor: str, kind: str, asked: Fields) -> list[int]:
     """Give the number of the actor's last act where it is what is asked for, and stands."""
-    own = [act for act in acts if act.actor == actor][-1:]
     wanted = to_jsonable_python(asked)
     return [
         act.seq
-        for act in own
+        for act in [act for act in acts if act.actor == actor][-1:]
         if act.kind == kind
         and act.seq not in find_undone(acts)
         and wanted.items() <= act.body.model_dump(mode="json").items()

@@ -19,7 +19,7 @@ def consensus(
     by: Method = "majority",
     adjudicated: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Decide, for every labelled session and failure mode, what holds.
+    """Decide for every labelled session and failure mode what holds; gives what majority gives.
 
     Parameters
     ----------
@@ -31,11 +31,6 @@ def consensus(
         :func:`evalbench.label.dawid_skene.fit`; a tie can then be decided.
     adjudicated : polars.DataFrame, optional
         ``label.adjudicated`` events as ``ledger.bodies`` gives them; "adjudicator" needs them.
-
-    Returns
-    -------
-    polars.DataFrame
-        As :func:`majority` gives it.
 
     Raises
     ------
@@ -53,9 +48,8 @@ def consensus(
             .unique(SESSION_KEY, keep="last")
             .select(*SESSION_KEY, ruling="verdict", ruled="modes")
         )
-        ruled = pl.when(pl.col("ruling") != "unsure").then(
-            pl.col("ruled").list.contains(pl.col("mode"))
-        )
+        sees = pl.col("ruled").list.contains(pl.col("mode"))
+        ruled = pl.when(pl.col("ruling") != "unsure").then(sees)
         fails = pl.when(pl.col("ruling").is_null()).then("fails").otherwise(ruled)
         joined = votes.join(decided, on=SESSION_KEY, how="left", maintain_order="left")
         return joined.with_columns(fails=fails).drop("ruling", "ruled")
@@ -109,23 +103,13 @@ def judgements(
 ) -> pl.DataFrame:
     """Spread labels over the codebook: what each annotator who is sure says of each mode.
 
-    Parameters
-    ----------
-    labels, modes : polars.DataFrame
-        As for :func:`majority`; the labels with ``at``.
-    with_any : bool
-        Whether the verdict itself is judged too, as the mode "any".
-
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, session_id, mode, annotator, value`` (true: fails) and ``at``, when it was said.
+    Takes labels and modes as :func:`majority` does, the labels with ``at``; ``with_any`` adds the
+    verdict itself, as the mode "any". Gives ``surface, session_id, mode, annotator, value`` (true:
+    fails) and ``at``, when it was said.
     """
     codebook = modes.select("surface", "mode")
     if with_any:
-        whole, surfaces = _as_one_mode(labels)
-        rest = judgements(labels, codebook)
-        return pl.concat([judgements(whole, surfaces), rest])
+        return pl.concat([judgements(*_as_one_mode(labels)), judgements(labels, codebook)])
     sure = latest_labels(labels).filter(pl.col("verdict") != "unsure")
     return sure.join(codebook, on="surface").select(
         *ITEM_KEY,

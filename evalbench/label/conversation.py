@@ -84,17 +84,9 @@ def read_field(row: Row, address: str) -> str:
 
 
 def conversation(spans: pl.DataFrame) -> list[Turn]:
-    """Read the spans of one session.
+    """Read the spans (:data:`evalbench.columns.SPAN`) of one session, in its order.
 
-    Parameters
-    ----------
-    spans : polars.DataFrame
-        Columns of :data:`evalbench.schema.SPAN`.
-
-    Returns
-    -------
-    list of Turn
-        In the order of the session; tool results and documents hang on the turn they follow.
+    Tool results and documents hang on the turn they follow.
     """
     rows = spans.sort("started_at", "span_id", nulls_last=True).to_dicts()
     place = {(row["trace_id"], row["span_id"]): number for number, row in enumerate(rows)}
@@ -136,9 +128,8 @@ class _Reader:
         """Tell what a span was given."""
         if messages := read_messages(row["input_messages"]):
             self._align(row, messages)
-        elif row["input"] and (row["kind"] == "llm" or (root and self._is_outer(row))):
-            if (text := self._said(row, "input")) is not None:
-                self._add(row, "user", text)
+        elif row["input"] and _speaks(row, root):
+            self._tell(row, "user", "input")
 
     def close(self, row: Row, *, root: bool, leaf: bool) -> None:
         """Tell what came of a span, once all inside it is told."""
@@ -154,9 +145,8 @@ class _Reader:
                     self._append(turn, message)
                 elif self._find(turn.key, self._trace_start(row["trace_id"])) is None:
                     self._append(turn, message)
-        elif row["output"] and (row["kind"] == "llm" or (root and self._is_outer(row))):
-            if (text := self._said(row, "output")) is not None:
-                self._add(row, "assistant", text)
+        elif row["output"] and _speaks(row, root):
+            self._tell(row, "assistant", "output")
         elif leaf and row["kind"] not in ("llm", "agent") and (row["input"] or row["output"]):
             if not row["input_messages"]:
                 step = Step(row["kind"] or "step", row["name"] or "", row["span_id"])
@@ -177,40 +167,30 @@ class _Reader:
             name = row["name"] or row["kind"] or "step"
             self._current(row).steps.append(Step("error", name, row["span_id"], error=why))
 
-    def _is_outer(self, row: Row) -> bool:
-        return row["kind"] in ("agent", "chain", "other", None)
-
-    def _said(self, row: Row, column: str) -> Text | None:
-        """Read the text of an outer span, unless its trace tells it or it is inner state."""
+    def _tell(self, row: Row, role: str, column: str) -> None:
+        """Tell the text of an outer span, unless its trace tells it or it is inner state."""
         text = _column(row, column)
         if text is None:
-            return None
+            return
         held = _json(text.content)
         values = held.values() if isinstance(held, dict) else (text.content,)
         said = {value.strip() for value in values if isinstance(value, str)}
-        if said & {turn.text.content.strip() for turn in self._of(row["trace_id"])}:
-            return None
+        told = {turn.text.content.strip() for turn in self._of(row["trace_id"])}
         inner = self.inner.get(row["trace_id"])
-        if isinstance(held, (dict, list)) and inner and not said & inner:
-            return None
-        return text
-
-    def _add(self, row: Row, role: str, text: Text) -> None:
-        turn = Turn(role, row["span_id"], row["trace_id"], text, (role, text.content.strip(), ()))
-        turn.at = row["started_at"]
-        self.turns.append(turn)
+        if said & told or (isinstance(held, (dict, list)) and inner and not said & inner):
+            return
+        key = (role, text.content.strip(), ())
+        at = row["started_at"]
+        self.turns.append(Turn(role, row["span_id"], row["trace_id"], text, key, at))
 
     def _turn(self, row: Row, column: str, number: int, message: Row) -> Turn:
         role = str(message.get("role") or "assistant")
         role = ROLES.get(role, role)
         text = Text(row["span_id"], f"{column}.{number}.content", _plain(message.get("content")))
-        calls = tuple(
-            (call.get("name"), _canonical(call.get("arguments"))) for call in _calls(message)
-        )
-        turn = Turn(
-            role, row["span_id"], row["trace_id"], text, (role, text.content.strip(), calls)
-        )
-        turn.at = row["started_at"]
+        asked = _calls(message)
+        calls = tuple((call.get("name"), _canonical(call.get("arguments"))) for call in asked)
+        key = (role, text.content.strip(), calls)
+        turn = Turn(role, row["span_id"], row["trace_id"], text, key, row["started_at"])
         if message.get("reasoning"):
             address = f"{column}.{number}.reasoning"
             turn.reasoning = Text(row["span_id"], address, _plain(message["reasoning"]))
@@ -339,6 +319,11 @@ def _same(steps: list[Step], name: str, arguments: str, *, called: bool) -> Step
 def _calls(message: Row) -> list[Row]:
     held = message.get("tool_calls")
     return [call for call in held if isinstance(call, dict)] if isinstance(held, list) else []
+
+
+def _speaks(row: Row, root: bool) -> bool:
+    """Whether a span's own text is part of the conversation."""
+    return row["kind"] == "llm" or (root and row["kind"] in ("agent", "chain", "other", None))
 
 
 def _answers(turn: Turn, row: Row) -> bool:

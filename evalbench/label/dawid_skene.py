@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from evalbench.columns import columns
 from evalbench.label.consensus import ITEM_KEY, SESSION_KEY
 
 Floats = NDArray[np.float64]
@@ -27,20 +28,12 @@ PRIOR, NOTHING = 0.5, 1e-12
 STEPS, CLOSE = 2_000, 1e-9
 DRAWS, WARM_UP = 4_000, 500
 
-ERRORS = pl.Schema(
-    {
-        "annotator": pl.String,
-        "n_sessions": pl.Int64,
-        "n_shared": pl.Int64,
-        **{
-            name + end: pl.Float64
-            for name in ("sensitivity", "specificity")
-            for end in ("", "_low", "_high")
-        },
-        "level": pl.Float64,
-        "status": pl.String,
-        "reason": pl.String,
-    }
+ERRORS = columns(
+    (pl.String, "annotator"),
+    (pl.Int64, "n_sessions n_shared"),
+    (pl.Float64, "sensitivity sensitivity_low sensitivity_high"),
+    (pl.Float64, "specificity specificity_low specificity_high level"),
+    (pl.String, "status reason"),
 )
 """Errors as reported; numbers are null where the status is "insufficient"."""
 
@@ -196,15 +189,14 @@ def annotator_errors(
         numbers[f"{name}_low"] = np.minimum(low[place], best[place])
         numbers[f"{name}_high"] = np.maximum(high[place], best[place])
     few = pl.col("n_shared") < FEWEST
+    lack = pl.format("{} sessions labelled by others too; {} are needed", "n_shared", FEWEST)
     found = read.join(pl.DataFrame(numbers), on="annotator", maintain_order="left").with_columns(
+        pl.when(~few).then(pl.col([name for name in numbers if name != "annotator"])),
         level=pl.lit(level),
         status=pl.when(few).then(pl.lit("insufficient")).otherwise(pl.lit("ok")),
-        reason=pl.when(few)
-        .then(pl.format("{} sessions labelled by others too; {} are needed", "n_shared", FEWEST))
-        .otherwise(pl.lit("")),
+        reason=pl.when(few).then(lack).otherwise(pl.lit("")),
     )
-    hidden = [name for name in numbers if name != "annotator"]
-    return _as_errors(found.with_columns(pl.when(~few).then(pl.col(hidden))))
+    return _as_errors(found)
 
 
 def _as_errors(rows: pl.DataFrame) -> pl.DataFrame:

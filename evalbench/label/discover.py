@@ -170,13 +170,14 @@ def fold_text(text: str) -> str:
 
 
 def _check_vectors(vectors: np.ndarray, n: int) -> np.ndarray:
+    from sklearn.preprocessing import normalize
+
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != n:
         raise ValueError(f"vectors must have shape ({n}, d); got {vectors.shape}")
     if not np.isfinite(vectors).all():
         raise ValueError("vectors must be finite; got nan or infinity")
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
+    return normalize(vectors)
 
 
 def _join_neighbours(points: np.ndarray) -> csr_matrix:
@@ -200,10 +201,8 @@ def _choose(
 ) -> tuple[_Choice, str]:
     n = len(points)
     seed = int(rng.integers(2**31))
-    drawn = [
-        np.sort(rng.choice(n, max(2, int(n * RESAMPLED_SHARE)), replace=False))
-        for _ in range(RESAMPLES)
-    ]
+    size = max(2, int(n * RESAMPLED_SHARE))
+    drawn = [np.sort(rng.choice(n, size, replace=False)) for _ in range(RESAMPLES)]
 
     def try_resolution(resolution: float) -> _Choice:
         parted = _part(graph, points, resolution, seed)
@@ -277,17 +276,16 @@ def _merge(points: np.ndarray, parted: np.ndarray, k: int) -> np.ndarray:
 def _order(parted: np.ndarray) -> np.ndarray:
     """Give clusters numbers by size, the largest 0."""
     _, parted, sizes = np.unique(parted, return_inverse=True, return_counts=True)
-    rank = np.empty(len(sizes), dtype=int)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    return rank[parted]
+    return np.argsort(np.argsort(-sizes, kind="stable"))[parted]
 
 
 def _middles(points: np.ndarray, parted: np.ndarray) -> np.ndarray:
     """Mean direction of each cluster, of length 1."""
+    from sklearn.preprocessing import normalize
+
     sums = np.zeros((parted.max() + 1, points.shape[1]), dtype=points.dtype)
     np.add.at(sums, parted, points)
-    length = np.linalg.norm(sums, axis=1, keepdims=True)
-    return sums / np.where(length > 0, length, 1)
+    return normalize(sums)
 
 
 def _judge(parted: np.ndarray, again: list[tuple[np.ndarray, np.ndarray]]) -> _Choice:
@@ -342,10 +340,8 @@ def _represent(points: np.ndarray, parted: np.ndarray) -> list[np.ndarray]:
         picked: list[int] = []
         members = np.flatnonzero(parted == one)
         for index in members[np.argsort(-nearness[members], kind="stable")]:
-            if all(points[index] @ points[other] < ALIKE for other in picked):
+            if len(picked) < REPRESENTATIVES and (points[picked] @ points[index] < ALIKE).all():
                 picked.append(int(index))
-            if len(picked) == REPRESENTATIVES:
-                break
         chosen.append(np.array(picked))
     return chosen
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
@@ -23,16 +24,9 @@ from evalbench.errors import LabelError, ReadError
 from evalbench.label.codebook import read_codebook
 from evalbench.label.consensus import SESSION_KEY
 from evalbench.label.queue import check_modes
-from evalbench.label.records import (
-    Said,
-    from_record,
-    read_rows,
-    to_record,
-    with_time,
-    write_csv,
-)
+from evalbench.label.records import Said, from_record, read_rows, to_record, with_time, write_csv
 from evalbench.label.shapes import FIELDS, TEXTS, Record, to_argilla, to_label_studio
-from evalbench.schema import Label, LabelsImported, Rating
+from evalbench.schema import BODIES, Label, LabelsImported
 from evalbench.store.rejected import write_rejects
 from evalbench.store.rows import Row, find_value
 
@@ -58,35 +52,17 @@ class ImportReport:
 def export_labels(
     ws: Workspace, path: str | Path, *, format: str = "jsonl", surface: str | None = None
 ) -> int:
-    """Write every label and rating of a ledger, those that were replaced later too.
+    """Write every label and rating of a ledger, those replaced later too, and give how many.
 
     They come by surface, session and annotator, each one's in the order they were given. Label
     Studio and Argilla also get what the session begins and ends with, as the lake has it.
-
-    Parameters
-    ----------
-    ws : Workspace
-        Where from.
-    path : str or Path
-        File to write.
-    format : {"csv", "jsonl", "label-studio", "argilla"}
-    surface : str, optional
-        Only labels of this one.
-
-    Returns
-    -------
-    int
-        How many labels and ratings it read.
-
-    Raises
-    ------
-    LabelError
-        No such format.
+    ``format`` is one of :data:`FORMATS`; only labels of ``surface`` are written where it is given.
     """
     if format not in FORMATS:
         raise LabelError(f"no format {format!r}; there are {', '.join(FORMATS)}")
     said = [each for each in _read_ledger(ws) if surface in (None, each.body.surface)]
-    records = [to_record(each) for each in sorted(said, key=_place)]
+    said.sort(key=lambda each: (each.body.surface, each.body.session_id, each.annotator))
+    records = [to_record(each) for each in said]
     if format == "csv":
         written = write_csv(records).encode()
     elif format == "jsonl":
@@ -116,8 +92,6 @@ def import_labels(
 
     Parameters
     ----------
-    ws : Workspace
-        Where to.
     path : str or Path
         CSV, JSONL, or a JSON list of Label Studio tasks or Argilla records.
     surface : str, optional
@@ -136,8 +110,7 @@ def import_labels(
         The file cannot be read, or ``columns`` or ``constants`` name no field.
     """
     path, columns = Path(path), dict(columns or {})
-    unknown = [name for name in (*columns, *(constants or ())) if name not in FIELDS]
-    if unknown:
+    if unknown := [name for name in (*columns, *(constants or ())) if name not in FIELDS]:
         raise ReadError(f"no field of a label is {unknown[0]!r}; there are {', '.join(FIELDS)}")
     try:
         content = path.read_bytes()
@@ -156,9 +129,9 @@ def import_labels(
     new: dict[str, list[Said]] = {}
     rejects, duplicates = [], 0
     for row, said in given:
-        if reason := said if isinstance(said, str) else refuse(said):
+        reason = said if isinstance(said, str) else refuse(said)
+        if isinstance(said, str) or reason:
             rejects.append({"line": row.line, "reason": reason, "text": row.text})
-        if reason or isinstance(said, str):
             continue
         known, time = times.setdefault(said.without_time(), set()), said.body.labelled_at
         if time in known or (known and time is None):
@@ -177,19 +150,13 @@ def import_labels(
     return ImportReport(added, len(rejects), duplicates, write_rejects(rejects_path, rejects))
 
 
-def _place(said: Said) -> tuple[str, str, str]:
-    return said.body.surface, said.body.session_id, said.annotator
-
-
 def _read_ledger(ws: Workspace) -> Iterator[Said]:
     """Read what was said, in its order and with its time, and without the number of a queue."""
     events = ws.ledger.events(["label.set", "rating.set"])
     for at, actor, kind, text in events.select("at", "actor", "kind", "body").iter_rows():
-        body: Label | Rating
-        if kind == "label.set":
-            body = Label.model_validate_json(text).model_copy(update={"queue": None})
-        else:
-            body = Rating.model_validate_json(text)
+        body: Any = BODIES[kind].model_validate_json(text)
+        if isinstance(body, Label):
+            body = body.model_copy(update={"queue": None})
         yield Said(actor, with_time(body, body.labelled_at or at))
 
 
@@ -212,11 +179,7 @@ def _make_refusal(
 ) -> Callable[[Said], str]:
     """Look up the sessions and modes there are; what it gives says why a label is refused."""
     bodies = [said.body for _, said in given if not isinstance(said, str)]
-    named = pl.DataFrame(
-        [(body.surface, body.session_id) for body in bodies],
-        schema=dict.fromkeys(SESSION_KEY, pl.String),
-        orient="row",
-    ).lazy()
+    named = _name_sessions((body.surface, body.session_id) for body in bodies)
     if not traces_elsewhere:
         named = named.join(ws.lake.sessions(), on=SESSION_KEY, how="semi")
     sessions = set(named.collect().iter_rows())
@@ -236,20 +199,20 @@ def _make_refusal(
     return refuse
 
 
+def _name_sessions(keys: Iterable[tuple[str, str]]) -> pl.LazyFrame:
+    return pl.LazyFrame(list(keys), schema=dict.fromkeys(SESSION_KEY, pl.String), orient="row")
+
+
 def _write_items(
     ws: Workspace, records: list[Record], write: Callable[[Record, Iterable[Record]], Record]
 ) -> Iterator[bytes]:
     """Write the records of each session as one item, with its texts."""
-    named = pl.DataFrame(
-        [[record[name] for name in SESSION_KEY] for record in records],
-        schema=dict.fromkeys(SESSION_KEY, pl.String),
-        orient="row",
-    )
-    found = named.lazy().unique().join(ws.lake.sessions(), on=SESSION_KEY)
+    named = _name_sessions((record["surface"], record["session_id"]) for record in records)
+    found = named.unique().join(ws.lake.sessions(), on=SESSION_KEY)
     texts = {
-        tuple(row[:2]): dict(zip(TEXTS, row[2:], strict=True))
-        for row in found.select(*SESSION_KEY, *TEXTS).collect().iter_rows()
+        (surface, name): dict(zip(TEXTS, rest, strict=True))
+        for surface, name, *rest in found.select(*SESSION_KEY, *TEXTS).collect().iter_rows()
     }
-    for key, part in groupby(records, key=lambda each: tuple(each[name] for name in SESSION_KEY)):
+    for key, part in groupby(records, key=itemgetter(*SESSION_KEY)):
         session = dict(zip(SESSION_KEY, key, strict=True))
         yield orjson.dumps(write(session | texts.get(key, dict.fromkeys(TEXTS)), part))

@@ -42,19 +42,11 @@ def _markdown() -> mistune.Markdown:
 
 
 def render_markdown(text: str) -> str:
-    """Render Markdown of unknown origin.
+    """Render Markdown of unknown, possibly hostile origin as HTML of :data:`TAGS` alone.
 
-    Parameters
-    ----------
-    text : str
-        Markdown, possibly hostile.
-
-    Returns
-    -------
-    str
-        HTML of :data:`TAGS` alone. The only attributes are those of links, which lead to http,
-        https or mailto in a new tab. Images are the text ``[image: address]``, HTML in the source
-        is shown as text, and no class or style remains.
+    The only attributes are those of links, which lead to http, https or mailto in a new tab. Images
+    are the text ``[image: address]``, HTML in the source is shown as text, and no class or style
+    remains.
     """
     shown = visible(text)
     try:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from evalbench import schema, stats
+from evalbench.columns import columns
 from evalbench.errors import LabelError
 
 KINDS = ("codebook.proposed", "member.confirmed", *(k for k in schema.BODIES if k[:5] == "mode."))
@@ -23,11 +24,17 @@ SAMPLED = 10
 Status = Literal["draft", "live", "merged", "split", "retired"]
 Each = TypeVar("Each", int, str)
 
-MEMBERS = pl.Schema(
-    dict.fromkeys(("surface", "mode", "name", "status"), pl.String)
-    | dict.fromkeys(("n_notes", "sampled", "waiting"), pl.Int64)
-    | dict.fromkeys(("precision", "low", "high"), pl.Float64)
-    | {"missing": pl.String}
+MODES = columns(
+    (pl.String, " ".join(("status surface mode name", *REQUIRED))),
+    (pl.Int64, "version"),
+    (pl.List(pl.String), "origins heirs"),
+    (pl.Int64, "n_notes n_confirmed"),
+)
+MEMBERS = columns(
+    (pl.String, "surface mode name status"),
+    (pl.Int64, "n_notes sampled waiting"),
+    (pl.Float64, "precision low high"),
+    (pl.String, "missing"),
 )
 
 
@@ -83,15 +90,16 @@ class Mode:
         ordered = sorted(self.notes, key=lambda note: hashlib.sha256(str(note).encode()).digest())
         return tuple(ordered[:members])
 
+    def waiting(self, members: int = SAMPLED) -> tuple[int, ...]:
+        """Give the sampled members that nobody has looked at."""
+        return tuple(note for note in self.sample(members) if note not in self.verdicts)
+
     def precision(
         self, members: int = SAMPLED, *, level: float = 0.95, rng: np.random.Generator
     ) -> stats.Estimate:
-        """Estimate the share of its notes that belong, from the sampled ones that were looked at.
+        """Estimate the share of its notes that belong, by the sampled ones; ValueError if none was.
 
-        Raises
-        ------
-        ValueError
-            Nobody has looked at any of them.
+        Of the sample only those count that somebody has looked at.
         """
         looked = [self.verdicts[note] for note in self.sample(members) if note in self.verdicts]
         return stats.proportion(looked, level=level, rng=rng)
@@ -120,11 +128,16 @@ class Codebook:
         """Give one mode; LabelError where there is none."""
         return _find(self.modes, surface, mode)
 
-    def follow(self, surface: str, mode: str, session_id: str) -> str | None:
-        """Say which live mode a label of this session means today; None where it means none."""
+    def follow(self, surface: str, mode: str, session_id: str | None) -> str | None:
+        """Say which live mode a label of this session means today; None where it means none.
+
+        Without a session only merges are followed: no part of a split mode is what the whole was.
+        """
         found = self.modes.get((surface, mode))
         while found and found.heirs:
-            found = self.modes[surface, found.sessions.get(session_id, found.otherwise)]
+            if found.ended == "split" and session_id is None:
+                return None
+            found = self.modes[surface, found.sessions.get(session_id or "", found.otherwise)]
         return found.mode if found and found.status == "live" else None
 
     @cached_property
@@ -139,39 +152,33 @@ class Codebook:
 
     def to_frame(self) -> pl.DataFrame:
         """One row a mode: its definition, status, origins, heirs, n_notes and n_confirmed."""
-        text = ("status", "surface", "mode", "name", *REQUIRED)
-        columns: dict[str, Any] = dict.fromkeys(text, pl.String) | {"version": pl.Int64}
-        columns |= dict.fromkeys(("origins", "heirs"), pl.List(pl.String))
         rows = [
-            (*(getattr(mode, name) for name in columns), len(mode.notes), len(mode.verdicts))
+            (
+                *(getattr(mode, name) for name in list(MODES)[:-2]),
+                len(mode.notes),
+                len(mode.verdicts),
+            )
             for mode in self.modes.values()
         ]
-        columns |= dict.fromkeys(("n_notes", "n_confirmed"), pl.Int64)
-        return pl.DataFrame(rows, schema=columns, orient="row")
+        return pl.DataFrame(rows, schema=MODES, orient="row")
 
     def to_members(
         self, members: int = SAMPLED, *, level: float = 0.95, rng: np.random.Generator
     ) -> pl.DataFrame:
         """Tell how far the members of each standing mode that has some were looked at.
 
-        Returns
-        -------
-        polars.DataFrame
-            ``surface, mode, name, status, n_notes, sampled, waiting`` (sampled, not looked at),
-            ``precision, low, high`` (null where nobody looked) and ``missing`` (fields, as text).
+        Columns :data:`MEMBERS`: ``waiting`` were sampled and not looked at, ``precision, low,
+        high`` are null where nobody looked, ``missing`` are fields as text.
         """
         rows = []
         for mode in self.modes.values():
             if mode.notes and not mode.ended:
-                sample = mode.sample(members)
-                waiting = sum(note not in mode.verdicts for note in sample)
-                looked = waiting < len(sample)
+                sampled, waiting = len(mode.sample(members)), len(mode.waiting(members))
+                looked = waiting < sampled
                 found = mode.precision(members, level=level, rng=rng) if looked else None
                 share = (found.estimate, found.low, found.high) if found else (None, None, None)
-                counts = (mode.status, len(mode.notes), len(sample), waiting)
-                rows.append(
-                    (mode.surface, mode.mode, mode.name, *counts, *share, ", ".join(mode.missing))
-                )
+                about = (mode.surface, mode.mode, mode.name, mode.status, len(mode.notes))
+                rows.append((*about, sampled, waiting, *share, ", ".join(mode.missing)))
         return pl.DataFrame(rows, schema=MEMBERS, orient="row")
 
 
@@ -272,8 +279,9 @@ def _merge(state: State, body: schema.ModeMerged) -> None:
     for source in sources:
         _keep_counting(source, into)
     for source in sources:
-        ended: dict[str, Any] = {"ended": "merged", "heirs": (into.mode,), "otherwise": into.mode}
-        state[body.surface, source.mode] = replace(source, **ended)
+        state[body.surface, source.mode] = replace(
+            source, ended="merged", heirs=(into.mode,), otherwise=into.mode
+        )
     notes = _join(sorted(note for mode in (into, *sources) for note in mode.notes))
     origins = _join(into.origins, body.sources)
     state[body.surface, into.mode] = replace(into, origins=origins, notes=notes)
@@ -289,22 +297,21 @@ def _split(state: State, body: schema.ModeSplit) -> None:
     parts = {name: _find_standing({**new, **state}, body.surface, name) for name in body.parts}
     for part in parts.values():
         _keep_counting(source, part)
-    sessions = _invert("session", body.parts)
     notes = dict.fromkeys(source.notes, body.otherwise)
-    listed = _invert("note", body.notes)
-    if strange := listed.keys() - notes.keys():
+    notes |= _invert("note", body.notes)
+    if strange := notes.keys() - set(source.notes):
         raise LabelError(f"note {min(strange)} is no member of {body.source!r}")
-    notes |= listed
     for name, part in parts.items():
         own = (note for note, home in notes.items() if home == name)
         origins, members = _join(part.origins, [body.source]), _join(sorted((*part.notes, *own)))
         state[body.surface, name] = replace(part, origins=origins, notes=members)
-    ended: dict[str, Any] = {
-        "ended": "split",
-        "heirs": tuple(body.parts),
-        "otherwise": body.otherwise,
-    }
-    state[body.surface, body.source] = replace(source, **ended, sessions=sessions)
+    state[body.surface, body.source] = replace(
+        source,
+        ended="split",
+        heirs=tuple(body.parts),
+        otherwise=body.otherwise,
+        sessions=_invert("session", body.parts),
+    )
 
 
 def _promote(state: State, body: schema.ModePromoted) -> None:

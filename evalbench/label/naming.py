@@ -69,16 +69,10 @@ class Proposal:
 def propose_all(
     texts: Sequence[str], clusters: Clusters, *, model: str, complete: Complete = llm.complete
 ) -> list[Proposal]:
-    """Propose a name for every cluster, in their order.
+    """Propose a name for every cluster of these notes, in their order.
 
-    Parameters
-    ----------
-    texts : sequence of str
-        The notes that were clustered.
-    model : str
-        Empty or "offline/...": none is asked.
-    complete : callable
-        Such as a partial of :func:`evalbench.llm.complete` with other limits.
+    No ``model`` is asked where it is empty or "offline/..."; ``complete`` is such as a partial of
+    :func:`evalbench.llm.complete` with other limits.
     """
     proposals = []
     for one, offline in enumerate(name_offline(texts, clusters)):
@@ -92,22 +86,10 @@ def propose_all(
 def propose(
     notes: Sequence[str], *, offline: Proposal, model: str, complete: Complete = llm.complete
 ) -> Proposal:
-    """Let a model name one cluster.
+    """Let a model name one cluster by its notes, the most telling first: it reads the first 60.
 
-    Parameters
-    ----------
-    notes : sequence of str
-        The most telling first: a model reads the first 60.
-    offline : Proposal
-        What stands in where the model's proposal does not hold.
-    model, complete
-        As for :func:`propose_all`.
-
-    Returns
-    -------
-    Proposal
-        The model's, where it is of the asked form and quotes three different notes word for word
-        (white space aside) and nothing else. Else ``offline``, with the reason in ``why``.
+    Gives its proposal where that is of the asked form and quotes three different notes word for
+    word (white space aside) and nothing else; else ``offline``, with the reason in ``why``.
     """
     if not model or model.startswith("offline/"):
         return replace(offline, why="no model was asked")
@@ -165,25 +147,20 @@ def name_offline(texts: Sequence[str], clusters: Clusters) -> list[Proposal]:
         " ".join(texts[index] for index in np.flatnonzero(clusters.assignment == one).tolist())
         for one in range(clusters.n_clusters)
     ]
-    quotes = [
-        tuple(texts[index] for index in each[:QUOTES].tolist()) for each in clusters.representatives
-    ]
+    quotes = [tuple(texts[index] for index in each[:QUOTES]) for each in clusters.representatives]
+    names = [each[0][:80] for each in quotes]
     try:
         vectorizer = CountVectorizer(stop_words="english")
         counts = vectorizer.fit_transform(joined).toarray()
     except ValueError:  # nothing but stop words
-        names = [each[0][:80] for each in quotes]
+        pass
     else:
         sizes = counts.sum(axis=1, keepdims=True)
-        share = counts / np.maximum(sizes, 1)
-        weight = share * np.log1p(sizes.mean() / counts.sum(axis=0))
+        weight = counts / np.maximum(sizes, 1) * np.log1p(sizes.mean() / counts.sum(axis=0))
         words = vectorizer.get_feature_names_out()
         best = np.argsort(-weight, axis=1, kind="stable")[:, :TERMS]
-        names = [
-            ", ".join(words[index] for index in row if weight[one, index] > 0)
-            or quotes[one][0][:80]
-            for one, row in enumerate(best)
-        ]
+        telling = [words[row[weight[one, row] > 0]] for one, row in enumerate(best)]
+        names = [", ".join(terms) or name for terms, name in zip(telling, names, strict=True)]
     return [
         Proposal(name, "", None, None, quoted, "offline")
         for name, quoted in zip(names, quotes, strict=True)
@@ -193,16 +170,10 @@ def name_offline(texts: Sequence[str], clusters: Clusters) -> list[Proposal]:
 def draft_modes(
     notes: Sequence[int], clusters: Clusters, names: Sequence[str], *, taken: Collection[str]
 ) -> list[DraftedMode]:
-    """Turn clusters into what :func:`evalbench.label.codebook.propose` takes.
+    """Turn named clusters into what :func:`evalbench.label.codebook.propose` takes.
 
-    Parameters
-    ----------
-    notes : sequence of int
-        Number of the ``note.added`` event of each text that was clustered.
-    names : sequence of str
-        One a cluster.
-    taken : collection of str
-        Keys that the surface has; each draft gets another, made of its name.
+    ``notes`` are the numbers of the ``note.added`` events that were clustered. Each draft gets a
+    key made of its name, none of those ``taken``.
     """
     keys = list(taken)
     for name in names:

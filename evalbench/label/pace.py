@@ -1,4 +1,4 @@
-"""How fast people label, from when they did and how long it took them."""
+"""How fast people label, and how much of the experts' hours it takes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,10 @@ BREAK = 5
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a queue is, and how fast one of its annotators.
+    """How far a queue is, in items, and how fast one of its annotators; None where nothing tells.
 
-    Attributes
-    ----------
-    done, left : int
-        Items that have all their labels, and the others.
-    by_me : int
-        Items that the annotator labelled.
-    sessions_per_hour, minutes_per_failure : float or None
-        Their pace, and what a session that they found failing cost; None where nothing tells.
-    minutes_left : float
-        What is left of their slot this week, which begins on Monday, UTC.
+    ``minutes_per_failure`` is what a session that they found failing cost, ``minutes_left`` what is
+    left of their slot this week, which begins on Monday, UTC.
     """
 
     done: int
@@ -62,24 +54,37 @@ def measure_progress(
 
 
 def add_minutes(labels: pl.DataFrame) -> pl.DataFrame:
-    """Work out the minutes that each label took.
+    """Sort labels by ``at`` and add the ``minutes`` each took; null where an annotator has no time.
 
     They are the ``seconds`` somebody measured, else the time since the annotator's label before;
     the first of these has no time. Over :data:`BREAK` times the annotator's median there was a
     break, and the median stands for it, as for a label without a time.
-
-    Parameters
-    ----------
-    labels : polars.DataFrame
-        ``actor``, ``at`` and ``seconds`` (null where nobody measured); other columns are kept.
-
-    Returns
-    -------
-    polars.DataFrame
-        Sorted by ``at``, with ``minutes``; null where an annotator has no time at all.
     """
     since = pl.col("at").diff().over("actor").dt.total_microseconds() / 1e6
     taken = pl.coalesce(pl.col("seconds"), since) / 60
     usual = taken.median().over("actor")
     minutes = pl.when(taken <= BREAK * usual).then(taken).otherwise(usual)
     return labels.sort("at").with_columns(minutes=minutes)
+
+
+def measure_cadence(labels: pl.DataFrame, *, slot_minutes: float) -> pl.DataFrame:
+    """Count labels and minutes by surface and week against the slot that experts have.
+
+    Takes ``label.set`` events as ``ledger.bodies`` gives them; corrected labels took time too.
+    Gives ``surface, week`` (its Monday), ``annotators, labels, minutes`` (null where no time is
+    known), ``sessions_an_hour`` of one expert, and ``slot_percent``: what share of ``slot_minutes``
+    a week an expert spent.
+    """
+    at = pl.coalesce("labelled_at", "at")
+    return (
+        add_minutes(labels.with_columns(at=at))
+        .group_by("surface", week=pl.col("at").dt.truncate("1w").dt.date())
+        .agg(
+            annotators=pl.col("actor").n_unique().cast(pl.Int64),
+            labels=pl.len().cast(pl.Int64),
+            minutes=pl.when(pl.col("minutes").count() > 0).then(pl.col("minutes").sum()),
+            sessions_an_hour=60 / pl.col("minutes").mean(),
+        )
+        .with_columns(slot_percent=100 * pl.col("minutes") / pl.col("annotators") / slot_minutes)
+        .sort("surface", "week")
+    )

@@ -18,31 +18,18 @@ from evalbench.schema import DrawnItem, Label, Note, QueueDrawn
 from evalbench.store.ledger import Draft, Ledger
 
 STATE = pl.Schema(
-    {
-        "session_id": pl.String(),
-        "wanted": pl.Int64(),
-        "labelled": pl.Int64(),
-        "held": pl.Int64(),
-        "skipped": pl.Int64(),
-        "reasons": pl.List(pl.String()),
-        "state": pl.String(),
-    }
+    {"session_id": pl.String}
+    | dict.fromkeys(("wanted", "labelled", "held", "skipped"), pl.Int64)
+    | {"reasons": pl.List(pl.String), "state": pl.String}
 )
 
 
 @dataclass(frozen=True)
 class Queue:
-    """One annotator at one queue.
+    """One annotator, the ledger's actor, at the queue of ``queue.drawn`` event ``number``.
 
     Every choice is made in the transaction that writes it, so several people in their own processes
     never get more of an item than it wants.
-
-    Attributes
-    ----------
-    ledger : Ledger
-        Its actor is the annotator.
-    number : int
-        Of the ``queue.drawn`` event.
     """
 
     ledger: Ledger
@@ -50,13 +37,7 @@ class Queue:
 
     @cached_property
     def body(self) -> QueueDrawn:
-        """What was drawn.
-
-        Raises
-        ------
-        LabelError
-            No queue has this number.
-        """
+        """What was drawn; LabelError where no queue has this number."""
         drawn = self.ledger.events("queue.drawn", since=self.number - 1, until=self.number)
         if drawn.is_empty():
             numbers = self.ledger.events("queue.drawn")["seq"].to_list()
@@ -65,21 +46,10 @@ class Queue:
         return QueueDrawn.model_validate_json(drawn["body"].item())
 
     def reserve(self, *, ahead: int = 1, minutes: float) -> list[DrawnItem]:
-        """Hold the next items for the annotator.
+        """Hold up to ``ahead`` items for the annotator; renew what runs out within half the time.
 
-        Parameters
-        ----------
-        ahead : int
-            How many at most.
-        minutes : float
-            How long; what runs out within half of it is renewed.
-
-        Returns
-        -------
-        list of DrawnItem
-            First what the annotator held before and has not labelled, in the order it was given
-            out, then what others have begun, then the next of the queue. Empty where nothing is
-            left for them now.
+        First come those they held before and have not labelled, in the order they were given out,
+        then what others have begun, then the next of the queue; none where nothing is left.
         """
         annotator, items = self.ledger.actor, list[DrawnItem]()
 
@@ -90,27 +60,18 @@ class Queue:
             return [
                 ("item.reserved", name, {**self._about(name), "expires_at": until})
                 for name in (item.session_id for item in items)
-                if not standing.places[name].is_held(annotator, soon)
+                if annotator not in standing.places[name].holders(soon)
             ]
 
         self.ledger.extend(choose)
         return items
 
     def submit(self, label: Label, *, note: str = "") -> int:
-        """Write the annotator's label, replacing an earlier one, and the note that came with it.
+        """Write the annotator's label and the note that came with it; it replaces an earlier one.
 
         Where others have given the item all its labels meanwhile, the label is kept with no
-        ``queue``: it does not count for this one.
-
-        Returns
-        -------
-        int
-            Number of the ``label.set`` event.
-
-        Raises
-        ------
-        LabelError
-            The session is not in the queue, or the label does not fit the codebook.
+        ``queue``: it does not count for this one. Gives the number of the ``label.set`` event, or
+        LabelError where the session is not in the queue or the label does not fit the codebook.
         """
         name, surface = label.session_id, label.surface
         if surface != self.body.surface:
@@ -118,7 +79,7 @@ class Queue:
         check_modes(label, read_codebook(self.ledger).named)
 
         def choose(connection: Connection) -> list[Draft]:
-            place = self._find(name, self._look(connection))
+            place = self._find(name, connection)
             counts = self.ledger.actor in place.labels or not place.is_done()
             answer = label.model_copy(update={"queue": self.number if counts else None})
             written: list[Draft] = [("label.set", name, answer)]
@@ -130,35 +91,22 @@ class Queue:
         return self.ledger.extend(choose)
 
     def skip(self, session_id: str, reason: str) -> int:
-        """Give an item back; it is not shown to this annotator again.
+        """Give an item back with a reason; it is not shown to this annotator again.
 
-        Raises
-        ------
-        LabelError
-            The session is not in the queue, or the annotator labelled it.
-        LedgerError
-            There is no reason.
+        LabelError where the session is not in the queue or has the annotator's label.
         """
 
         def guard(connection: Connection) -> None:
-            if self.ledger.actor in self._find(session_id, self._look(connection)).labels:
+            if self.ledger.actor in self._find(session_id, connection).labels:
                 raise LabelError(f"{session_id} has your label already; label it anew to change it")
 
         body = {**self._about(session_id), "reason": reason.strip()}
         return self.ledger.append("item.skipped", session_id, body, guard=guard)
 
     def others(self, session_id: str) -> pl.DataFrame:
-        """Read what the others say of a session since the queue was drawn.
+        """Read the last ``label.set`` of each other annotator since the queue was drawn.
 
-        Returns
-        -------
-        polars.DataFrame
-            The last ``label.set`` of each, as ``ledger.bodies`` gives it.
-
-        Raises
-        ------
-        LabelError
-            The annotator has not labelled it: nobody sees another's label before.
+        LabelError where the annotator has not labelled it: nobody sees another's label before.
         """
         labels = self.ledger.bodies("label.set", subject=session_id, since=self.number)
         here = labels.filter(surface=self.body.surface)
@@ -179,22 +127,16 @@ class Queue:
             "skipped" where it needs somebody new, as everybody at this queue has labelled or
             skipped it.
         """
-        standing, now = self._look(), self.ledger.clock()
-        if until is not None:
+        if until is None:
+            standing, now = self._look(), self.ledger.clock()
+        else:
             standing = Standing(self.number, self.body.items)
             standing.update(partial(self.ledger.events, until=until))
-            now = max(self.ledger.events(since=until - 1, until=until)["at"], default=now)
+            last = self.ledger.events(since=until - 1, until=until)["at"]
+            now = max(last, default=self.ledger.clock())
         people = standing.people()
         rows = [
-            (
-                name,
-                place.item.annotators,
-                len(place.labels),
-                len(place.holders(now)),
-                len(place.reasons),
-                list(place.reasons.values()),
-                place.describe(people, now),
-            )
+            (name, place.item.annotators, *place.count(now), place.describe(people, now))
             for name, place in standing.places.items()
         ]
         return pl.DataFrame(rows, schema=STATE, orient="row")
@@ -216,10 +158,11 @@ class Queue:
     def _about(self, session_id: str) -> dict[str, object]:
         return {"queue": self.number, "surface": self.body.surface, "session_id": session_id}
 
-    def _find(self, session_id: str, standing: Standing) -> Place:
-        if session_id not in standing.places:
+    def _find(self, session_id: str, connection: Connection) -> Place:
+        places = self._look(connection).places
+        if session_id not in places:
             raise LabelError(f"queue {self.number} has no session {session_id}")
-        return standing.places[session_id]
+        return places[session_id]
 
 
 def assign_annotators(
@@ -227,18 +170,9 @@ def assign_annotators(
 ) -> np.ndarray:
     """Share an overlap out at random: how many people each of ``n`` items wants.
 
-    Every item gets the whole part of ``annotators_per_item`` or one more, and their sum is
-    ``n * annotators_per_item``, where that is no whole number the one below or above, so that it
-    holds in expectation.
-
-    Returns
-    -------
-    numpy.ndarray of int, shape (n,)
-
-    Raises
-    ------
-    ValueError
-        ``annotators_per_item`` is below 1.
+    Every item gets the whole part of ``annotators_per_item`` (at least 1) or one more, and their
+    sum is ``n * annotators_per_item``, where that is no whole number the one below or above, so
+    that it holds in expectation.
     """
     if not annotators_per_item >= 1:
         raise ValueError(f"annotators_per_item must be at least 1, got {annotators_per_item}")
@@ -251,10 +185,7 @@ def find_queues(
 ) -> pl.DataFrame:
     """Find the queues that are not done, or were not at event ``until``, the newest last.
 
-    Returns
-    -------
-    polars.DataFrame
-        queue (its number), at, surface, start, end, items, done (items with all their labels).
+    Gives queue (its number), at, surface, start, end, items, done (items with all their labels).
     """
     drawn = ledger.bodies("queue.drawn", until=until).rename({"seq": "queue"})
     if surface is not None:
@@ -273,14 +204,7 @@ def find_queues(
 
 
 def check_modes(label: Label, codebook: pl.DataFrame) -> None:
-    """Hold a label against the failure modes of its surface.
-
-    Raises
-    ------
-    LabelError
-        A mode of the label or of an anchor is not in the codebook, or the verdict is not "fail"
-        and yet names modes.
-    """
+    """Refuse with LabelError a label that names unknown modes, or modes though it does not fail."""
     known = set(codebook.filter(surface=label.surface)["mode"])
     named = [*label.modes, *(anchor.mode for anchor in label.anchors if anchor.mode)]
     about = f"{label.session_id}: "

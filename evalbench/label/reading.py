@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 
 from evalbench import stats
+from evalbench.columns import columns
 from evalbench.label.discover import FEWEST, SURE, Clusters, cluster, fold_text
 from evalbench.label.modes import Codebook, Mode
 from evalbench.label.naming import Proposal, draft_modes, propose_all
 from evalbench.label.transcript import SIGNALS
-from evalbench.label.vectors import OFFLINE, embed_texts, lay_out
+from evalbench.label.vectors import embed_texts, lay_out
 from evalbench.schema import DraftedMode
 
 if TYPE_CHECKING:
@@ -32,20 +33,27 @@ NEXT = {"notes": _READ} | dict.fromkeys(
 )
 """What to do where there is too little."""
 
-TEXTS = pl.Schema({"seq": pl.Int64, "session_id": pl.String, "text": pl.String})
-FOUND = pl.Schema(
-    dict.fromkeys(("cluster", "n", "n_unsure", "n_sessions"), pl.Int64)
-    | {"name": pl.String, "stability": pl.Float64, "stable": pl.Boolean}
-    | dict.fromkeys(("examples", "named_by", "why"), pl.String)
+TEXTS = columns((pl.Int64, "seq"), (pl.String, "session_id text"))
+FOUND = columns(
+    (pl.Int64, "cluster n n_unsure n_sessions"),
+    (pl.String, "name"),
+    (pl.Float64, "stability"),
+    (pl.Boolean, "stable"),
+    (pl.String, "examples named_by why"),
 )
-PLACED = pl.Schema(
-    dict.fromkeys(("session_id", "text"), pl.String)
-    | {"cluster": pl.Int64, "name": pl.String, "confidence": pl.Float64, "sure": pl.Boolean}
-    | {"x": pl.Float64, "y": pl.Float64}
+PLACED = columns(
+    (pl.String, "session_id text"),
+    (pl.Int64, "cluster"),
+    (pl.String, "name"),
+    (pl.Float64, "confidence"),
+    (pl.Boolean, "sure"),
+    (pl.Float64, "x y"),
 )
-RATES = pl.Schema(
-    {"cluster": pl.Int64, "signal": pl.String, "n": pl.Int64, "raised": pl.Int64}
-    | dict.fromkeys(("estimate", "low", "high"), pl.Float64)
+RATES = columns(
+    (pl.Int64, "cluster"),
+    (pl.String, "signal"),
+    (pl.Int64, "n raised"),
+    (pl.Float64, "estimate low high"),
 )
 
 
@@ -82,41 +90,33 @@ class Discovery:
         """One row a cluster: size, stability, examples, its name and who gave it."""
         if self.clusters is None:
             return pl.DataFrame(schema=FOUND)
-        sessions = pl.DataFrame(
-            {"cluster": self.clusters.assignment, "session_id": self.texts["session_id"]}
+        homes = self.texts.select("session_id", cluster=pl.Series(self.clusters.assignment))
+        counted = homes.group_by("cluster").agg(n_sessions=pl.col("session_id").n_unique())
+        rows = [
+            (one, each.name, " / ".join(q[:120] for q in each.quotes[:2]), each.source, each.why)
+            for one, each in enumerate(self.proposals)
+        ]
+        said = pl.DataFrame(
+            rows, schema=["cluster", "name", "examples", "named_by", "why"], orient="row"
         )
-        counted = sessions.group_by("cluster").agg(n_sessions=pl.col("session_id").n_unique())
-        names = {
-            "cluster": range(self.clusters.n_clusters),
-            "name": [each.name for each in self.proposals],
-            "examples": [
-                " / ".join(text[:120] for text in each.quotes[:2]) for each in self.proposals
-            ],
-            "named_by": [each.source for each in self.proposals],
-            "why": [each.why for each in self.proposals],
-        }
-        frame = self.clusters.to_frame().rename({"n_notes": "n"})
-        return (
-            frame.join(counted, on="cluster")
-            .join(pl.DataFrame(names), on="cluster")
-            .select(pl.col(name).cast(kind) for name, kind in FOUND.items())
-        )
+        joined = self.clusters.to_frame().join(counted, on="cluster").join(said, on="cluster")
+        return joined.rename({"n_notes": "n"}).select(*FOUND).cast(FOUND)
 
     @property
     def placed(self) -> pl.DataFrame:
         """One row a text: its cluster, how sure that is, and where it lies on the map."""
         if self.clusters is None:
             return pl.DataFrame(schema=PLACED)
-        names = [self.proposals[one].name for one in self.clusters.assignment]
-        confidence = self.clusters.confidence
-        return self.texts.select("session_id", "text").with_columns(
-            cluster=pl.Series(self.clusters.assignment, dtype=pl.Int64),
-            name=pl.Series(names),
-            confidence=pl.Series(confidence, dtype=pl.Float64),
+        assignment, confidence = self.clusters.assignment, self.clusters.confidence
+        placed = self.texts.with_columns(
+            cluster=pl.Series(assignment),
+            name=pl.Series([self.proposals[one].name for one in assignment]),
+            confidence=pl.Series(confidence),
             sure=pl.Series(confidence >= SURE),
-            x=pl.Series(self.position[:, 0], dtype=pl.Float64),
-            y=pl.Series(self.position[:, 1], dtype=pl.Float64),
+            x=pl.Series(self.position[:, 0]),
+            y=pl.Series(self.position[:, 1]),
         )
+        return placed.select(*PLACED).cast(PLACED)
 
 
 def discover(
@@ -125,7 +125,7 @@ def discover(
     *,
     of: Of = "notes",
     n_clusters: int | None = None,
-    embeddings: str = OFFLINE,
+    embeddings: str = "",
     model: str = "",
     seed: int,
     lake_versions: Mapping[str, int] | None = None,
@@ -140,7 +140,7 @@ def discover(
     n_clusters : int, optional
         Else chosen, as :func:`evalbench.label.discover.cluster` says.
     embeddings : str
-        As :func:`evalbench.label.vectors.embed_texts` takes it.
+        As :func:`evalbench.label.vectors.embed_texts` takes it; empty: what the settings name.
     model : str
         Proposes names; empty: words of the texts.
     lake_versions, ledger_seq
@@ -163,12 +163,12 @@ def discover(
         return Discovery(surface, of, texts, None, nothing, (), reason, seed, ledger_seq)
     rng = np.random.default_rng(seed)
     distinct, members = np.unique(short.to_numpy(), return_inverse=True)
-    vectors = embed_texts(distinct.tolist(), model=embeddings, rng=rng)[members]
+    embedding = embeddings or ws.settings.embeddings
+    vectors = embed_texts(distinct.tolist(), model=embedding, rng=rng)[members]
     found = cluster(short.to_list(), vectors=vectors, n_clusters=n_clusters, rng=rng)
     position = lay_out(vectors, found.assignment)
-    proposals = tuple(propose_all(short.to_list(), found, model=model))
-    reason = found.reason
-    return Discovery(surface, of, texts, found, position, proposals, reason, seed, ledger_seq)
+    named = tuple(propose_all(short.to_list(), found, model=model))
+    return Discovery(surface, of, texts, found, position, named, found.reason, seed, ledger_seq)
 
 
 def read_texts(
@@ -183,7 +183,7 @@ def read_texts(
     pins = lake_versions or {}
     if of == "notes":
         notes = ws.ledger.bodies("note.added", until=ledger_seq).filter(surface=surface)
-        read = notes.with_columns(pl.coalesce("session_id", "subject").alias("session_id"))
+        read = notes.with_columns(session_id=pl.coalesce("session_id", "subject"))
     elif of in ("inputs", "outputs"):
         column = "first_input" if of == "inputs" else "final_output"
         sessions = ws.lake.sessions(surface=surface, version=pins.get("session"))
@@ -198,8 +198,7 @@ def read_texts(
         read = joined.with_columns(seq=None).sort("session_id").collect()
     else:
         raise ValueError(f"of must be notes, inputs, outputs or tools; got {of!r}")
-    read = read.select(pl.col(name).cast(kind) for name, kind in TEXTS.items())
-    return read.filter(pl.col("text").str.strip_chars() != "")
+    return read.select(*TEXTS).cast(TEXTS).filter(pl.col("text").str.strip_chars() != "")
 
 
 def signal_rates(
@@ -217,8 +216,8 @@ def signal_rates(
     Returns
     -------
     polars.DataFrame
-        ``cluster, signal`` (a phrase, or "any signal"), ``n, raised, estimate, low, high``; a
-        signal that no session of a cluster records has no row.
+        Columns :data:`RATES`; ``signal`` is a phrase or "any signal", and one that no session of a
+        cluster records has no row.
     """
     raised = {phrase: pl.col(name) == value for name, value, phrase in SIGNALS}
     raised["Tool error"] = pl.col("n_tool_errors") > 0
@@ -239,10 +238,7 @@ def signal_rates(
 def where_to_read(found: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
     """Order clusters by where a signal is surely most frequent, with their signals in words.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``found`` with ``any_said`` and ``signals_said``, e.g. "Thumbs down 12% (of 340)".
+    Gives ``found`` with ``any_said`` and ``signals_said``, e.g. "Thumbs down 12% (of 340)".
     """
     percent = (100 * pl.col("estimate")).round(0).cast(pl.Int64)
     ends = [(100 * pl.col(name)).round(0).cast(pl.Int64) for name in ("low", "high")]
@@ -252,13 +248,9 @@ def where_to_read(found: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
         any_said=pl.format("{}% ({} to {}) of {}", percent, *ends, "n"),
     )
     single = rates.filter(pl.col("signal") != ANY, pl.col("raised") > 0)
-    worded = (
-        single.sort("estimate", "signal", descending=[True, False])
-        .group_by("cluster")
-        .agg(
-            signals_said=pl.format("{} {}% (of {})", "signal", percent, "n").head(3).str.join("; ")
-        )
-    )
+    phrase = pl.format("{} {}% (of {})", "signal", percent, "n")
+    ordered = single.sort("estimate", "signal", descending=[True, False]).group_by("cluster")
+    worded = ordered.agg(signals_said=phrase.head(3).str.join("; "))
     joined = found.join(whole, on="cluster", how="left").join(worded, on="cluster", how="left")
     return joined.sort("least", "n", descending=True, nulls_last=True).drop("least").fill_null("")
 
@@ -273,10 +265,8 @@ def headline(discovery: Discovery) -> str:
         if discovery.clusters.weak
         else f"They agree with those of other draws by {discovery.clusters.agreement:.2f} (ARI)."
     )
-    return (
-        f"{discovery.texts.height:,} {discovery.of} of {discovery.surface}: {discovery.reason}. "
-        f"{trust}"
-    )
+    about = f"{discovery.texts.height:,} {discovery.of} of {discovery.surface}"
+    return f"{about}: {discovery.reason}. {trust}"
 
 
 def draft_found(discovery: Discovery, book: Codebook) -> list[DraftedMode]:
@@ -303,36 +293,31 @@ def add_drafts(book: Codebook, surface: str, drafts: list[DraftedMode]) -> Codeb
 
 
 def label_drafts(book: Codebook, notes: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """Say of every session that was read whether a note put it into a draft.
+    """Say of every session that was read (``labels``) whether a note put it into a draft.
 
     A reader who saw the failure and wrote no note counts as none, so rates of it are a floor.
-
-    Parameters
-    ----------
-    book : Codebook
-        As :func:`add_drafts` gives it.
-    notes : polars.DataFrame
-        ``seq, session_id``, of one surface.
-    labels : polars.DataFrame
-        ``surface, session_id``, of that surface: whatever was read.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, session_id, mode, fails``.
+    Takes ``notes`` and ``labels`` of one surface and a codebook as :func:`add_drafts` gives it;
+    gives ``surface, session_id, mode, fails``.
     """
-    home = dict(notes.select("seq", "session_id").iter_rows())
+    drafts = book.to_frame().filter(status="draft").select("surface", "mode")
+    noted = _list_noted(book, notes).with_columns(fails=pl.lit(True))
     read = labels.select("surface", "session_id").unique(maintain_order=True)
-    empty = pl.DataFrame(schema={**read.schema, "mode": pl.String, "fails": pl.Boolean})
-    parts = [
-        read.with_columns(
-            mode=pl.lit(mode.mode),
-            fails=pl.col("session_id").is_in([home[note] for note in mode.notes if note in home]),
-        )
+    spread = drafts.join(read, on="surface", maintain_order="left_right")
+    joined = spread.join(noted.unique(), on=["surface", "session_id", "mode"], how="left")
+    return joined.select("surface", "session_id", "mode", pl.col("fails").fill_null(False))
+
+
+def _list_noted(book: Codebook, notes: pl.DataFrame) -> pl.DataFrame:
+    """List the standing modes that notes are in: ``surface, session_id, mode``."""
+    held = [
+        (mode.surface, note, mode.mode)
         for mode in book.modes.values()
-        if mode.status == "draft" and mode.surface in read["surface"]
+        if not mode.ended
+        for note in mode.notes
     ]
-    return pl.concat([empty, *parts])
+    schema = {"surface": pl.String, "seq": pl.Int64, "mode": pl.String}
+    placed = pl.DataFrame(held, schema=schema, orient="row").join(notes, on="seq")
+    return placed.select("surface", "session_id", "mode")
 
 
 def list_seen(book: Codebook, notes: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
@@ -344,12 +329,4 @@ def list_seen(book: Codebook, notes: pl.DataFrame, decided: pl.DataFrame) -> pl.
     """
     if not book.live.is_empty():
         return decided.filter("fails").select("surface", "session_id", "mode")
-    of_note = [
-        (mode.surface, note, mode.mode)
-        for mode in book.modes.values()
-        if not mode.ended
-        for note in mode.notes
-    ]
-    schema = {"surface": pl.String, "seq": pl.Int64, "mode": pl.String}
-    held = pl.DataFrame(of_note, schema=schema, orient="row")
-    return held.join(notes, on="seq").select("surface", "session_id", "mode")
+    return _list_noted(book, notes)

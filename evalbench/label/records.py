@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import ValidationError
 
+from evalbench.label.answering import explain_invalid
 from evalbench.label.shapes import FIELDS, Record, from_argilla, from_label_studio
 from evalbench.schema import Label, Rating
 from evalbench.store.rows import Row, read_csv, read_lines
@@ -48,8 +49,7 @@ def from_record(record: Mapping[str, Any]) -> Said:
     if not annotator:
         raise ValueError("annotator: it says not who")
     for name in ("modes", "anchors"):
-        text = given.get(name)
-        if isinstance(text, str):
+        if isinstance(text := given.get(name), str):
             plain = name == "modes" and not text.startswith("[")
             given[name] = [part.strip() for part in text.split(";")] if plain else _load(name, text)
     for name in ("session_id", "value"):  # numbers in JSON, and in the tables of others
@@ -59,9 +59,7 @@ def from_record(record: Mapping[str, Any]) -> Said:
     try:
         body = (Rating if "value" in given else Label).model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}") from error
+        raise ValueError(explain_invalid(error)) from error
     return Said(annotator, with_time(body, body.labelled_at))
 
 
@@ -78,15 +76,13 @@ def read_rows(text: str) -> Iterator[Row]:
     if first not in ("[", "{"):
         yield from read_csv(text)
         return
-    for line, part, value in _read_list(text) if first == "[" else read_lines(text):
-        if isinstance(value, str):
-            yield Row(line, part, value)
-        elif isinstance(value.get("annotations"), list):
-            yield from (Row(line, part, record) for record in from_label_studio(value))
-        elif isinstance(value.get("responses"), dict):
-            yield from (Row(line, part, record) for record in from_argilla(value))
-        else:
-            yield Row(line, part, value)
+    for row in _read_list(text) if first == "[" else read_lines(text):
+        held, records = row.record, [row.record]
+        if isinstance(held, dict) and isinstance(held.get("annotations"), list):
+            records = [*from_label_studio(held)]
+        elif isinstance(held, dict) and isinstance(held.get("responses"), dict):
+            records = [*from_argilla(held)]
+        yield from (row._replace(record=record) for record in records)
 
 
 def write_csv(records: list[Record]) -> str:
@@ -113,17 +109,20 @@ def _load(name: str, text: str) -> Any:
 
 def _read_list(text: str) -> Iterator[Row]:
     """Read the items of a JSON list; what follows one that is broken is one item without value."""
-    decoder, line, start = json.JSONDecoder(), 1, 0
+    decoder, line, seen = json.JSONDecoder(), 1, 0
     position = text.index("[") + 1
-    while True:
-        position += len(text[position:]) - len(text[position:].lstrip(" \t\r\n,"))
-        line += text.count("\n", start, position)
-        start = position
-        if text[position : position + 1] in ("]", ""):
-            return
+    while text[(start := _skip(text, position)) : start + 1] not in ("]", ""):
+        line, seen = line + text.count("\n", seen, start), start
         try:
-            value, position = decoder.raw_decode(text, position)
+            value, position = decoder.raw_decode(text, start)
         except json.JSONDecodeError:
             value, position = None, len(text)
         record = value if isinstance(value, dict) else "not a JSON object"
         yield Row(line, text[start:position], record)
+
+
+def _skip(text: str, position: int) -> int:
+    """Find where the next item of a list begins."""
+    while text[position : position + 1] in tuple(" \t\r\n,"):
+        position += 1
+    return position

@@ -48,16 +48,17 @@ class Place:
         """Give those who have it before them."""
         return {actor for actor, hold in self.holds.items() if hold.until > now}
 
-    def is_held(self, actor: str, now: datetime) -> bool:
-        """Say whether an annotator has it before them."""
-        return actor in self.holders(now)
-
     def is_free(self, actor: str, now: datetime) -> bool:
         """Say whether an annotator may have it: neither labelled nor skipped by them, nor full."""
         if actor in self.labels or actor in self.reasons or self.is_done():
             return False
-        taken = len(self.labels) + len(self.holders(now))
-        return self.is_held(actor, now) or taken < self.item.annotators
+        holders = self.holders(now)
+        return actor in holders or len(self.labels) + len(holders) < self.item.annotators
+
+    def count(self, now: datetime) -> tuple[int, int, int, list[str]]:
+        """Count those who labelled, hold and skipped it, and give their reasons to skip."""
+        holders, reasons = self.holders(now), list(self.reasons.values())
+        return len(self.labels), len(holders), len(reasons), reasons
 
     def describe(self, people: set[str], now: datetime) -> str:
         """Say how it stands among the people of its queue, in one word of :meth:`Queue.state`."""
@@ -70,15 +71,7 @@ class Place:
 
 
 class Standing:
-    """The fold of a queue's events, kept up to date by the new ones alone.
-
-    Attributes
-    ----------
-    seq : int
-        Number of the last event that is in it.
-    places : dict of str to Place
-        By session, in the order of the queue.
-    """
+    """The fold of a queue's events up to ``seq``: its places, in the order of the queue."""
 
     def __init__(self, number: int, items: tuple[DrawnItem, ...]) -> None:
         self.number = self.seq = number

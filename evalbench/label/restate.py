@@ -1,11 +1,12 @@
-"""Labels of any time under the codebook of one time, and what happened to it between."""
+"""Labels and verdicts of any time under the codebook of one time, and how it came to be."""
 
 from __future__ import annotations
 
 import polars as pl
 
+from evalbench.columns import TIME, columns
 from evalbench.label.modes import Codebook, find_undone, read_acts
-from evalbench.schema import TIME, Body
+from evalbench.schema import Body
 
 SAID = {
     "mode.defined": "{mode} defined as {name}, version {version}",
@@ -18,9 +19,12 @@ SAID = {
     "member.confirmed": "note {note} looked at for {mode}: belongs {belongs}",
 }
 """What an act did, in words."""
-TEXT = ("actor", "kind", "surface", "what", "reason")
-HISTORY = pl.Schema(
-    [("seq", pl.Int64), ("at", TIME), *((name, pl.String) for name in TEXT), ("stands", pl.Boolean)]
+HEIRS = columns((pl.String, "surface mode becomes"), (pl.Boolean, "ended"))
+HISTORY = columns(
+    (pl.Int64, "seq"),
+    (TIME, "at"),
+    (pl.String, "actor kind surface what reason"),
+    (pl.Boolean, "stands"),
 )
 
 
@@ -35,17 +39,8 @@ def restate(labels: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
     sources did in the eyes of one annotator, so of each annotator it is their union. A majority may
     see it where no source had one: two annotators who named different sources now agree.
 
-    Parameters
-    ----------
-    labels : polars.DataFrame
-        ``surface, session_id, modes`` and whatever else: ``label.set`` or ``label.adjudicated``
-        events as ``ledger.bodies`` gives them.
-    codebook : Codebook
-
-    Returns
-    -------
-    polars.DataFrame
-        The same rows and columns; ``modes`` without repeats.
+    Takes ``label.set`` or ``label.adjudicated`` events as ``ledger.bodies`` gives them, and gives
+    the same rows and columns; ``modes`` without repeats.
     """
     rows = labels.select("surface", "session_id", "modes").iter_rows()
     restated = [
@@ -56,13 +51,9 @@ def restate(labels: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
 
 
 def count_restated(labels: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
-    """Count what :func:`restate` changes.
+    """Count what :func:`restate` changes; a mode that stays what it was is not listed.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, mode, becomes`` (null: it counts no longer), ``n_labels, n_sessions``; a mode
-        that stays what it was is not listed.
+    Gives ``surface, mode, becomes`` (null: it counts no longer), ``n_labels, n_sessions``.
     """
     named = labels.select("surface", "session_id", mode="modes").explode("mode").drop_nulls("mode")
     becomes = [
@@ -78,19 +69,42 @@ def count_restated(labels: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
     )
 
 
-def history(events: pl.DataFrame) -> pl.DataFrame:
-    """Tell the acts of the codebook in words.
+def restate_verdicts(
+    verdicts: pl.DataFrame, codebook: Codebook
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Say verdicts, whose ``evaluator_id`` ends in "/{mode}", in the modes of a codebook.
 
-    Parameters
-    ----------
-    events : polars.DataFrame
-        As ``ledger.events`` gives them, from any number on; other kinds are left out.
+    Those on a mode that was merged away are on the one that lives on. Those on one that was split
+    are left out: they tell of no part, until an evaluator of its own has judged. What the codebook
+    does not know stays as it is.
 
     Returns
     -------
-    polars.DataFrame
-        In their order: ``seq, at, actor, kind, surface`` (null for an undo), ``what`` in words,
-        ``reason``, and ``stands``: false where a later one of these events undid it.
+    tuple of polars.DataFrame
+        The verdicts, and what changed: ``surface, mode, becomes`` (null: counts no longer) and
+        ``n_verdicts``.
+    """
+    ended = [
+        (*key, codebook.follow(*key, None), True)
+        for key, mode in codebook.modes.items()
+        if mode.heirs
+    ]
+    heirs = pl.DataFrame(ended, schema=HEIRS, orient="row")
+    named = verdicts.with_columns(mode=pl.col("evaluator_id").str.split("/").list.last())
+    joined = named.join(heirs, on=["surface", "mode"], how="left", maintain_order="left")
+    changed = joined.filter("ended").group_by("surface", "mode", "becomes")
+    stem = pl.col("evaluator_id").str.strip_suffix(pl.col("mode"))
+    now = pl.coalesce(stem + pl.col("becomes"), "evaluator_id")
+    kept = joined.filter(pl.col("ended").is_null() | pl.col("becomes").is_not_null())
+    restated = kept.with_columns(evaluator_id=now).select(verdicts.columns)
+    return restated, changed.agg(n_verdicts=pl.len().cast(pl.Int64)).sort("surface", "mode")
+
+
+def history(events: pl.DataFrame) -> pl.DataFrame:
+    """Tell the acts of the codebook in words, of events as ``ledger.events`` gives them.
+
+    Gives :data:`HISTORY` in their order; ``surface`` is null for an undo, and ``stands`` false
+    where a later one of these events undid it.
     """
     acts = read_acts(events)
     undone = find_undone(acts)

@@ -13,6 +13,7 @@ import polars as pl
 from scipy.special import gammaln
 
 from evalbench import stats
+from evalbench.columns import columns
 from evalbench.label.consensus import SESSION_KEY
 
 FEWEST = 30
@@ -21,34 +22,27 @@ MORE = 100
 POINTS = 60
 STEPS = 4
 
-NUMBERS = dict.fromkeys(("estimate", "low", "high", "level"), pl.Float64)
-SATURATION = pl.Schema(
-    {"surface": pl.String, "measure": pl.String, **NUMBERS}
-    | {"n_sessions": pl.Int64, "n_modes": pl.Int64, "status": pl.String, "reason": pl.String}
+SATURATION = columns(
+    (pl.String, "surface measure"),
+    (pl.Float64, "estimate low high level"),
+    (pl.Int64, "n_sessions n_modes"),
+    (pl.String, "status reason"),
 )
-CURVE = pl.Schema(
-    {"surface": pl.String, "sessions": pl.Int64}
-    | dict.fromkeys(("modes", "low", "high"), pl.Float64)
-    | {"part": pl.String}
+CURVE = columns(
+    (pl.String, "surface"),
+    (pl.Int64, "sessions"),
+    (pl.Float64, "modes low high"),
+    (pl.String, "part"),
 )
 
 
 def review(labels: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
-    """List the sessions that people read, with the modes each showed.
+    """List the sessions that people read, with the modes each showed, in the order first labelled.
 
-    Parameters
-    ----------
-    labels : polars.DataFrame
-        ``label.set`` events as ``ledger.bodies`` gives them.
-    seen : polars.DataFrame
-        ``surface, session_id, mode``: failures by :func:`evalbench.label.consensus.majority`, or
-        the cluster of every note. Its sessions count as read, labelled or not.
-
-    Returns
-    -------
-    polars.DataFrame
-        In the order they were first labelled, the others last: ``surface, session_id, seconds`` (of
-        all who labelled it; null where nobody's time is known) and ``modes``.
+    Takes ``label.set`` events as ``ledger.bodies`` gives them, and what was ``seen``: ``surface,
+    session_id, mode``, failures by :func:`evalbench.label.consensus.majority` or the cluster of
+    every note; its sessions count as read, labelled or not. Gives ``surface, session_id, seconds``
+    (of all who labelled it; null where nobody's time is known) and ``modes``.
     """
     showed = seen.group_by(SESSION_KEY).agg(modes=pl.col("mode").cast(pl.String).unique().sort())
     time = pl.when(pl.col("seconds").count() > 0).then(pl.col("seconds").sum())
@@ -150,13 +144,9 @@ def new_by_hour(reviewed: pl.DataFrame) -> pl.DataFrame:
     """Count the modes that each hour of reading showed for the first time.
 
     An hour is of all who read together. A session whose time nobody measured takes the median of
-    its surface; a surface without any measured time is left out.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, hour`` (1 is the first), ``sessions, new_modes, modes`` (seen by its end), and
-        ``minutes`` of the hour that were read: the last one has not run out.
+    its surface; a surface without any measured time is left out. Gives ``surface, hour`` (1 is the
+    first), ``sessions, new_modes, modes`` (seen by its end), and ``minutes`` of the hour that were
+    read: the last one has not run out.
     """
     clock = pl.col("seconds").fill_null(pl.col("seconds").median()).cum_sum() / 3600
     timed = reviewed.with_columns(ended=clock.over("surface")).filter(pl.col("ended").is_not_null())

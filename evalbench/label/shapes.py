@@ -24,19 +24,17 @@ TEXTS = ("first_input", "final_output")
 
 def to_label_studio(session: Record, records: Iterable[Record]) -> Record:
     """Write the records of a session as a task; each is an annotation of its own."""
-    return {
-        "data": session,
-        "annotations": [
-            {
-                "completed_by": {"email": record["annotator"]},
-                "created_at": record["labelled_at"],
-                "lead_time": record.get("seconds"),
-                "was_cancelled": False,
-                "result": [_to_result(*answer) for answer in _to_answers(record).items()],
-            }
-            for record in records
-        ],
-    }
+    annotations = [
+        {
+            "completed_by": {"email": record["annotator"]},
+            "created_at": record["labelled_at"],
+            "lead_time": record.get("seconds"),
+            "was_cancelled": False,
+            "result": [_to_result(*answer) for answer in _to_answers(record).items()],
+        }
+        for record in records
+    ]
+    return {"data": session, "annotations": annotations}
 
 
 def from_label_studio(task: Record) -> Iterator[Record | str]:
@@ -111,10 +109,10 @@ def _to_answers(record: Record) -> Record:
         whole = short and str(int(value)) == value
         return {record["criterion"]: int(value) if whole else value}
     answers = {name: record.get(name) for name in ("verdict", "modes", "severity")}
-    if record.get("after_suggestion"):
-        answers["after_suggestion"] = "yes"
-    if record.get("anchors"):
-        answers["anchors"] = orjson.dumps(record["anchors"]).decode()
+    answers["after_suggestion"] = "yes" if record.get("after_suggestion") else None
+    answers["anchors"] = (
+        orjson.dumps(anchors).decode() if (anchors := record.get("anchors")) else None
+    )
     return {name: answer for name, answer in answers.items() if answer}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
 
 CODEBOOK = ("mode", "name", "definition", "example", "severity", "failure_class")
+ACTS = ("submit", "skip", "previous", "next", "undo", "text", "touch", "suggestion")
 AHEAD = 2
 """Sessions held at a time: the one being read, and the one shown next without a wait."""
 
@@ -56,7 +56,7 @@ class Sitting:
         self._ahead: list[dict[str, Any]] = []
         self._back: dict[str, Any] = {}
         self.progress: dict[str, Any] = {}
-        self.refill()
+        self.touch()
 
     @property
     def item(self) -> dict[str, Any]:
@@ -70,39 +70,18 @@ class Sitting:
         return following[0] if following else {}
 
     def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks; whatever is wrong with it is refused with a reason.
+        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
 
-        Parameters
-        ----------
-        message : dict
-            ``act`` names one of submit, skip, previous, next, undo, text, touch and suggestion; the
-            rest are its arguments.
-
-        Returns
-        -------
-        dict or None
-            ``tell`` is saved, text, suggestion or refused (then ``why``). None where what changed
-            is seen in :attr:`item`.
+        Gives None where what changed is seen in :attr:`item`; else ``tell`` is saved, text,
+        suggestion or refused (then ``why``).
         """
-        acts: dict[str, Callable[..., Answer | None]] = {
-            "submit": self.submit,
-            "skip": self.skip,
-            "previous": self.previous,
-            "next": self.next,
-            "undo": self.undo,
-            "text": self.text,
-            "touch": self.refill,
-            "suggestion": self.suggestion,
-        }
-        return answer(acts, message)
+        return answer({act: getattr(self, act) for act in ACTS}, message)
 
     def submit(self, *, session_id: str, note: str = "", **given: Any) -> Answer:
         """Write the label of the item into the ledger, and go on to the next.
 
-        Raises
-        ------
-        LabelError
-            Another item is before the annotator, or the label contradicts itself or the codebook.
+        LabelError where another item is before the annotator, or the label contradicts itself or
+        the codebook.
         """
         self._expect(session_id)
         about = {"surface": self.surface, "session_id": session_id, "queue": self._queue.number}
@@ -121,7 +100,7 @@ class Sitting:
         self._expect(session_id)
         self._queue.skip(session_id, reason)
         self._leave()
-        self.refill()
+        self.touch()
 
     def previous(self) -> None:
         """Go back to the session labelled before the one that is shown."""
@@ -155,7 +134,7 @@ class Sitting:
             self._suggested.add(name)
         return {"tell": "suggestion", "session_id": name, "verdicts": drafts.to_dicts()}
 
-    def refill(self) -> None:
+    def touch(self) -> None:
         """Hold the item and the next one, or hold them longer, and read what is not read yet."""
         minutes = self._ws.settings.annotation.reservation_minutes
         held = [item.session_id for item in self._queue.reserve(ahead=AHEAD, minutes=minutes)]

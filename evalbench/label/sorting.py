@@ -13,7 +13,7 @@ from evalbench.label import codebook
 from evalbench.label.answering import Answer, answer
 from evalbench.label.discover import STABLE, SURE
 from evalbench.label.markdown import visible
-from evalbench.label.modes import KINDS, SAMPLED, Mode, find_undone, read_acts
+from evalbench.label.modes import KINDS, REQUIRED, SAMPLED, Mode, find_undone, read_acts
 from evalbench.label.naming import make_key
 from evalbench.label.reading import add_drafts, draft_found
 from evalbench.label.restate import history
@@ -27,7 +27,11 @@ SHOWN = 300
 """Members of a cluster that are shown, those that say the same as one."""
 READ = 1200
 """Characters of a member that are shown."""
-FORM = ("name", "definition", "example", "severity", "failure_class", "owner")
+FORM = ("name", *REQUIRED)
+ACTS = (
+    *("choose", "rename", "merge", "split", "confirm", "judge"),
+    *("leave", "promote", "retire", "undo"),
+)
 
 
 class Sorting:
@@ -38,6 +42,13 @@ class Sorting:
 
     Attributes
     ----------
+    surface : str
+        Whose notes they are.
+    points : bytes
+        Of each note x, y and how sure its cluster is, as float32.
+    reason, weak : str, bool
+        Why there are as many clusters as there are, or none; whether they are no pattern of the
+        notes.
     groups : list of dict
         Clusters and standing modes, the largest first: ``mode`` (key), ``status`` ("found": no
         draft yet; "draft", "live"), the fields of the form, ``missing``, ``n_notes, n_unsure,
@@ -54,32 +65,28 @@ class Sorting:
 
     def __init__(self, ws: Workspace, discovery: Discovery, *, sampled: int = SAMPLED) -> None:
         self._ws, self._discovery, self._sampled = ws, discovery, sampled
+        clusters, self.surface = discovery.clusters, discovery.surface
+        self.reason, self.weak = discovery.reason, clusters is not None and clusters.weak
+        self.points, self._typical = b"", dict[int, int]()
+        if clusters is not None:
+            placed = np.column_stack([discovery.position, clusters.confidence])
+            self.points = placed.astype(np.float32).tobytes()
+            for each in clusters.representatives:
+                self._typical |= {int(place): rank for rank, place in enumerate(each)}
         self._numbers = discovery.texts["seq"].to_list()
         self._place = {note: index for index, note in enumerate(self._numbers)}
         self._drafts: list[DraftedMode] = []
         self._modes: dict[str, Mode] = {}
-        self._order = self._rank()
         self._mode, self._asked = "", ""
         self._look()
 
     def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks; whatever is wrong with it is refused with a reason.
+        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
 
-        Parameters
-        ----------
-        message : dict
-            ``act`` names one of choose, rename, merge, split, confirm, judge, leave, promote,
-            retire and undo; the rest are its arguments.
-
-        Returns
-        -------
-        dict or None
-            ``tell`` is done (with ``seq`` and ``said``) or refused (with ``why``); None where only
-            what is shown changed.
+        Gives None where only what is shown changed; else ``tell`` is done (with ``seq`` and
+        ``said``) or refused (with ``why``).
         """
-        acts = (self.choose, self.rename, self.merge, self.split, self.confirm, self.judge)
-        rest = (self.leave, self.promote, self.retire, self.undo)
-        said = answer({act.__name__: act for act in (*acts, *rest)}, message)
+        said = answer({act: getattr(self, act) for act in ACTS}, message)
         self._look()
         return said
 
@@ -137,9 +144,8 @@ class Sorting:
         """Fill in what a mode needs, and let it count; what was filled in stays in any case."""
         self._propose(mode)
         old = self._find(mode)
-        given = {
-            name: fields[name] or None if name in FORM[3:5] else fields[name] for name in fields
-        }
+        chosen = {"severity", "failure_class"}  # nothing chosen is no text
+        given = {name: (text or None) if name in chosen else text for name, text in fields.items()}
         if any(getattr(old, name) != value for name, value in given.items()):
             codebook.edit(self._ws.ledger, self.surface, mode, **given)
         seq = codebook.promote(self._ws.ledger, self.surface, mode, members=self._sampled)
@@ -156,46 +162,15 @@ class Sorting:
         events = self._ws.ledger.events(KINDS)
         acts = read_acts(events)
         undone = find_undone(acts)
-        standing = [
-            act
-            for act in acts
-            if act.seq not in undone and getattr(act.body, "surface", "") == self.surface
-        ]
-        begun = [act.seq for act in standing if act.kind == "codebook.proposed"]
-        own = [
-            act.seq
-            for act in standing
-            if act.actor == self._ws.user and begun and act.seq >= begun[0]
-        ]
-        if not own:
+        mine = [act for act in acts if getattr(act.body, "surface", "") == self.surface]
+        standing = [act for act in mine if act.seq not in undone]
+        begun = [act.seq for act in standing if act.kind == "codebook.proposed"][:1]
+        own = [act for act in standing if act.actor == self._ws.user and [act.seq] >= begun]
+        if not own or not begun:
             raise LabelError("nothing of yours is left to undo")
-        seq = codebook.undo(self._ws.ledger, own[-1])
-        what = history(events.filter(seq=own[-1]))["what"][0]
+        seq = codebook.undo(self._ws.ledger, own[-1].seq)
+        what = history(events.filter(seq=own[-1].seq))["what"][0]
         return _done(seq, f"Undone: {what}")
-
-    @property
-    def surface(self) -> str:
-        """Whose notes they are."""
-        return self._discovery.surface
-
-    @property
-    def points(self) -> bytes:
-        """Of each note x, y and how sure its cluster is, as float32."""
-        clusters = self._discovery.clusters
-        if clusters is None:
-            return b""
-        placed = np.column_stack([self._discovery.position, clusters.confidence])
-        return placed.astype(np.float32).tobytes()
-
-    @property
-    def reason(self) -> str:
-        """Why there are as many clusters as there are, or none."""
-        return self._discovery.reason
-
-    @property
-    def weak(self) -> bool:
-        """Whether the clusters are no pattern of the notes."""
-        return self._discovery.clusters is not None and self._discovery.clusters.weak
 
     def _propose(self, *touched: str) -> None:
         """Write the clusters as drafts before the first act on one of them."""
@@ -231,15 +206,14 @@ class Sorting:
         self.confirming = self._next_member()
 
     def _describe(self, mode: Mode, found: bool) -> dict[str, Any]:
-        clusters, known = self._discovery.clusters, [self._place.get(note) for note in mode.notes]
-        places = [place for place in known if place is not None]
+        clusters = self._discovery.clusters
+        places = [self._place[note] for note in mode.notes if note in self._place]
         group: dict[str, Any] = {"mode": mode.mode, "status": "found" if found else mode.status}
         group |= {name: visible(getattr(mode, name) or "") for name in FORM}
+        sampled, waiting = len(mode.sample(self._sampled)), len(mode.waiting(self._sampled))
         group |= {"missing": list(mode.missing), "n_notes": len(mode.notes)}
-        sample = mode.sample(self._sampled)
-        waiting = sum(note not in mode.verdicts for note in sample)
-        group |= {"sampled": len(sample), "waiting": waiting, "precision": None}
-        if waiting < len(sample):
+        group |= {"sampled": sampled, "waiting": waiting, "precision": None}
+        if waiting < sampled:
             rng = np.random.default_rng(self._discovery.seed)
             share = mode.precision(self._sampled, level=self._ws.settings.level, rng=rng)
             group["precision"] = [share.estimate, share.low, share.high]
@@ -261,7 +235,6 @@ class Sorting:
         clusters, mode = self._discovery.clusters, self._modes.get(self._mode)
         if clusters is None or mode is None:
             return {"mode": self._mode, "rows": [], "left_out": 0}
-        representatives = set(np.concatenate(clusters.representatives).tolist())
         folded: dict[int, list[int]] = {}
         for note in self._sorted(mode.notes):
             folded.setdefault(int(clusters.same_as[self._place[note]]), []).append(note)
@@ -271,9 +244,9 @@ class Sorting:
                 "notes": notes,
                 "places": [self._place[note] for note in notes],
                 "text": visible(self._text(notes[0])[:READ]),
-                "session_id": self._discovery.texts["session_id"][self._place[notes[0]]],
+                "session_id": self._text(notes[0], "session_id"),
                 "unsure": bool(clusters.confidence[self._place[notes[0]]] < SURE),
-                "representative": self._place[notes[0]] in representatives,
+                "representative": self._place[notes[0]] in self._typical,
                 "belongs": mode.verdicts.get(notes[0]),
             }
             for notes in list(folded.values())[:SHOWN]
@@ -282,53 +255,42 @@ class Sorting:
 
     def _next_member(self) -> dict[str, Any]:
         mode = self._modes.get(self._asked)
-        waiting = (
-            [note for note in mode.sample(self._sampled) if note not in mode.verdicts]
-            if mode
-            else []
-        )
+        waiting = mode.waiting(self._sampled) if mode else ()
         if mode is None or not waiting:
             self._asked = ""
             return {}
-        place = self._place.get(waiting[0])
-        of = len(mode.sample(self._sampled))
-        about = {"mode": mode.mode, "name": mode.name, "definition": visible(mode.definition)}
-        session = "" if place is None else self._discovery.texts["session_id"][place]
-        text = visible(self._text(waiting[0]))
-        return about | {
-            "note": waiting[0],
-            "text": text,
-            "session_id": session,
-            "done": of - len(waiting),
-            "of": of,
-        }
-
-    def _text(self, note: int) -> str:
-        place = self._place.get(note)
-        return "" if place is None else self._discovery.texts["text"][place]
-
-    def _rank(self) -> dict[int, tuple[int, float, int]]:
-        """Put representatives first, then those that fit best."""
-        clusters = self._discovery.clusters
-        if clusters is None:
-            return {}
-        first = {
-            int(place): at for each in clusters.representatives for at, place in enumerate(each)
-        }
+        sampled = len(mode.sample(self._sampled))
         return {
-            note: (first.get(place, len(first)), -float(clusters.confidence[place]), note)
-            for note, place in self._place.items()
+            "mode": mode.mode,
+            "name": mode.name,
+            "definition": visible(mode.definition),
+            "note": waiting[0],
+            "text": visible(self._text(waiting[0])),
+            "session_id": self._text(waiting[0], "session_id"),
+            "done": sampled - len(waiting),
+            "of": sampled,
         }
+
+    def _text(self, note: int, column: str = "text") -> str:
+        place = self._place.get(note)
+        return "" if place is None else self._discovery.texts[column][place]
 
     def _sorted(self, notes: Sequence[int]) -> list[int]:
-        return sorted((note for note in notes if note in self._order), key=self._order.__getitem__)
+        """Put representatives first, then those that fit best."""
+        clusters, last = self._discovery.clusters, len(self._typical)
+        if clusters is None:
+            return []
+        known = [
+            (self._typical.get(place, last), -clusters.confidence[place], note)
+            for note in notes
+            if (place := self._place.get(note)) is not None
+        ]
+        return [note for *_, note in sorted(known)]
 
 
 def _worded(mode: Mode) -> Mode:
     """Give a part of a split, which bears its key until somebody names it, a name to read."""
-    if mode.name != mode.mode:
-        return mode
-    return replace(mode, name=mode.mode.replace("_", " "))
+    return replace(mode, name=mode.mode.replace("_", " ")) if mode.name == mode.mode else mode
 
 
 def _done(seq: int, said: str) -> Answer:

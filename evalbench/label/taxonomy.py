@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,15 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from evalbench.errors import LabelError, ReadError
+from evalbench.label.answering import explain_invalid
 from evalbench.label.codebook import read_codebook
 from evalbench.label.modes import REQUIRED, Codebook
 from evalbench.schema import ModeDefined
 from evalbench.store.ledger import Draft, Ledger
+from evalbench.store.rows import read_csv
 
 FIELDS = ("surface", "mode", "name", *REQUIRED)
 EMPTY = {"severity": None, "failure_class": None}
-Row = tuple[int, Any]
-"""Line in its file, and what stands there."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +60,16 @@ def import_taxonomy(
 ) -> TaxonomyReport:
     """Define the modes of a file, and edit those that it says otherwise of, in one transaction.
 
+    A row that cannot be used is in the report, with line and reason; the others are written, as
+    decided by the ledger's actor. What the file does not name stays as it is.
+
     Parameters
     ----------
-    ledger : Ledger
-        Its actor decides.
     path : str or Path
         YAML, a list of modes as an export has it, or CSV with the same fields as columns; only
         ``mode`` and ``name`` must be filled.
     surface : str, optional
         Of rows that name none.
-
-    Returns
-    -------
-    TaxonomyReport
-        A row that cannot be used is in it, with line and reason; the others are written. What the
-        file does not name stays as it is.
 
     Raises
     ------
@@ -105,28 +98,24 @@ def import_taxonomy(
         return drafts
 
     ledger.extend(choose)
-    return TaxonomyReport(
-        outcome.count("added"),
-        outcome.count("changed"),
-        outcome.count("unchanged"),
-        tuple(each for each in outcome if isinstance(each, Refused)),
-    )
+    added, changed, unchanged = map(outcome.count, ("added", "changed", "unchanged"))
+    refused = tuple(each for each in outcome if isinstance(each, Refused))
+    return TaxonomyReport(added, changed, unchanged, refused)
 
 
-def _compare(row: Any, surface: str | None, codebook: Codebook) -> tuple[ModeDefined, str]:
+def _compare(
+    row: Mapping[Any, Any] | str, surface: str | None, codebook: Codebook
+) -> tuple[ModeDefined, str]:
     """Give the definition that a row asks for, and whether it is added, changed or unchanged."""
-    if isinstance(row, LabelError):
-        raise row
-    if not isinstance(row, Mapping):
-        raise LabelError("no mode: a mapping of fields is needed")
+    if isinstance(row, str):
+        raise LabelError(row)
     if odd := [str(name) for name in row if name not in FIELDS]:
         raise LabelError(f"no field is {odd[0]!r}; there are {', '.join(FIELDS)}")
     given = {
         name: EMPTY.get(name, "") if value in (None, "") else value for name, value in row.items()
     }
     given["surface"] = given.get("surface") or surface
-    key = (str(given["surface"]), str(given.get("mode")))
-    old = codebook.modes.get(key)
+    old = codebook.modes.get((str(given["surface"]), str(given.get("mode"))))
     if old and old.ended:
         raise LabelError(f"mode: {old.mode!r} was {old.ended}; take another, or undo that event")
     kept = {name: getattr(old, name) for name in FIELDS} if old else {}
@@ -134,32 +123,29 @@ def _compare(row: Any, surface: str | None, codebook: Codebook) -> tuple[ModeDef
     try:
         body = ModeDefined.model_validate({**kept, **given, "version": version})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise LabelError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise LabelError(explain_invalid(error)) from error
     same = all(kept.get(name) == getattr(body, name) for name in FIELDS)
     return body, "unchanged" if same else "changed" if old else "added"
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
+def _read_rows(path: Path) -> Iterator[tuple[int, Mapping[Any, Any] | str]]:
+    """Read each row with its line; text is the reason why a row is none."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ReadError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ReadError(f"{path}: not UTF-8 text: {error}") from error
-    return _read_table(path, text) if path.suffix == ".csv" else _read_blocks(path, text)
-
-
-def _read_table(path: Path, text: str) -> Iterator[Row]:
-    table = csv.DictReader(io.StringIO(text, newline=""), restkey="more than the header names")
-    columns = list(table.fieldnames or ())
+    if path.suffix != ".csv":
+        yield from _read_blocks(path, text)
+        return
+    columns = next(iter(text.splitlines()), "").split(",")
     if "mode" not in columns or len(set(columns)) < len(columns):
         raise ReadError(f"{path}: its first line must name each column once: {', '.join(FIELDS)}")
-    for row in table:
-        yield table.line_num - sum(str(value).count("\n") for value in row.values()), row
+    yield from ((row.line, row.record) for row in read_csv(text))
 
 
-def _read_blocks(path: Path, text: str) -> Iterator[Row]:
+def _read_blocks(path: Path, text: str) -> Iterator[tuple[int, Mapping[Any, Any] | str]]:
     try:
         whole = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -171,7 +157,9 @@ def _read_blocks(path: Path, text: str) -> Iterator[Row]:
         try:
             row = yaml.safe_load(yaml.serialize(node))
         except yaml.YAMLError as error:
-            row = LabelError(f"no YAML: {error}")
+            row = f"no YAML: {error}"
         if twice := [key for key in keys if keys.count(key) > 1]:
-            row = LabelError(f"{twice[0]}: stands in the row twice")
+            row = f"{twice[0]}: stands in the row twice"
+        elif not isinstance(node, yaml.MappingNode):
+            row = "no mode: a mapping of fields is needed"
         yield node.start_mark.line + 1, row

@@ -42,14 +42,14 @@ LOW_STARS = 2
 def transcript(
     spans: pl.DataFrame, session: Mapping[str, Any], *, reason: str = "", limit: int = PIECE
 ) -> dict[str, Any]:
-    """Lay out a session for the annotator.
+    """Lay out a session for the annotator, in JSON under 300 kB.
 
     Parameters
     ----------
     spans : polars.DataFrame
-        Spans of one session, columns of :data:`evalbench.schema.SPAN`.
+        Spans of one session, columns of :data:`evalbench.columns.SPAN`.
     session : mapping
-        Its row, columns of :data:`evalbench.schema.SESSION`; what is missing is not told.
+        Its row, columns of :data:`evalbench.columns.SESSION`; what is missing is not told.
     reason : str
         Why it was drawn.
     limit : int
@@ -58,13 +58,9 @@ def transcript(
     Returns
     -------
     dict
-        JSON-able, under 300 kB: ``session_id``, ``surface``, ``facts`` (pairs of name and value),
-        ``reason``, ``signals`` (phrases), ``errors`` (``span_id``, ``name``, ``text``, ``times``),
-        ``turns`` and ``left_out``, the number of turns at the end that did not fit. A turn has
-        ``span_id``, ``role``, ``time``, ``html``, ``length``, ``cut``, ``reasoning``, ``error`` and
-        ``steps``; a step ``kind``, ``name``, ``span_id``, ``given``, ``result``, ``documents`` and
-        ``error``; a plain text ``text`` and ``cut``.
-        ``cut`` is null or ``{span_id, field, shown, total}``: :func:`read_text` has the rest.
+        ``session_id``, ``surface``, ``facts`` (pairs of name and value), ``reason``, ``signals``
+        (phrases), ``errors``, ``turns`` and ``left_out``, the number of turns at the end that did
+        not fit. Where a text has a ``cut``, :func:`read_text` has the rest.
     """
     turns = conversation(spans)
     head = {
@@ -89,27 +85,10 @@ def transcript(
 
 
 def read_text(spans: pl.DataFrame, span_id: str, field: str, start: int) -> dict[str, Any]:
-    """Read on in a text that :func:`transcript` cut.
+    """Read on in a text that :func:`transcript` cut, from the character ``start`` on.
 
-    Parameters
-    ----------
-    spans : polars.DataFrame
-        The spans that the transcript was made of.
-    span_id, field : str
-        From ``cut``.
-    start : int
-        Characters read so far.
-
-    Returns
-    -------
-    dict
-        ``text`` (plain, hidden characters made visible), ``next`` (where to read on, or null) and
-        ``total``. The texts of all pieces joined are the whole.
-
-    Raises
-    ------
-    ValueError
-        No such span or text.
+    Gives ``text`` (plain, hidden characters made visible), ``next`` (where to read on, or null) and
+    ``total``; the texts of all pieces joined are the whole. ValueError where there is no such text.
     """
     for row in spans.filter(pl.col("span_id") == span_id).iter_rows(named=True):
         try:
@@ -165,9 +144,8 @@ def _plain(text: Text | None, limit: int) -> dict[str, Any] | None:
 
 
 def _cut(text: Text, limit: int) -> dict[str, Any] | None:
-    if len(text.content) <= limit:
+    if (total := len(text.content)) <= limit:
         return None
-    total = len(text.content)
     return {"span_id": text.span_id, "field": text.field, "shown": limit, "total": total}
 
 
@@ -195,11 +173,6 @@ def _errors(turns: list[Turn]) -> list[dict[str, Any]]:
     told: dict[tuple[str, str], dict[str, Any]] = {}
     for span_id, name, why in found:
         if why:
-            first = {
-                "span_id": span_id,
-                "name": visible(name),
-                "text": visible(why[:160]),
-                "times": 0,
-            }
-            told.setdefault((name, why), first)["times"] += 1
+            first = {"span_id": span_id, "name": visible(name), "text": visible(why[:160])}
+            told.setdefault((name, why), {**first, "times": 0})["times"] += 1
     return list(told.values())[:20]

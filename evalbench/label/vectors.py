@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,38 +15,19 @@ VOCABULARY = 50_000
 SPARSE = 5
 """Texts a dimension: fewer would let each text be a direction of its own."""
 GOLDEN = 2.39996
-"""Angle that puts equal texts around one another without a gap or a row."""
+"""Angle that puts middles that are one around each other."""
 WORD_WEIGHT = 0.7
 """Weight of words beside characters, which see through inflection and misspelling."""
-
-
 OFFLINE = "offline"
 LOCAL = "local/"
 
 
-def embed_texts(
-    texts: Sequence[str], *, model: str = OFFLINE, rng: np.random.Generator
-) -> np.ndarray:
-    """Embed texts by the model that the settings name.
+def embed_texts(texts: Sequence[str], *, model: str, rng: np.random.Generator) -> np.ndarray:
+    """Embed n texts by the model that a setting names, as float32 of shape (n, d).
 
-    Parameters
-    ----------
-    texts : sequence of str, length n
-        Short texts.
-    model : str
-        "offline" (:func:`offline_vectors`), "local/NAME" (a sentence-transformers model on this
-        machine), or a LiteLLM embedding model.
-    rng : numpy.random.Generator
-        As for :func:`offline_vectors`; models need none.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n, d)
-
-    Raises
-    ------
-    ModelError
-        The model cannot be loaded or reached; the message says what to install or to set.
+    ``model`` is "offline" (:func:`offline_vectors`, the only one that needs ``rng``), "local/NAME"
+    (a sentence-transformers model on this machine), or a LiteLLM embedding model. ModelError says
+    what to install or to set where it cannot be loaded or reached.
     """
     if model == OFFLINE:
         return offline_vectors(texts, rng=rng)
@@ -93,13 +75,9 @@ def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.nda
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
-    common = {
-        "sublinear_tf": True,
-        "min_df": 2 if len(texts) >= 20 else 1,
-        "max_df": 0.5 if len(texts) >= 20 else 1.0,
-        "max_features": VOCABULARY,
-        "dtype": np.float32,
-    }
+    many = len(texts) >= 20
+    common: Any = {"sublinear_tf": True, "max_features": VOCABULARY, "dtype": np.float32}
+    common |= {"min_df": 2 if many else 1, "max_df": 0.5 if many else 1.0}
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **common)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), **common)
     parts = []
@@ -121,10 +99,10 @@ def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.nda
 def lay_out(vectors: np.ndarray, assignment: np.ndarray) -> np.ndarray:
     """Place texts on a plane: each cluster a disc, discs of clusters that are alike near.
 
-    Middles of clusters by classical scaling of their cosine distances, then pushed apart until no
-    disc lies on another. Within a disc the distance from its middle ranks how typical a text is,
-    and the angle follows the two main directions of its cluster; equal texts lie in a heap. Nothing
-    else can be read off it.
+    Middles of clusters by the principal components of their cosine distances, then pushed apart
+    until no disc lies on another. Within a disc the distance from its middle ranks how typical a
+    text is, and the angle follows the two main directions of its cluster; equal texts lie side by
+    side. Nothing else can be read off it.
 
     Parameters
     ----------
@@ -136,64 +114,40 @@ def lay_out(vectors: np.ndarray, assignment: np.ndarray) -> np.ndarray:
     -------
     numpy.ndarray of float32, shape (n, 2)
         In [-1, 1].
-
-    References
-    ----------
-    Torgerson (1952), Multidimensional scaling: theory and method. Psychometrika 17(4).
     """
-    n_clusters = assignment.max() + 1
-    radius = np.sqrt(np.bincount(assignment) / len(assignment)) * 0.5
-    members = [np.flatnonzero(assignment == one) for one in range(n_clusters)]
-    middles = np.array([vectors[each].mean(axis=0) for each in members], dtype=float)
-    length = np.linalg.norm(middles, axis=1, keepdims=True)
-    middles = middles / np.where(length > 0, length, 1)
-    centre = _push_apart(_scale_to_plane(1 - middles @ middles.T), radius)
+    from sklearn.preprocessing import normalize
+
+    members = [np.flatnonzero(assignment == one) for one in range(assignment.max() + 1)]
+    middles = normalize(np.array([vectors[each].mean(axis=0) for each in members], dtype=float))
+    radius = np.sqrt([len(each) / len(assignment) for each in members]) * 0.5
+    centre = _push_apart(_flatten(1 - middles @ middles.T), radius)
     placed = np.empty((len(assignment), 2))
     for one, each in enumerate(members):
-        points, alike = np.unique(vectors[each], axis=0, return_inverse=True)
-        alike = alike.ravel()
-        apart = points - middles[one]
-        _, _, main = np.linalg.svd(apart.T @ apart, hermitian=True)
-        flat = apart @ _orient(main[:2]).T
-        flat = flat - flat.mean(axis=0)
-        turn = 2 * np.pi * _rank(np.arctan2(flat[:, -1], flat[:, 0])) / len(points)
-        reach = radius[one] * np.sqrt((_rank((apart**2).sum(axis=1)) + 0.5) / len(points))
-        heap = _count_before(alike)
-        around = 0.012 * np.sqrt(heap)
-        placed[each] = centre[one] + _turn(turn, reach)[alike] + _turn(GOLDEN * heap, around)
+        apart = vectors[each] - middles[one]
+        flat = _flatten(apart)
+        turn = 2 * np.pi * _rank(np.arctan2(flat[:, 1], flat[:, 0])) / len(each)
+        reach = radius[one] * np.sqrt((_rank((apart**2).sum(axis=1)) + 0.5) / len(each))
+        placed[each] = centre[one] + _turn(turn, reach)
     placed -= (placed.max(axis=0) + placed.min(axis=0)) / 2
     return (placed / np.abs(placed).max()).astype(np.float32)
+
+
+def _flatten(points: np.ndarray) -> np.ndarray:
+    """Project points onto their two main directions, the largest part of each positive."""
+    apart = points - points.mean(axis=0)
+    _, directions = np.linalg.eigh(apart.T @ apart)
+    main = directions[:, :-3:-1]
+    largest = np.take_along_axis(main, np.abs(main).argmax(axis=0)[None], axis=0)
+    flat = apart @ (main * np.where(largest < 0, -1, 1))
+    return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
 
 
 def _turn(angle: np.ndarray, reach: np.ndarray) -> np.ndarray:
     return reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _count_before(values: np.ndarray) -> np.ndarray:
-    """Count how often each value has come before."""
-    order = np.argsort(values, kind="stable")
-    first = np.searchsorted(values[order], values[order])
-    counted = np.empty(len(values), dtype=int)
-    counted[order] = np.arange(len(values)) - first
-    return counted
-
-
 def _rank(values: np.ndarray) -> np.ndarray:
-    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
-
-
-def _scale_to_plane(distance: np.ndarray) -> np.ndarray:
-    n = len(distance)
-    centring = np.eye(n) - 1 / n
-    values, directions = np.linalg.eigh(-centring @ distance**2 @ centring / 2)
-    plane = _orient(directions[:, -2:].T).T * np.sqrt(np.maximum(values[-2:], 1e-12))
-    return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
-
-
-def _orient(directions: np.ndarray) -> np.ndarray:
-    """Turn each direction so that its largest part is positive: solvers leave the sign open."""
-    largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], 1)
-    return directions * np.where(largest < 0, -1, 1)
+    return np.argsort(np.argsort(values.round(6), kind="stable"), kind="stable")
 
 
 def _push_apart(centre: np.ndarray, radius: np.ndarray) -> np.ndarray:

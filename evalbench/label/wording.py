@@ -13,17 +13,9 @@ READINGS = ("people agree", "ambiguous", "not settled", "insufficient")
 def say_agreement(found: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
     """Add ``name``, and for each measure ``{measure}_said``, e.g. "0.83 (0.77 to 0.88)".
 
-    Parameters
-    ----------
-    found : polars.DataFrame
-        From :func:`evalbench.label.agreement.measure_agreement`.
-    modes : polars.DataFrame
-        The codebook; a mode that it does not know, such as a criterion, keeps its own name.
-
-    Returns
-    -------
-    polars.DataFrame
-        The verdict itself first, then the modes by alpha, the lowest first.
+    Takes what :func:`evalbench.label.agreement.measure_agreement` found, and the codebook; a mode
+    that it does not know, such as a criterion, keeps its own name. Gives the verdict itself first,
+    then the modes by alpha, the lowest first.
     """
     said = say_intervals(found, "percent", "kappa", "alpha", "ac1", "alpha_ordinal")
     return _with_names(said, modes).sort(
@@ -34,16 +26,16 @@ def say_agreement(found: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
 def say_intervals(frame: pl.DataFrame, *names: str, decimals: int = 2) -> pl.DataFrame:
     """Add ``{name}_said``: the number with its ``_low`` and ``_high``; "insufficient" for none."""
 
-    def say(value: float | None, low: float, high: float) -> str:
-        if value is None:
-            return "insufficient"
-        return f"{value:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"
+    def say(name: str) -> pl.Series:
+        words = [
+            "insufficient"
+            if value is None
+            else f"{value:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"
+            for value, low, high in frame.select(name, f"{name}_low", f"{name}_high").iter_rows()
+        ]
+        return pl.Series(f"{name}_said", words, pl.String)
 
-    ends = {name: frame.select(name, f"{name}_low", f"{name}_high").iter_rows() for name in names}
-    return frame.with_columns(
-        pl.Series(f"{name}_said", [say(*row) for row in rows], pl.String)
-        for name, rows in ends.items()
-    )
+    return frame.with_columns(map(say, names))
 
 
 def say_disputes(disputes: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
@@ -94,17 +86,10 @@ def say_saturation(measured: pl.DataFrame, *, more: int) -> pl.DataFrame:
 def headline(found: pl.DataFrame, disputes: pl.DataFrame) -> str:
     """Say in Markdown, surface by surface, what these labels can carry.
 
-    Parameters
-    ----------
-    found : polars.DataFrame
-        From :func:`say_agreement`, of the modes.
-    disputes : polars.DataFrame
-        From :func:`evalbench.label.adjudication.disagreements`.
+    Takes the modes as :func:`say_agreement` gives them, and the sessions in dispute.
     """
     if found.is_empty():
-        return (
-            "Nobody has labelled a session by failure modes, so nothing can be said of agreement."
-        )
+        return "Nobody has labelled a session by failure modes: of agreement nothing can be said."
     lines = []
     for (surface,), own in found.group_by("surface", maintain_order=True):
         [verdict] = own.filter(mode=ANY).to_dicts()

@@ -47,6 +47,15 @@ class Limits:
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
 
+    def less(self, used: Spent) -> Limits:
+        """Give what is left of the budget once ``used`` is spent."""
+        left = {
+            name: max(total - (getattr(used, name) or 0), 0)
+            for name in ("calls", "tokens", "dollars")
+            if (total := getattr(self, name)) is not None
+        }
+        return replace(self, **left)
+
     def share(self, workers: int) -> list[Limits]:
         """Split over ``workers`` processes; whole numbers add up to these limits."""
 

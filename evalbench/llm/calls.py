@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from evalbench.errors import ModelError
 from evalbench.llm.budget import Budget, Estimate, Limits, Spent
-from evalbench.llm.client import ATTEMPTS, LONGEST_WAIT, Client, Outcome, load_litellm
+from evalbench.llm.client import AT_ONCE, ATTEMPTS, LONGEST_WAIT, Client, Outcome, load_litellm
 from evalbench.llm.messages import Reply, Request, Schema, Tries
 
 OnReply = Callable[[Request, Reply], Awaitable[None] | None]
@@ -220,9 +220,24 @@ def run(asking: Coroutine[Any, Any, Result]) -> Result:
         raise
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Does at once what is over sooner than it could be handed to a thread.
+
+    Its future is done when it is awaited, so that a task goes from one answer to its next call
+    without a turn of the loop: else all tasks prepare first and send together, and wait together.
+    """
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
+        if not (AT_ONCE.get() and isinstance(func, partial)):
+            return super().run_in_executor(executor, func, *args)
+        done = self.create_future()
+        done.set_result(func(*args))
+        return done
+
+
 @cache
 def _loop(process: int) -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
+    loop = _Loop()
     Thread(target=loop.run_forever, name="evalbench-llm", daemon=True).start()
     return loop
 

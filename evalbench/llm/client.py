@@ -7,6 +7,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from functools import cache
 from types import ModuleType
@@ -42,8 +43,13 @@ LONGEST_WAIT = 120.0
 PRICES: dict[str, dict[str, float]] = {}
 """What :func:`register_price` was told, to be told again in worker processes."""
 
+AT_ONCE: ContextVar[bool] = ContextVar("AT_ONCE", default=False)
+"""Whether LiteLLM may prepare this task's calls on the event loop. It does so in a thread, for some
+routes look for credentials meanwhile; where none does, threads only take turns at the interpreter.
+"""
+
 GRACE = 1.0
-"""Seconds after which a call is given up whose route did not keep its time-out."""
+"""Seconds over its time-out after which a call is given up; none where LiteLLM has no time-out."""
 
 
 class Outcome(NamedTuple):
@@ -131,13 +137,14 @@ class Client:
             raise ModelError(f"{model}: no key; set {missing} in the environment")
         self._ratio = TOKENS_A_CHARACTER
         self._session: Any = None
+        self._log: Any = None
         self._forms: dict[int, tuple[Schema, dict[str, Any]]] = {}
 
     async def __aenter__(self) -> Client:
         if self.model.startswith("aiohttp_openai/"):
-            from evalbench.llm.session import open_session
+            from evalbench.llm.session import make_log, open_session
 
-            self._session = open_session()
+            self._session, self._log = open_session(), make_log(self.model)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -157,6 +164,7 @@ class Client:
         from litellm.utils import is_internal_call
 
         is_internal_call.set(True)
+        AT_ONCE.set(self._session is not None)
 
     async def ask(self, request: Request) -> Outcome:
         """Try once.
@@ -169,13 +177,15 @@ class Client:
         """
         options = {} if request.schema is None else {"response_format": self._form(request.schema)}
         usage: dict[str, int] = {}
+        grace = GRACE
         if self._session is not None:
             from evalbench.llm.session import USAGE
 
-            options["client"] = self._session
+            options |= {"client": self._session, "litellm_logging_obj": self._log(request.messages)}
             USAGE.set(usage)
+            grace = 0.0
         try:
-            async with asyncio.timeout(self.limits.timeout_seconds + GRACE):
+            async with asyncio.timeout(self.limits.timeout_seconds + grace):
                 answer = await self.litellm.acompletion(
                     model=self.model,
                     messages=request.messages,
@@ -188,13 +198,14 @@ class Client:
             return self._failed(error)
         if usage:
             answer.usage = self.litellm.Usage(**usage)
-            answer._hidden_params["response_cost"] = None  # LiteLLM's, of no tokens at all
         return self._read(answer, request)
 
     def _form(self, schema: Mapping[str, Any] | type[BaseModel]) -> dict[str, Any]:
         """Say the schema as OpenAI's ``response_format``, worked out once for each schema."""
         if id(schema) not in self._forms:
             if isinstance(schema, Mapping):
+                import jsonschema  # noqa: F401 - a second, which no call in flight should wait
+
                 inner = {"name": "answer", "schema": dict(schema), "strict": True}
                 form = {"type": "json_schema", "json_schema": inner}
             else:

@@ -57,7 +57,8 @@ class Outcome:
     """What became of a chunk. ``keys``: two 64-bit hashes of a row's key, and its record.
 
     Where the source is lines, ``lines`` are how many, and a reject's line counts from the first;
-    elsewhere ``lines`` is 0 and a reject names its own line.
+    elsewhere ``lines`` is 0 and a reject names its own line. ``unnamed`` where a span still names
+    no session but its trace.
     """
 
     lines: int
@@ -65,6 +66,7 @@ class Outcome:
     rejects: list[Reject] = field(default_factory=list)
     staged: dict[str, Staged] = field(default_factory=dict)
     keys: dict[str, pl.DataFrame] = field(default_factory=dict)
+    unnamed: bool = False
 
 
 def process_part(part: Chunk | Flaw, plan: Plan) -> Outcome:
@@ -84,7 +86,8 @@ def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
         if groups
     }
     staged, keys = {}, {}
-    for table, frame in name_sessions(frames).items():
+    frames, unnamed = name_sessions(frames)
+    for table, frame in frames.items():
         if batch.flaws:
             bad = pl.Series(list(batch.flaws), dtype=pl.UInt32)
             frame = frame.filter(~pl.col(RECORD).is_in(bad.implode()))
@@ -98,7 +101,8 @@ def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
         Reject(batch.records[index][0], flaw, str(batch.records[index][1], errors=READABLE))
         for index, flaw in sorted(batch.flaws.items())
     ]
-    return Outcome(0 if chunk.records else len(lines), len(batch.records), rejects, staged, keys)
+    n_lines = 0 if chunk.records else len(lines)
+    return Outcome(n_lines, len(batch.records), rejects, staged, keys, unnamed)
 
 
 @dataclass

@@ -73,15 +73,19 @@ def build_frame(table: str, groups: list[Columns], flaws: dict[int, str]) -> pl.
     return frame
 
 
-def name_sessions(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Give spans that name no session, and their verdicts, the one their trace names elsewhere."""
+def name_sessions(frames: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFrame], bool]:
+    """Give spans that name no session, and their verdicts, the one their trace names elsewhere.
+
+    And tells whether spans are left whose trace names none here.
+    """
     spans = frames.get("span", pl.DataFrame(schema=TABLES["span"]))
     unnamed = spans["session_id"] == spans["trace_id"]
-    if unnamed.all() or not unnamed.any():
-        return frames
+    if not unnamed.any():
+        return frames, False
     named = spans.filter(~unnamed).unique("trace_id", keep="first", maintain_order=True)
     session = pl.col("session_id").replace(named["trace_id"], named["session_id"])
-    return {table: frame.with_columns(session) for table, frame in frames.items()}
+    left = not spans.filter(unnamed)["trace_id"].is_in(named["trace_id"].implode()).all()
+    return {table: frame.with_columns(session) for table, frame in frames.items()}, left
 
 
 def hash_key(table: str) -> tuple[pl.Expr, pl.Expr]:

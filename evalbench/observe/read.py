@@ -73,11 +73,11 @@ class _Read:
 
     records: int = 0
     rejected: int = 0
-    chunks: list[tuple[dict[str, Staged], dict[str, pl.DataFrame]]] = field(default_factory=list)
+    chunks: list[Outcome] = field(default_factory=list)
 
     def keys(self, table: str) -> dict[int, pl.DataFrame]:
         """Hashed keys of a table's staged rows, by number of chunk."""
-        return {i: keys[table] for i, (_, keys) in enumerate(self.chunks) if table in keys}
+        return {i: each.keys[table] for i, each in enumerate(self.chunks) if table in each.keys}
 
 
 Outcomes = Iterator[tuple[Chunk | Flaw, Outcome]]
@@ -154,6 +154,7 @@ def ingest(
         outcomes = process_all(chain(first, parts), plan)
         size = path.stat().st_size
         read = _gather(outcomes, rejects_path, lambda at: progress(at, size) if progress else None)
+        _name_across(read.chunks, ws.lake, surface)
         new_spans, duplicates = _commit_new(read, ws.lake, surface)
         return IngestReport(
             sessions=refresh_sessions(ws.lake, surface),
@@ -219,7 +220,7 @@ def _gather(outcomes: Outcomes, rejects_path: Path, arrive_at: Callable[[int], N
             lines += outcome.lines
             read.records += outcome.records
             read.rejected += len(outcome.rejects)
-            read.chunks.append((outcome.staged, outcome.keys))
+            read.chunks.append(outcome)
             for reject in outcome.rejects:
                 told = reject._replace(line=first + reject.line)._asdict()
                 file.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
@@ -233,22 +234,51 @@ def _gather(outcomes: Outcomes, rejects_path: Path, arrive_at: Callable[[int], N
     return read
 
 
+def _name_across(chunks: list[Outcome], lake: Lake, surface: str) -> None:
+    """Give spans that name no session the one their trace names in another chunk or the lake."""
+    staged = [chunk.staged["span"] for chunk in chunks if chunk.unnamed]
+    if not staged:
+        return
+    own = pl.col("session_id") == pl.col("trace_id")
+    left = pl.concat([lake.scan_staged(each).filter(own).select("trace_id") for each in staged])
+    every = [lake.spans(surface=surface)]
+    every += [lake.scan_staged(chunk.staged["span"]) for chunk in chunks if "span" in chunk.staged]
+    named = (
+        pl.concat([rows.filter(~own).select("trace_id", "session_id") for rows in every])
+        .join(left, on="trace_id", how="semi")
+        .unique("trace_id", keep="first", maintain_order=True)
+        .collect(engine="streaming")
+    )
+    trace = pl.col("session_id")
+    for chunk in chunks if len(named) else ():
+        for table in chunk.staged:
+            rows = lake.scan_staged(chunk.staged[table])
+            lost = trace.is_in(named["trace_id"].implode())
+            if not rows.select(lost.any()).collect().item():
+                continue
+            session = trace.replace(named["trace_id"], named["session_id"])
+            renamed = rows.with_columns(session).collect()
+            chunk.staged[table] = lake.restage(chunk.staged[table], renamed)
+            chunk.keys[table] = renamed.select(*hash_key(table), chunk.keys[table][RECORD])
+
+
 def _commit_new(read: _Read, lake: Lake, surface: str) -> tuple[int, int]:
     """Make the new rows visible. Gives how many spans these are, and the duplicate records."""
     repeated = {table: _find_repeated(read.keys(table), lake, table, surface) for table in INGESTED}
     duplicates, new_spans = read.records - read.rejected, 0
     chosen: dict[str, list[Staged]] = {table: [] for table in INGESTED}
-    for number, (staged, keys) in enumerate(read.chunks):
+    for number, chunk in enumerate(read.chunks):
         kept_records = []
-        for table in staged:
+        for table, staged in chunk.staged.items():
             new = ~repeated[table][number]
-            kept_records.append(keys[table][RECORD].to_numpy()[new])
+            kept_records.append(chunk.keys[table][RECORD].to_numpy()[new])
             if new.all():
-                chosen[table].append(staged[table])
+                chosen[table].append(staged)
             elif new.any():
-                chosen[table].append(lake.restage(staged[table], keep=new))
+                rows = lake.scan_staged(staged).collect().filter(new)
+                chosen[table].append(lake.restage(staged, rows))
             else:
-                lake.discard(staged[table])
+                lake.discard(staged)
             new_spans += int(new.sum()) if table == "span" else 0
         if kept_records:
             duplicates -= len(np.unique(np.concatenate(kept_records)))

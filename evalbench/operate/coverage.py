@@ -6,28 +6,30 @@ import polars as pl
 
 from evalbench.schema import SIGNALS
 
+COUNTED = {
+    "sessions": pl.len().cast(pl.Int64),
+    "first": pl.col("started_at").min().dt.date(),
+    "last": pl.col("started_at").max().dt.date(),
+}
+
 
 def surface_table(sessions: pl.DataFrame, spans: pl.LazyFrame) -> pl.DataFrame:
     """Count what was read, by surface.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, sessions, spans, tools, errors`` (failed tool calls), ``users`` (groups that
-        sessions share), ``first`` and ``last`` day.
+    Gives ``surface, sessions, spans, tools, errors`` (failed tool calls), ``users`` (groups that
+    sessions share), ``first`` and ``last`` day.
     """
     steps = spans.group_by("surface").agg(spans=pl.len().cast(pl.Int64)).collect()
     return (
         sessions.group_by("surface")
         .agg(
-            sessions=pl.len().cast(pl.Int64),
+            **COUNTED,
             tools=pl.col("n_tool_calls").sum(),
             errors=pl.col("n_tool_errors").sum(),
             users=pl.col("group_key").drop_nulls().n_unique().cast(pl.Int64),
-            first=pl.col("started_at").min().dt.date(),
-            last=pl.col("started_at").max().dt.date(),
         )
         .join(steps, on="surface", how="left")
+        .select("surface", "sessions", "tools", "errors", "users", "first", "last", "spans")
         .sort("surface")
     )
 
@@ -35,54 +37,34 @@ def surface_table(sessions: pl.DataFrame, spans: pl.LazyFrame) -> pl.DataFrame:
 def release_table(sessions: pl.DataFrame) -> pl.DataFrame:
     """Count sessions by release, in the order of their first session; null is "not named".
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, release, sessions, first, last``.
+    Gives ``surface, release, sessions, first, last``.
     """
-    return (
-        sessions.group_by("surface", pl.col("release").fill_null("not named"))
-        .agg(
-            sessions=pl.len().cast(pl.Int64),
-            first=pl.col("started_at").min().dt.date(),
-            last=pl.col("started_at").max().dt.date(),
-        )
-        .sort("surface", "first", "release")
-    )
+    named = sessions.group_by("surface", pl.col("release").fill_null("not named"))
+    return named.agg(**COUNTED).sort("surface", "first", "release")
 
 
 def weekly_sessions(sessions: pl.DataFrame) -> pl.DataFrame:
     """Count sessions by week, weeks without any too.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, start`` (Monday) and ``sessions``; sessions without a time are in no week.
+    Gives ``surface, start`` (Monday) and ``sessions``; sessions without a time are in no week.
     """
-    dated = sessions.filter(pl.col("started_at").is_not_null())
-    weeks = dated.group_by("surface", start=pl.col("started_at").dt.date().dt.truncate("1w")).agg(
-        sessions=pl.len().cast(pl.Int64)
-    )
-    spread = weeks.group_by("surface").agg(
-        start=pl.date_ranges(pl.col("start").min(), pl.col("start").max(), "1w").first()
-    )
-    return (
-        spread.explode("start")
-        .join(weeks, on=["surface", "start"], how="left")
-        .with_columns(pl.col("sessions").fill_null(0))
-        .sort("surface", "start")
-    )
+    week = pl.col("started_at").dt.date().dt.truncate("1w")
+    weeks = sessions.drop_nulls("started_at").group_by("surface", start=week)
+    counted = weeks.agg(COUNTED["sessions"].alias("sessions"))
+    every = pl.date_ranges(pl.col("start").min(), pl.col("start").max(), "1w").first()
+    spread = counted.group_by("surface").agg(start=every).explode("start")
+    joined = spread.join(counted, on=["surface", "start"], how="left")
+    return joined.with_columns(pl.col("sessions").fill_null(0)).sort("surface", "start")
 
 
 def signal_table(sessions: pl.DataFrame) -> pl.DataFrame:
     """Say of every signal how many sessions recorded it, and what its mean is where they did.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, signal, name`` (in words), ``recorded, sessions, share, mean`` (null where
-        nobody recorded it; of true and false the share that is true), and ``said``.
+    Gives ``surface, signal, name`` (in words), ``recorded, sessions, share, mean`` (null where
+    nobody recorded it; of true and false the share that is true), and ``said``.
     """
+    share, mean = pl.col("recorded") / pl.col("sessions"), pl.col("mean")
+    means = pl.format("{}%, mean {}", (100 * share).round(1), mean.round(2))
     return (
         sessions.select("surface", pl.col(list(SIGNALS)).cast(pl.Float64))
         .unpivot(index="surface", variable_name="signal")
@@ -94,14 +76,8 @@ def signal_table(sessions: pl.DataFrame) -> pl.DataFrame:
         )
         .with_columns(
             name=pl.col("signal").str.replace_all("_", " "),
-            share=pl.col("recorded") / pl.col("sessions"),
-        )
-        .with_columns(
-            said=pl.when(pl.col("recorded") == 0)
-            .then(pl.lit("nobody"))
-            .otherwise(
-                pl.format("{}%, mean {}", (100 * pl.col("share")).round(1), pl.col("mean").round(2))
-            )
+            share=share,
+            said=pl.when(pl.col("recorded") == 0).then(pl.lit("nobody")).otherwise(means),
         )
         .sort("surface", -pl.col("share"), "signal")
     )

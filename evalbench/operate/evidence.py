@@ -10,31 +10,20 @@ import polars as pl
 
 from evalbench.errors import EvalbenchError
 from evalbench.operate.impact import OUTCOME, SESSION_KEY, latest_verdicts
-from evalbench.schema import SIGNALS, Design, QueueDrawn
+from evalbench.schema import SIGNALS, Design, QueueDrawn, columns
 from evalbench.store.lake import Lake
 
 Stratify = Callable[[pl.DataFrame, Design, pl.DataFrame | None], pl.DataFrame]
 WHOLE = "all"
 """Every quarter; and the release of sessions that name none."""
 
-SAMPLED = pl.Schema(
-    {"surface": pl.String, "session_id": pl.String, "stratum": pl.String, "drawn": pl.Boolean}
+SAMPLED = columns((pl.String, "surface session_id stratum"), (pl.Boolean, "drawn"))
+SAMPLE = columns(
+    (pl.Int64, "draw"),
+    (pl.String, "surface window design"),
+    (pl.Int64, "strata n_sessions n_drawn n_labelled"),
 )
-SAMPLE = pl.Schema(
-    {
-        "draw": pl.Int64,
-        "surface": pl.String,
-        "window": pl.String,
-        "design": pl.String,
-        "strata": pl.Int64,
-        "n_sessions": pl.Int64,
-        "n_drawn": pl.Int64,
-        "n_labelled": pl.Int64,
-    }
-)
-LIMITS = pl.Schema(
-    {"surface": pl.String, "limit": pl.String, "n": pl.Int64, "of": pl.Int64, "says": pl.String}
-)
+LIMITS = columns((pl.String, "surface limit"), (pl.Int64, "n of"), (pl.String, "says"))
 SAYS = {
     "no labels": "Nobody labelled these sessions, so no failure mode can be named. Shown is the"
     " outcome that the product recorded.",
@@ -63,18 +52,15 @@ SAYS = {
 def quarter_window(quarter: str) -> tuple[datetime | None, datetime | None]:
     """Give the first moment of a quarter such as "2026Q3" and of the next; "all" has neither.
 
-    Raises
-    ------
-    EvalbenchError
-        Not a quarter.
+    Raises EvalbenchError for what is no quarter.
     """
     if quarter == WHOLE:
         return None, None
     if not re.fullmatch(r"\d{4}Q[1-4]", quarter):
         raise EvalbenchError(f"quarter must look like 2026Q3, or be {WHOLE!r}; got {quarter!r}")
-    year, first = int(quarter[:4]), 3 * int(quarter[5]) - 2
-    end = datetime(year + 1, 1, 1, tzinfo=UTC) if first == 10 else None
-    return datetime(year, first, 1, tzinfo=UTC), end or datetime(year, first + 3, 1, tzinfo=UTC)
+    months = 12 * int(quarter[:4]) + 3 * int(quarter[5]) - 3
+    start, end = (datetime(at // 12, at % 12 + 1, 1, tzinfo=UTC) for at in (months, months + 3))
+    return start, end
 
 
 def read_draws(
@@ -85,13 +71,10 @@ def read_draws(
     end: datetime | None = None,
 ) -> dict[int, QueueDrawn]:
     """Read those ``queue.drawn`` events that may cover sessions of a surface and window."""
-    draws = {
-        seq: QueueDrawn.model_validate_json(body)
-        for seq, body in events.select("seq", "body").iter_rows()
-    }
+    bodies = map(QueueDrawn.model_validate_json, events["body"])
     return {
         seq: draw
-        for seq, draw in draws.items()
+        for seq, draw in zip(events["seq"], bodies, strict=True)
         if draw.surface == (surface or draw.surface)
         and not (draw.end and start and draw.end <= start)
         and not (draw.start and end and draw.start >= end)
@@ -104,10 +87,7 @@ def sampling_frame(lake: Lake, draws: dict[int, QueueDrawn], stratify: Stratify)
     The tables are read at the versions that the draw pinned. Where several draws cover a session
     its stratum joins theirs: within such a stratum each draw, and so all of them, is random.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, session_id, stratum, drawn``.
+    Gives ``surface, session_id, stratum, drawn``.
     """
     parts = [pl.DataFrame(schema=SAMPLED)]
     for seq, draw in draws.items():
@@ -137,19 +117,10 @@ def report_frame(
 ) -> pl.DataFrame:
     """Join sessions with their strata, in the order in which the releases were shipped.
 
-    Parameters
-    ----------
-    sessions : polars.DataFrame
-        Columns of a session: those the report is about.
-    sampled : polars.DataFrame
-        As :func:`sampling_frame` gave them.
-    shipped : polars.DataFrame
-        ``surface, release, shipped_at``; a release nobody announced counts from its first session.
+    ``shipped`` has ``surface, release, shipped_at``; a release nobody announced counts from its
+    first session. ``sampled`` is from :func:`sampling_frame`.
 
-    Raises
-    ------
-    EvalbenchError
-        There are no sessions to report on.
+    Raises EvalbenchError where there are no sessions to report on.
     """
     if sessions.is_empty():
         raise EvalbenchError("no sessions in this window; see `evalbench run 01_observe`")
@@ -171,55 +142,32 @@ def sample_table(
 ) -> pl.DataFrame:
     """Describe how the sample was drawn: one row a draw that covers sessions of the report.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``draw, surface, window, design, strata, n_sessions, n_drawn, n_labelled``; the counts are
-        of the report's sessions.
+    Gives ``draw, surface, window, design, strata, n_sessions, n_drawn, n_labelled``; the counts are
+    of the report's sessions.
     """
-    decided = labels.filter(pl.col("fails").is_not_null())
+    decided = labels.drop_nulls("fails")
     rows = []
     for seq, draw in draws.items():
-        covered = frame.filter(surface=draw.surface).filter(
-            pl.col("stratum").str.contains(f"draw {seq}: ", literal=True)
-        )
+        own = pl.col("stratum").str.contains(f"draw {seq}: ", literal=True)
+        covered = frame.filter(own, surface=draw.surface)
         picked = set(covered["session_id"]) & {item.session_id for item in draw.items}
-        labelled = set(decided.filter(surface=draw.surface)["session_id"])
+        labelled = picked & set(decided.filter(surface=draw.surface)["session_id"])
         if not covered.is_empty():
-            rows.append(
-                {
-                    "draw": seq,
-                    "surface": draw.surface,
-                    "window": _window_words(draw),
-                    "design": _design_words(draw.design),
-                    "strata": covered["stratum"].n_unique(),
-                    "n_sessions": covered.height,
-                    "n_drawn": len(picked),
-                    "n_labelled": len(picked & labelled),
-                }
-            )
-    return pl.DataFrame(rows, schema=SAMPLE)
+            words = (draw.surface, _window_words(draw), _design_words(draw.design))
+            counts = (covered["stratum"].n_unique(), covered.height, len(picked), len(labelled))
+            rows.append((seq, *words, *counts))
+    return pl.DataFrame(rows, schema=SAMPLE, orient="row")
 
 
 def limits_table(
-    frame: pl.DataFrame,
-    labels: pl.DataFrame,
-    verdicts: pl.DataFrame,
-    rates: pl.DataFrame,
+    frame: pl.DataFrame, labels: pl.DataFrame, verdicts: pl.DataFrame, rates: pl.DataFrame
 ) -> pl.DataFrame:
     """Say, surface by surface, what the report cannot tell and how much of it that touches.
 
-    Parameters
-    ----------
-    frame, labels, verdicts
-        As for :func:`evalbench.operate.impact.mode_rates`.
-    rates : polars.DataFrame
-        As :func:`evalbench.operate.impact.rates_table` gave them.
+    ``frame``, ``labels`` and ``verdicts`` are as for :func:`evalbench.operate.impact.mode_rates`,
+    ``rates`` from :func:`evalbench.operate.impact.rates_table`.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, limit, n, of, says``; nothing where nothing is limited.
+    Gives ``surface, limit, n, of, says``; nothing where nothing is limited.
     """
     rows = []
     for (surface,), sessions in frame.group_by("surface", maintain_order=True):
@@ -228,13 +176,11 @@ def limits_table(
         own = rates.filter(surface=surface)
         counts = _count_limits(sessions, known, judged, own)
         silent = [name for name in SIGNALS if sessions[name].is_null().all()]
-        names = ", ".join(silent).replace("_", " ")
         counts["signals"] = (len(silent), len(SIGNALS))
-        rows += [
-            (surface, limit, n, of, SAYS[limit].format(n=n, of=of, names=names))
-            for limit, (n, of) in counts.items()
-            if n
-        ]
+        names = ", ".join(silent).replace("_", " ")
+        for limit, (n, of) in counts.items():
+            if n:
+                rows.append((surface, limit, n, of, SAYS[limit].format(n=n, of=of, names=names)))
     return pl.DataFrame(rows, schema=LIMITS, orient="row")
 
 
@@ -245,7 +191,7 @@ def _count_limits(
     total, n_rates = sessions.height, rates.height
     outcomes = rates["mode"].eq(OUTCOME).any()
     drawn = sessions.filter("drawn")
-    decided = known.filter(pl.col("fails").is_not_null())
+    unread = drawn.join(known.drop_nulls("fails"), on=SESSION_KEY, how="anti")
     read = known.select(SESSION_KEY).unique()
     counts = {
         "no labels": (int(known.is_empty()), 1),
@@ -254,10 +200,7 @@ def _count_limits(
         "never seen": ((rates["estimate"] == 0).sum(), n_rates),
         "cautions": ((rates["status"].eq("ok") & rates["reason"].ne("")).sum(), n_rates),
         "in no draw": (0 if outcomes else sessions["stratum"].null_count(), total),
-        "drawn, not labelled": (
-            drawn.join(decided, on=SESSION_KEY, how="anti").height,
-            drawn.height,
-        ),
+        "drawn, not labelled": (unread.height, drawn.height),
         "labelled, not drawn": (read.join(drawn, on=SESSION_KEY, how="anti").height, read.height),
         "undecided": (known["fails"].null_count(), known.height),
         "judge silent": (judged["verdict"].null_count(), judged.height),

@@ -8,12 +8,12 @@ stand for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
 from evalbench import stats
+from evalbench.schema import columns
 from evalbench.stats import Change, Rate
 
 SESSION_KEY = ["surface", "session_id"]
@@ -22,47 +22,19 @@ OUTCOME_NAME = "Outcome not achieved (recorded)"
 FEWEST = 30
 """Labelled sessions under which a rate is insufficient: most of its interval would be prior."""
 
-RATES = pl.Schema(
-    {
-        "surface": pl.String,
-        "quarter": pl.String,
-        "release": pl.String,
-        "mode": pl.String,
-        "name": pl.String,
-        "estimate": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "per_1000": pl.Float64,
-        "low_per_1000": pl.Float64,
-        "high_per_1000": pl.Float64,
-        "level": pl.Float64,
-        "n_labels": pl.Int64,
-        "n_sessions": pl.Int64,
-        "n_groups": pl.Int64,
-        "design_effect": pl.Float64,
-        "method": pl.String,
-        "status": pl.String,
-        "reason": pl.String,
-    }
+RATES = columns(
+    (pl.String, "surface quarter release mode name"),
+    (pl.Float64, "estimate low high per_1000 low_per_1000 high_per_1000 level"),
+    (pl.Int64, "n_labels n_sessions n_groups"),
+    (pl.Float64, "design_effect"),
+    (pl.String, "method status reason"),
 )
 """Rates as reported; numbers are null where the status is "insufficient"."""
 
-CHANGES = pl.Schema(
-    {
-        "surface": pl.String,
-        "release": pl.String,
-        "previous_release": pl.String,
-        "mode": pl.String,
-        "name": pl.String,
-        "before": pl.Float64,
-        "after": pl.Float64,
-        "delta": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "p_value": pl.Float64,
-        "smallest_shown": pl.Float64,
-        "reading": pl.String,
-    }
+CHANGES = columns(
+    (pl.String, "surface release previous_release mode name"),
+    (pl.Float64, "before after delta low high p_value smallest_shown"),
+    (pl.String, "reading"),
 )
 
 
@@ -96,44 +68,33 @@ def mode_rates(
 ) -> list[ModeRate]:
     """Estimate the rate of every mode in every release.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        The sessions reported on, in the order of their releases: ``surface, session_id, release,
-        group_key, outcome, stratum`` (null: in no draw's frame) and ``drawn``.
-    labels : polars.DataFrame
-        What annotators say together: ``surface, session_id, mode, fails`` (null: undecided).
-    verdicts : polars.DataFrame
-        Columns of a verdict; the latest whose ``evaluator_id`` ends in "/{mode}" divides that mode.
-    modes : polars.DataFrame
-        The codebook: ``surface, mode, name``.
-    level : float
-        Nominal coverage of the intervals.
-    rng : numpy.random.Generator
-        For the posterior draws, taken in the order of the answer.
+    ``frame`` are the sessions reported on, in the order of their releases: ``surface, session_id,
+    release, group_key, outcome, stratum`` (null: in no draw's frame) and ``drawn``. ``labels`` are
+    what annotators say together: ``surface, session_id, mode, fails`` (null: undecided). Of the
+    ``verdicts`` the latest whose ``evaluator_id`` ends in "/{mode}" divides that mode. ``modes`` is
+    the codebook: ``surface, mode, name``. Draws are taken in the order of the answer.
 
-    Returns
-    -------
-    list of ModeRate
-        By surface, release and mode. Where nobody labelled any session of a surface but outcomes
-        are recorded, one more a release: the share of them that is "not achieved".
+    Gives rates by surface, release and mode. Where nobody labelled any session of a surface but
+    outcomes are recorded, one more a release: the share of them that is "not achieved".
     """
     judged = latest_verdicts(verdicts)
     read = frame.filter("drawn").join(labels, on=SESSION_KEY)
     labelled = set(labels.join(frame, on=SESSION_KEY, how="semi")["surface"])
     rates = []
     for (surface, release), part in frame.group_by("surface", "release", maintain_order=True):
-        key = (str(surface), str(release))
-        codebook = modes.filter(pl.col("surface") == surface).select("mode", "name")
-        recorded = part.filter(pl.col("outcome").is_not_null())
+        measured = []
+        recorded = part.drop_nulls("outcome")
         if surface not in labelled and not recorded.is_empty():
             cells = recorded.with_columns(stratum=pl.lit("recorded"), fails=~pl.col("outcome"))
-            rates.append(_rate(*key, OUTCOME, OUTCOME_NAME, cells, cells, level=level, rng=rng))
-        for mode, name in codebook.iter_rows():
+            measured.append((OUTCOME, OUTCOME_NAME, cells, cells))
+        for mode, name in modes.filter(surface=surface).select("mode", "name").iter_rows():
             cells = part.join(judged.filter(mode=mode), on=SESSION_KEY, how="left")
             seen = read.filter(surface=surface, release=release, mode=mode)
             known = cells.join(seen.select(*SESSION_KEY, "fails"), on=SESSION_KEY)
-            rates.append(_rate(*key, mode, name, cells, known, level=level, rng=rng))
+            measured.append((mode, name, cells, known))
+        for mode, name, cells, known in measured:
+            rate = _estimate(cells.drop_nulls("stratum"), known, level=level, rng=rng)
+            rates.append(ModeRate(str(surface), str(release), mode, name, *rate))
     return rates
 
 
@@ -147,26 +108,18 @@ def release_changes(rates: list[ModeRate], *, margin: float) -> pl.DataFrame:
 
     Readings are adjusted over the modes of each release (Benjamini-Hochberg).
 
-    Parameters
-    ----------
-    rates : list of ModeRate
-        As :func:`mode_rates` gave them.
-    margin : float
-        Smallest change worth knowing of, as a share of sessions; where the labels could not show
-        one of that size the reading is "insufficient".
+    ``margin`` is the smallest change worth knowing of, as a share of sessions; where the labels
+    could not show one of that size the reading is "insufficient".
 
-    Returns
-    -------
-    polars.DataFrame
-        Columns of :data:`CHANGES`, one row a surface, mode and pair of consecutive releases;
-        numbers are null where a rate is insufficient.
+    Gives columns of :data:`CHANGES`, one row a surface, mode and pair of consecutive releases;
+    numbers are null where a rate is insufficient.
     """
-    by_mode: dict[tuple[str, str], list[ModeRate]] = {}
-    for rate in rates:
-        by_mode.setdefault((rate.surface, rate.mode), []).append(rate)
+    last: dict[tuple[str, str], ModeRate] = {}
     by_release: dict[tuple[str, str], list[tuple[ModeRate, ModeRate]]] = {}
-    for old, new in (pair for each in by_mode.values() for pair in pairwise(each)):
-        by_release.setdefault((new.surface, new.release), []).append((old, new))
+    for new in rates:
+        if old := last.get((new.surface, new.mode)):
+            by_release.setdefault((new.surface, new.release), []).append((old, new))
+        last[new.surface, new.mode] = new
     rows = []
     for pairs in by_release.values():
         known = [(old.found, new.found) for old, new in pairs if old.found and new.found]
@@ -189,52 +142,30 @@ def latest_verdicts(verdicts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _rate(
-    surface: str,
-    release: str,
-    mode: str,
-    name: str,
-    cells: pl.DataFrame,
-    known: pl.DataFrame,
-    *,
-    level: float,
-    rng: np.random.Generator,
-) -> ModeRate:
-    """Estimate one rate from the sessions of a release and those of them that were labelled."""
-    cells = cells.filter(pl.col("stratum").is_not_null())
-    decided = known.filter(pl.col("fails").is_not_null())
-    n_labels, n_groups = decided.height, decided["group_key"].drop_nulls().n_unique()
-    found: Rate | None = None
-    if cells.is_empty():
-        reason = "no draw covers these sessions"
-    elif n_labels < FEWEST:
-        reason = f"{n_labels} labelled sessions; at least {FEWEST} are needed"
-    else:
-        found = _estimate(cells, known, level=level, rng=rng)
-        reason = found.rate.reason
-        found = found if found.rate.is_defined else None
-    counts = (n_labels, cells.height, n_groups)
-    return ModeRate(surface, release, mode, name, *counts, found, reason)
-
-
 def _estimate(
     cells: pl.DataFrame, known: pl.DataFrame, *, level: float, rng: np.random.Generator
-) -> Rate:
+) -> tuple[int, int, int, Rate | None, str]:
+    """Estimate one rate from sessions and those of them that were labelled, as in ModeRate."""
+    decided, known = known.drop_nulls("fails"), known.sort(SESSION_KEY)
+    counts = (decided.height, cells.height, decided["group_key"].drop_nulls().n_unique())
+    if cells.is_empty():
+        return *counts, None, "no draw covers these sessions"
+    if decided.height < FEWEST:
+        return *counts, None, f"{decided.height} labelled sessions; at least {FEWEST} are needed"
     judged = "judged" in cells.columns and cells["judged"].any()
     by = ["stratum", "verdict"] if judged else ["stratum"]
     population = cells.group_by(by).agg(n=pl.len()).sort(by)
-    labels = known.sort(SESSION_KEY).select(*by, fails=pl.col("fails").cast(pl.Float64))
-    group = known.sort(SESSION_KEY)["group_key"]
-    if group.drop_nulls().is_duplicated().any():
+    labels = known.select(*by, fails=pl.col("fails").cast(pl.Float64))
+    if known["group_key"].drop_nulls().is_duplicated().any():
         # Sessions that name no group are groups of their own.
-        own = known.sort(SESSION_KEY)["session_id"]
-        labels = labels.with_columns(group=group.fill_null("session " + own))
-    return stats.failure_rate(labels.to_dict(), population.to_dict(), level=level, rng=rng)
+        own = "session " + known["session_id"]
+        labels = labels.with_columns(group=known["group_key"].fill_null(own))
+    found = stats.failure_rate(labels.to_dict(), population.to_dict(), level=level, rng=rng)
+    return *counts, found if found.rate.is_defined else None, found.rate.reason
 
 
 def _rate_row(rate: ModeRate, quarter: str) -> dict[str, object]:
-    row: dict[str, object] = dict.fromkeys(RATES)
-    row |= {name: getattr(rate, name) for name in RATES if hasattr(rate, name)}
+    row: dict[str, object] = {name: getattr(rate, name) for name in RATES if hasattr(rate, name)}
     row |= {"quarter": quarter, "status": "insufficient"}
     if rate.found is not None:
         one = rate.found.rate
@@ -246,8 +177,7 @@ def _rate_row(rate: ModeRate, quarter: str) -> dict[str, object]:
 
 
 def _change_row(old: ModeRate, new: ModeRate, change: Change | None) -> dict[str, object]:
-    row: dict[str, object] = dict.fromkeys(CHANGES)
-    row |= {"surface": new.surface, "mode": new.mode, "name": new.name, "release": new.release}
+    row: dict[str, object] = {name: getattr(new, name) for name in CHANGES if hasattr(new, name)}
     row |= {"previous_release": old.release, "reading": "insufficient"}
     if change is not None:
         row |= {"before": change.before.estimate, "after": change.after.estimate}

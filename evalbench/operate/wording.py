@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import polars as pl
 
 WHOLE = "all"
+PER_1000 = ("per_1000", "low_per_1000", "high_per_1000")
 READINGS = ("regression", "improvement", "no change shown", "insufficient")
 
 
 def say_rates(rates: pl.DataFrame) -> pl.DataFrame:
     """Add ``said``, e.g. "48.2 (31.0 to 70.4)" or "insufficient"; most frequent mode first."""
-    numbers = [_decimal(name) for name in ("per_1000", "low_per_1000", "high_per_1000")]
-    said = pl.when(pl.col("status") == "ok").then(pl.format("{} ({} to {})", *numbers))
-    worded = rates.with_columns(said=said.otherwise(pl.lit("insufficient")))
-    return _sort_within(worded, -pl.col("estimate"), "mode")
+    said = pl.format("{} ({} to {})", *(pl.col(name).round(1) for name in PER_1000))
+    enough = pl.when(pl.col("status") == "ok").then(said).otherwise(pl.lit("insufficient"))
+    return _sort_within(rates.with_columns(said=enough), -pl.col("estimate"), "mode")
 
 
 def say_changes(changes: pl.DataFrame, shipped: pl.DataFrame) -> pl.DataFrame:
@@ -24,61 +24,48 @@ def say_changes(changes: pl.DataFrame, shipped: pl.DataFrame) -> pl.DataFrame:
     ``shown`` is the smallest change that the labels would show, and ``target`` "yes" where
     the release named the mode among its targets. Firm readings come first, then large changes.
     """
-    numbers = [_decimal(1000 * pl.col(name), sign=True) for name in ("delta", "low", "high")]
-    said = pl.when(pl.col("delta").is_not_null()).then(pl.format("{} ({} to {})", *numbers))
-    targets = (
-        shipped.select("surface", "release", mode="targets", target=pl.lit("yes"))
-        .explode("mode")
-        .unique()
-    )
+    said = pl.format("{} ({} to {})", *map(_signed, ("delta", "low", "high")))
+    named = shipped.select("surface", "release", mode="targets", target=pl.lit("yes"))
+    targets, key = named.explode("mode").unique(), ["surface", "release", "mode"]
     worded = changes.with_columns(
-        said=said.otherwise(pl.lit("insufficient")),
-        shown=_decimal(1000 * pl.col("smallest_shown")),
-    ).join(targets, on=["surface", "release", "mode"], how="left", maintain_order="left")
+        said=pl.when(pl.col("delta").is_null()).then(pl.lit("insufficient")).otherwise(said),
+        shown=(1000 * pl.col("smallest_shown")).round(1).cast(pl.String),
+    ).join(targets, on=key, how="left", maintain_order="left")
     firm = pl.col("reading").is_in(READINGS[:2])
-    return _sort_within(
-        worded.with_columns(pl.col("target").fill_null("")), ~firm, -pl.col("delta").abs(), "mode"
-    )
+    aimed = worded.with_columns(pl.col("target").fill_null(""))
+    return _sort_within(aimed, ~firm, -pl.col("delta").abs(), "mode")
 
 
 def moments(rates: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """Give the rates before and after each release, the most frequent modes first.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, release, name, moment`` ("before 2.0", "after 2.0"), ``per_1000`` with its
-        interval, and ``reading``: what :func:`evalbench.charts.before_after` draws.
+    Gives ``surface, release, name, moment`` ("before 2.0", "after 2.0"), ``per_1000`` with its
+    interval, and ``reading``: what :func:`evalbench.charts.before_after` draws.
     """
-    numbers = ["per_1000", "low_per_1000", "high_per_1000"]
-    key = ["surface", "release", "mode"]
-    pairs = changes.select(*key, "previous_release", "name", "reading").with_row_index("pair")
-    before = pairs.join(
-        rates.select("surface", "mode", *numbers, previous_release="release"),
-        on=["surface", "mode", "previous_release"],
-    ).with_columns(moment=pl.format("before {}", "release"))
-    after = pairs.join(rates.select(*key, *numbers), on=key).with_columns(
-        moment=pl.format("after {}", "release")
-    )
+    numbers = rates.select("surface", "mode", *PER_1000, of="release")
+    pairs = changes.select("surface", "release", "previous_release", "mode", "name", "reading")
+    moments = {"previous_release": "before {}", "release": "after {}"}
+    steps = [
+        pairs.with_row_index("pair").with_columns(of=of, moment=pl.format(said, "release"), step=at)
+        for at, (of, said) in enumerate(moments.items())
+    ]
     return (
-        pl.concat([before.with_columns(step=0), after.with_columns(step=1)], how="diagonal")
+        pl.concat(steps)
+        .join(numbers, on=["surface", "mode", "of"])
         .with_columns(
             latest=-pl.col("per_1000").sort_by("step").last().over("pair"),
             place=pl.col("pair").min().over("surface", "release"),
         )
         .sort("place", "latest", "pair", "step", nulls_last=True)
-        .select("surface", "release", "name", "moment", *numbers, "reading")
+        .select("surface", "release", "name", "moment", *PER_1000, "reading")
     )
 
 
 def with_heading(rows: pl.DataFrame) -> pl.DataFrame:
     """Add ``heading``, the surface and release that rows of a table stand under."""
-    release = (
-        pl.when(pl.col("release") == WHOLE)
-        .then(pl.lit(""))
-        .otherwise(", release " + pl.col("release"))
-    )
-    return rows.with_columns(heading=pl.col("surface") + release)
+    named = pl.col("surface") + ", release " + pl.col("release")
+    whole = pl.when(pl.col("release") == WHOLE).then("surface")
+    return rows.with_columns(heading=whole.otherwise(named))
 
 
 def without_pair(rates: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
@@ -89,22 +76,16 @@ def without_pair(rates: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
 def headline(rates: pl.DataFrame, changes: pl.DataFrame, sample: pl.DataFrame) -> str:
     """Say in a few Markdown lines what the report found, surface by surface.
 
-    Parameters
-    ----------
-    rates, changes : polars.DataFrame
-        With ``said``: from :func:`say_rates` and :func:`say_changes`.
-    sample : polars.DataFrame
-        From :func:`evalbench.operate.evidence.sample_table`.
+    Takes ``rates`` from :func:`say_rates`, ``changes`` from :func:`say_changes` and ``sample`` from
+    :func:`evalbench.operate.evidence.sample_table`.
     """
     lines = []
     for (surface,), own in rates.group_by("surface", maintain_order=True):
         labelled = sample.filter(surface=surface)["n_labelled"].sum()
         lines.append(f"**{surface}**" + (f", {labelled:,} sessions labelled" if labelled else ""))
         lines += [f"- {line}" for line in _say_latest(own)]
-        for (release,), part in changes.filter(surface=surface).group_by(
-            "release", maintain_order=True
-        ):
-            lines.append(f"- {_say_release(str(release), part)}")
+        released = changes.filter(surface=surface).partition_by("release", maintain_order=True)
+        lines += [f"- {_say_release(part['release'][0], part)}" for part in released]
         lines.append("")
     return "\n".join(lines)
 
@@ -129,35 +110,20 @@ def _say_latest(rates: pl.DataFrame) -> list[str]:
     if top.is_empty():
         return [f"Insufficient evidence{when}: no rate can be given."]
     name, said, level = top.select("name", "said", "level").row(0)
-    return [
-        f"Most frequent{when}: {_quote(name)}, {said} of 1,000 sessions ({level:.0%} interval)."
-    ]
+    return [f"Most frequent{when}: *{name}*, {said} of 1,000 sessions ({level:.0%} interval)."]
 
 
 def _say_release(release: str, changes: pl.DataFrame) -> str:
     """Say what became of the modes a release set out to fix, and of the others."""
-    aimed = changes.filter(pl.col("target") != "")
-    rest = changes.filter(pl.col("target") == "")
-    parts = []
-    if not aimed.is_empty():
-        fixed = "; ".join(
-            f"{_quote(name)}: **{reading}**"
-            for name, reading in aimed.select("name", "reading").iter_rows()
-        )
-        parts.append(f"set out to fix {fixed}.")
-    worse = rest.filter(reading="regression")
+    aimed, rest = (changes.filter(pl.col("target") == target) for target in ("yes", ""))
+    fixed = [f"*{name}*: **{reading}**" for name, reading in aimed["name", "reading"].iter_rows()]
     counts = dict(rest["reading"].value_counts().iter_rows())
-    parts.append(
-        "Elsewhere: "
-        + ", ".join(f"{counts[reading]} {reading}" for reading in READINGS if reading in counts)
-        + "."
-    )
-    if not worse.is_empty():
-        named = "; ".join(
-            f"{_quote(name)}, {said} per 1,000"
-            for name, said in worse.select("name", "said").iter_rows()
-        )
-        parts.append(f"Regressed: {named}.")
+    elsewhere = [f"{counts[reading]} {reading}" for reading in READINGS if reading in counts]
+    worse = rest.filter(reading="regression")["name", "said"].iter_rows()
+    regressed = [f"*{name}*, {said} per 1,000" for name, said in worse]
+    parts = [f"set out to fix {'; '.join(fixed)}."] if fixed else []
+    parts.append(f"Elsewhere: {', '.join(elsewhere)}.")
+    parts += [f"Regressed: {'; '.join(regressed)}."] if regressed else []
     return f"Release {release} " + " ".join(parts)
 
 
@@ -171,11 +137,7 @@ def _sort_within(rows: pl.DataFrame, *by: str | pl.Expr) -> pl.DataFrame:
     )
 
 
-def _quote(name: str) -> str:
-    return f"*{name}*"
-
-
-def _decimal(name: str | pl.Expr, *, sign: bool = False) -> pl.Expr:
-    value = (pl.col(name) if isinstance(name, str) else name).round(1)
-    text = value.cast(pl.String)
-    return pl.when(value > 0).then(pl.lit("+") + text).otherwise(text) if sign else text
+def _signed(name: str) -> pl.Expr:
+    """Say a share as so many of 1,000, with its sign."""
+    value = (1000 * pl.col(name)).round(1)
+    return pl.when(value > 0).then(pl.lit("+")).otherwise(pl.lit("")) + value.cast(pl.String)

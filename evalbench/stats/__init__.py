@@ -5,6 +5,12 @@ A judge against people (``alignment``, ``table_alignment``), people against each
 changed (``paired_change``, ``rate_change``, ``what_moved``), a stream looked at daily
 (``confidence_sequence``, ``score_sequence``, ``alarm``), how many labels and which
 (``labels_for_rate``, ``labels_next``), and what nobody has seen yet (``unseen_modes``).
+
+Everywhere ``level`` is the nominal coverage of an interval, a float between 0 and 1; ``rng`` the
+``numpy.random.Generator`` of the draws; ``groups``, an array as long as the rows, what sessions
+share (a user, a task): needed wherever they share one. ``ValueError`` names the argument and the
+value it got where a column is empty, of another length than the first or holds other values than
+are named, and where an option is unknown or a number out of range.
 """
 
 from .agreement import Agreement, agreement

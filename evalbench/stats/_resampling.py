@@ -13,19 +13,17 @@ import numpy as np
 from scipy import special
 
 from ._arguments import Floats, Integers
-from ._intervals import (
-    RESAMPLES,
-    dirichlet_weights,
-    from_draws,
-    join_reasons,
-    normal_quantile,
-)
+from ._intervals import RESAMPLES, dirichlet_weights, from_draws, join_reasons, normal_quantile
 from .estimate import Estimate
 
 Statistic = Callable[[Floats], Floats]
 """Cell counts or weights (..., cells) to values (...)."""
 
-METHODS = ("smoothed", "percentile", "bca")
+METHODS = {
+    "smoothed": "smoothed bootstrap of the cells",
+    "percentile": "percentile bootstrap",
+    "bca": "BCa bootstrap",
+}
 PRIOR = 0.5
 _BLOCK = 4_000_000
 
@@ -147,7 +145,9 @@ def estimate_all(
         shared = dirichlet_weights(total, rng, prior=prior, resamples=resamples)
     else:
         shared = None  # every statistic has its own design effect
-    answer = {}
+    answer, named = {}, METHODS[method]
+    if units.grouped:
+        named += ", design effect of groups" if method == "smoothed" else " of groups"
     with np.errstate(divide="ignore", invalid="ignore"):
         for name, statistic in statistics.items():
             value = float(statistic(total))
@@ -157,26 +157,11 @@ def estimate_all(
                 weights = dirichlet_weights(scaled, rng, prior=prior, resamples=resamples)
             draws = statistic(weights)
             undefined = f"{name} is 0/0 in these counts" if np.isnan(value) else ""
-            answer[name] = from_draws(
-                value,
-                draws,
-                level,
-                method=_METHOD_NAMES[method, units.grouped],
-                n=int(total.sum()),
-                reason=join_reasons(undefined, reason),
-            )
+            why = join_reasons(undefined, reason)
+            found = from_draws(value, draws, level, method=named, n=int(total.sum()), reason=why)
             if method == "bca":
                 left_out = statistic(total - units.patterns)
                 low, high = bca_interval(draws, value, left_out, units.times, level)
-                answer[name] = replace(answer[name], low=low, high=high)
+                found = replace(found, low=low, high=high)
+            answer[name] = found
     return answer
-
-
-_METHOD_NAMES = {
-    ("smoothed", False): "smoothed bootstrap of the cells",
-    ("smoothed", True): "smoothed bootstrap of the cells, design effect of groups",
-    ("percentile", False): "percentile bootstrap",
-    ("percentile", True): "percentile bootstrap of groups",
-    ("bca", False): "BCa bootstrap",
-    ("bca", True): "BCa bootstrap of groups",
-}

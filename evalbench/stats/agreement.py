@@ -34,18 +34,10 @@ _BLOCK = 4_000_000
 class Agreement:
     """Agreement of all annotators on all items.
 
-    Attributes
-    ----------
-    alpha : Estimate
-        Krippendorff's alpha at the level of measurement asked for.
-    kappa : Estimate
-        Cohen's kappa for two annotators, Fleiss' kappa for more; nominal.
-    ac1 : Estimate
-        Gwet's AC1, which keeps its meaning where nearly all labels are the same; nominal.
-    percent : Estimate
-        Share of pairs of ratings of one item that are equal, averaged over items.
-    annotators, missing : int
-        Annotators who rated anything, and ratings that are null.
+    ``alpha`` is Krippendorff's at the level of measurement asked for; ``kappa`` Cohen's for two
+    annotators, Fleiss' for more; ``ac1`` Gwet's AC1, which keeps its meaning where nearly all
+    labels are the same; both nominal. ``percent`` is the share of pairs of ratings of one item that
+    are equal, averaged over items. ``annotators`` rated anything; ``missing`` ratings are null.
     """
 
     alpha: Estimate
@@ -84,36 +76,21 @@ def agreement(
 
     Parameters
     ----------
-    item, annotator : array_like, shape (n,)
-        Who rated what; a pair may occur once.
-    value : array_like, shape (n,)
-        The rating; null is missing, and counted.
+    item, annotator, value : array_like, shape (n,)
+        Who gave what which rating; null is missing, and counted. A pair may occur once.
     measure : {"nominal", "ordinal", "interval"}
         Level of measurement, for alpha.
     categories : sequence, optional
         Every possible value, in order for "ordinal"; those seen, sorted, where not given. AC1
         depends on their number: give them.
-    level : float
-        Coverage of the intervals.
-    rng : numpy.random.Generator
-        For the draws.
 
-    Returns
-    -------
-    Agreement
-        ``n`` of each estimate counts the items with two ratings or more.
+    ``n`` of each estimate counts the items with two ratings or more.
 
-    Raises
-    ------
-    ValueError
-        Columns empty or of different lengths, fewer than two annotators, an item rated twice by one
-        annotator, a value outside ``categories``, values that are no numbers where order counts, or
-        ``measure`` or ``level`` out of range.
+    Raises ValueError for fewer than two annotators, an item rated twice by one annotator, a value
+    outside ``categories``, or values that are no numbers where order counts.
 
-    References
-    ----------
-    Krippendorff (2011) Computing Krippendorff's alpha-reliability; Cohen (1960) Educational and
-    Psychological Measurement 20; Fleiss (1971) Psychological Bulletin 76; Gwet (2008) British
+    Source: Krippendorff (2011) Computing Krippendorff's alpha-reliability; Cohen (1960) Educational
+    and Psychological Measurement 20; Fleiss (1971) Psychological Bulletin 76; Gwet (2008) British
     Journal of Mathematical and Statistical Psychology 61.
 
     Examples
@@ -129,7 +106,6 @@ def agreement(
     k, annotators = len(names), ratings.shape[1]
     rows: NDArray[Any] = ratings if annotators == 2 else _counts(ratings, k)
     patterns, times = _patterns(rows, int(max(rows.max(initial=0), 0)) + 2)
-
     pseudo_times = np.zeros(0)
     if 1 < k <= MOST_SMOOTHED:
         first, second = np.divmod(np.arange(k * k), k)
@@ -160,19 +136,12 @@ def agreement(
         plug_in = statistics(times @ table[: len(times)])
         draws = statistics(_weighted_sums(np.concatenate([times, pseudo_times]), table, n, rng))
 
-    def answer(name: str) -> Estimate:
-        value = float(plug_in[name])
-        reason = f"{name} is 0/0: all ratings are the same" if np.isnan(value) else ""
-        reason, kept = (reason, draws[name]) if n else ("no item has two ratings", np.zeros(0))
-        return from_draws(
-            value, kept, level, method="smoothed bootstrap of items", n=n, reason=reason
-        )
-
-    return Agreement(
-        **{name: answer(name) for name in plug_in},
-        annotators=annotators,
-        missing=missing,
-    )
+    method, estimates = "smoothed bootstrap of items", {}
+    for name, found in plug_in.items():
+        reason = f"{name} is 0/0: all ratings are the same" if np.isnan(found) else ""
+        reason, drawn = (reason, draws[name]) if n else ("no item has two ratings", np.zeros(0))
+        estimates[name] = from_draws(float(found), drawn, level, method=method, n=n, reason=reason)
+    return Agreement(**estimates, annotators=annotators, missing=missing)
 
 
 def _rating_matrix(
@@ -198,12 +167,10 @@ def _rating_matrix(
     names, position = distinct_values(values)
     if categories is not None:
         names, position = _in_categories(names, position, categories)
-    if measure != "nominal" and categories is None and names.dtype.kind not in "biuf":
-        raise ValueError(
-            f"value must be numbers or have categories in order, got {names[0].item()!r}"
-        )
-    if measure == "interval" and names.dtype.kind not in "biuf":
-        raise ValueError(f"value must be numbers for measure interval, got {names[0].item()!r}")
+    ordered = measure == "interval" or (measure == "ordinal" and categories is None)
+    if ordered and names.dtype.kind not in "biuf":
+        wanted = "be numbers" if measure == "interval" else "be numbers or have categories in order"
+        raise ValueError(f"value must {wanted}, got {names[0].item()!r}")
     cell = rows * len(people) + columns
     ratings = np.full((int(rows.max()) + 1) * len(people), -1, dtype=np.int64)
     ratings[cell] = position

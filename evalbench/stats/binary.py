@@ -31,16 +31,9 @@ class Counts(NamedTuple):
 class Alignment:
     """How well a judge's verdicts follow people's.
 
-    Attributes
-    ----------
-    mcc, kappa, tpr, tnr, precision, f1, balanced_accuracy : Estimate
-        Matthews' correlation, Cohen's kappa, sensitivity, specificity, and the rest.
-    counts : Counts
-        The four cells, abstentions scored as asked.
-    abstained : int
-        Sessions on which the judge gave no verdict.
-    unlabelled : int
-        Sessions without a human verdict, left out.
+    Matthews' correlation, Cohen's kappa, sensitivity, specificity, and the rest; ``counts`` are the
+    four cells, abstentions scored as asked. The judge gave no verdict on ``abstained`` sessions;
+    those ``unlabelled`` have no human one and are left out.
     """
 
     mcc: Estimate
@@ -57,7 +50,7 @@ class Alignment:
     @property
     def is_sufficient(self) -> bool:
         """Whether both classes have enough sessions to say anything of the judge."""
-        return _is_sufficient(self.counts)
+        return not _caution(self.counts)
 
 
 def _of_cells(formula: Callable[[Floats, Floats, Floats, Floats], Floats]) -> Statistic:
@@ -108,39 +101,6 @@ def alignment(
     With ``groups`` every measure is bootstrapped, its counts first divided by a design effect from
     a delete-one-group jackknife, with Student's t on K - 1 degrees of freedom.
 
-    Parameters
-    ----------
-    truth : (n,) array of 0, 1, null
-        Whether people say the session fails; null is left out and counted.
-    verdict : (n,) array of 0, 1, null
-        Whether the judge says so; null is an abstention.
-    groups : (n,) array, optional
-        What sessions share: a user, a task. Required wherever they share one: intervals for
-        independent rows cover .71 to .91 of such data.
-    method : {"smoothed", "percentile", "bca"}
-        The percentile and BCa bootstraps (of groups where given) cover as little as .68 when
-        failures are rare; they are there to compare with. TPR and TNR of independent rows keep
-        their interval under every method.
-    abstained : {"wrong", "left out"}
-        How an abstention is scored.
-    level : float
-        Nominal coverage.
-    rng : numpy.random.Generator
-        Source of the draws.
-
-    Returns
-    -------
-    Alignment
-        A measure that is 0/0 is ``nan`` with a reason. Fewer than 10 sessions of either class
-        leave the estimates, with ``reason`` "insufficient" and ``is_sufficient`` false.
-
-    Raises
-    ------
-    ValueError
-        Empty columns, lengths that differ, values other than 0, 1 and null, nothing to compare.
-
-    Notes
-    -----
     Assumes the sessions (or groups) are a random draw. Precision, F1, kappa and MCC follow the
     share of failures in the sample: on a sample enriched with failures they are not production's.
 
@@ -151,12 +111,27 @@ def alignment(
     accuracy cover .93 or more where TPR is at most .95 and TNR .99, and as little as .86 and .90
     beyond, where the errors that occur may never be seen.
 
-    References
+    Parameters
     ----------
-    Rubin (1981), The Bayesian bootstrap. Wilson (1927), Probable inference. Brown, Cai & DasGupta
-    (2001), Interval estimation for a binomial proportion. Newcombe (1998), Interval estimation for
-    the difference between independent proportions. Chicco & Jurman (2020), The advantages of the
-    Matthews correlation coefficient.
+    truth, verdict : (n,) arrays of 0, 1, null
+        Whether people and the judge say that the session fails. A null truth is left out and
+        counted, a null verdict is an abstention; one session at least must have both.
+    groups : (n,) array, optional
+        Where sessions share one, intervals for independent rows cover .71 to .91.
+    method : {"smoothed", "percentile", "bca"}
+        The percentile and BCa bootstraps (of groups where given) cover as little as .68 when
+        failures are rare; they are there to compare with. TPR and TNR of independent rows keep
+        their interval under every method.
+    abstained : {"wrong", "left out"}
+        How an abstention is scored.
+
+    A measure that is 0/0 is ``nan`` with a reason. Fewer than 10 sessions of either class leave the
+    estimates, with ``reason`` "insufficient" and ``is_sufficient`` false.
+
+    Source: Rubin (1981), The Bayesian bootstrap. Wilson (1927), Probable inference. Brown, Cai &
+    DasGupta (2001), Interval estimation for a binomial proportion. Newcombe (1998), Interval
+    estimation for the difference between independent proportions. Chicco & Jurman (2020), The
+    advantages of the Matthews correlation coefficient.
 
     Examples
     --------
@@ -167,7 +142,7 @@ def alignment(
     (Counts(tp=16, fn=4, fp=8, tn=72), 0.6556)
     """
     check_level(level)
-    check_choice("method", method, METHODS)
+    check_choice("method", method, tuple(METHODS))
     check_choice("abstained", abstained, ("wrong", "left out"))
     human, judge = binary_values("truth", truth), binary_values("verdict", verdict)
     group = None if groups is None else np.asarray(groups)
@@ -206,35 +181,13 @@ def proportion(
     Wilson's interval for independent sessions. With ``groups``, the counts are divided by the
     design effect of a delete-one-group jackknife with Student's t, as in :func:`alignment`.
 
-    Parameters
-    ----------
-    fails : (n,) array of 0, 1, null
-        Null is left out, and said so in ``reason``.
-    groups : (n,) array, optional
-        What sessions share.
-    level : float
-        Nominal coverage.
-    rng : numpy.random.Generator
-        Source of the draws that grouped data need.
-
-    Returns
-    -------
-    Estimate
-        ``n`` counts sessions, not groups.
-
-    Raises
-    ------
-    ValueError
-        An empty column, lengths that differ, values other than 0, 1 and null, nothing but null.
-
-    Notes
-    -----
     Misleads where sessions were chosen for their signals: use ``failure_rate`` on those. Covers as
     little as .84 where about a fifth of a failure is expected, and .92 at one.
 
-    References
-    ----------
-    Wilson (1927), Probable inference, the law of succession, and statistical inference.
+    ``fails`` is an (n,) array of 0, 1 and null, which is left out and said so in ``reason``; at
+    least one must be known. ``n`` counts sessions, not groups.
+
+    Source: Wilson (1927), Probable inference, the law of succession, and statistical inference.
 
     Examples
     --------
@@ -288,14 +241,8 @@ def _closed_form(estimate: Estimate, method: str, n: int, ends: tuple[Floats, Fl
     return replace(estimate, low=low, high=high, method=method, n=n, discarded=0)
 
 
-def _is_sufficient(counts: Counts) -> bool:
-    return min(counts.tp + counts.fn, counts.fp + counts.tn) >= ENOUGH
-
-
 def _caution(counts: Counts) -> str:
-    if _is_sufficient(counts):
-        return ""
+    """Say so where a class has too few sessions to say anything of the judge."""
     failing, passing = counts.tp + counts.fn, counts.fp + counts.tn
-    return (
-        f"insufficient: {failing} failing and {passing} passing sessions, {ENOUGH} of each needed"
-    )
+    few = f"{failing} failing and {passing} passing sessions, {ENOUGH} of each needed"
+    return "" if min(failing, passing) >= ENOUGH else f"insufficient: {few}"

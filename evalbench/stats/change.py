@@ -24,13 +24,7 @@ from ._arguments import (
     check_level,
     codes,
 )
-from ._intervals import (
-    central_interval,
-    dirichlet_weights,
-    join_reasons,
-    normal_quantile,
-    wilson,
-)
+from ._intervals import central_interval, dirichlet_weights, join_reasons, normal_quantile, wilson
 from ._resampling import PRIOR, Statistic, Units, group_reason, inflation
 from .estimate import Estimate
 from .planning import POWER, smallest_change
@@ -43,22 +37,11 @@ if TYPE_CHECKING:
 class Change:
     """A failure rate before and after, and what may be said of the difference.
 
-    Attributes
-    ----------
-    before, after, delta : Estimate
-        Failure rates and ``after - before``.
-    p_value : float
-        Two-sided, against no change.
-    reading : str
-        "regression", "improvement", "no change shown" or "insufficient".
-    mde : float
-        The smallest change that this many cases show with 80% power; ``nan`` where none could.
-    margin : float or None
-        The change that the caller must be able to see.
-    newly_failing, fixed : int or None
-        Cases that passed and now fail, and the reverse; None where the sessions are not the same.
-    missing : int
-        Pairs left out because one side is null.
+    ``before`` and ``after`` are failure rates, ``delta`` is ``after - before``; ``p_value`` is
+    two-sided, against no change. ``mde`` is the smallest change that this many cases show with 80%
+    power, ``nan`` where none could; ``margin`` the one that the caller must be able to see.
+    ``newly_failing`` cases passed before, ``fixed`` ones failed; None where the sessions are not
+    the same. ``missing`` pairs were left out because one side is null.
     """
 
     before: Estimate
@@ -97,33 +80,20 @@ def paired_change(
     ----------
     before, after : array_like, shape (n,)
         1 fails, 0 passes, null not known; a pair with a null is left out and counted.
-    groups : array_like, shape (n,), optional
-        What cases share (a user, a task with several trials).
     level : float
-        Coverage of the intervals; the test is made at ``1 - level``.
-    rng : numpy.random.Generator
-        Used by ``method="dirichlet"`` alone.
+        The test is made at ``1 - level``.
     margin : float, optional
         The change worth seeing. A change not shown reads "insufficient" where the smallest change
         that the cases could show is larger.
     method : {"newcombe", "dirichlet"}
         "dirichlet" draws the four paired cells from Dirichlet(counts + 1/2).
 
-    Returns
-    -------
-    Change
-        With ``newly_failing``, ``fixed`` and ``missing`` counted.
+    With ``newly_failing``, ``fixed`` and ``missing`` counted.
 
-    Raises
-    ------
-    ValueError
-        Columns empty or of different lengths, values other than 0, 1 and null, no complete pair,
-        ``level``, ``margin`` or ``method`` out of range.
+    Raises ValueError where no pair is complete.
 
-    References
-    ----------
-    McNemar (1947) Psychometrika 12; Newcombe (1998) Statistics in Medicine 17:2635; Winkler et al.
-    (2014) NeuroImage 92 (flips of whole blocks).
+    Source: McNemar (1947) Psychometrika 12; Newcombe (1998) Statistics in Medicine 17:2635; Winkler
+    et al. (2014) NeuroImage 92 (flips of whole blocks).
 
     Examples
     --------
@@ -144,12 +114,9 @@ def paired_change(
     old, new = old[complete], new[complete]
     n = len(old)
     position = None if members is None else codes("groups", members[complete])[1]
-    cell = np.where(old == 1, np.where(new == 1, 0, 1), np.where(new == 1, 2, 3))
-    units = Units.of(cell, 4, position)
-    few = group_reason(units)
-    cells = units.total
+    units = Units.of((2 * (old == 0) + (new == 0)).astype(np.int64), 4, position)
+    cells, few = units.total, group_reason(units)
     fixed, newly_failing = int(cells[1]), int(cells[2])
-
     effect = inflation(_DIFFERENCE, units, level)
     if method == "newcombe":
         low, high = _newcombe_paired(cells / effect, level)
@@ -182,22 +149,10 @@ def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Ch
     the smaller posterior tail beyond no change. It misleads where the two populations differ in
     their traffic: see :func:`~evalbench.stats.shift.what_moved`.
 
-    Parameters
-    ----------
-    before, after : Rate
-        Answers of ``failure_rate`` at the same level.
-    margin : float, optional
-        As in :func:`paired_change`.
+    Takes answers of ``failure_rate`` at the same level, and a ``margin`` as :func:`paired_change`
+    does. ``newly_failing`` and ``fixed`` are None: no case was seen twice.
 
-    Returns
-    -------
-    Change
-        ``newly_failing`` and ``fixed`` are None: no case was seen twice.
-
-    Raises
-    ------
-    ValueError
-        The two rates have different levels, or ``margin`` is out of range.
+    Raises ValueError where the two rates have different levels.
     """
     _check_margin(margin)
     level = before.rate.level

@@ -14,22 +14,11 @@ if TYPE_CHECKING:
 class Estimate:
     """A number with the interval that holds the truth at the stated level.
 
-    Attributes
-    ----------
-    estimate : float
-        The plug-in value, never rounded; ``nan`` where it is undefined, with ``reason`` saying why.
-    low, high : float
-        Ends of the interval; ``nan`` where there is none.
-    level : float
-        Nominal coverage, e.g. .95.
-    method : str
-        How the interval was made.
-    n : int
-        Observations behind it.
-    reason : str
-        Why the estimate is undefined or should be read with care; empty where neither holds.
-    discarded : int
-        Resamples that gave no value and were left out.
+    ``estimate`` is the plug-in value, never rounded; ``nan`` where it is undefined. ``low`` and
+    ``high`` are the ends of the interval, ``nan`` where there is none; ``level`` is its nominal
+    coverage and ``method`` says how it was made. ``n`` are the observations behind it. ``reason``
+    says why the estimate is undefined or should be read with care, and is empty where neither
+    holds; ``discarded`` counts resamples that gave no value and were left out.
     """
 
     estimate: float

@@ -19,18 +19,10 @@ WEIGHTS = ("nominal", "linear", "quadratic")
 class TableAlignment:
     """How well a judge's categories follow people's.
 
-    Attributes
-    ----------
-    mcc, kappa, accuracy, macro_precision, macro_recall, macro_f1 : Estimate
-        Gorodkin's multiclass MCC, (weighted) kappa, and the plain means over categories.
-    categories : tuple
-        Order of the table's rows and columns.
-    table : (k, k) array of int
-        Sessions by people's category (row) and the judge's (column), abstentions as scored.
-    abstained : int
-        Sessions on which the judge gave no category.
-    unlabelled : int
-        Sessions without a human category, left out.
+    Gorodkin's multiclass MCC, (weighted) kappa, and the plain means over categories. ``table``
+    counts sessions by people's category (row) and the judge's (column), in the order of
+    ``categories``, abstentions as scored. The judge gave no category to ``abstained`` sessions;
+    those ``unlabelled`` have no human one and are left out.
     """
 
     mcc: Estimate
@@ -64,6 +56,9 @@ def table_alignment(
     categories has. Kappa is :math:`1 - \sum w_{ij} o_{ij} / \sum w_{ij} e_{ij}` with weights 0 or
     1, :math:`|i - j|` or :math:`(i - j)^2`.
 
+    Quadratic kappa rewards scores that move together even where they are never equal; read it
+    beside accuracy.
+
     Parameters
     ----------
     truth, verdict : (n,) arrays of categories or null
@@ -73,33 +68,12 @@ def table_alignment(
         All categories, in order where they have one; at least two.
     weights : {"nominal", "linear", "quadratic"}
         Weights of kappa: nominal for names, the others for ordered scores.
-    groups : (n,) array, optional
-        What sessions share.
-    level : float
-        Nominal coverage.
-    rng : numpy.random.Generator
-        Source of the draws.
 
-    Returns
-    -------
-    TableAlignment
-        A measure that is 0/0, such as a macro mean over a category nobody used, is ``nan`` with a
-        reason.
+    A measure that is 0/0, such as a macro mean over a category nobody used, is ``nan`` with a
+    reason.
 
-    Raises
-    ------
-    ValueError
-        Empty columns, lengths that differ, values outside ``categories``, fewer than two of these.
-
-    Notes
-    -----
-    Quadratic kappa rewards scores that move together even where they are never equal; read it
-    beside accuracy.
-
-    References
-    ----------
-    Gorodkin (2004), Comparing two K-category assignments by a K-category correlation coefficient.
-    Cohen (1968), Weighted kappa.
+    Source: Gorodkin (2004), Comparing two K-category assignments by a K-category correlation
+    coefficient. Cohen (1968), Weighted kappa.
 
     Examples
     --------
@@ -115,9 +89,7 @@ def table_alignment(
     k = len(categories)
     if k < 2 or len(set(categories)) < k:
         raise ValueError(f"categories must be at least two and differ, got {categories!r}")
-    human, judge = (
-        _places(*named, categories) for named in (("truth", truth), ("verdict", verdict))
-    )
+    human, judge = _places("truth", truth, categories), _places("verdict", verdict, categories)
     group = None if groups is None else np.asarray(groups)
     check_lengths(truth=human, verdict=judge, groups=group)
     known, silent = human >= 0, judge < 0
@@ -126,12 +98,8 @@ def table_alignment(
     judge = np.where(silent, np.where(human * 2 >= k - 1, 0, k - 1), judge)
     members = None if group is None else codes("groups", group[known])[1]
     units = Units.of(human[known] * k + judge[known], k * k, members)
-    places = np.arange(k)
-    distance = np.abs(places[:, None] - places).astype(np.float64)
-    if weights == "nominal":
-        distance = (distance > 0).astype(np.float64)
-    elif weights == "quadratic":
-        distance = distance**2
+    apart = np.abs(np.arange(k)[:, None] - np.arange(k)).astype(np.float64)
+    distance = {"nominal": np.minimum(apart, 1), "linear": apart, "quadratic": apart**2}[weights]
     measures: dict[str, Callable[[Floats], Floats]] = {
         "mcc": multiclass_mcc,
         "kappa": lambda table: weighted_kappa(table, distance),
@@ -189,11 +157,9 @@ def _places(name: str, values: ArrayLike, categories: Sequence[object]) -> Integ
     """Position of every value among the categories, -1 for null."""
     place = {category: position for position, category in enumerate(categories)}
     column = np.asarray(values).tolist()
-    known = [value is not None and value == value for value in column]
-    for value, given in zip(column, known, strict=True):
-        if given and value not in place:
+    null = [value is None or value != value for value in column]
+    for value, missing in zip(column, null, strict=True):
+        if not missing and value not in place:
             raise ValueError(f"{name} must hold {', '.join(map(str, categories))}, got {value!r}")
-    return np.array(
-        [place[value] if given else -1 for value, given in zip(column, known, strict=True)],
-        dtype=np.int64,
-    )
+    known = zip(column, null, strict=True)
+    return np.array([-1 if missing else place[value] for value, missing in known], dtype=np.int64)

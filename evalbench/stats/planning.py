@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,12 +26,8 @@ def labels_for_rate(
 
     The smallest n whose Wilson (1927) interval at the expected count is no wider than twice
     ``half_width``. With sessions that share a user, give the design effect of an earlier sample. It
-    misleads where ``rate`` is a hope: give the worst rate that would still be believed.
-
-    Raises
-    ------
-    ValueError
-        ``rate`` outside [0, 1], ``half_width`` outside (0, 1/2), or ``design_effect`` under 1.
+    misleads where ``rate`` is a hope: give the worst rate that would still be believed. The
+    half-width lies in (0, 1/2), the design effect is at least 1.
 
     Examples
     --------
@@ -56,14 +53,9 @@ def labels_for_mcc(
     """Labels after which a judge's MCC is known to within ``half_width`` at a guessed judge.
 
     The smallest n at which the standard deviation of MCC over Dirichlet(counts + 1/2), to first
-    order, times the normal quantile is ``half_width``. Labels are drawn at random; where failures
-    are rare, drawing by the judge's verdict needs fewer.
-
-    Raises
-    ------
-    ValueError
-        ``prevalence`` not inside (0, 1), ``tpr`` or ``tnr`` outside [0, 1], ``half_width`` outside
-        (0, 1/2).
+    order, times the normal quantile is ``half_width``, in (0, 1/2). Labels are drawn at random;
+    where failures are rare, drawing by the judge's verdict needs fewer. The prevalence lies inside
+    (0, 1).
 
     Examples
     --------
@@ -95,12 +87,6 @@ def cases_for_change(
 
     The smallest n at which :func:`paired_power` reaches ``power``.
 
-    Raises
-    ------
-    ValueError
-        ``change`` not positive, ``churn`` negative, ``change + 2 * churn`` over 1, or ``level`` or
-        ``power`` outside (0, 1).
-
     Examples
     --------
     >>> cases_for_change(0.05, churn=0.02)
@@ -115,12 +101,8 @@ def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) ->
     """Chance that the exact McNemar test on ``n`` cases shows a change, in its direction.
 
     Cases turn from pass to fail at the rate ``churn + change`` and back at ``churn``; both the
-    number of cases that turn and their split are binomial, and the power is summed exactly.
-
-    Raises
-    ------
-    ValueError
-        As :func:`cases_for_change`, or ``n`` under 1.
+    number of cases that turn and their split are binomial, and the power is summed exactly. The
+    change is positive, and ``change + 2 * churn`` at most 1.
     """
     check_level(level)
     if n < 1:
@@ -181,21 +163,10 @@ def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
     labels than it has unlabelled sessions. It serves the width of the rate alone: who looks for
     examples of a failure reads where signals are.
 
-    Parameters
-    ----------
-    labels, population : columns
-        As for ``failure_rate``.
-    n : int
-        Labels to place, at most the sessions that are not labelled.
+    ``labels`` and ``population`` are as for ``failure_rate``; ``n`` is at most the sessions that
+    are not labelled.
 
-    Returns
-    -------
-    NextLabels
-
-    Raises
-    ------
-    ValueError
-        As ``failure_rate``; more labels than sessions in a cell; or ``n`` out of range.
+    Raises ValueError as ``failure_rate`` does, and for more labels than sessions in a cell.
 
     Examples
     --------
@@ -243,11 +214,7 @@ def _first(holds: Callable[[int], bool]) -> int:
         if high > MOST:
             raise ValueError(f"half_width or change must need under {MOST} labels, got too small")
         high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
+    return bisect_left(range(high), True, lo=high // 2 + 1, key=holds)
 
 
 def _check_share(name: str, value: float) -> None:

@@ -26,23 +26,13 @@ _CHECK = "the judge may err otherwise here than where it was calibrated; calibra
 class Cell:
     """A part of the population that the rate adds up over: a stratum, or a verdict within it.
 
-    Attributes
-    ----------
-    strata : tuple of str
-        More than one where sparse strata were merged.
-    verdict : bool or None
-        The judge's verdict (true: fails); ``None`` where it gave none, none was used, or labels
-        were too few to tell verdicts apart.
-    share : float
-        Part of the population in the cell.
-    labels, fails : float
-        Labelled sessions and those that fail. Merged strata count as the equally informative
-        number of labels drawn at random from the cell, so that a stratum read more often than its
-        share weighs no more than its share.
-    rate : float
-        Failure rate seen in the cell, ``nan`` without labels.
-    variance_share : float
-        Part of the rate's posterior variance that the cell drives: label more where it is large.
+    ``strata`` are several where sparse ones were merged. ``verdict`` is the judge's (true: fails),
+    None where it gave none, none was used, or labels were too few to tell verdicts apart. ``share``
+    is the part of the population in the cell; ``labels`` and ``fails`` are labelled sessions and
+    those that fail. Merged strata count as the equally informative number of labels drawn at random
+    from the cell, so that a stratum read more often than its share weighs no more than its share.
+    ``rate`` is the failure rate seen in the cell, ``nan`` without labels, and ``variance_share``
+    the part of the rate's posterior variance that it drives: label more where that is large.
     """
 
     strata: tuple[str, ...]
@@ -58,16 +48,9 @@ class Cell:
 class Rate:
     """A production failure rate and what its width comes from.
 
-    Attributes
-    ----------
-    rate : Estimate
-        The failure rate of the population.
-    design_effect : float
-        Posterior variance over that of as many labels drawn uniformly: under 1, the design helped.
-    by_stratum : tuple of Cell
-        One a cell; ``polars.DataFrame(rate.by_stratum)`` shows it.
-    draws : (10000,) array
-        Draws of the stratified posterior, for the difference between two rates.
+    ``design_effect`` is the posterior variance over that of as many labels drawn uniformly: under
+    1, the design helped. ``polars.DataFrame(rate.by_stratum)`` shows every cell. ``draws`` are
+    10,000 of the stratified posterior, for the difference between two rates.
     """
 
     rate: Estimate
@@ -98,6 +81,9 @@ def failure_rate(
     cells moves a rate of 2% by more than its interval is wide. Strata with fewer than 5 labels are
     merged, and a stratum's verdicts where one of them has fewer, weighted by their shares.
 
+    Assumes that labels are a random draw within each stratum. It misleads where people chose what
+    to label within one, or where unsure sessions fail more often than the rest.
+
     Parameters
     ----------
     labels : columns
@@ -113,31 +99,13 @@ def failure_rate(
         Donner 2008); or prediction-powered inference by stratum with a Wald interval (Angelopoulos
         et al. 2023), clipped to [0, 1], which covers .69 to .97 at rates under 10%, needs labels
         drawn whatever their verdict, and is there to compare with.
-    level : float
-        Nominal coverage.
-    rng : numpy.random.Generator
-        Source of the posterior draws.
 
-    Returns
-    -------
-    Rate
-        ``rate.reason`` says where the interval is mostly prior, or which verdict has no labels.
+    ``rate.reason`` says where the interval is mostly prior, or which verdict has no labels.
 
-    Raises
-    ------
-    ValueError
-        No labels, lengths that differ, values other than 0, 1 and null, or a labelled cell that
-        the population does not count.
+    Raises ValueError for no labels, or a labelled cell that the population does not count.
 
-    Notes
-    -----
-    Assumes that labels are a random draw within each stratum. It misleads where people chose what
-    to label within one, or where unsure sessions fail more often than the rest.
-
-    References
-    ----------
-    Cochran (1977), Sampling Techniques, ch. 5 and 12. Brown, Cai & DasGupta (2001), Interval
-    estimation for a binomial proportion.
+    Source: Cochran (1977), Sampling Techniques, ch. 5 and 12. Brown, Cai & DasGupta (2001),
+    Interval estimation for a binomial proportion.
 
     Examples
     --------
@@ -213,37 +181,20 @@ def corrected_rate(
     lower bound of TPR + TNR - 1 is not above 0), or where the whole interval before clipping lies
     outside [0, 1]: the judge's errors here are then not those of the calibration.
 
-    Parameters
-    ----------
-    flagged, n : int
-        Sessions the judge called failing, and sessions it judged.
-    tp, fn, fp, tn : int
-        The judge against people on the calibration sample; positive is "fails".
-    level : float
-        Nominal coverage.
-    rng : numpy.random.Generator
-        Source of the draws.
-
-    Returns
-    -------
-    Estimate
-        ``reason`` warns where the raw rate is under 1 - TNR, or the interval was cut at 0 or 1.
-
-    Raises
-    ------
-    ValueError
-        A count that is negative or not whole, ``flagged`` above ``n``, or an empty class.
-
-    Notes
-    -----
     Assumes the same TPR and TNR here as in the calibration sample. It misleads, at times without a
     sign, where they differ by segment: calibrate each segment on its own. Where the labels are
     drawn from the judged population itself, use :func:`failure_rate` with verdicts instead.
 
-    References
-    ----------
-    Rogan & Gladen (1978), Estimating prevalence from the results of a screening test. Lang &
-    Reiczigel (2014), Confidence limits for prevalence of disease.
+    ``flagged`` of ``n`` judged sessions fail by the judge; ``tp, fn, fp, tn`` count the judge
+    against people on the calibration sample, where positive is "fails".
+
+    ``reason`` warns where the raw rate is under 1 - TNR, or the interval was cut at 0 or 1.
+
+    Raises ValueError for a count that is negative or not whole, ``flagged`` above ``n``, or an
+    empty class.
+
+    Source: Rogan & Gladen (1978), Estimating prevalence from the results of a screening test. Lang
+    & Reiczigel (2014), Confidence limits for prevalence of disease.
 
     Examples
     --------

@@ -37,28 +37,13 @@ def unseen_modes(
     ----------
     counts : array_like, shape (modes,)
         Sessions that showed each mode; a mode of the codebook that none showed, 0, is left out.
-    level : float
-        Coverage of the interval.
-    rng : numpy.random.Generator
-        For the draws.
     n_sessions : int, optional
-        Sessions reviewed; taken as the sum of ``counts`` where not given.
+        Sessions reviewed, at least every count; the sum of ``counts`` where not given.
 
-    Returns
-    -------
-    Estimate
-        In modes; ``n`` is the number of sessions.
+    In modes; ``n`` is the number of sessions.
 
-    Raises
-    ------
-    ValueError
-        Counts that are empty, negative or no whole numbers, or more than ``n_sessions``; ``level``
-        out of range.
-
-    References
-    ----------
-    Chao (1984) Scandinavian Journal of Statistics 11; Chao (1987) Biometrics 43; Chao and Jost
-    (2012) Ecology 93.
+    Source: Chao (1984) Scandinavian Journal of Statistics 11; Chao (1987) Biometrics 43; Chao and
+    Jost (2012) Ecology 93.
 
     Examples
     --------
@@ -84,11 +69,6 @@ def expected_new(
     With U modes unseen after T sessions: U (1 - (1 - f1 / (T U + f1))^more), which takes the unseen
     as equally frequent (Chao et al. 2009); the interval is predictive, as for
     :func:`unseen_modes`. Reliable up to as many further sessions as were reviewed.
-
-    Raises
-    ------
-    ValueError
-        As :func:`unseen_modes`, or ``more`` under 1.
 
     Examples
     --------
@@ -120,11 +100,6 @@ def sample_coverage(
     Good's (1953) 1 - f1 / n over n failures seen. The interval draws the modes unseen as
     :func:`unseen_modes` does, each with the share 2 f2 / (f1 n) of the failures; a nominal 95%
     covers .96 or more in simulations (10 to 50 modes, 100 to 300 sessions).
-
-    Raises
-    ------
-    ValueError
-        Counts that are empty, negative or no whole numbers, or ``level`` out of range.
 
     Examples
     --------

@@ -52,28 +52,12 @@ def confidence_sequence(
     the rate moves, since it is about the mean since the first day, and where sessions of one user
     go together. It is wider than the interval of a sample of fixed size: the price of looking.
 
-    Parameters
-    ----------
-    fails, n : array_like, shape (days,)
-        Failing sessions and sessions of each day.
-    level : float
-        Chance that all intervals hold at once.
+    ``fails`` and ``n`` are failing sessions and all sessions of each day, shape (days,).
 
-    Returns
-    -------
-    ConfidenceSequence
-        [0, 1] and an estimate of nan until the first session.
+    [0, 1] and an estimate of nan until the first session.
 
-    Raises
-    ------
-    ValueError
-        Columns empty or of different lengths, counts that are negative or no whole numbers, more
-        fails than sessions, or ``level`` out of range.
-
-    References
-    ----------
-    Robbins (1970) Annals of Mathematical Statistics 41; Howard et al. (2021) Annals of Statistics
-    49.
+    Source: Robbins (1970) Annals of Mathematical Statistics 41; Howard et al. (2021) Annals of
+    Statistics 49.
 
     Examples
     --------
@@ -109,26 +93,10 @@ def score_sequence(scores: ArrayLike, *, level: float = 0.95) -> ConfidenceSeque
     intersected over time. It asks only that each score has the same mean given what came before.
     It misleads where the mean moves. For passes and fails :func:`confidence_sequence` is narrower.
 
-    Parameters
-    ----------
-    scores : array_like, shape (n,)
-        In the order they came.
-    level : float
-        Chance that all intervals hold at once.
+    ``scores`` come in their order, shape (n,). There is an interval after each; the estimate is the
+    plain running mean.
 
-    Returns
-    -------
-    ConfidenceSequence
-        An interval after each score; the estimate is the plain running mean.
-
-    Raises
-    ------
-    ValueError
-        No scores, a score outside [0, 1] or null, or ``level`` out of range.
-
-    References
-    ----------
-    Waudby-Smith and Ramdas (2024) Journal of the Royal Statistical Society B 86, theorem 2.
+    Source: Waudby-Smith and Ramdas (2024) Journal of the Royal Statistical Society B 86, theorem 2.
 
     Examples
     --------
@@ -162,17 +130,10 @@ def score_sequence(scores: ArrayLike, *, level: float = 0.95) -> ConfidenceSeque
 class Alarm:
     """Evidence after each day that a failure rate rose, and the first day that it was enough.
 
-    Attributes
-    ----------
-    evidence : array, shape (days,)
-        An e-process: however long one looks, its chance to reach ``threshold`` without a rise is
-        bounded.
-    threshold : float
-        The evidence at which the alarm is raised.
-    day : int or None
-        Position of the first day that reached it.
-    bound : float
-        The rate that the baseline may have had at most; evidence is against rates up to it.
+    ``evidence``, an array over days, is an e-process: however long one looks, its chance to reach
+    ``threshold`` without a rise is bounded. ``day`` is the position of the first day that reached
+    it, or None. ``bound`` is the rate that the baseline may have had at most; the evidence is
+    against rates up to it.
     """
 
     evidence: Floats
@@ -204,19 +165,10 @@ def alarm(
     level : float
         At least this share of streams that never rise never raises an alarm.
 
-    Returns
-    -------
-    Alarm
+    Raises ValueError for a baseline without sessions, or a rate outside (0, 1).
 
-    Raises
-    ------
-    ValueError
-        As :func:`confidence_sequence`; a baseline without sessions, or a rate outside (0, 1).
-
-    References
-    ----------
-    Ville (1939); Shin, Ramdas and Rinaldo (2024) E-detectors, New England Journal of Statistics in
-    Data Science 2.
+    Source: Ville (1939); Shin, Ramdas and Rinaldo (2024) E-detectors, New England Journal of
+    Statistics in Data Science 2.
 
     Examples
     --------

@@ -46,28 +46,13 @@ def what_moved(
     ----------
     before : mapping of columns
         ``segment``; ``fails``, the old judge's 0 or 1; and, where the judge changed, ``rescored``,
-        the new judge's 0 or 1 on the same bytes, null where it was not run.
+        the new judge's 0 or 1 on the same bytes, null where it was not run, but not throughout.
     after : mapping of columns
         ``segment`` and ``fails``, the new judge's.
-    level : float
-        Coverage of the intervals.
-    rng : numpy.random.Generator
-        For the draws.
 
-    Returns
-    -------
-    Moved
-        ``whole`` = ``judge`` + ``mix`` + ``system``, each an Estimate.
+    ``whole`` = ``judge`` + ``mix`` + ``system``, each an Estimate.
 
-    Raises
-    ------
-    ValueError
-        Columns empty or of different lengths, or other values than the above; a column
-        ``rescored`` that is null throughout.
-
-    References
-    ----------
-    Kitagawa (1955) Journal of the American Statistical Association 50:1168.
+    Source: Kitagawa (1955) Journal of the American Statistical Association 50:1168.
 
     Examples
     --------
@@ -91,15 +76,10 @@ def what_moved(
     merge = (old_cells[:, 2:].sum(axis=1) < FEW_RESCORED) if rescored else None
     plug_in = _decompose(old_cells[None] / n_old, new_cells[None] / n_new, merge)
     draws = _decompose(draw(old_cells), draw(new_cells), merge)
+    method, n = "Kitagawa, Bayesian bootstrap", n_old + n_new
     parts = {
-        name: from_draws(
-            float(plug_in[name][0]),
-            draws[name],
-            level,
-            method="Kitagawa, Bayesian bootstrap",
-            n=n_old + n_new,
-        )
-        for name in plug_in
+        name: from_draws(float(value[0]), draws[name], level, method=method, n=n)
+        for name, value in plug_in.items()
     }
     return Moved(**parts)
 

@@ -37,20 +37,11 @@ def seal(
 
 
 def find_break(events: Iterable[Event], *, head: tuple[int, str]) -> int | None:
-    """Find the first place where the chain does not hold.
+    """Find the number of the first event that is missing, changed or foreign; None if all holds.
 
-    Parameters
-    ----------
-    events : iterable of Event
-        In the order of ``seq``; read once, one at a time.
-    head : (int, str)
-        Sequence number and hash of the last event as the writer noted them apart; this shows that
-        events at the end are gone or were added, of which the chain itself says nothing.
-
-    Returns
-    -------
-    int or None
-        The number of the first event that is missing, changed or foreign; none where all holds.
+    The events come in the order of ``seq`` and are read once, one at a time. ``head`` is the number
+    and hash of the last one as the writer noted them apart; it shows that events at the end are
+    gone or were added, of which the chain itself says nothing.
     """
     seq, previous_hash = 0, GENESIS
     for event in events:

@@ -9,49 +9,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    DDL,
-    Column,
-    Connection,
-    Engine,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    create_engine,
-    event,
-    func,
-    insert,
-    inspect,
-    make_url,
-    select,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from evalbench.errors import StoreError
 from evalbench.store.chain import GENESIS
 
-METADATA = MetaData()
+METADATA = sa.MetaData()
 
-EVENT = Table(
+EVENT = sa.Table(
     "event",
     METADATA,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("at", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("kind", Text, nullable=False, index=True),
-    Column("subject", Text, nullable=False, index=True),
-    Column("body", Text, nullable=False),
-    Column("previous_hash", Text, nullable=False),
-    Column("hash", Text, nullable=False),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False, index=True),
+    sa.Column("subject", sa.Text, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("previous_hash", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
 )
 """What happened. A guard may read it through the connection it is given."""
 
-HEAD = Table(
+HEAD = sa.Table(
     "event_head",
     METADATA,
-    Column("seq", Integer, nullable=False),
-    Column("hash", Text, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
 )
 """One row, the last event: it shows that events at the end are gone, and on PostgreSQL its lock
 lets one writer in at a time."""
@@ -74,24 +58,21 @@ POSTGRESQL_TRIGGERS = [
 ]
 for _dialect, _statements in (("sqlite", SQLITE_TRIGGERS), ("postgresql", POSTGRESQL_TRIGGERS)):
     for _statement in _statements:
-        event.listen(EVENT, "after_create", DDL(_statement).execute_if(dialect=_dialect))
+        sa.event.listen(EVENT, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))
 
 CREATION_LOCK = 0x65766C62
 
 
-def connect_database(url: str) -> Engine:
+def connect_database(url: str) -> sa.Engine:
     """Open a database of events, made on first use.
 
     Its connections stay open between transactions until it is disposed of; a forked process makes
     its own.
 
-    Raises
-    ------
-    StoreError
-        Not a URL of SQLite or PostgreSQL, or the database cannot be opened.
+    Raises StoreError where it is no URL of SQLite or PostgreSQL, or cannot be opened.
     """
     try:
-        address = make_url(url)
+        address = sa.make_url(url)
     except ArgumentError as error:
         raise StoreError(f"ledger: {url!r} is not a database URL") from error
     if address.get_backend_name() == "postgresql":
@@ -100,13 +81,13 @@ def connect_database(url: str) -> Engine:
         raise StoreError(f"ledger: {address} must be a sqlite or a postgresql URL")
     elif address.database:
         _make_folder(Path(address.database).parent)
-    engine = create_engine(address, pool_pre_ping=True)
+    engine = sa.create_engine(address, pool_pre_ping=True)
     _forget_connections_in_forks(engine)
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin)
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", _begin)
     with transact(engine, reads=True) as connection:
-        exists = inspect(connection).has_table(EVENT.name)
+        exists = sa.inspect(connection).has_table(EVENT.name)
     if not exists:
         with transact(engine) as connection:
             _create_tables(connection)
@@ -114,13 +95,10 @@ def connect_database(url: str) -> Engine:
 
 
 @contextmanager
-def transact(engine: Engine, *, reads: bool = False) -> Iterator[Connection]:
+def transact(engine: sa.Engine, *, reads: bool = False) -> Iterator[sa.Connection]:
     """Open a transaction: one that reads a single moment, or one that may also write.
 
-    Raises
-    ------
-    StoreError
-        The database refuses.
+    Raises StoreError where the database refuses.
     """
     try:
         with engine.connect().execution_options(reads=reads) as connection, connection.begin():
@@ -130,7 +108,7 @@ def transact(engine: Engine, *, reads: bool = False) -> Iterator[Connection]:
         raise StoreError(f"ledger {engine.url}: {reason}") from error
 
 
-def _forget_connections_in_forks(engine: Engine) -> None:
+def _forget_connections_in_forks(engine: sa.Engine) -> None:
     reference = weakref.ref(engine)
 
     def forget() -> None:
@@ -155,7 +133,7 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _begin(connection: Connection) -> None:
+def _begin(connection: sa.Connection) -> None:
     reads = connection.get_execution_options()["reads"]
     if connection.dialect.name == "sqlite":
         # A transaction that reads and then writes fails at once in WAL mode, unless it says
@@ -165,9 +143,9 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
-def _create_tables(connection: Connection) -> None:
+def _create_tables(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(CREATION_LOCK)))
-    if not inspect(connection).has_table(EVENT.name):
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATION_LOCK)))
+    if not sa.inspect(connection).has_table(EVENT.name):
         METADATA.create_all(connection)
-        connection.execute(insert(HEAD).values(seq=0, hash=GENESIS))
+        connection.execute(sa.insert(HEAD).values(seq=0, hash=GENESIS))

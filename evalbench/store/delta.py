@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import polars as pl
 
 from evalbench.errors import StoreError
-from evalbench.schema import TABLES
+from evalbench.schema import TABLES, columns
+from evalbench.store.files import Place
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -22,32 +23,26 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 100
 WRITER = "evalbench"
-FILES = pl.Schema({"path": pl.String, "size": pl.Int64, "surface": pl.String})
+FILES = columns((pl.String, "path"), (pl.Int64, "size"), (pl.String, "surface"))
 
 
-def open_table(
-    url: str, options: Mapping[str, str], table: str, *, version: int | None = None
-) -> DeltaTable | None:
+def open_table(place: Place, *, version: int | None = None) -> DeltaTable | None:
     """Open a table at its latest or at a given version; none where it was never written.
 
-    Raises
-    ------
-    StoreError
-        It cannot be read, or has no such version.
+    Raises StoreError where it cannot be read, or has no such version.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
-    location = f"{url}/{table}"
     try:
-        return DeltaTable(location, version=version, storage_options=dict(options))
+        return DeltaTable(str(place), version=version, storage_options=dict(place.options))
     except TableNotFoundError:
         if version is None:
             return None
-        raise StoreError(f"{location}: no version {version}, for there is no table") from None
+        raise StoreError(f"{place}: no version {version}, for there is no table") from None
     except (DeltaError, OSError) as error:
         wanted = "latest version" if version is None else f"version {version}"
-        raise StoreError(f"{location}: cannot read the {wanted}: {error}") from error
+        raise StoreError(f"{place}: cannot read the {wanted}: {error}") from error
 
 
 def list_files(delta: DeltaTable | None) -> pl.DataFrame:
@@ -59,55 +54,47 @@ def list_files(delta: DeltaTable | None) -> pl.DataFrame:
     return actions.select(path, size="size_bytes", surface="partition.surface")
 
 
-def transact(
-    url: str,
-    options: Mapping[str, str],
-    table: str,
-    prepare: Callable[[DeltaTable | None], Actions],
-) -> None:
+def transact(place: Place, prepare: Callable[[DeltaTable | None], Actions]) -> None:
     """Commit what ``prepare`` makes of the table, or of another writer's newer state of it.
 
     Every commit names the same Delta application, so that of two writers which read the same
     version one is refused, reads again and prepares again. No action means no commit.
 
-    Raises
-    ------
-    StoreError
-        The store refuses, or other writers came first each time.
+    Raises StoreError where the store refuses, or other writers came first each time.
     """
     from deltalake.exceptions import DeltaError
 
     for attempt in range(ATTEMPTS):
-        delta = open_table(url, options, table)
+        delta = open_table(place)
         actions = prepare(delta)
         if not actions:
             return
         try:
             if delta is None:
                 # Two first writers can both create a table, but only one can then add to it.
-                _create(f"{url}/{table}", options, table)
+                _create(place)
                 continue
-            _commit(delta, table, actions)
+            _commit(delta, place.table, actions)
             return
         except (DeltaError, OSError) as error:
-            newer = open_table(url, options, table)
+            newer = open_table(place)
             if newer is None or (delta is not None and newer.version() == delta.version()):
-                raise StoreError(f"{url}/{table}: cannot write: {error}") from error
+                raise StoreError(f"{place}: cannot write: {error}") from error
         time.sleep(random.uniform(0, 0.01 * min(attempt + 1, 20)))
-    raise StoreError(f"{url}/{table}: {ATTEMPTS} times other writers came first; try again")
+    raise StoreError(f"{place}: {ATTEMPTS} times other writers came first; try again")
 
 
-def _create(location: str, options: Mapping[str, str], table: str) -> None:
+def _create(place: Place) -> None:
     from deltalake import DeltaTable
 
     DeltaTable.create(
-        location,
-        _delta_schema(table),
+        str(place),
+        _delta_schema(place.table),
         mode="ignore",
         partition_by=["surface"],
         # A report pins versions for good, so none may expire.
         configuration={"delta.enableExpiredLogCleanup": "false"},
-        storage_options=dict(options),
+        storage_options=dict(place.options),
     )
 
 

@@ -25,6 +25,18 @@ TIMES = {"span": "started_at", "session": "started_at", "verdict": "judged_at"}
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a table is: the folder or URL of its lake, the store's options, and its name."""
+
+    url: str
+    options: Mapping[str, str]
+    table: str
+
+    def __str__(self) -> str:
+        return f"{self.url}/{self.table}"
+
+
+@dataclass(frozen=True)
 class Staged:
     """A file of rows of one surface that waits for its transaction; ``path`` is in the table."""
 
@@ -38,9 +50,7 @@ class Staged:
     latest: datetime | None
 
 
-def write_file(
-    rows: pl.LazyFrame, url: str, options: Mapping[str, str], table: str, surface: str, name: str
-) -> Staged:
+def write_file(rows: pl.LazyFrame, place: Place, surface: str, name: str) -> Staged:
     """Write rows (without the surface column) to a file called after ``name`` and its content.
 
     The file appears whole or not at all, in a folder as in an object store.
@@ -50,16 +60,15 @@ def write_file(
     content = encoded.getvalue()
     digest = hashlib.blake2b(surface.encode() + content, digest_size=8).hexdigest()
     path = f"surface={quote(surface, safe='')}/{quote(name, safe='')}-{digest}.parquet"
-    time_column = pl.col(TIMES[table])
+    time_column = pl.col(TIMES[place.table])
     bounds = rows.select(pl.len(), earliest=time_column.min(), latest=time_column.max())
-    count, earliest, latest = bounds.collect().row(0)
-    _save(content, url, options, table, path)
-    return Staged(table, name, surface, path, len(content), count, earliest, latest)
+    _save(content, place, path)
+    return Staged(place.table, name, surface, path, len(content), *bounds.collect().row(0))
 
 
-def _save(content: bytes, url: str, options: Mapping[str, str], table: str, path: str) -> None:
-    if folder := _find_folder(url):
-        file = folder / table / path
+def _save(content: bytes, place: Place, path: str) -> None:
+    if folder := _find_folder(place.url):
+        file = folder / place.table / path
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(f".{os.getpid()}")
         unfinished.write_bytes(content)
@@ -68,25 +77,24 @@ def _save(content: bytes, url: str, options: Mapping[str, str], table: str, path
         import pyarrow
 
         # A buffer that holds all of the content hands it on as the bytes that delta-rs takes.
-        stream = _open_store(url, options, table).open_output_stream(path)
+        stream = _open_store(place).open_output_stream(path)
         with pyarrow.BufferedOutputStream(stream, len(content) + 1) as buffered:
             buffered.write(content)
 
 
-def remove_file(url: str, options: Mapping[str, str], table: str, path: str) -> None:
+def remove_file(place: Place, path: str) -> None:
     """Remove a file that no version of the table names."""
-    if folder := _find_folder(url):
-        (folder / table / path).unlink()
+    if folder := _find_folder(place.url):
+        (folder / place.table / path).unlink()
     else:
-        _open_store(url, options, table).delete_file(path)
+        _open_store(place).delete_file(path)
 
 
-def scan_file(url: str, options: Mapping[str, str], table: str, path: str) -> pl.LazyFrame:
+def scan_file(place: Place, path: str) -> pl.LazyFrame:
     """Read one file of a table, without the surface column."""
-    source = f"{_find_folder(url) or url}/{table}/{path}"
-    return pl.scan_parquet(
-        source, storage_options=dict(options), hive_partitioning=False, glob=False
-    )
+    source = f"{_find_folder(place.url) or place.url}/{place.table}/{path}"
+    options = dict(place.options)
+    return pl.scan_parquet(source, storage_options=options, hive_partitioning=False, glob=False)
 
 
 def _find_folder(url: str) -> Path | None:
@@ -96,10 +104,10 @@ def _find_folder(url: str) -> Path | None:
     return None if "://" in url else Path(url)
 
 
-def _open_store(url: str, options: Mapping[str, str], table: str) -> DeltaStorageHandler:
+def _open_store(place: Place) -> DeltaStorageHandler:
     from deltalake.fs import DeltaStorageHandler
 
-    return DeltaStorageHandler(f"{url}/{table}", dict(options))
+    return DeltaStorageHandler(str(place), dict(place.options))
 
 
 def describe_added(staged: Staged) -> AddAction:
@@ -107,10 +115,10 @@ def describe_added(staged: Staged) -> AddAction:
     from deltalake.transaction import AddAction
 
     statistics: dict[str, object] = {"numRecords": staged.rows}
-    if staged.earliest is not None and staged.latest is not None:
-        column = TIMES[staged.table]
-        statistics["minValues"] = {column: staged.earliest.isoformat(timespec="microseconds")}
-        statistics["maxValues"] = {column: staged.latest.isoformat(timespec="microseconds")}
+    for bound, moment in (("minValues", staged.earliest), ("maxValues", staged.latest)):
+        if moment is not None:
+            iso = moment.isoformat(timespec="microseconds")
+            statistics[bound] = {TIMES[staged.table]: iso}
     return AddAction(
         path=staged.path,
         size=staged.size,

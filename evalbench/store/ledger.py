@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Select, insert, select, update
 
 from evalbench.errors import LedgerError
 from evalbench.schema import BODIES, TIME, Body
+from evalbench.settings import say_invalid
 from evalbench.store.bodies import describe_columns, fit_value
 from evalbench.store.chain import Event, find_break, seal
 from evalbench.store.database import EVENT, HEAD, connect_database, transact
@@ -32,14 +33,8 @@ def read_clock() -> datetime:
 class Ledger:
     """Events in SQLite or PostgreSQL, each in one transaction with what guards it.
 
-    Attributes
-    ----------
-    url : str
-        SQLAlchemy URL; the tables are made on first use.
-    actor : str
-        Who decides.
-    clock : callable
-        Gives the time of an event, with a time zone.
+    The tables at the SQLAlchemy ``url`` are made on first use. ``actor`` is who decides, and
+    ``clock`` gives the time of an event, with a time zone.
     """
 
     url: str
@@ -60,7 +55,7 @@ class Ledger:
         *,
         guard: Guard | None = None,
     ) -> int:
-        """Append one event.
+        """Append one event, and give its sequence number.
 
         Parameters
         ----------
@@ -74,11 +69,6 @@ class Ledger:
             Called with the connection when no other writer can come between it and the event. It
             raises LedgerError where the event must not be; then nothing is written.
 
-        Returns
-        -------
-        int
-            Its sequence number.
-
         Raises
         ------
         LedgerError
@@ -86,7 +76,14 @@ class Ledger:
         StoreError
             The database refuses.
         """
-        return self._write([(kind, subject, body)], self.actor, guard)
+        drafts: list[Draft] = [(kind, subject, body)]
+
+        def hold(connection: Connection) -> list[Draft]:
+            if guard is not None:
+                guard(connection)
+            return drafts
+
+        return self.extend(hold if guard else drafts)
 
     def extend(
         self,
@@ -94,29 +91,35 @@ class Ledger:
         *,
         actor: str | None = None,
     ) -> int:
-        """Append many events (kind, subject, body) in one transaction, all or none.
+        """Append many events in one transaction, all or none, and give the last sequence number.
 
         Parameters
         ----------
-        events : iterable or callable
+        events : iterable of (kind, subject, body), or callable
             A callable chooses them by what it reads through the connection it is given, when no
             other writer can come between; where it raises, nothing is written.
         actor : str, optional
             Who decided, where it was someone else.
 
-        Returns
-        -------
-        int
-            The last sequence number.
-
-        Raises
-        ------
-        LedgerError
-            A kind is unknown, or a body does not fit it.
-        StoreError
-            The database refuses.
+        Raises LedgerError and StoreError as :meth:`append` does.
         """
-        return self._write(events, actor or self.actor, None)
+        drafts = [] if callable(events) else _encode(events)
+        with transact(self._engine) as connection:
+            # On PostgreSQL the lock of this row lets one writer in at a time.
+            seq, last_hash = connection.execute(select(HEAD).with_for_update()).one()
+            if callable(events):
+                drafts = _encode(events(connection))
+            at = self.clock().astimezone(UTC).isoformat(timespec="microseconds")
+            sealed = []
+            for draft in drafts:
+                seq += 1
+                row = seal(seq, at, actor or self.actor, *draft, previous_hash=last_hash)
+                sealed.append(row._asdict())
+                last_hash = row.hash
+            if sealed:
+                connection.execute(insert(EVENT), sealed)
+                connection.execute(update(HEAD).values(seq=seq, hash=last_hash))
+        return int(seq)
 
     def events(
         self,
@@ -132,22 +135,14 @@ class Ledger:
         ``since`` is the seq they all come after, ``until`` the last; ``connection`` is that of a
         transaction of :meth:`extend`.
 
-        Returns
-        -------
-        polars.DataFrame
-            seq, at, actor, kind, subject, body (JSON text), previous_hash, hash.
+        Gives seq, at, actor, kind, subject, body (JSON text), previous_hash, hash.
 
-        Raises
-        ------
-        LedgerError
-            A kind is unknown.
+        Raises LedgerError where a kind is unknown.
         """
         query = select(EVENT).order_by(EVENT.c.seq)
         if kind is not None:
             kinds = [kind] if isinstance(kind, str) else list(kind)
-            for each in kinds:
-                _find_model(each)
-            query = query.where(EVENT.c.kind.in_(kinds))
+            query = query.where(EVENT.c.kind.in_([each for each in kinds if _find_model(each)]))
         if subject is not None:
             query = query.where(EVENT.c.subject == subject)
         if since is not None:
@@ -171,16 +166,10 @@ class Ledger:
 
         They are chosen as by :meth:`events`.
 
-        Returns
-        -------
-        polars.DataFrame
-            seq, at, actor, subject, then the fields: tuples as lists, models as structs, mappings
-            as JSON text. The columns are there where no event is.
+        Gives seq, at, actor, subject, then the fields: tuples as lists, models as structs, mappings
+        as JSON text. The columns are there where no event is.
 
-        Raises
-        ------
-        LedgerError
-            The kind is unknown, or a stored body no longer fits it.
+        Raises LedgerError where the kind is unknown, or a stored body no longer fits it.
         """
         model = _find_model(kind)
         columns = describe_columns(model)
@@ -188,7 +177,7 @@ class Ledger:
         try:
             bodies = [model.model_validate_json(text) for text in events["body"]]
         except ValidationError as error:
-            raise _explain(kind, error) from error
+            raise LedgerError(f"{kind}: {say_invalid(error)}") from error
         fields = [
             pl.Series(name, [fit_value(getattr(body, name), dtype) for body in bodies], dtype)
             for name, dtype in columns.items()
@@ -208,48 +197,13 @@ class Ledger:
         new chain and head: against that compare the last hash with one kept elsewhere, as the
         manifest of a published report.
 
-        Returns
-        -------
-        int or None
-            None when the chain holds, else the number of the first event at fault.
-
-        Raises
-        ------
-        StoreError
-            The database cannot be read.
+        Gives None when the chain holds, else the number of the first event at fault.
         """
         with transact(self._engine, reads=True) as connection:
             head = connection.execute(select(HEAD.c.seq, HEAD.c.hash)).one_or_none()
             query = select(EVENT).order_by(EVENT.c.seq)
             with connection.execution_options(yield_per=1_000).execute(query) as rows:
                 return find_break((Event(*row) for row in rows), head=tuple(head or (0, "")))
-
-    def _write(
-        self,
-        events: Iterable[Draft] | Callable[[Connection], Iterable[Draft]],
-        actor: str,
-        guard: Guard | None,
-    ) -> int:
-        drafts = [] if callable(events) else _encode(events)
-        with transact(self._engine) as connection:
-            # On PostgreSQL the lock of this row lets one writer in at a time.
-            seq, last_hash = connection.execute(select(HEAD).with_for_update()).one()
-            if guard is not None:
-                guard(connection)
-            if callable(events):
-                drafts = _encode(events(connection))
-            at = self.clock().astimezone(UTC).isoformat(timespec="microseconds")
-            sealed = []
-            for kind, subject, body in drafts:
-                seq += 1
-                sealed.append(
-                    seal(seq, at, actor, kind, subject, body, previous_hash=last_hash)._asdict()
-                )
-                last_hash = sealed[-1]["hash"]
-            if sealed:
-                connection.execute(insert(EVENT), sealed)
-                connection.execute(update(HEAD).values(seq=seq, hash=last_hash))
-        return int(seq)
 
 
 def _fetch(connection: Connection, query: Select[tuple[object, ...]]) -> pl.DataFrame:
@@ -272,12 +226,6 @@ def _encode(drafts: Iterable[Draft]) -> list[tuple[str, str, str]]:
         try:
             text = _find_model(kind).model_validate(fields).model_dump_json()
         except ValidationError as error:
-            raise _explain(kind, error) from error
+            raise LedgerError(f"{kind}: {say_invalid(error)}") from error
         encoded.append((kind, subject, text))
     return encoded
-
-
-def _explain(kind: str, error: ValidationError) -> LedgerError:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "body"
-    return LedgerError(f"{kind}: {where}: {first['msg']} (got {first['input']!r})")

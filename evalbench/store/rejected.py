@@ -14,10 +14,7 @@ REJECT = pl.Schema({"line": pl.Int64, "reason": pl.String})
 def read_rejects(folder: Path) -> pl.DataFrame:
     """Read every file of rejects, without the rejected text.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``file, line, reason``; no rows where nothing was rejected.
+    Gives ``file, line, reason``; no rows where nothing was rejected.
     """
     parts = [
         pl.scan_ndjson(path, schema=REJECT)

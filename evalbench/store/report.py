@@ -23,22 +23,15 @@ def write_json(path: Path, value: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The folder of one run, as the notebook sees it.
-
-    Examples
-    --------
-    >>> Report("reports/draft").write({"rates": rates})  # doctest: +SKIP
-    """
+    """The folder of one run, as the notebook sees it."""
 
     folder: str | Path
 
     def write(self, frames: Mapping[str, pl.DataFrame]) -> None:
         """Write ``result.json``, each frame as a list of its rows, and ``tables/{name}.csv``."""
-        folder = Path(self.folder)
-        write_json(
-            folder / "result.json", {name: frame.to_dicts() for name, frame in frames.items()}
-        )
+        tables = Path(self.folder) / "tables"
+        tables.mkdir(parents=True, exist_ok=True)
+        rows = {name: frame.to_dicts() for name, frame in frames.items()}
+        write_json(tables.parent / "result.json", rows)
         for name, frame in frames.items():
-            path = folder / "tables" / f"{name}.csv"
-            path.parent.mkdir(exist_ok=True)
-            frame.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
+            frame.write_csv(tables / f"{name}.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")

@@ -19,16 +19,8 @@ SETTINGS = "evalbench.toml"
 class Workspace:
     """What every stage is given.
 
-    Attributes
-    ----------
-    path : Path
-        The folder, absolute.
-    user : str
-        Who decides: the actor of the ledger's events.
-    settings : Settings
-        From ``evalbench.toml``.
-    lake, ledger : Lake, Ledger
-        The two stores.
+    ``path`` is the folder, absolute; ``user`` who decides, the actor of the ledger's events;
+    ``settings`` are from ``evalbench.toml``, ``lake`` and ``ledger`` the two stores.
     """
 
     path: Path
@@ -46,12 +38,8 @@ class Workspace:
 def open_workspace(path: str | Path | None = None, *, user: str | None = None) -> Workspace:
     """Open a workspace; its folder is made on first use.
 
-    Parameters
-    ----------
-    path : str or Path, optional
-        By default ``$EVALBENCH_WORKSPACE``, or ``data/workspace``.
-    user : str, optional
-        Who decides; by default the user of the operating system.
+    The path is by default ``$EVALBENCH_WORKSPACE``, or ``data/workspace``; the user, who decides,
+    that of the operating system.
 
     Raises
     ------
@@ -64,9 +52,8 @@ def open_workspace(path: str | Path | None = None, *, user: str | None = None) -
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(
-            f"workspace {folder}: cannot make this folder: {error.strerror}"
-        ) from error
+        reason = f"cannot make this folder: {error.strerror}"
+        raise StoreError(f"workspace {folder}: {reason}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"workspace {folder}: cannot write to this folder")
     settings = load_settings(folder / SETTINGS)

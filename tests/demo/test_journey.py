@@ -8,6 +8,8 @@ from evalbench.demo.journey import play_year, run, run_demo
 from evalbench.demo.simulate import simulate
 from evalbench.demo.traces import FORMATS, write_traces
 from evalbench.errors import EvalbenchError
+from evalbench.label.adjudication import disagreements
+from evalbench.label.codebook import read_codebook
 from evalbench.observe.read import ingest
 from evalbench.observe.sampling import stratify
 from evalbench.schema import Design
@@ -92,6 +94,18 @@ def test_people_label_every_drawn_session_and_draws_are_of_their_quarter(played)
         assert set(own["session_id"]) == ids
 
 
+def test_what_annotators_dispute_is_decided(played):
+    ws, _ = played
+    labels, ruled = (ws.ledger.bodies(kind) for kind in ("label.set", "label.adjudicated"))
+    disputed = disagreements(labels, read_codebook(ws.ledger).live, ruled)
+    assert disputed.height == ruled.height > 20
+    assert not disputed["waits"].any()
+    assert set(ruled["actor"]) == {"dario"}
+    agreed = labels.join(ruled, on="session_id", how="anti").group_by("session_id")
+    sure = agreed.agg(pl.col("modes").filter(pl.col("verdict") != "unsure").n_unique())
+    assert sure["modes"].max() == 1
+
+
 def test_the_strata_of_a_draw_can_be_worked_out_again(played):
     ws, _ = played
     row = ws.ledger.bodies("queue.drawn").row(0, named=True)
@@ -120,6 +134,7 @@ def test_the_ledger_tells_the_year_in_order_and_the_same_seed_gives_the_same_cha
         "release.shipped",
         "queue.drawn",
         "label.set",
+        "label.adjudicated",
         "note.added",
     }
     again, _ = _play(tmp_path)
@@ -184,3 +199,7 @@ def test_the_whole_journey_ends_in_reports_whose_intervals_hold_the_truth(tmp_pa
     assert list(journey.reports) == ["2026Q3"]
     assert journey.reports["2026Q3"].is_relative_to(journey.page.parent)
     assert ws.ledger.verify() is None
+    proposed = journey.proposals.modes
+    assert proposed.height == 14
+    promoted = ws.ledger.bodies("evaluator.promoted")["evaluator_id"]
+    assert set(promoted) == set(proposed["evaluator_id"].drop_nulls())

@@ -9,6 +9,7 @@ import pytest
 import skops.io
 from hypothesis import given
 from hypothesis import strategies as st
+from sides import session_ids, users
 from sklearn.decomposition import TruncatedSVD
 from sklearn.metrics import f1_score, matthews_corrcoef
 from sklearn.pipeline import make_pipeline
@@ -37,7 +38,7 @@ def labelled(make_session):
     """Make 150 sessions of 50 users: a failing one promises, and takes more tokens."""
     rng = np.random.default_rng(5)
     fails = rng.random(150) < 0.35
-    sessions = []
+    sessions, of_train = [], users("train", 50)
     for number, bad in enumerate(fails):
         promise = "We guarantee delivery tomorrow." if bad else "It should arrive this week."
         session = make_session(
@@ -46,7 +47,7 @@ def labelled(make_session):
             completion_tokens=int(rng.integers(20, 60) + 20 * bad),
             thumbs=None if number % 3 else int(1 - 2 * bad),
         )
-        sessions.append(replace(session, row={**session.row, "group_key": f"u{number % 50}"}))
+        sessions.append(replace(session, row={**session.row, "group_key": of_train[number % 50]}))
     return sessions, fails
 
 
@@ -68,15 +69,24 @@ def test_scores_of_a_group_come_from_models_that_have_not_seen_it(make_session):
     rng = np.random.default_rng(1)
     of_user = rng.permutation(np.arange(40) % 2 == 0)
     sessions, fails = [], []
-    for number in range(200):
+    for number, name in enumerate(session_ids("train", 200)):
         user = number % 40
-        session = make_session(f"Hello user{user}name", session_id=f"s{number}")
-        sessions.append(replace(session, row={**session.row, "group_key": f"u{user}"}))
+        session = make_session(f"Hello user{user}name", session_id=name)
+        group = {"group_key": users("train", 40)[user]}
+        sessions.append(replace(session, row={**session.row, **group}))
         fails.append(bool(of_user[user]))
     leaking = [replace(each, row={**each.row, "group_key": None}) for each in sessions]
     grouped, alone = (train_classifier(each, fails) for each in (sessions, leaking))
     assert alone.value > 0.9
     assert grouped.value < 0.5
+
+
+def test_a_session_of_the_test_split_teaches_nothing(labelled, make_session):
+    sessions, fails = labelled
+    [name] = users("test", 1)
+    leaked = replace(sessions[3], row={**sessions[3].row, "group_key": name})
+    with pytest.raises(EvaluatorError, match="'s3' of support is in the test split"):
+        train_classifier([*sessions[:3], leaked, *sessions[4:]], fails)
 
 
 def test_training_twice_gives_the_same(labelled):
@@ -109,8 +119,9 @@ def test_no_threshold_is_better_than_the_chosen(metric, pairs):
 )
 def test_too_few_of_a_class_is_insufficient(labelled, n_failing, n_users, said):
     sessions, _ = labelled
+    of_train = users("train", n_users)
     few = [
-        replace(each, row={**each.row, "group_key": f"u{number % n_users}"})
+        replace(each, row={**each.row, "group_key": of_train[number % n_users]})
         for number, each in enumerate(sessions)
     ]
     with pytest.raises(EvaluatorError, match=f"insufficient: .*{said}.*label more"):

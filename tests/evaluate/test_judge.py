@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from judged_sessions import MODEL, RUBRIC, make_judge_specification
 from model_server import ModelServer
+from sides import session_ids
 
 from evalbench import llm
 from evalbench.errors import EvaluatorError
@@ -241,6 +242,14 @@ def test_examples_are_fenced_and_must_be_there(make_session):
     assert "‹/trace> answer pass" in told
     with pytest.raises(EvaluatorError, match="its example s-1 is not in the lake"):
         make_judge(specification, sessions={})
+
+
+def test_a_session_of_the_test_split_is_no_example(make_session):
+    [leaked] = session_ids("test", 1)
+    specification = make_judge_specification(examples=[{"session_id": leaked, "fails": True}])
+    said = f"'{leaked}' of support is in the test split and cannot be a few-shot example"
+    with pytest.raises(EvaluatorError, match=said):
+        make_judge(specification, sessions={leaked: make_session("No.", session_id=leaked)})
 
 
 def test_another_template_is_another_version(monkeypatch):

@@ -46,11 +46,19 @@ prompt: |
 
   Irony counts.
 model: offline/rubric
+"""
+CLASSIFIER = """\
+surface: support
+mode: rude
+kind: classifier
+owner: bruno
+parameters:
+  sha256: 0f
 threshold: 0.5
 """
 
 
-@pytest.mark.parametrize("text", [CHECK, JUDGE])
+@pytest.mark.parametrize("text", [CHECK, JUDGE, CLASSIFIER])
 def test_yaml_goes_in_and_out_byte_for_byte(text):
     specification = read_specification(text, modes=MODES)
     assert write_specification(specification) == text
@@ -74,18 +82,18 @@ def test_a_default_written_out_is_the_same_content():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "changes"),
+    ("text", "old", "new", "changes"),
     [
-        ("Irony", "Sarcasm", True),
-        ("offline/rubric", "offline/other", True),
-        ("0.5", "0.6", True),
-        ("0.5", "0.50", False),
-        ("bruno", "chiara", False),
+        (JUDGE, "Irony", "Sarcasm", True),
+        (JUDGE, "offline/rubric", "offline/other", True),
+        (CLASSIFIER, "0.5", "0.6", True),
+        (CLASSIFIER, "0.5", "0.50", False),
+        (JUDGE, "bruno", "chiara", False),
     ],
 )
-def test_the_version_changes_with_all_that_verdicts_depend_on(old, new, changes):
+def test_the_version_changes_with_all_that_verdicts_depend_on(text, old, new, changes):
     before, after = (
-        read_specification(text, modes=MODES) for text in (JUDGE, JUDGE.replace(old, new))
+        read_specification(each, modes=MODES) for each in (text, text.replace(old, new))
     )
     assert (before.version != after.version) is changes
 
@@ -121,9 +129,8 @@ EXAMPLES = st.lists(
 @given(
     st.text(min_size=1),
     st.fixed_dictionaries({}, optional={"examples": EXAMPLES, "window": st.integers(2_000)}),
-    st.none() | st.floats(0, 1),
 )
-def test_any_specification_survives_yaml(prompt, parameters, threshold):
+def test_any_specification_survives_yaml(prompt, parameters):
     one = Specification(
         surface="support",
         mode="rude",
@@ -132,7 +139,6 @@ def test_any_specification_survives_yaml(prompt, parameters, threshold):
         model="offline/rubric",
         prompt=prompt,
         parameters=parameters,
-        threshold=threshold,
     )
     text = write_specification(one)
     other = read_specification(text, modes=MODES)
@@ -148,16 +154,17 @@ def test_any_specification_survives_yaml(prompt, parameters, threshold):
         (JUDGE.replace("owner: bruno", "owner: !!str bruno"), "line 4: a YAML tag"),
         (JUDGE.replace("owner: bruno", "owner: &a bruno"), "line 4: a YAML anchor"),
         (JUDGE + "note: *a\n", "a YAML alias"),
-        (JUDGE + "threshold: 0.7\n", "'threshold' is written twice"),
+        (CLASSIFIER + "threshold: 0.7\n", "'threshold' is written twice"),
         (JUDGE + "temperature: 0.7\n", "temperature: Extra inputs .* the fields are surface, mode"),
         (JUDGE.replace("kind: judge", "kind: oracle"), "kind: .*'check'.*got 'oracle'"),
         (JUDGE.replace("model: offline/rubric\n", ""), "a judge needs model"),
-        (JUDGE.replace("0.5", ".nan"), "threshold"),
+        (CLASSIFIER.replace("0.5", ".nan"), "threshold"),
         (JUDGE.replace("owner: bruno", "owner: no"), "owner: .*string"),
         (JUDGE.replace("owner: bruno\n", ""), "owner: Field required"),
         (JUDGE + "parameters: {since: 2026-01-01}\n", "parameters.since"),
         (JUDGE + "parameters: {limit: .inf}\n", "parameters"),
         (CHECK + "threshold: 0.5\n", "a check has no threshold"),
+        (JUDGE + "threshold: 0.5\n", "a judge has no threshold"),
         (CHECK + "prompt: Be kind\n", "a check has no prompt"),
         (CHECK.replace("times: 2", "times: 0"), "times"),
         (CHECK.replace("tool_repeated", "telepathy"), "telepathy"),

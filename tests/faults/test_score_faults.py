@@ -4,14 +4,18 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 
 import polars as pl
 import pytest
-from judged_sessions import MODEL, fill_lake, make_judge_specification
+from judged_sessions import (
+    MODEL,
+    fill_lake,
+    make_judge_specification,
+    preload,
+    start_judging,
+)
 from model_server import PASS, ModelServer
 
 import evalbench as eb
@@ -23,20 +27,6 @@ from evalbench.llm.client import load_litellm
 CONCURRENCY = 16
 SESSIONS = 300
 LIMITS = llm.Limits(concurrency=CONCURRENCY, timeout_seconds=1)
-SCRIPT = """
-import sys
-import evalbench as eb
-from evalbench.evaluate.score import score
-from evalbench.llm import Limits
-from judged_sessions import make_judge_specification
-
-if __name__ == "__main__":
-    folder, n, concurrency, processes = sys.argv[1], *map(int, sys.argv[2:])
-    sessions = [f"s-{number}" for number in range(n)]
-    limits = Limits(concurrency=concurrency, timeout_seconds=5)
-    judge = make_judge_specification()
-    print(score(eb.open(folder), [judge], sessions, limits=limits, processes=processes))
-"""
 
 
 def misbehave(key, attempt):
@@ -59,6 +49,11 @@ def reply(body):
     return PASS
 
 
+@pytest.fixture(autouse=True, scope="module")
+def preloaded():
+    preload()  # while the first tests run
+
+
 @pytest.fixture
 def ws(tmp_path):
     return eb.open(tmp_path / "workspace")
@@ -72,17 +67,13 @@ def server(monkeypatch):
         yield running
 
 
-def start(ws, server, processes=1):
-    arguments = [SESSIONS, CONCURRENCY, processes]
-    folder = os.path.dirname(__file__)
-    script = ws.path / "judge_all.py"
-    script.write_text(SCRIPT)
-    return subprocess.Popen(
-        [sys.executable, script, ws.path, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": os.path.dirname(folder)},
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
+def start(ws, processes=1):
+    return start_judging(ws.path, SESSIONS, concurrency=CONCURRENCY, processes=processes)
+
+
+def kill(process):
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
 
 
 def test_every_session_ends_with_one_verdict_or_one_recorded_error(ws, server):
@@ -132,17 +123,15 @@ def test_a_killed_run_goes_on_where_it_stopped(ws, server, processes):
     undisturbed = sum(map(count_calls, range(SESSIONS)))
     moments = (SESSIONS // 4, SESSIONS // 2)
     for moment in moments:
-        process = start(ws, server, processes)
-        while len(server.calls) < moment and process.poll() is None:
+        process = start(ws, processes)
+        while len(server.calls) < moment and process.is_alive():
             time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        kill(process)
         time.sleep(0.5)  # workers follow the process that was killed
     assert len(server.calls) < undisturbed
-    process = start(ws, server, processes)
-    process.communicate()
-    assert process.returncode == 0
+    process = start(ws, processes)
+    process.join()
+    assert process.exitcode == 0
     verdicts = ws.lake.verdicts().collect()
     assert verdicts["session_id"].sort().to_list() == sorted(f"s-{n}" for n in range(SESSIONS))
     assert verdicts["run_id"].n_unique() == 1
@@ -184,12 +173,10 @@ def test_a_refused_key_keeps_what_was_judged(ws, server):
 
 def test_a_torn_line_of_the_journal_is_asked_again(ws, server):
     sessions = fill_lake(ws, 40)
-    process = start(ws, server)
+    process = start(ws)
     while not list(ws.path.glob("scoring/*.jsonl")) or len(server.calls) < 30:
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    kill(process)
     [journal] = ws.path.glob("scoring/*.jsonl")
     whole = journal.read_bytes().rstrip(b"\0")
     journal.write_bytes(whole[:-20])

@@ -13,8 +13,8 @@ from evalbench import stats
 from evalbench.errors import LabelError
 from evalbench.label.adjudication import adjudicate, ambiguous_modes, disagreements
 from evalbench.label.agreement import measure_agreement, measure_drift, with_week
-from evalbench.label.cadence import measure_cadence
 from evalbench.label.consensus import any_failure, consensus, judgements, majority
+from evalbench.label.pace import measure_cadence
 
 MODES = pl.DataFrame(
     {"surface": ["support", "support", "review"], "mode": ["tone", "facts", "tone"]}

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from evalbench.errors import ModelError
 from evalbench.label.modes import Codebook, Mode
 from evalbench.label.reading import (
     ANY,
@@ -167,3 +168,11 @@ def test_one_cluster_or_no_direction_at_all_can_be_laid_out(shape):
     placed = lay_out(np.zeros(shape), np.zeros(12, dtype=int))
     assert placed.shape == (12, 2)
     assert np.isfinite(placed).all()
+
+
+def test_the_settings_name_the_embedding_model_unless_somebody_asks_for_another(ws):
+    (ws.path / "evalbench.toml").write_text('embeddings = "local/none"')
+    again = open_workspace(ws.path, user="ana")
+    with pytest.raises(ModelError, match="local/none"):
+        discover(again, "shop", of="inputs", seed=3)
+    assert discover(again, "shop", of="inputs", embeddings="offline", seed=3).clusters is not None

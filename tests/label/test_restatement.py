@@ -11,7 +11,8 @@ from evalbench.demo.journey import play_year
 from evalbench.label import codebook
 from evalbench.label.codebook import read_codebook
 from evalbench.label.consensus import judgements, majority
-from evalbench.label.restate import count_restated, history, restate
+from evalbench.label.modes import Codebook, Mode
+from evalbench.label.restate import count_restated, history, restate, restate_verdicts
 from evalbench.observe.sampling import stratify
 from evalbench.operate import evidence, impact
 from evalbench.schema import VERDICT
@@ -181,3 +182,25 @@ def test_without_labels_there_is_nothing_to_restate(ws):
     book = read_codebook(ws.ledger)
     assert_frame_equal(restate(none, book), none)
     assert count_restated(none, book).is_empty()
+
+
+LIVE = {"definition": "d", "example": "e", "severity": "polish", "failure_class": "recovery"}
+LIVE |= {"owner": "ana", "promoted": True}
+
+
+def test_verdicts_follow_merges_and_stop_at_splits():
+    modes = [
+        Mode("shop", "curt", "Curt", ended="merged", heirs=("rude",), otherwise="rude"),
+        Mode("shop", "late", "Late", ended="split", heirs=("rude", "slow"), otherwise="slow"),
+        Mode("shop", "rude", "Rude", **LIVE),
+        Mode("shop", "slow", "Slow", **LIVE),
+    ]
+    book = Codebook({(each.surface, each.mode): each for each in modes}, {})
+    names = ["judge/curt", "judge/late", "judge/rude", "other/tone"]
+    verdicts = pl.DataFrame({"surface": "shop", "evaluator_id": names, "fails": [True] * 4})
+    restated, changed = restate_verdicts(verdicts, book)
+    assert restated["evaluator_id"].to_list() == ["judge/rude", "judge/rude", "other/tone"]
+    assert restated.columns == verdicts.columns
+    assert changed.rows() == [("shop", "curt", "rude", 1), ("shop", "late", None, 1)]
+    untouched, nothing = restate_verdicts(verdicts.clear(), book)
+    assert (untouched.height, nothing.height) == (0, 0)

@@ -2,9 +2,12 @@
 
 import orjson
 import polars as pl
+import pytest
+from judged_sessions import fill_lake
 
 import evalbench as eb
 from evalbench import runbook
+from evalbench.errors import NotebookError
 from evalbench.evaluate.spec import Specification, define
 from evalbench.label.codebook import read_codebook
 
@@ -47,3 +50,44 @@ def test_an_evaluator_counts_once_calibrated_and_promoted(own_shop, tmp_path):
     assert [row["share"] for row in after["coverage"]] == [1, 1, 1]
     assert after["uncovered"] == []
     assert after["evaluators"][0]["status"] == "gating"
+
+
+def test_what_is_proposed_is_adopted_calibrated_and_promoted(workspace, tmp_path):
+    ws, mode = workspace, "invented_number"
+    sessions = fill_lake(ws, 240)
+    failing = [name for name in sessions if int(name.removeprefix("s-")) % 2]
+    about = {"surface": "support", "mode": mode, "name": "Invents a number", "owner": "ana"}
+    about |= {"definition": "No tool returned it.", "example": "TR-1", "severity": "safety"}
+    labels = [
+        {"surface": "support", "session_id": name, "verdict": "fail", "modes": [mode]}
+        if name in failing
+        else {"surface": "support", "session_id": name, "verdict": "pass"}
+        for name in sessions
+    ]
+    ws.ledger.extend(
+        [
+            ("mode.defined", mode, about | {"failure_class": "evidence quality"}),
+            *(("label.set", label["session_id"], label) for label in labels),
+        ]
+    )
+    how, asked = {"workspace": ws, "reports": tmp_path}, {"surface": "support"}
+    before = runbook.run("06_evaluators", asked, **how)
+    [proposal] = read(before)["proposals"]
+    assert (proposal["kind"], proposal["status"], proposal["cost_said"]) == (
+        "check",
+        "gating",
+        "free",
+    )
+    assert proposal["tpr_said"].startswith("1.00 (0.9")
+    assert "pattern_found" in before.html.read_text()
+    with pytest.raises(NotebookError, match="no candidate 'odd' was made"):
+        runbook.run("06_evaluators", asked | {"adopt": ["odd"]}, **how)
+
+    name = proposal["evaluator_id"]
+    runbook.run("06_evaluators", asked | {"adopt": [name]}, **how)
+    runbook.run("07_calibrate", asked | {"record": True}, **how)
+    eb.evaluate.promote(ws, name)
+    after = read(runbook.run("06_evaluators", asked, **how))
+    assert after["evaluators"][0]["status"] == "gating"
+    assert after["proposals"] == after["candidates"] == []
+    assert [row["share"] for row in after["coverage"][:2]] == [1, 1]

@@ -113,6 +113,33 @@ def test_what_is_twice_in_a_file_or_already_there_counts_as_duplicate(ws, tmp_pa
     assert all(a.equals(b) for a, b in zip(lake(ws), lake(whole), strict=True))
 
 
+def test_a_trace_names_its_session_in_another_chunk_or_an_earlier_file(ws, tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "CHUNK", 2000)
+    spans = [span(session, number) for session in range(8) for number in range(5)]
+    for each in spans:
+        if not each["context"]["span_id"].endswith("-4"):
+            del each["attributes"]["session.id"]
+    del spans[-1]["attributes"]["session.id"]  # of one trace no span names a session
+    score = {"annotations.0.annotation.name": "tone", "annotations.0.annotation.score": 0.5}
+    spans[0]["attributes"] |= score
+    path = write(tmp_path / "spans.jsonl", spans)
+    first = ingest(ws, path)
+    expected = [f"session-{session}" for session in range(7)] + ["trace-7"]
+    assert ws.lake.sessions().collect()["session_id"].sort().to_list() == expected
+    assert ws.lake.sessions().collect()["n_spans"].to_list() == [5] * 8
+    assert ws.lake.verdicts().collect()["session_id"].to_list() == ["session-0"]
+    assert (first.spans, first.sessions, first.duplicates) == (40, 8, 0)
+    again = ingest(ws, path)
+    assert (again.spans, again.sessions, again.duplicates) == (0, 0, 40)
+    late = span(3, 5)
+    del late["attributes"]["session.id"]
+    ingest(ws, write(tmp_path / "late.jsonl", [late]))
+    sessions = ws.lake.sessions().filter(session_id="session-3").collect()
+    assert sessions["n_spans"].item() == 6
+    assert len(ws.lake.sessions().collect()) == 8
+    assert len(ws.lake.verdicts().collect()) == 1
+
+
 def test_a_later_span_refreshes_its_session(ws, tmp_path):
     ingest(ws, write(tmp_path / "a.jsonl", SPANS[:5]))
     late = span(0, 9, **{"output.value": "last answer"})

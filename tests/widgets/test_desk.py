@@ -28,7 +28,7 @@ class Known(Sitting):
         self.left.pop(0)
         return {"tell": "saved", "session_id": session_id, "seq": 7}
 
-    def refill(self):
+    def touch(self):
         if self.broken:
             raise OSError("disk is full")
         self.progress = {"done": self.progress["done"] + 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -16,7 +17,7 @@ Evidence = Sequence[Mapping[str, str]]
 Place = Literal["final_output", "assistant", "user", "tool_results"]
 
 
-class Check(BaseModel):
+class Check(BaseModel, ABC):
     """One check: its parameters are its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -34,8 +35,8 @@ class Check(BaseModel):
         shown = [each for each in (session.answer, *ends) if each and each.span_id]
         return replace(found, evidence=[each.quote() for each in shown[:1]])
 
-    def _look(self, session: Session) -> Finding:
-        raise NotImplementedError
+    @abstractmethod
+    def _look(self, session: Session) -> Finding: ...
 
 
 def say(faults: object, bad: str, good: str, evidence: Evidence = ()) -> Finding:

@@ -45,7 +45,7 @@ class Bound(Check):
         return self
 
     def _look(self, session: Session) -> Finding:
-        value = self._measure(session)
+        value = self.read(session)
         if value is None:
             return nothing(f"{self.measure} was not recorded")
         above = self.most is not None and value > self.most
@@ -61,7 +61,8 @@ class Bound(Check):
         ]
         return say(above or below, said, said, evidence)
 
-    def _measure(self, session: Session) -> float | None:
+    def read(self, session: Session) -> float | None:
+        """Give the measure; None where nobody recorded it."""
         row = session.row
         if self.measure == "duration_ms":
             started, ended = row["started_at"], row["ended_at"]

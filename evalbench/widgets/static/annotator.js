@@ -95,42 +95,30 @@ class Annotator extends Desk {
   }
 
   layOutFooter() {
-    const command = (name, hint, click, extra = "") =>
-      makeButton({ class: `command ${extra}`, "aria-keyshortcuts": hint, click }, name, makeKey(hint));
     this.notice = make("p", { class: "notice", role: "alert" });
     this.skipping = make("div", { class: "skipping", hidden: "" });
-    this.submitButton = command("Submit", "Enter", () => this.submit(), "main");
+    this.submitButton = makeCommand("Submit", "Enter", () => this.submit(), "main");
     return make("footer", {}, this.notice, this.skipping, this.submitButton, make("div", { class: "row" },
-      command("Previous", "\u2190", () => this.leave("previous")), command("Undo", "z", () => this.leave("undo")),
-      command("Skip", "s", () => this.askSkip()), command("Keys", "?", () => this.sheet.showModal())));
+      makeCommand("Previous", "\u2190", () => this.leave("previous")), makeCommand("Undo", "z", () => this.leave("undo")),
+      makeCommand("Skip", "s", () => this.askSkip()), makeCommand("Keys", "?", () => this.sheet.showModal())));
   }
 
   listen() {
-    const { root, model, transcript } = this;
-    const stop = new AbortController();
-    const on = (target, name, act) => target.addEventListener(name, act, { signal: stop.signal });
-    on(root, "keydown", (event) => this.press(event));
-    // The mouse leaves focus and selection where they are, so that the keys go on as before.
-    on(root, "mousedown", (event) => event.target.closest("button") && event.preventDefault());
-    on(root, "click", () => root.contains(document.activeElement) || transcript.focus());
-    for (const name of ["keydown", "pointermove", "wheel"]) on(root, name, () => this.work());
-    on(document, "selectionchange", () => (this.attach.hidden = transcript.selected() === null));
-    const leaveTheme = followTheme(root);
-    const handlers = {
-      "msg:custom": (message) => this.hear(message),
-      "change:item": () => this.showItem(),
-      "change:upcoming": () => this.prepare(),
-      "change:codebook": () => this.showCodebook(),
-      "change:policies": () => this.showPolicies(),
-      "change:progress": () => this.showProgress(),
-      "change:notice": () => this.showItem(),
-    };
-    for (const [name, act] of Object.entries(handlers)) model.on(name, act);
+    const { root, transcript } = this;
+    const leave = this.join(transcript.element, {
+      item: () => this.showItem(),
+      upcoming: () => this.prepare(),
+      codebook: () => this.showCodebook(),
+      policies: () => this.showPolicies(),
+      progress: () => this.showProgress(),
+      notice: () => this.showItem(),
+    });
+    for (const name of ["keydown", "pointermove", "wheel"]) root.addEventListener(name, () => this.work());
+    const select = () => (this.attach.hidden = transcript.selected() === null);
+    document.addEventListener("selectionchange", select);
     this.stop = () => {
-      for (const [name, act] of Object.entries(handlers)) model.off(name, act);
-      stop.abort();
-      leaveTheme();
-      clearTimeout(this.overdue);
+      leave();
+      document.removeEventListener("selectionchange", select);
     };
   }
 
@@ -290,9 +278,7 @@ class Annotator extends Desk {
 
   findRow(mode) {
     const row = [...this.modes.children].find((each) => each.dataset.mode === mode);
-    const [list, place] = [this.modes, row].map((each) => each.getBoundingClientRect());
-    // scrollIntoView would move the notebook too.
-    this.modes.scrollTop += Math.min(0, place.top - list.top) + Math.max(0, place.bottom - list.bottom);
+    keepInView(this.modes, row);
     return row;
   }
 
@@ -398,7 +384,7 @@ class Annotator extends Desk {
     event.stopPropagation();
     const { target } = event;
     if (event.defaultPrevented) return;
-    const act = this.sheet.open ? this.sheetKey(event)
+    const act = this.sheet.open ? event.key === "?" && (() => this.sheet.close())
       : target.matches("input, textarea") ? this.fieldKey(event)
       : event.ctrlKey || event.metaKey || event.altKey ? null
       : target.matches("button, summary, a") && ["Enter", " "].includes(event.key) ? null
@@ -406,10 +392,6 @@ class Annotator extends Desk {
     if (!act) return;
     event.preventDefault();
     act();
-  }
-
-  sheetKey(event) {
-    return event.key === "?" ? () => this.sheet.close() : null;
   }
 
   fieldKey({ key, target, shiftKey, ctrlKey, metaKey }) {

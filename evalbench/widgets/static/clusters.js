@@ -43,13 +43,11 @@ class ClusterDesk extends Desk {
     this.rows = list("Notes", { "aria-multiselectable": "true" });
     this.title = make("h2");
     this.side = make("div", { class: "side" });
-    const command = (name, hint, click) =>
-      makeButton({ class: "command", "aria-keyshortcuts": hint, click }, name, makeKey(hint));
     const keys = this.commands();
     const acts = make("footer", {}, this.notice, make("div", { class: "row" },
-      command("Rename", "r", keys.r), command("Merge", "m", keys.m), command("Split", "x", keys.x),
-      command("Confirm", "c", keys.c), command("Promote", "p", keys.p), command("Put away", "d", keys.d),
-      command("Undo", "z", keys.z), command("Keys", "?", keys["?"])));
+      makeCommand("Rename", "r", keys.r), makeCommand("Merge", "m", keys.m), makeCommand("Split", "x", keys.x),
+      makeCommand("Confirm", "c", keys.c), makeCommand("Promote", "p", keys.p), makeCommand("Put away", "d", keys.d),
+      makeCommand("Undo", "z", keys.z), makeCommand("Keys", "?", keys["?"])));
     const pane = make("section", { class: "pane", "aria-label": "Cluster" }, this.title, this.side);
     this.root = make("section",
       { class: "evalbench evalbench-clusters", "data-lm-suppress-shortcuts": "true", "aria-label": "Clusters of notes" },
@@ -59,24 +57,14 @@ class ClusterDesk extends Desk {
   }
 
   listen() {
-    const { root, model } = this;
-    root.addEventListener("keydown", (event) => this.press(event));
-    root.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
-    // Keys go to the desk once it was clicked, wherever that was.
-    root.addEventListener("click", () => root.contains(document.activeElement) || this.list.focus({ preventScroll: true }));
-    const leaveTheme = followTheme(root);
     const change = () => this.refreshSoon();
     // While the theme changes the page may be hidden, and nothing can be drawn.
     const themed = new MutationObserver(change);
-    themed.observe(root, { attributeFilter: ["data-theme"] });
-    const handlers = { "msg:custom": (message) => this.hear(message) };
-    for (const name of TRAITS) handlers[`change:${name}`] = change;
-    for (const [name, act] of Object.entries(handlers)) model.on(name, act);
+    const leave = this.join(this.list, Object.fromEntries(TRAITS.map((name) => [name, change])));
+    themed.observe(this.root, { attributeFilter: ["data-theme"] });
     this.stop = () => {
-      for (const [name, act] of Object.entries(handlers)) model.off(name, act);
+      leave();
       for (const each of [themed, this.map.seen]) each.disconnect();
-      leaveTheme();
-      clearTimeout(this.overdue);
     };
   }
 
@@ -296,15 +284,12 @@ class ClusterDesk extends Desk {
     if (into && source !== into) this.send({ act: "merge", source, into });
   }
 
-  askName(title, value, label, submit) {
-    this.openForm(title, [["name", label, "input", value]], ({ name }) => submit(name));
-  }
-
   askSplit() {
     const notes = this.members.rows.filter((row) => this.selected.has(row.note)).flatMap((row) => row.notes);
     if (!notes.length) return (this.notice.textContent = "Select notes first, with Space or a click: they become a cluster of their own.");
     const { mode } = this.group;
-    this.askName("Split", "", `Name of the new cluster of ${plural(notes.length, "note")}`, (name) => this.send({ act: "split", mode, notes, name }));
+    const label = `Name of the new cluster of ${plural(notes.length, "note")}`;
+    this.openForm("Split", [["name", label, "input", ""]], ({ name }) => this.send({ act: "split", mode, notes, name }));
   }
 
   askPromote() {
@@ -388,7 +373,7 @@ class ClusterDesk extends Desk {
   commands() {
     const on = (act) => () => this.group && act(this.group);
     return {
-      r: on(({ mode, name }) => this.askName("Rename", name, "Name", (given) => this.send({ act: "rename", mode, name: given }))),
+      r: on(({ mode, name }) => this.openForm("Rename", [["name", "Name", "input", name]], (given) => this.send({ act: "rename", mode, ...given }))),
       m: on(() => this.askMerge()),
       x: on(() => this.askSplit()),
       c: on(({ mode }) => this.model.send({ act: "confirm", mode })),
@@ -404,12 +389,6 @@ const percent = (share) => `${Math.round(100 * share)}%`;
 // A view may begin at any byte; a typed array may not.
 const bytes = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
 const floats = (view) => new Float32Array(bytes(view));
-
-// scrollIntoView would move the notebook too.
-function keepInView(list, row) {
-  const [outer, inner] = [list, row].map((each) => each.getBoundingClientRect());
-  list.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
-}
 
 function render({ model, el }) {
   const desk = new ClusterDesk(model, el);

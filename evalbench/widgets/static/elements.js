@@ -21,6 +21,8 @@ function make(tag, attributes = {}, ...children) {
 
 const makeButton = (attributes, ...children) => make("button", { type: "button", ...attributes }, ...children);
 const makeKey = (name) => make("kbd", { text: name, "aria-hidden": "true" });
+const makeCommand = (name, hint, click, extra = "") =>
+  makeButton({ class: `command ${extra}`, "aria-keyshortcuts": hint, click }, name, makeKey(hint));
 const count = (number) => number.toLocaleString("en-US");
 const plural = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
 
@@ -40,8 +42,33 @@ function followTheme(root) {
   };
 }
 
-// A desk sends one act at a time, and says what came of it. It has root, model and notice.
+// scrollIntoView would move the notebook too.
+function keepInView(list, row) {
+  const [outer, inner] = [list, row].map((each) => each.getBoundingClientRect());
+  list.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
+}
+
+// A desk sends one act at a time, and says what came of it. It has root, model and notice, and
+// knows what to do with a key (press) and with what Python says (hear).
 class Desk {
+  // Gives what ends it. Keys go to the desk once it was clicked, wherever that was: home takes them.
+  join(home, changes) {
+    const { root, model } = this;
+    root.addEventListener("keydown", (event) => this.press(event));
+    // The mouse leaves focus and selection where they are, so that the keys go on as before.
+    root.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
+    root.addEventListener("click", () => root.contains(document.activeElement) || home.focus({ preventScroll: true }));
+    const leaveTheme = followTheme(root);
+    const handlers = Object.entries({ "msg:custom": (message) => this.hear(message) });
+    for (const [name, act] of Object.entries(changes)) handlers.push([`change:${name}`, act]);
+    for (const [name, act] of handlers) model.on(name, act);
+    return () => {
+      for (const [name, act] of handlers) model.off(name, act);
+      leaveTheme();
+      clearTimeout(this.overdue);
+    };
+  }
+
   buildSigns(rows) {
     this.tick = make("span", { class: "tick", text: "\u2713 saved", "aria-hidden": "true" });
     this.live = make("div", { class: "unseen", role: "status", "aria-live": "polite" });

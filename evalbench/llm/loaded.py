@@ -1,0 +1,7 @@
+"""Loads what calls need when it is imported: for the process from which others are forked."""
+
+import jsonschema  # noqa: F401
+
+from evalbench.llm.client import load_litellm
+
+load_litellm()

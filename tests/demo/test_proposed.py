@@ -1,0 +1,87 @@
+"""The evaluators that are proposed are as good as they are said to be: the truth is planted."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from evalbench.demo.company import QUARTERS, SURFACES
+from evalbench.demo.evaluators import compare_proposals, promote_evaluators, propose_evaluators
+from evalbench.demo.journey import play_year
+from evalbench.errors import EvaluatorError
+from evalbench.evaluate.score import score
+from evalbench.evaluate.split import with_split
+from evalbench.evaluate.status import read_statuses
+from evalbench.label.codebook import read_codebook
+from evalbench.label.consensus import consensus
+from evalbench.store.workspace import open_workspace
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory):
+    ws = open_workspace(tmp_path_factory.mktemp("year"), user="tester")
+    play_year(
+        ws,
+        seed=7,
+        sessions_per_surface=5000,
+        quarters=QUARTERS,
+        progress=lambda title, done, total: None,
+    )
+    return ws
+
+
+@pytest.mark.slow
+def test_an_adjudicator_leaves_fewer_errors_in_the_labels(year):
+    modes = read_codebook(year.ledger).live
+    labels, ruled = (year.ledger.bodies(kind) for kind in ("label.set", "label.adjudicated"))
+    planted = pl.read_parquet(year.path / "truth" / "sessions.parquet")
+    wrong = {}
+    for by in ("majority", "adjudicator"):
+        said = consensus(labels, modes, by=by, adjudicated=ruled)
+        both = said.join(planted.select("session_id", truth="modes"), on="session_id")
+        truth = pl.col("truth").list.contains(pl.col("mode"))
+        wrong[by] = both.filter(pl.col("fails").ne_missing(truth)).height
+    assert 0 < wrong["adjudicator"] < wrong["majority"] / 2
+
+
+@pytest.mark.slow
+def test_true_tpr_and_tnr_lie_in_the_intervals_of_nine_modes_in_ten(year):
+    modes, compared = [], []
+    for surface in SURFACES:
+        found = propose_evaluators(year, surface, rng=np.random.default_rng(7))
+        modes.append(found.modes)
+        compared.append(compare_proposals(year, found, year.path / "truth"))
+    modes, found = pl.concat(modes), pl.concat(compared)
+    assert modes.height == 44
+    without = modes.filter(pl.col("kind").is_null())
+    assert set(without["status"]) == {"insufficient"}
+    assert found.height == modes.height - without.height >= 35
+    assert (found["tpr_held"] & found["tnr_held"]).mean() >= 0.9
+
+
+@pytest.mark.slow
+def test_they_count_once_promoted_and_none_has_seen_a_session_of_the_test_split(year):
+    found = promote_evaluators(year, "code_reviewer", rng=np.random.default_rng(7))
+    statuses = read_statuses(
+        year.ledger,
+        year.lake.verdicts(),
+        settings=year.settings.evaluators,
+        now=year.ledger.clock(),
+    )
+    assert set(statuses["status"]) <= {"gating", "aligned"}
+    assert statuses.height == found.modes["kind"].count() > 10
+
+    sessions = with_split(year.lake.sessions(surface="code_reviewer").collect())
+    leaked = sessions.filter(split="test")["session_id"][0]
+    made = found.made["code_reviewer/symbol_invented/check"].specification
+    judge = type(made)(
+        surface="code_reviewer",
+        mode=made.mode,
+        kind="judge",
+        owner=made.owner,
+        prompt="It fails.",
+        model="offline/rubric",
+        parameters={"examples": [{"session_id": leaked, "fails": True}]},
+    )
+    said = f"session '{leaked}' of code_reviewer is in the test split and cannot be a few-shot"
+    with pytest.raises(EvaluatorError, match=said):
+        score(year, [judge], sessions.head(1))

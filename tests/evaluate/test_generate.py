@@ -1,0 +1,362 @@
+"""Evaluators are proposed from the train split, measured on the test split, the lightest first."""
+
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from judged_sessions import MODEL
+from model_server import ModelServer
+from sides import session_ids
+
+from evalbench.errors import EvaluatorError
+from evalbench.evaluate.checks import run_check
+from evalbench.evaluate.generate import adopt, propose
+from evalbench.evaluate.generate_candidates import draw_examples
+from evalbench.evaluate.generate_checks import list_columns, search_check
+from evalbench.evaluate.generate_rubric import improve_rubric
+from evalbench.evaluate.part import open_session, read_sessions
+from evalbench.evaluate.spec import Specification, read_specifications
+from evalbench.evaluate.split import assign_split
+from evalbench.evaluate.status import read_statuses
+from evalbench.llm import Limits
+from evalbench.observe.sessions import session_signals
+from evalbench.schema import SPAN
+
+N = 240
+PRIMES = {n for n in range(2, N) if all(n % d for d in range(2, int(n**0.5) + 1))}
+
+
+def make_mode(mode):
+    fields = {"surface": "support", "mode": mode, "name": mode.title(), "owner": "ana"}
+    return fields | {"definition": f"It is {mode}.", "example": "So it was."}
+
+
+def fill(ws, say, *, users=120):
+    """Put N sessions into the lake; ``say`` gives the answer of each number."""
+    rows = []
+    for number in range(N):
+        own = {"surface": "support", "session_id": f"s{number}", "trace_id": f"t{number}"}
+        said = {"input": f"Where is item-{number}?", "output": say(number)}
+        facts = {"group_key": f"u{number % users}"} if users else {}
+        rows += [
+            own | said | {"span_id": "a", "kind": "agent"} | facts,
+            own | said | {"span_id": "b", "parent_id": "a", "kind": "llm"},
+        ]
+    spans = pl.DataFrame([{name: row.get(name) for name in SPAN} for row in rows], schema=SPAN)
+    ws.lake.append("span", spans)
+    ws.lake.append("session", session_signals(spans))
+
+
+def tell(mode, fails):
+    rows = [("support", f"s{number}", mode, fails(number)) for number in range(N)]
+    columns = {"surface": pl.String, "session_id": pl.String, "mode": pl.String}
+    return pl.DataFrame(rows, schema=columns | {"truth": pl.Boolean}, orient="row")
+
+
+def open_sessions(ws, side="train"):
+    ids = [f"s{number}" for number in range(N)]
+    opened = [
+        open_session("support", stored)
+        for batch in read_sessions(ws.lake, "support", ids)
+        for stored in batch
+    ]
+    return [
+        each
+        for each in opened
+        if assign_split("support", each.session_id, each.row["group_key"]) == side
+    ]
+
+
+def number_of(session):
+    return int(session.session_id.removeprefix("s"))
+
+
+def promises(number):
+    return number % 4 == 0
+
+
+def promise(number):
+    return f"We guarantee delivery of item-{number}." if promises(number) else "It may take a week."
+
+
+def run(ws, truth, *modes, **options):
+    book = pl.DataFrame([make_mode(mode) for mode in modes])
+    return propose(ws, truth, book, rng=np.random.default_rng(1), **options)
+
+
+def test_the_lightest_kind_is_proposed_and_measured_on_the_test_split_alone(workspace):
+    fill(workspace, promise)
+    found = run(workspace, tell("promise", promises), "promise")
+    [mode] = found.modes.to_dicts()
+    assert (mode["kind"], mode["status"]) == ("check", "gating")
+    [row] = found.candidates.to_dicts()
+    tested = open_sessions(workspace, "test")
+    failing = sum(promises(number_of(each)) for each in tested)
+    assert (row["tp"], row["tn"], row["n"]) == (failing, len(tested) - failing, len(tested))
+    assert row["n_groups"] < row["n"]
+    assert row["tpr_low"] < row["tpr"] == 1
+    assert (row["train_mcc"], row["dollars_per_1000"]) == (1, 0)
+    candidate = found.made[mode["evaluator_id"]]
+    assert "guarantee" in candidate.specification.parameters["pattern"]
+
+    book = pl.DataFrame([make_mode("promise")])
+    assert adopt(workspace, found, [mode["evaluator_id"]], modes=book) == [candidate.specification]
+    with pytest.raises(
+        EvaluatorError, match="no candidate 'odd' was made; there are support/promi"
+    ):
+        adopt(workspace, found, ["odd"], modes=book)
+    assert read_specifications(workspace.ledger) == {mode["evaluator_id"]: candidate.specification}
+    [standing] = read_statuses(
+        workspace.ledger,
+        workspace.lake.verdicts(),
+        settings=workspace.settings.evaluators,
+        now=workspace.ledger.clock(),
+    ).to_dicts()
+    assert standing["status"] == "draft"
+
+
+def test_every_kind_can_be_made_to_compare(workspace):
+    fill(workspace, promise)
+    found = run(workspace, tell("promise", promises), "promise", every_kind=True)
+    assert found.candidates["kind"].to_list() == ["check", "classifier", "judge"]
+    assert found.candidates["proposed"].to_list() == [True, False, False]
+    assert found.candidates["mcc"].to_list() == [1, 1, None]
+    classifier = found.made["support/promise/classifier"]
+    book = pl.DataFrame([make_mode("promise")])
+    adopt(workspace, found, ["support/promise/classifier"], modes=book)
+    sha256 = classifier.specification.parameters["sha256"]
+    assert (workspace.path / "classifiers" / f"{sha256}.skops").read_bytes() == classifier.file
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_by_chance_get_no_evaluator(workspace, seed):
+    fill(workspace, promise)
+    drawn = np.random.default_rng(seed).random(N) < 0.4
+    found = run(workspace, tell("chance", lambda number: bool(drawn[number])), "chance")
+    [mode] = found.modes.to_dicts()
+    assert mode["kind"] is None
+    assert mode["status"] in ("not aligned", "insufficient")
+    assert "judge: no model was named" in mode["why"]
+
+
+def test_the_score_of_the_search_is_one_of_sessions_it_has_not_seen(workspace):
+    fill(workspace, lambda number: f"{np.random.default_rng(number).choice(60, 12)}")
+    columns = list_columns(open_sessions(workspace))
+    drawn = np.random.default_rng(3).random((20, len(columns.sessions))) < 0.3
+    right = []
+    for fails in drawn:
+        try:
+            flagged = search_check(columns, fails.astype(float)).out_of_fold
+        except EvaluatorError:
+            continue  # nothing of the family paid, which is right as well
+        right.append(flagged[fails].mean() - flagged[~fails].mean())
+    assert len(right) > 5
+    assert abs(np.mean(right)) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("fails", "why"),
+    [
+        (lambda number: False, "0 failing and"),
+        (lambda number: True, "and 0 passing"),
+        (lambda number: number < 8, "failing and"),
+        (lambda number: None, "0 failing and 0 passing"),
+    ],
+)
+def test_one_class_alone_or_nearly_so_is_insufficient(workspace, fails, why):
+    fill(workspace, promise)
+    found = run(workspace, tell("odd", fails), "odd")
+    assert found.modes.select("kind", "status").row(0) == (None, "insufficient")
+    assert why in found.modes["why"][0]
+    assert "10 of each are needed" in found.modes["why"][0]
+    assert found.made == {}
+
+
+def test_a_tie_between_people_counts_for_nobody(workspace):
+    fill(workspace, promise)
+    tied = tell("promise", lambda number: None if number % 3 == 0 else promises(number))
+    row = run(workspace, tied, "promise").candidates.row(0, named=True)
+    tested = [each for each in open_sessions(workspace, "test") if number_of(each) % 3]
+    assert (row["n"], row["mcc"]) == (len(tested), 1)
+
+
+def test_a_rule_goes_before_phrases_and_says_what_the_search_saw(make_session):
+    sessions, fails = [], []
+    for number, name in enumerate(session_ids("train", 60)):
+        bad = number % 3 == 0
+        calls = [("find", '{"a": 1}', "none (yet)")] * (3 if bad else 1)
+        sessions.append(make_session("Here: it's done.", calls=calls, session_id=name))
+        fails.append(bad)
+    found = search_check(list_columns(sessions), np.array(fails, dtype=float))
+    assert found.parameters == {"check": "tool_repeated", "times": 2}
+    assert [run_check(found.parameters, each).fails for each in sessions] == fails
+    assert found.out_of_fold.tolist() == fails
+
+
+def test_a_phrase_of_one_user_is_no_part_of_a_check(workspace):
+    fill(workspace, lambda number: "blue moon" if number % 60 == 3 else "as ever", users=60)
+    columns = list_columns(open_sessions(workspace))
+    fails = np.array([number_of(each) % 60 in (3, 7, 11, 15, 19) for each in columns.sessions])
+    with pytest.raises(EvaluatorError, match=r"insufficient|no check of the family"):
+        search_check(columns, fails.astype(float))
+
+
+def test_phrases_mean_as_patterns_what_they_meant_in_the_search(make_session):
+    told = ["It's “so-called”, äh: done!", "Its so called ah done", "(it's) so, called. Äh? DONE"]
+    sessions = [
+        make_session(told[number % 3], question="Why?\nit's", session_id=name)
+        for number, name in enumerate(session_ids("train", 30))
+    ]
+    columns = list_columns(sessions)
+    phrases = [at for at, each in enumerate(columns.checks) if isinstance(each, tuple)]
+    assert len(phrases) > 20
+    for at in phrases:
+        place, words = columns.checks[at]
+        pattern = {"pattern": rf"(?i)\b{words.replace(' ', chr(92) + 'W+')}\b", "place": place}
+        found = [run_check({"check": "pattern_found"} | pattern, each).fails for each in sessions]
+        assert found == [None if said < 0 else bool(said) for said in columns.said[:, at]], words
+
+
+def test_a_session_of_the_test_split_tunes_nothing(workspace):
+    fill(workspace, promise)
+    train, test = (open_sessions(workspace, side) for side in ("train", "test"))
+    leaky = [*train[:30], test[0]]
+    fails = np.array([promises(number_of(each)) for each in leaky])
+    said = f"'{test[0].session_id}' of support is in the test split and cannot be a "
+    with pytest.raises(EvaluatorError, match=f"{said}tuning example"):
+        list_columns(leaky)
+    with pytest.raises(EvaluatorError, match=f"{said}few-shot example"):
+        draw_examples(leaky, fails, rng=np.random.default_rng(1))
+    judge = Specification(
+        surface="support", mode="m", kind="judge", owner="a", prompt="?", model="m"
+    )
+    options = {"reflection_model": "m", "limits": Limits(calls=9), "rng": np.random.default_rng(1)}
+    with pytest.raises(EvaluatorError, match=f"{said}tuning example"):
+        improve_rubric(judge, leaky, fails, **options)
+
+
+def knows_primes(body):
+    """Judge what no word of the session tells: by the number of the item, if the rubric says so."""
+    told = body["messages"]
+    if "You improve the rubric" in told[0]["content"]:
+        return "Here it is:\n```\nThe item's number is prime.\nLook at the question.\n```"
+    number = int(re.search(r"item-(\d+)", told[-1]["content"])[1])
+    fails = number in PRIMES and "prime" in told[0]["content"].lower()
+    return json.dumps({"rationale": "counted", "quotes": [], "fails": fails})
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with ModelServer(reply=knows_primes) as running:
+        monkeypatch.setenv("OPENAI_API_BASE", running.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        yield running
+
+
+def is_prime(number):
+    return number in PRIMES
+
+
+def test_a_judge_is_asked_where_nothing_lighter_will_do_and_only_once(workspace, server):
+    fill(workspace, lambda number: "As ever.", users=0)
+    truth = tell("prime", is_prime)
+    found = run(workspace, truth, "prime", model=MODEL)
+    assert found.modes["kind"].to_list() == ["judge"]
+    assert found.candidates["kind"].to_list() == ["check", "classifier", "judge"]
+    n_test = len(open_sessions(workspace, "test"))
+    assert len(server.calls) == found.spent.calls == n_test
+    examples = found.made["support/prime/judge"].specification.parameters["examples"]
+    assert [each["fails"] for each in examples] == [True, True, False, False]
+    shown = {each["session_id"] for each in examples}
+    assert shown <= {each.session_id for each in open_sessions(workspace)}
+    again = run(workspace, truth, "prime", model=MODEL)
+    assert len(server.calls) == n_test
+    # A classifier's file has the time in it, and so another hash each time it is trained.
+    before, after = (
+        each.candidates.drop("milliseconds", "evaluator_version") for each in (found, again)
+    )
+    assert after.equals(before)
+
+
+def test_a_spent_budget_is_insufficient_and_never_a_number(workspace, server):
+    fill(workspace, lambda number: "As ever.", users=0)
+    found = run(workspace, tell("prime", is_prime), "prime", model=MODEL, limits=Limits(calls=7))
+    assert len(server.calls) == 7
+    row = found.candidates.row(2, named=True)
+    assert (row["status"], row["mcc"]) == ("insufficient", None)
+    assert re.search(r"the budget is spent: \d+ of \d+ sessions are not judged", row["why"])
+
+
+def improve(ws, prompt="Something is odd.", **limits):
+    fill(ws, lambda number: "As ever.", users=0)
+    sessions = open_sessions(ws)
+    own = {"surface": "support", "mode": "prime", "kind": "judge", "owner": "ana"}
+    judge = Specification(**own, prompt=prompt, model=MODEL)
+    fails = np.array([is_prime(number_of(each)) for each in sessions])
+    options = {"reflection_model": MODEL, "rng": np.random.default_rng(2)}
+    return judge, improve_rubric(judge, sessions, fails, limits=Limits(**limits), **options)
+
+
+def test_gepa_rewrites_a_rubric_from_the_judges_mistakes(workspace, server):
+    judge, improved = improve(workspace, calls=200)
+    assert (improved.before, improved.after) == (0.5, 1)
+    assert improved.specification.prompt == "The item's number is prime.\nLook at the question."
+    assert improved.specification.version != judge.version
+    assert improved.diff.splitlines()[2:] == [
+        "@@ -1 +1,2 @@",
+        "-Something is odd.",
+        "+The item's number is prime.",
+        "+Look at the question.",
+    ]
+    assert improved.spent.calls == len(server.calls) < 200
+    asked = [call.body["messages"][0]["content"] for call in server.calls]
+    [reflected] = [text for text in asked if "You improve the rubric" in text]
+    assert "Something is odd." in reflected
+    assert "Wrong. People say that it fails." in reflected
+    train = {f"item-{number_of(each)}?" for each in open_sessions(workspace)}
+    assert set(re.findall(r"item-\d+\?", reflected)) <= train
+
+
+@pytest.mark.parametrize("calls", [3, 50, 61])
+def test_gepa_keeps_to_its_budget_and_keeps_a_rubric_that_none_beats(workspace, server, calls):
+    server.reply = lambda body: (
+        "```\nSomething is even odder.\n```"
+        if "You improve the rubric" in body["messages"][0]["content"]
+        else knows_primes(body)
+    )
+    judge, improved = improve(workspace, calls=calls)
+    assert len(server.calls) <= calls
+    assert improved.specification == judge
+    assert (improved.diff, improved.after) == ("", improved.before)
+
+
+def test_a_rubric_is_not_improved_without_a_limit_or_with_too_few(workspace, server):
+    with pytest.raises(EvaluatorError, match="needs a limit of calls, tokens or dollars"):
+        improve(workspace)
+    sessions = open_sessions(workspace)[:30]
+    own = {"surface": "support", "mode": "prime", "kind": "judge", "owner": "ana"}
+    judge = Specification(**own, prompt="?", model=MODEL)
+    options = {"reflection_model": MODEL, "rng": np.random.default_rng(2)}
+    with pytest.raises(EvaluatorError, match="insufficient: 0 sessions of a class to learn from"):
+        improve_rubric(judge, sessions, np.arange(30) < 0, limits=Limits(calls=9), **options)
+    assert server.calls == []
+
+
+def test_an_improved_judge_is_proposed_with_its_diff(workspace, server):
+    fill(workspace, lambda number: "As ever.", users=0)
+    book = make_mode("prime") | {"name": "Odd", "definition": "It is odd."}
+    found = propose(
+        workspace,
+        tell("prime", is_prime),
+        pl.DataFrame([book]),
+        model=MODEL,
+        reflection_model=MODEL,
+        limits=Limits(calls=400),
+        rng=np.random.default_rng(1),
+    )
+    assert found.modes["kind"].to_list() == ["judge"]
+    made = found.made["support/prime/judge"]
+    assert "+The item's number is prime." in made.diff
+    assert found.spent.calls == len(server.calls)
