@@ -11,8 +11,15 @@ import psycopg
 import pytest
 from sqlalchemy import NullPool, create_engine
 
+from evalbench import runbook
 from evalbench.store.ledger import Ledger
 from evalbench.store.workspace import Workspace, open_workspace
+
+
+@pytest.fixture
+def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print no PDF, which takes seconds a report."""
+    monkeypatch.setattr(runbook, "_BROWSERS", ())
 
 
 @pytest.fixture

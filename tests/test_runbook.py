@@ -56,11 +56,6 @@ def start(workspace, tmp_path):
     return run
 
 
-@pytest.fixture
-def no_browser(monkeypatch):
-    monkeypatch.setattr(runbook, "_BROWSERS", ())
-
-
 def given(done):
     return orjson.loads(done.result.read_bytes())["given"][0]
 

@@ -28,6 +28,8 @@ READABLE = "backslashreplace"
 NOTHING: dict[str, Any] = {}
 Alike = tuple[list[int], list[Any]]
 """Spans of the same names: their records, and their values one span after the other."""
+STEP = 500
+"""Records after which spans of the same names are read: they are in the processor's cache then."""
 
 
 class Reject(NamedTuple):
@@ -113,6 +115,7 @@ class _Batch:
     groups: dict[str, list[Columns]] = field(default_factory=lambda: {"span": [], "verdict": []})
     rows: dict[str, list[tuple[int, Any]]] = field(default_factory=lambda: defaultdict(list))
     flaws: dict[int, str] = field(default_factory=dict)
+    merged: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     def add_rows(self) -> None:
         """Make columns of the rows that were read one by one."""
@@ -140,8 +143,17 @@ class _Batch:
             self.add_alike(names, records[:half], values[:cut], columns)
             self.add_alike(names, records[half:], values[cut:], columns)
         else:
-            self.groups["span"].append({**found, RECORD: records})
+            self._add_columns({**found, RECORD: records})
             self.rows["verdict"] += ((records[place], row) for place, row in verdicts)
+
+    def _add_columns(self, found: Columns) -> None:
+        """Put spans behind those that have the same columns."""
+        names = tuple(found)
+        if names not in self.merged:
+            self.merged[names] = {name: [] for name in names}
+            self.groups["span"].append(self.merged[names])
+        for name, values in self.merged[names].items():
+            values.extend(found[name])
 
 
 def _parse(lines: list[tuple[int, Text]], plan: Plan) -> _Batch:
@@ -152,6 +164,14 @@ def _parse(lines: list[tuple[int, Text]], plan: Plan) -> _Batch:
     records, flaws = batch.records, batch.flaws
     alike: dict[opentelemetry.Names, Alike] = defaultdict(lambda: ([], []))
     known: dict[tuple[tuple[str, ...], ...], Alike] = {}
+
+    def read_alike() -> None:
+        for taken, (indices, values) in alike.items():
+            if indices:
+                batch.add_alike(taken, indices[:], values, columns)
+                indices.clear()
+                values.clear()
+
     for place in lines:
         text = place[1]
         value: Any = None
@@ -170,6 +190,8 @@ def _parse(lines: list[tuple[int, Text]], plan: Plan) -> _Batch:
             keep(value.pop("attributes").values())
             keep(value.pop("context", NOTHING).values())
             keep(value.values())
+            if len(records) % STEP == 0:
+                read_alike()
             continue
         quick = is_plain(value) and short
         for raw, record, flaw in ((text, value, ""),) if quick else decode(text):
@@ -198,8 +220,7 @@ def _parse(lines: list[tuple[int, Text]], plan: Plan) -> _Batch:
                 flaws[index] = "neither a span nor a verdict is in it"
             batch.rows["span"] += ((index, row) for row in found.spans)
             batch.rows["verdict"] += ((index, row) for row in found.verdicts)
-    for taken, (indices, values) in alike.items():
-        batch.add_alike(taken, indices, values, columns)
+    read_alike()
     batch.add_rows()
     return batch
 

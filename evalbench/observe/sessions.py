@@ -80,11 +80,13 @@ def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
     """Fold spans into sessions with the streaming engine, in bounded memory.
 
     One part of the fold after the other: side by side each would hold its texts at once, and take
-    no less time. Arguments of tools are only ever compared: their 64-bit hashes serve.
+    no less time. Arguments of tools are only ever compared: their 64-bit hashes serve; and a
+    surface, the same in every row, takes the room of a number.
     """
     arguments = pl.col("tool_arguments")
     hashed = pl.when(arguments.is_not_null()).then(arguments.hash())
-    frame = nw.from_native(spans.with_columns(tool_arguments=hashed))
+    surface = pl.col("surface").cast(pl.Categorical)
+    frame = nw.from_native(spans.with_columns(surface, tool_arguments=hashed))
     parts = [part(frame).to_native().collect(engine="streaming").lazy() for part in PARTS]
     return _join([nw.from_native(part) for part in parts]).collect()
 

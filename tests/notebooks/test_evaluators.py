@@ -7,10 +7,10 @@ from judged_sessions import fill_lake
 
 import evalbench as eb
 from evalbench import runbook
-from evalbench.errors import NotebookError
 from evalbench.evaluate.spec import Specification, define
 from evalbench.label.codebook import read_codebook
 
+pytestmark = pytest.mark.usefixtures("no_browser")
 JUDGE = Specification(
     surface="shop", mode="rude", kind="judge", owner="ana", prompt="Is it rude?", model="m"
 )
@@ -71,7 +71,8 @@ def test_what_is_proposed_is_adopted_calibrated_and_promoted(workspace, tmp_path
         ]
     )
     how, asked = {"workspace": ws, "reports": tmp_path}, {"surface": "support"}
-    before = runbook.run("06_evaluators", asked, **how)
+    name = f"support/{mode}/check"
+    before = runbook.run("06_evaluators", asked | {"adopt": [name]}, **how)
     [proposal] = read(before)["proposals"]
     assert (proposal["kind"], proposal["status"], proposal["cost_said"]) == (
         "check",
@@ -80,11 +81,8 @@ def test_what_is_proposed_is_adopted_calibrated_and_promoted(workspace, tmp_path
     )
     assert proposal["tpr_said"].startswith("1.00 (0.9")
     assert "pattern_found" in before.html.read_text()
-    with pytest.raises(NotebookError, match="no candidate 'odd' was made"):
-        runbook.run("06_evaluators", asked | {"adopt": ["odd"]}, **how)
+    assert proposal["evaluator_id"] == name
 
-    name = proposal["evaluator_id"]
-    runbook.run("06_evaluators", asked | {"adopt": [name]}, **how)
     runbook.run("07_calibrate", asked | {"record": True}, **how)
     eb.evaluate.promote(ws, name)
     after = read(runbook.run("06_evaluators", asked, **how))

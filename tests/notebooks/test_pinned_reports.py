@@ -2,9 +2,11 @@
 
 import orjson
 import polars as pl
+import pytest
 
 from evalbench import runbook
 
+pytestmark = pytest.mark.usefixtures("no_browser")
 PARAMETERS = {"surface": "shop", "quarter": "2026Q3"}
 
 

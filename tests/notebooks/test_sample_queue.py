@@ -4,7 +4,7 @@ from evalbench import runbook
 from evalbench.label.queue import Queue, find_queues
 
 
-def test_what_is_drawn_is_shared_out_to_annotators(own_shop, tmp_path):
+def test_what_is_drawn_is_shared_out_to_annotators(own_shop, tmp_path, no_browser):
     parameters = {"surface": "shop", "n": "60", "annotators_per_item": "1.5"}
     runbook.run("02_sample", parameters, workspace=own_shop, reports=tmp_path)
 
