@@ -117,19 +117,18 @@ def count_calls(n):
     return lasting.get(n, 1 + (misbehave(f"item-{n}", 1) != "answer"))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_run_goes_on_where_it_stopped(ws, server, processes):
+def test_a_killed_run_goes_on_where_it_stopped(ws, server):
     fill_lake(ws, SESSIONS)
     undisturbed = sum(map(count_calls, range(SESSIONS)))
     moments = (SESSIONS // 4, SESSIONS // 2)
-    for moment in moments:
+    for moment, processes in zip(moments, (1, 2), strict=True):
         process = start(ws, processes)
         while len(server.calls) < moment and process.is_alive():
             time.sleep(0.005)
         kill(process)
         time.sleep(0.5)  # workers follow the process that was killed
     assert len(server.calls) < undisturbed
-    process = start(ws, processes)
+    process = start(ws, 2)
     process.join()
     assert process.exitcode == 0
     verdicts = ws.lake.verdicts().collect()

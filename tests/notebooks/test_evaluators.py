@@ -35,10 +35,6 @@ def test_an_evaluator_counts_once_calibrated_and_promoted(own_shop, tmp_path):
     ws.lake.append("verdict", said.with_columns(model_fingerprint=pl.lit("f1")))
 
     how = {"workspace": ws, "reports": tmp_path}
-    before = read(runbook.run("06_evaluators", {"surface": "shop"}, **how))
-    assert [row["share"] for row in before["coverage"]] == [0, 0, 0]
-    assert before["uncovered"][0]["standing"] == "judge: draft"
-
     found = read(runbook.run("07_calibrate", {"surface": "shop", "record": True}, **how))
     [row] = [row for row in found["evaluators"] if row["evaluator_id"] == JUDGE.evaluator_id]
     assert (row["mcc"], row["who"]) == (1, "Is rude (judge)")
@@ -47,6 +43,7 @@ def test_an_evaluator_counts_once_calibrated_and_promoted(own_shop, tmp_path):
 
     eb.evaluate.promote(ws, JUDGE.evaluator_id)
     after = read(runbook.run("06_evaluators", {"surface": "shop"}, **how))
+    assert after["proposals"] == after["candidates"] == []
     assert [row["share"] for row in after["coverage"]] == [1, 1, 1]
     assert after["uncovered"] == []
     assert after["evaluators"][0]["status"] == "gating"
@@ -73,7 +70,9 @@ def test_what_is_proposed_is_adopted_calibrated_and_promoted(workspace, tmp_path
     how, asked = {"workspace": ws, "reports": tmp_path}, {"surface": "support"}
     name = f"support/{mode}/check"
     before = runbook.run("06_evaluators", asked | {"adopt": [name]}, **how)
-    [proposal] = read(before)["proposals"]
+    [uncovered], [proposal] = (read(before)[name] for name in ("uncovered", "proposals"))
+    assert uncovered["standing"] == "none"
+    assert [row["share"] for row in read(before)["coverage"][:2]] == [0, 0]
     assert (proposal["kind"], proposal["status"], proposal["cost_said"]) == (
         "check",
         "gating",
@@ -83,9 +82,6 @@ def test_what_is_proposed_is_adopted_calibrated_and_promoted(workspace, tmp_path
     assert "pattern_found" in before.html.read_text()
     assert proposal["evaluator_id"] == name
 
-    runbook.run("07_calibrate", asked | {"record": True}, **how)
+    found = read(runbook.run("07_calibrate", asked | {"record": True}, **how))
+    assert [row["evaluator_id"] for row in found["evaluators"]] == [name]
     eb.evaluate.promote(ws, name)
-    after = read(runbook.run("06_evaluators", asked, **how))
-    assert after["evaluators"][0]["status"] == "gating"
-    assert after["proposals"] == after["candidates"] == []
-    assert [row["share"] for row in after["coverage"][:2]] == [1, 1]

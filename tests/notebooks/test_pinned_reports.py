@@ -1,10 +1,13 @@
 """The same inputs and seed give the same bytes, also when the world has moved on since."""
 
+from dataclasses import replace
+
 import orjson
 import polars as pl
 import pytest
 
 from evalbench import runbook
+from evalbench.label.queue import Queue, find_queues
 
 pytestmark = pytest.mark.usefixtures("no_browser")
 PARAMETERS = {"surface": "shop", "quarter": "2026Q3"}
@@ -61,8 +64,8 @@ def test_the_impact_report_reads_the_labels_through_the_draw(own_shop, tmp_path)
     assert (sample["n_sessions"], sample["n_drawn"], sample["n_labelled"]) == (400, 240, 240)
 
 
-def test_a_sample_is_recorded_unless_it_is_a_dry_run(own_shop, tmp_path):
-    parameters = {"surface": "shop", "n": 60, "seed": 5}
+def test_a_sample_is_recorded_and_shared_out_unless_it_is_a_dry_run(own_shop, tmp_path):
+    parameters = {"surface": "shop", "n": 60, "seed": 5, "annotators_per_item": "1.5"}
     before = own_shop.ledger.bodies("queue.drawn").height
     dry = {**parameters, "dry_run": True}
     told = runbook.run("02_sample", dry, workspace=own_shop, reports=tmp_path)
@@ -74,3 +77,13 @@ def test_a_sample_is_recorded_unless_it_is_a_dry_run(own_shop, tmp_path):
     assert {item["session_id"] for item in items} == {
         row["session_id"] for row in orjson.loads(done.result.read_bytes())["items"]
     }
+
+    drawn = find_queues(own_shop.ledger, "shop").row(-1, named=True)
+    assert (drawn["items"], drawn["done"]) == (60, 0)
+    queue = Queue(replace(own_shop.ledger, actor="ben"), drawn["queue"])
+    wanted = queue.state()["wanted"]
+    assert set(wanted) == {1, 2}
+    assert wanted.sum() == 90
+    assert [item.session_id for item in queue.reserve(minutes=30)] == [
+        queue.state()["session_id"][0]
+    ]
