@@ -1,11 +1,11 @@
-"""The evaluators that are proposed are as good as they are said to be: the truth is planted."""
+"""Evaluators proposed on the company; benchmarks/generate.py compares them with what is planted."""
 
 import numpy as np
 import polars as pl
 import pytest
 
-from evalbench.demo.company import QUARTERS, SURFACES
-from evalbench.demo.evaluators import compare_proposals, promote_evaluators, propose_evaluators
+from evalbench.demo.company import QUARTERS
+from evalbench.demo.evaluators import promote_evaluators
 from evalbench.demo.journey import play_year
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.score import score
@@ -44,21 +44,6 @@ def test_an_adjudicator_leaves_fewer_errors_in_the_labels(year):
         truth = pl.col("truth").list.contains(pl.col("mode"))
         wrong[by] = both.filter(pl.col("fails").ne_missing(truth)).height
     assert 0 < wrong["adjudicator"] < wrong["majority"] / 2
-
-
-@pytest.mark.slow
-def test_true_tpr_and_tnr_lie_in_the_intervals_of_nine_modes_in_ten(year):
-    modes, compared = [], []
-    for surface in SURFACES:
-        found = propose_evaluators(year, surface, rng=np.random.default_rng(7))
-        modes.append(found.modes)
-        compared.append(compare_proposals(year, found, year.path / "truth"))
-    modes, found = pl.concat(modes), pl.concat(compared)
-    assert modes.height == 44
-    without = modes.filter(pl.col("kind").is_null())
-    assert set(without["status"]) == {"insufficient"}
-    assert found.height == modes.height - without.height >= 35
-    assert (found["tpr_held"] & found["tnr_held"]).mean() >= 0.9
 
 
 @pytest.mark.slow
