@@ -68,7 +68,7 @@ def _judge_all(environment, folder, n, concurrency, processes):
     # The fork server of the process that asked serves this one too, and lives on when it is killed.
     forkserver._forkserver.ensure_running = resource_tracker.ensure_running
     sessions = [f"s-{number}" for number in range(n)]
-    limits = Limits(concurrency=concurrency, timeout_seconds=3)
+    limits = Limits(concurrency=concurrency, timeout_seconds=8)
     judge = make_judge_specification()
     score(eb.open(folder), [judge], sessions, limits=limits, processes=processes)
     if processes > 1:  # else the end of this process waits for its workers

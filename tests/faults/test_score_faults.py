@@ -26,7 +26,7 @@ from evalbench.llm.client import load_litellm
 
 CONCURRENCY = 16
 SESSIONS = 300
-LIMITS = llm.Limits(concurrency=CONCURRENCY, timeout_seconds=1)
+LIMITS = llm.Limits(concurrency=CONCURRENCY, timeout_seconds=2)
 
 
 def misbehave(key, attempt):
