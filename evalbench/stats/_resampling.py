@@ -116,7 +116,7 @@ def bca_interval(
     below = ((draws < estimate).sum() + (draws == estimate).sum() / 2) / max(len(draws), 1)
     gap = times @ left_out / times.sum() - left_out
     spread = float(times @ gap**2) ** 1.5
-    if not 0 < below < 1 or spread == 0:
+    if not (0 < below < 1 and spread > 0):  # also where a measure is 0/0 without one of the units
         return np.nan, np.nan
     bias = special.ndtri(below)
     acceleration = float(times @ gap**3) / (6 * spread)

@@ -110,6 +110,14 @@ def test_bootstraps_from_counts_are_those_that_resample_rows(method, rng):
     assert (ours.low, ours.high) == pytest.approx(tuple(rows), abs=0.012)
 
 
+@pytest.mark.parametrize("groups", [None, np.arange(40)])
+def test_bca_has_no_interval_where_a_measure_hangs_on_one_session(groups, rng):
+    truth, verdict = np.eye(40)[0], np.eye(40)[0] + np.eye(40)[1]
+    ours = alignment(truth, verdict, groups=groups, method="bca", rng=rng).mcc
+    assert ours.estimate == pytest.approx(np.sqrt(38 / 39 / 2))
+    assert np.isnan([ours.low, ours.high]).all()
+
+
 def test_group_variance_is_the_delete_one_group_jackknife_done_slowly(rng):
     group = np.repeat(np.arange(12), 9)
     cell = rng.integers(0, 4, 108)
