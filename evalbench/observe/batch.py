@@ -13,7 +13,16 @@ import polars as pl
 
 from evalbench.observe import opentelemetry
 from evalbench.observe.decode import decode, is_plain, load_formats
-from evalbench.observe.frames import RECORD, Columns, build_frame, hash_key, name_sessions
+from evalbench.observe.frames import (
+    OBJECTS,
+    RECORD,
+    Columns,
+    Written,
+    build_frame,
+    hash_key,
+    name_sessions,
+    write_json,
+)
 from evalbench.observe.redact import redact_columns
 from evalbench.observe.source import LIMIT, Chunk, Flaw, Text
 from evalbench.schema import TABLES
@@ -28,7 +37,7 @@ READABLE = "backslashreplace"
 NOTHING: dict[str, Any] = {}
 Alike = tuple[list[int], list[Any]]
 """Spans of the same names: their records, and their values one span after the other."""
-STEP = 500
+STEP = 1000
 """Records after which spans of the same names are read: they are in the processor's cache then."""
 
 
@@ -134,6 +143,7 @@ class _Batch:
         """Add spans of the same names; one that cannot be used is sought by halving."""
         try:
             found, verdicts = opentelemetry.read_alike(names, values, columns)
+            written = {name: write_json(found.pop(name)) for name in OBJECTS if name in found}
         except Exception as error:  # no record may stop an ingest
             if len(records) == 1:
                 self.flaws[records[0]] = _tell(error)
@@ -143,17 +153,22 @@ class _Batch:
             self.add_alike(names, records[:half], values[:cut], columns)
             self.add_alike(names, records[half:], values[cut:], columns)
         else:
-            self._add_columns({**found, RECORD: records})
+            self._add_columns({**found, RECORD: records}, written)
             self.rows["verdict"] += ((records[place], row) for place, row in verdicts)
 
-    def _add_columns(self, found: Columns) -> None:
+    def _add_columns(self, found: Columns, written: Mapping[str, bytes]) -> None:
         """Put spans behind those that have the same columns."""
-        names = tuple(found)
+        names = *found, *written
         if names not in self.merged:
-            self.merged[names] = {name: [] for name in names}
+            self.merged[names] = {name: [] for name in found} | {
+                name: Written() for name in written
+            }
             self.groups["span"].append(self.merged[names])
-        for name, values in self.merged[names].items():
-            values.extend(found[name])
+        merged = self.merged[names]
+        for name, values in found.items():
+            merged[name].extend(values)
+        for name, piece in written.items():
+            merged[name].append(piece)
 
 
 def _parse(lines: list[tuple[int, Text]], plan: Plan) -> _Batch:

@@ -16,15 +16,43 @@ from evalbench.schema import KEYS, SPAN_KINDS, TABLES
 Columns = dict[str, Sequence[Any]]
 """Values of rows by column, null where a row has none."""
 OBJECTS = ("input_messages", "output_messages", "attributes")
-"""Columns of JSON that may come as objects, whose text is then written here."""
+"""Columns of JSON that may come as objects, whose text :func:`write_json` writes."""
 
 RECORD = "_record"
 """Column that says which record a row was read from."""
 TIMES = {"span": "started_at", "verdict": "judged_at"}
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 UNTYPED = (TypeError, ValueError, OverflowError, AttributeError, pl.exceptions.PolarsError)
-BETWEEN = orjson.Fragment(b"\n")
-"""Stands between the values of a list in JSON, in none of which a line can break."""
+BETWEEN = b",\n,"
+"""Stands between the JSON texts of :class:`Written`, in none of which a line can break."""
+BREAK = orjson.Fragment(BETWEEN.strip(b","))
+
+
+class Written(list[bytes]):
+    """JSON texts of many rows, :data:`BETWEEN` them; each piece has those of some."""
+
+
+def write_json(values: Sequence[Any]) -> bytes:
+    """Write values as one piece of :class:`Written`; a text is taken for JSON as it is.
+
+    Raises
+    ------
+    ValueError
+        One of them cannot be written: too deep, or text that is no Unicode.
+    """
+    if str in {*map(type, values)}:
+        values = [_spare(each) if each.__class__ is str else each for each in values]
+    spaced: list[Any] = [BREAK] * (2 * len(values) - 1)
+    spaced[::2] = values
+    try:
+        return orjson.dumps(spaced, default=str)[1:-1]
+    except TypeError as error:
+        raise ValueError(f"a value cannot be kept as JSON: {error}") from error
+
+
+def _spare(text: str) -> orjson.Fragment:
+    between = BETWEEN.decode()
+    return orjson.Fragment(text.replace(between, between[:-1] + " ,"))
 
 
 def build_frame(table: str, groups: list[Columns], flaws: dict[int, str]) -> pl.DataFrame:
@@ -36,7 +64,7 @@ def build_frame(table: str, groups: list[Columns], flaws: dict[int, str]) -> pl.
         "span" or "verdict".
     groups : list of Columns
         Rows by the names they have: columns of the table and :data:`RECORD`; times are
-        microseconds, those of :data:`OBJECTS` objects or their JSON text.
+        microseconds, those of :data:`OBJECTS` JSON texts or :class:`Written`.
     flaws : dict of int to str
         Reason by record; added to.
 
@@ -103,19 +131,16 @@ def hash_key(table: str) -> tuple[pl.Expr, pl.Expr]:
 def _to_series(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
     if name == "documents":
         return _join_documents(values, kind).cast(kind).alias(name)
-    if name in OBJECTS and (kinds := {*map(type, values)}) & {dict, list}:
-        if str in kinds:  # of another format in the same file
-            values = [orjson.Fragment(each) if each.__class__ is str else each for each in values]
-        return _write_json(values).alias(name)
+    if isinstance(values, Written):
+        return _cut_apart(values).alias(name)
     return pl.Series(name, values, dtype=kind, strict=True)
 
 
-def _write_json(values: Sequence[Any]) -> pl.Series:
-    """JSON texts of objects, written and cut apart without a Python text for each."""
-    spaced: list[Any] = [BETWEEN] * (2 * len(values) - 1)
-    spaced[::2] = values
-    whole = orjson.dumps(spaced, default=str)[1:-1]
-    texts = pl.Series([whole], dtype=pl.Binary).cast(pl.String).str.split(",\n,").explode()
+def _cut_apart(written: Written) -> pl.Series:
+    """JSON texts one by one, without a Python text for each."""
+    whole = BETWEEN.join(written)
+    texts = pl.Series([whole], dtype=pl.Binary).cast(pl.String).str.split(BETWEEN.decode())
+    texts = texts.explode()
     return texts.set(texts == "null", None)
 
 
@@ -154,13 +179,9 @@ def _keep_typed(
     for place, (value, record) in enumerate(zip(values, records, strict=True)):
         try:
             _to_series(name, [value], kind)
-        except UNTYPED as error:
+        except UNTYPED:
             kept[place] = None
-            written = value.__class__ in (dict, list) and kind == pl.String
-            fault = f"is not of its type: {str(value)[:80]!r}"
-            flaws.setdefault(
-                record, f"{name} " + (f"cannot be kept as JSON: {error}" if written else fault)
-            )
+            flaws.setdefault(record, f"{name} is not of its type: {str(value)[:80]!r}")
     return _to_series(name, kept, kind)
 
 

@@ -24,6 +24,12 @@ from evalbench.observe.source import Chunk, Flaw
 
 WORKERS = min(os.cpu_count() or 1, 2)
 """More would not keep the promised memory: each holds a chunk in several forms."""
+KEEPING = {
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+}
+"""Allocators of a worker keep what is freed for its next chunk: else each would fault it in."""
 
 
 def process_all(
@@ -63,7 +69,7 @@ def process_all(
 
 
 def _start(plan: Plan) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
+    environment = {**os.environ, "POLARS_MAX_THREADS": "1", **KEEPING}
     worker = subprocess.Popen(
         [sys.executable, "-m", "evalbench.observe.workers"],
         stdin=subprocess.PIPE,
