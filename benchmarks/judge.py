@@ -302,7 +302,7 @@ def measure_memory(n, more, url, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=2_000)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--peer-calls", type=int, default=300)
     parser.add_argument("--more", type=int, default=50_000, help="sessions of the memory run")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)

@@ -19,11 +19,11 @@ from evalbench.evaluate.judge import Judge, Trace, make_judge, read_parameters
 from evalbench.evaluate.session import Finding, Session
 from evalbench.evaluate.spec import Specification
 from evalbench.llm import Limits, Reply, Request, Spent, Tries, complete_many, run
-from evalbench.store.journal import Journal
+from evalbench.store.journal import Journal, open_journal
 from evalbench.store.lake import Lake
 
 Progress = Callable[[Spent], None]
-BATCH = 256
+BATCH = 512
 """Sessions whose spans are read at once."""
 ABSENT = "no such session in the lake"
 
@@ -56,10 +56,10 @@ class Result(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A session as the lake has it; ``spans`` is None where it has none."""
+    """A session as the lake has it."""
 
     session_id: str
-    spans: pl.DataFrame | None
+    spans: list[dict[str, Any]]
     row: dict[str, Any]
 
 
@@ -69,7 +69,7 @@ def run_part(part: Part, progress: Progress | None) -> Result:
     for number, each in enumerate(part.specifications):
         if part.todo[number]:
             groups[each.surface, each.model].append(number)
-    with Journal(part.journal, part.lake) as journal:
+    with open_journal(part.journal, part.lake) as journal:
         scoring = _Scoring(part, journal, progress)
         for (surface, model), numbers in sorted(groups.items(), key=lambda each: each[0][1] or ""):
             if model is None:
@@ -223,10 +223,11 @@ def read_sessions(lake: Lake, surface: str, ids: Sequence[str]) -> Iterator[list
         chosen = pl.col("session_id").is_in(list(wanted))
         rows = lake.sessions(surface=surface).filter(chosen).collect()
         spans = lake.spans(surface=surface).filter(chosen).collect()
-        spans = spans.sort("session_id", "started_at", "span_id")
-        parts = spans.partition_by("session_id", as_dict=True)
+        parts: dict[str, list[dict[str, Any]]] = {key: [] for key in wanted}
+        for span in spans.sort("session_id", "started_at", "span_id").iter_rows(named=True):
+            parts[span["session_id"]].append(span)
         known = {row["session_id"]: row for row in rows.iter_rows(named=True)}
-        return [Stored(key, parts.get((key,)), known.get(key, {})) for key in wanted]
+        return [Stored(key, parts[key], known.get(key, {})) for key in wanted]
 
     with ThreadPoolExecutor(1) as ahead:
         coming = [ahead.submit(load, batch) for batch in batches[:1]]
@@ -241,9 +242,9 @@ def read_sessions(lake: Lake, surface: str, ids: Sequence[str]) -> Iterator[list
 
 def open_session(surface: str, stored: Stored) -> Session | None:
     """Give a session as evaluators see it; None where the lake does not have it."""
-    if stored.spans is None or not stored.row:
+    if not stored.spans or not stored.row:
         return None
-    return Session(surface, stored.session_id, stored.spans.to_dicts(), stored.row)
+    return Session(surface, stored.session_id, stored.spans, stored.row)
 
 
 def add_spent(parts: Sequence[Spent]) -> Spent:

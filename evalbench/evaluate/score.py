@@ -22,7 +22,7 @@ from evalbench import llm
 from evalbench.evaluate.part import Part, Progress, Result, add_spent, run_part
 from evalbench.evaluate.spec import Specification
 from evalbench.llm import Limits, Spent, Tries
-from evalbench.store.journal import read_tries, recover
+from evalbench.store.journal import commit_journals, read_tries, recover
 from evalbench.store.workspace import Workspace
 
 LEFT = pl.Schema({"surface": pl.String, "session_id": pl.String, "evaluator_id": pl.String})
@@ -123,7 +123,10 @@ def score(
         )
         for worker, share in enumerate(limits.share(processes))
     ]
-    done = [run_part(parts[0], progress)] if processes == 1 else _run_parts(parts, progress)
+    try:
+        done = [run_part(parts[0], progress)] if processes == 1 else _run_parts(parts, progress)
+    finally:
+        commit_journals([part.journal for part in parts], ws.lake)
     for path in folder.glob(f"{job}.{run_id}.*"):
         path.unlink()
     left = [
@@ -211,6 +214,7 @@ def _run_parts(parts: Sequence[Part], progress: Progress | None) -> list[Result]
             if run_id == parts[0].run_id:  # and no word of an earlier run
                 latest[worker] = spent
                 progress(add_spent(list(latest.values())))
+    wait(running)  # also where one fails: what the others are told is kept
     return [each.result() for each in running]
 
 

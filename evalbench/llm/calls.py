@@ -90,8 +90,11 @@ class _Run:
         return Spent(self.replies, self.errors, budget.calls, budget.tokens, dollars)
 
     async def complete(self, source: Iterable[Request]) -> Spent:
-        workers = [asyncio.create_task(self._work(source)) for _ in range(self.limits.concurrency)]
+        workers = []
         try:
+            for _ in range(self.limits.concurrency):
+                workers.append(asyncio.create_task(self._work(source)))
+                await asyncio.sleep(0)  # else all prepare their first call before one is sent
             await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         finally:  # no new call; what is in flight is paid for, its replies are still handed over
             self.budget.close()

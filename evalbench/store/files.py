@@ -7,7 +7,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 TIMES = {"span": "started_at", "session": "started_at", "verdict": "judged_at"}
 """The column of each table by which files are skipped and readers bound their reading."""
+
+FILE = "_file"
+"""Column of what files of a table are read into: the path of a row's file in the table."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,17 @@ def remove_file(place: Place, path: str) -> None:
         _open_store(place).delete_file(path)
 
 
-def scan_file(place: Place, path: str) -> pl.LazyFrame:
-    """Read one file of a table, without the surface column."""
-    source = f"{_find_folder(place.url) or place.url}/{place.table}/{path}"
-    options = dict(place.options)
-    return pl.scan_parquet(source, storage_options=options, hive_partitioning=False, glob=False)
+def scan_files(place: Place, paths: Sequence[str]) -> pl.LazyFrame:
+    """Read files of a table, without the surface column; :data:`FILE` says where a row is from."""
+    folder = f"{_find_folder(place.url) or place.url}/{place.table}"
+    rows = pl.scan_parquet(
+        [f"{folder}/{path}" for path in paths],
+        storage_options=dict(place.options),
+        hive_partitioning=False,
+        glob=False,
+        include_file_paths=FILE,
+    )
+    return rows.with_columns(pl.col(FILE).str.strip_prefix(f"{folder}/"))
 
 
 def _find_folder(url: str) -> Path | None:

@@ -1,17 +1,20 @@
 """A journal of verdicts: each is on disk at once, and in the lake by many.
 
-A run appends to a file that it holds locked. Killed, it leaves the file; the next run puts its rows
-into the lake, and knows by the file that the run was not finished. Beside it stands, in a file of
-its own, how often what has no verdict yet was tried.
+A run appends to a file that it holds locked, and its workers to one each; at its end it puts the
+rows of all of them into the lake. Killed, it leaves the files; the next run does that, and knows by
+them that the run was not finished. Beside each stands, in a file of its own, how often what has no
+verdict yet was tried.
 """
 
 from __future__ import annotations
 
 import fcntl
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import orjson
@@ -28,27 +31,16 @@ TRIES = ".tries"
 """Ending of the file of tries, whose lines are a key and what :meth:`Journal.note_tries` got."""
 
 
+@dataclass
 class Journal:
-    """The file of one run, or of one of its workers, locked until it is closed.
+    """The open file of one run, or of one of its workers."""
 
-    Parameters
-    ----------
-    path : Path
-        What it holds already is put into the lake first.
-    """
-
-    def __init__(self, path: Path, lake: Lake, *, wait: bool = True) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.lake, self.rows, self.end = lake, 0, 0
-        self.map: mmap.mmap | None = None
-        self.file = path.open("a+b", buffering=0)
-        self.tries = path.with_suffix(TRIES)
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            self.commit()
-        except BaseException:
-            self.file.close()
-            raise
+    file: FileIO
+    tries: Path
+    lake: Lake
+    rows: int = 0
+    end: int = 0
+    map: mmap.mmap | None = None
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a verdict; ``judged_at`` is in microseconds since the epoch."""
@@ -63,42 +55,64 @@ class Journal:
         self.end = end
         self.rows += 1
         if self.rows >= BATCH:
-            self.commit()
+            self._unmap()
+            _commit([self.file], self.lake)
+            self.rows = self.end = 0
 
     def note_tries(self, key: str, tries: Sequence[float]) -> None:
         """Keep how often ``key`` was tried in vain, and what that used."""
         with self.tries.open("ab") as file:
             file.write(orjson.dumps([key, [*tries]], option=orjson.OPT_APPEND_NEWLINE))
 
-    def commit(self) -> None:
-        """Put what the file holds into the lake, and empty it."""
-        self._unmap()
-        self.file.seek(0)
-        lines = self.file.read().split(b"\n")
-        rows = [orjson.loads(line) for line in lines[:-1]]  # a torn line has no end
-        if rows:
-            put_verdicts(self.lake, pl.DataFrame(rows, schema=VERDICT))
-        self.file.truncate(0)
-        self.rows = self.end = 0
-
     def _unmap(self) -> None:
         if self.map is not None:
             self.map.close()
             self.map = None
 
-    def __enter__(self) -> Journal:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+@contextmanager
+def open_journal(path: Path, lake: Lake) -> Iterator[Journal]:
+    """Open a file of verdicts, locked until it is closed.
+
+    What it holds, and later :data:`BATCH` rows at a time, goes into the lake at once; the last rows
+    are for :func:`commit_journals`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _hold(path, wait=True) as file:
+        _commit([file], lake)
+        journal = Journal(file, path.with_suffix(TRIES), lake)
         try:
-            self.commit()
+            yield journal
         finally:
-            self.file.close()
+            journal._unmap()
+
+
+def commit_journals(paths: Sequence[Path], lake: Lake) -> None:
+    """Put what the journals of a run hold into the lake; one that is still open is left alone."""
+    with ExitStack() as held:
+        files = []
+        for path in filter(Path.exists, paths):
+            with suppress(BlockingIOError):
+                files.append(held.enter_context(_hold(path, wait=False)))
+        _commit(files, lake)
+
+
+@contextmanager
+def _hold(path: Path, *, wait: bool) -> Iterator[FileIO]:
+    with path.open("a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield file
+
+
+def _commit(files: Sequence[FileIO], lake: Lake) -> None:
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        file.seek(0)
+        rows += map(orjson.loads, file.read().split(b"\n")[:-1])  # a torn line has no end
+    if rows:
+        put_verdicts(lake, pl.DataFrame(rows, schema=VERDICT))
+    for file in files:
+        file.truncate(0)
 
 
 def put_verdicts(lake: Lake, verdicts: pl.DataFrame) -> None:
@@ -123,8 +137,8 @@ def recover(folder: Path, lake: Lake, job: str) -> str | None:
     for path in sorted(folder.glob("*.jsonl")):
         same, run, _ = path.stem.split(".")
         try:
-            with Journal(path, lake, wait=same == job):
-                pass
+            with _hold(path, wait=same == job) as file:
+                _commit([file], lake)
         except BlockingIOError:
             continue
         if same == job and path.exists():

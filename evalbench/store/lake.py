@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import polars as pl
 
+from evalbench.errors import StoreError
 from evalbench.schema import KEYS, TABLES
 from evalbench.store.delta import list_files, open_table, transact
 from evalbench.store.files import (
+    FILE,
     TIMES,
     Place,
     Staged,
     describe_added,
     describe_removed,
     remove_file,
-    scan_file,
+    scan_files,
     write_file,
 )
 
@@ -118,7 +120,7 @@ class Lake:
 
     def scan_staged(self, staged: Staged) -> pl.LazyFrame:
         """Read a staged file, without the surface."""
-        return scan_file(self._place(staged.table), staged.path)
+        return scan_files(self._place(staged.table), [staged.path]).drop(FILE)
 
     def restage(self, staged: Staged, rows: pl.DataFrame) -> Staged:
         """Put other rows of the same surface in the place of a staged file."""
@@ -191,19 +193,27 @@ class Lake:
     def _replace(self, table: str, part: pl.DataFrame, files: pl.DataFrame) -> Actions:
         """Rewrite those files of one surface that hold a key of ``part``, with ``part`` added."""
         place, surface, keys = self._place(table), part["surface"][0], KEYS[table][1:]
-        replaced = part.lazy().select(keys)
-        kept, touched = [], []
-        for path, size in files.filter(surface=surface).select("path", "size").iter_rows():
-            rows = scan_file(place, path)
-            held = rows.select(keys).join(replaced, on=keys, how="semi").select(pl.len())
-            if held.collect(engine="streaming").item():
-                kept.append(rows.join(replaced, on=keys, how="anti", maintain_order="left"))
-                touched.append((path, size))
-        merged = pl.concat([*kept, part.lazy().drop("surface")])
+        replaced, merged = part.lazy().select(keys), part.lazy().drop("surface")
+        own = files.filter(surface=surface)
+        touched = own.clear()
+        if len(own):
+            every = scan_files(place, own["path"].to_list())
+            named = every.join(replaced, on=keys, how="semi").select(pl.col(FILE).unique())
+            held = named.collect(engine="streaming")[FILE]
+            touched = own.filter(pl.col("path").is_in(held.implode()))
+            if len(touched) != len(held):
+                raise StoreError(f"{place}: files are read by other names than they are listed")
+        if len(touched):
+            rows = scan_files(place, touched["path"].to_list()).drop(FILE)
+            kept = rows.join(replaced, on=keys, how="anti", maintain_order="left")
+            merged = pl.concat([kept, merged])
         staged = write_file(merged, place, surface, "upsert")
-        if staged.path in dict(touched):
+        if staged.path in touched["path"]:
             return []
-        removed = (describe_removed(path, size=size, surface=surface) for path, size in touched)
+        removed = (
+            describe_removed(path, size=size, surface=surface)
+            for path, size in touched.select("path", "size").iter_rows()
+        )
         return [describe_added(staged), *removed]
 
     def _place(self, table: str) -> Place:

@@ -16,7 +16,7 @@ from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split
 from evalbench.llm import Limits
-from evalbench.store.journal import Journal, put_verdicts, recover
+from evalbench.store.journal import open_journal, put_verdicts, recover
 
 UNPRICED = "aiohttp_openai/unpriced"
 """A model that no test tells the price of: LiteLLM does not forget one."""
@@ -128,7 +128,7 @@ def test_an_error_never_replaces_a_verdict(workspace):
 
 def test_a_journal_in_use_is_let_be_unless_it_is_of_the_same_job(workspace):
     folder = workspace.path / "scoring"
-    with Journal(folder / "job.run.0.jsonl", workspace.lake):
+    with open_journal(folder / "job.run.0.jsonl", workspace.lake):
         assert recover(folder, workspace.lake, "other") is None
     assert recover(folder, workspace.lake, "job") == "run"
 
