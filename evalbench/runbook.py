@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import evalbench.quick_jsonschema  # noqa: F401
+
+# isort: split
 import ast
 import hashlib
 import os

@@ -7,6 +7,9 @@ them as SVG, which needs no network.
 
 from __future__ import annotations
 
+import evalbench.quick_jsonschema  # noqa: F401
+
+# isort: split
 import hashlib
 from html import escape
 from typing import Any

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import fisher_exact
+import scipy
 
 from evalbench import stats
 from evalbench.evaluate.calibrate import KEY, SESSION_KEY, flatten, measure_alignment, measure_parts
@@ -85,7 +85,9 @@ def compare_traits(
     p_values = []
     for own, other in zip(found[cells].iter_rows(), rest.iter_rows(), strict=True):
         tables = ([own[:2], other[:2]], [own[2:], other[2:]])
-        p_values.append(min(1.0, *(2 * float(fisher_exact(table).pvalue) for table in tables)))
+        p_values.append(
+            min(1.0, *(2 * float(scipy.stats.fisher_exact(table).pvalue) for table in tables))
+        )
     adjusted = pl.col("p_value").map_batches(
         lambda p: pl.Series(stats.benjamini_hochberg(p.to_numpy())), return_dtype=pl.Float64
     )

@@ -1,7 +1,6 @@
 """Loads what calls need when it is imported: for the process from which others are forked."""
 
-import jsonschema  # noqa: F401
-
+import evalbench.quick_jsonschema  # noqa: F401
 from evalbench.llm.client import load_litellm
 
 load_litellm()

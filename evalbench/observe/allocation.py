@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 ALWAYS = "always: "
 UNLIKELY = 0.005  # a guessed rate of 0 or 1 would leave a stratum at its floor for good
@@ -85,7 +85,9 @@ def _neyman(
         return np.clip(scale * shares, least, sizes)
 
     enough_for_all = 2 / deviations.min()
-    ideal = bounded(brentq(lambda scale: bounded(scale).sum() - total, 0.0, enough_for_all))
+    ideal = bounded(
+        scipy.optimize.brentq(lambda scale: bounded(scale).sum() - total, 0.0, enough_for_all)
+    )
     whole = np.floor(ideal + ROUNDING).astype(np.int64)
     largest_remainders = np.argsort(whole - ideal, kind="stable")[: total - whole.sum()]
     whole[largest_remainders] += 1

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy  # its parts load when they are used: scipy.stats takes a second
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
 
 from ._arguments import (
     Floats,
@@ -174,7 +174,7 @@ def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Ch
     spread = math.sqrt(float(old.var() + new.var()))
     no_worse = below(0.0)
     p_value = min(1.0, 2 * min(no_worse, 1 - no_worse) + 1 / (len(old) * len(new)))
-    mde = (normal_quantile(level) + float(stats.norm.ppf(POWER))) * spread
+    mde = (normal_quantile(level) + float(scipy.special.ndtri(POWER))) * spread
     low, high = (_inverse(below, probability) for probability in (tail, 1 - tail))
     delta = Estimate(estimate, low, high, level, method, n, reason)
     reading = _read(delta, p_value, mde, margin)
@@ -184,8 +184,8 @@ def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Ch
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
     """P-values adjusted so that those under a level hold a share of false findings under it.
 
-    Benjamini and Hochberg (1995), by ``scipy.stats.false_discovery_control``; nan stays nan and is
-    not counted. Assumes p-values that are independent or positively dependent.
+    Benjamini and Hochberg (1995); nan stays nan and is not counted. Assumes p-values that are
+    independent or positively dependent.
 
     Examples
     --------
@@ -193,9 +193,10 @@ def benjamini_hochberg(p_values: ArrayLike) -> Floats:
     [0.03, 0.03, 0.9]
     """
     values = np.array(p_values, dtype=np.float64)
-    known = ~np.isnan(values)
-    if known.any():
-        values[known] = stats.false_discovery_control(values[known])
+    known = np.flatnonzero(~np.isnan(values))
+    falling = known[np.argsort(values[known])[::-1]]
+    ranks = np.arange(len(falling), 0, -1)
+    values[falling] = np.minimum.accumulate(values[falling] * len(falling) / ranks)
     return values
 
 
@@ -274,4 +275,4 @@ def _flip_p_value(net: Floats, times: Integers) -> float:
 
 
 def _inverse(distribution: Callable[[float], float], probability: float) -> float:
-    return float(optimize.bisect(lambda x: distribution(x) - probability, -1, 1, xtol=1e-9))
+    return float(scipy.optimize.bisect(lambda x: distribution(x) - probability, -1, 1, xtol=1e-9))

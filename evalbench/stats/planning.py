@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from ._arguments import Integers, check_level
 from ._cells import Columns, posterior, tabulate
@@ -73,7 +73,7 @@ def labels_for_mcc(
 
     def narrow(n: int) -> bool:
         shares = (n * cells + 0.5) / (n + 2)
-        gradient = optimize.approx_fprime(shares, MEASURES["mcc"], 1e-8)
+        gradient = scipy.optimize.approx_fprime(shares, MEASURES["mcc"], 1e-8)
         variance = (shares @ gradient**2 - (shares @ gradient) ** 2) / (n + 3)
         return bool(normal_quantile(level) * math.sqrt(variance) <= half_width)
 
@@ -113,11 +113,11 @@ def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) ->
     if churn < 0 or turning > 1 + 1e-9:
         raise ValueError(f"churn must lie between 0 and (1 - change) / 2, got {churn!r}")
     turning = min(turning, 1.0)
-    first, last = stats.binom.ppf([1e-12, 1 - 1e-12], n, turning)
+    first, last = scipy.stats.binom.ppf([1e-12, 1 - 1e-12], n, turning)
     turned = np.arange(first, last + 1)
-    needed = stats.binom.isf((1 - level) / 2, turned, 0.5) + 1
-    shown = stats.binom.sf(needed - 1, turned, (churn + change) / turning)
-    return float(stats.binom.pmf(turned, n, turning) @ shown)
+    needed = scipy.stats.binom.isf((1 - level) / 2, turned, 0.5) + 1
+    shown = scipy.stats.binom.sf(needed - 1, turned, (churn + change) / turning)
+    return float(scipy.stats.binom.pmf(turned, n, turning) @ shown)
 
 
 def smallest_change(n: int, *, churn: float, level: float = 0.95, power: float = POWER) -> float:
@@ -135,7 +135,7 @@ def smallest_change(n: int, *, churn: float, level: float = 0.95, power: float =
     most = 1 - 2 * churn
     if n < 1 or most <= 0 or excess(most) < 0:
         return math.nan
-    return float(optimize.brentq(excess, 1e-9, most, xtol=1e-6))
+    return float(scipy.optimize.brentq(excess, 1e-9, most, xtol=1e-6))
 
 
 @dataclass(frozen=True, slots=True)
