@@ -16,8 +16,6 @@ from evalbench.label.codebook import read_codebook
 from evalbench.label.consensus import consensus
 from evalbench.store.workspace import open_workspace
 
-pytestmark = pytest.mark.xdist_group("year of the company")  # played once
-
 
 @pytest.fixture(scope="module")
 def year(tmp_path_factory):

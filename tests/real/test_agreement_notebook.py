@@ -10,10 +10,7 @@ from evalbench.label.exchange import import_labels
 from evalbench.store.workspace import open_workspace
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "multi_annotator"
-pytestmark = [
-    pytest.mark.skipif(not DATA.exists(), reason=f"no public data at {DATA}"),
-    pytest.mark.xdist_group("published agreement"),
-]
+pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"no public data at {DATA}")
 PANDALM = {"session_id": "item_id", "value": "label"}
 RECIPES = {
     "session_id": "item_id",

@@ -11,10 +11,7 @@ from evalbench import runbook
 from evalbench.schema import SESSION
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "judge_vs_human"
-pytestmark = [
-    pytest.mark.skipif(not DATA.exists(), reason=f"no public data at {DATA}"),
-    pytest.mark.xdist_group("published verdicts"),
-]
+pytestmark = pytest.mark.skipif(not DATA.exists(), reason=f"no public data at {DATA}")
 PANDALM = DATA / "pandalm_testset_v1.jsonl"
 FRANK = DATA / "frank_detectors_vs_human.csv"
 SUMMARY = "{hash}-{model_name}"
