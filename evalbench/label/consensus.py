@@ -81,16 +81,24 @@ def majority(labels: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
         One row a labelled session and mode: surface, session_id, mode, fails (null in a tie and
         where all are unsure), n_annotators (those who are sure), n_fail. Sorted by these names.
     """
-    return _vote(labels, modes.select("surface", "mode"))
-
-
-def any_failure(labels: pl.DataFrame) -> pl.DataFrame:
-    """Let the annotators of each session vote on whether it fails, in whatever mode.
-
-    Parameters and columns as for :func:`majority`, with ``mode`` "any". The vote is on the verdict:
-    a session that three annotators fail for three reasons fails, though no mode has a majority.
-    """
-    return _vote(*_as_one_mode(labels))
+    latest = latest_labels(labels)
+    sure = pl.col("verdict") != "unsure"
+    sessions = latest.group_by(SESSION_KEY).agg(n_annotators=sure.sum().cast(pl.Int64))
+    named = latest.filter(sure).select(*SESSION_KEY, "actor", mode="modes").explode("mode")
+    votes = named.unique().group_by(ITEM_KEY).agg(n_fail=pl.len().cast(pl.Int64))
+    decided = pl.col("n_fail") * 2 != pl.col("n_annotators")
+    return (
+        sessions.join(modes.select("surface", "mode"), on="surface")
+        .join(votes, on=ITEM_KEY, how="left")
+        .with_columns(pl.col("n_fail").fill_null(0))
+        .select(
+            *ITEM_KEY,
+            pl.when(decided).then(pl.col("n_fail") * 2 > pl.col("n_annotators")).alias("fails"),
+            "n_annotators",
+            "n_fail",
+        )
+        .sort(ITEM_KEY)
+    )
 
 
 def latest_labels(labels: pl.DataFrame) -> pl.DataFrame:
@@ -123,24 +131,3 @@ def _as_one_mode(labels: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Put the verdict in place of the modes; also the codebook of this one mode."""
     failed = pl.when(pl.col("verdict") == "fail").then(pl.lit([ANY])).otherwise(pl.lit([]))
     return labels.with_columns(modes=failed), labels.select("surface", mode=pl.lit(ANY)).unique()
-
-
-def _vote(labels: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
-    latest = latest_labels(labels)
-    sure = pl.col("verdict") != "unsure"
-    sessions = latest.group_by(SESSION_KEY).agg(n_annotators=sure.sum().cast(pl.Int64))
-    named = latest.filter(sure).select(*SESSION_KEY, "actor", mode="modes").explode("mode")
-    votes = named.unique().group_by(ITEM_KEY).agg(n_fail=pl.len().cast(pl.Int64))
-    decided = pl.col("n_fail") * 2 != pl.col("n_annotators")
-    return (
-        sessions.join(modes, on="surface")
-        .join(votes, on=ITEM_KEY, how="left")
-        .with_columns(pl.col("n_fail").fill_null(0))
-        .select(
-            *ITEM_KEY,
-            pl.when(decided).then(pl.col("n_fail") * 2 > pl.col("n_annotators")).alias("fails"),
-            "n_annotators",
-            "n_fail",
-        )
-        .sort(ITEM_KEY)
-    )

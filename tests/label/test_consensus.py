@@ -13,7 +13,7 @@ from evalbench import stats
 from evalbench.errors import LabelError
 from evalbench.label.adjudication import adjudicate, ambiguous_modes, disagreements
 from evalbench.label.agreement import measure_agreement, measure_drift, with_week
-from evalbench.label.consensus import any_failure, consensus, judgements, majority
+from evalbench.label.consensus import consensus, judgements, majority
 from evalbench.label.pace import measure_cadence
 
 MODES = pl.DataFrame(
@@ -74,9 +74,6 @@ def test_votes_equal_the_slow_definition(rows):
         lambda surface: MODES.filter(surface=surface)["mode"].to_list(),
         lambda what, mode: mode in what[1],
     )
-    assert any_failure(labels).rows() == slow(
-        rows, lambda _: ["any"], lambda what, _: what[0] == "fail"
-    )
     assert_frame_equal(labels, before)
 
 
@@ -89,7 +86,6 @@ def test_three_reasons_fail_a_session_but_no_mode():
         ]
     )
     assert majority(labels, MODES)["fails"].to_list() == [False, False]
-    assert any_failure(labels).rows() == [("support", "x", "any", True, 3, 3)]
 
 
 def as_events(rows, **columns):
