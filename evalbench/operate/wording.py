@@ -122,7 +122,7 @@ def _say_release(release: str, changes: pl.DataFrame) -> str:
     worse = rest.filter(reading="regression")["name", "said"].iter_rows()
     regressed = [f"*{name}*, {said} per 1,000" for name, said in worse]
     parts = [f"set out to fix {'; '.join(fixed)}."] if fixed else []
-    parts.append(f"Elsewhere: {', '.join(elsewhere)}.")
+    parts += [f"Elsewhere: {', '.join(elsewhere)}."] if elsewhere else []
     parts += [f"Regressed: {'; '.join(regressed)}."] if regressed else []
     return f"Release {release} " + " ".join(parts)
 

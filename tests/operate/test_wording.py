@@ -61,6 +61,8 @@ def test_the_headline_names_the_worst_mode_and_what_became_of_the_targets(rates,
     assert f"since release 10: *Is rude*, {rates.filter(release='10')['said'][0]}" in said
     assert "set out to fix *Is rude*: **no change shown**." in said
     assert "Elsewhere: 1 insufficient." in said
+    alone = wording.headline(rates, changes.filter(target="yes"), sample)
+    assert "Elsewhere" not in alone
     worse = changes.with_columns(
         reading=pl.lit("regression"), target=pl.lit(""), said=pl.lit("+9 (1 to 20)")
     )
