@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from queue import SimpleQueue
-from typing import IO
+from threading import Event, Lock
 
 from evalbench.errors import EvalbenchError, ReadError
 from evalbench.observe.batch import Outcome, Plan, process_part
@@ -24,6 +24,8 @@ from evalbench.observe.source import Chunk, Flaw
 
 WORKERS = min(os.cpu_count() or 1, 2)
 """More would not keep the promised memory: each holds a chunk in several forms."""
+AHEAD = 2
+"""Parts at a worker at a time: the next one waits there while one is processed."""
 KEEPING = {
     "_RJEM_MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
@@ -41,20 +43,20 @@ def process_all(
     if len(first) < WORKERS:  # too little to start processes for
         yield from ((part, process_part(part, plan)) for part in first)
         return
-    workers = [_start(plan) for _ in range(WORKERS)]
-    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
+    workers = [_Worker(plan) for _ in range(WORKERS)]
+    free: SimpleQueue[_Worker] = SimpleQueue()
+    for worker in workers * AHEAD:
+        free.put(worker)
 
     def process(part: Chunk | Flaw) -> Outcome:
-        worker = idle.get()
+        worker = free.get()
         try:
-            return _ask(worker, part)
+            return worker.ask(part)
         finally:
-            idle.put(worker)
+            free.put(worker)
 
     try:
-        with ThreadPoolExecutor(WORKERS) as threads:
+        with ThreadPoolExecutor(WORKERS * AHEAD) as threads:
             pending: deque[tuple[Chunk | Flaw, Future[Outcome]]] = deque()
             for part in chain(first, parts):
                 pending.append((part, threads.submit(process, part)))
@@ -65,43 +67,53 @@ def process_all(
                 yield done, future.result()
     finally:
         for worker in workers:
-            _end(worker)
+            worker.end()
 
 
-def _start(plan: Plan) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "POLARS_MAX_THREADS": "1", **KEEPING}
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "evalbench.observe.workers"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
-    _send(worker.stdin, plan)
-    return worker
+class _Worker:
+    """A process that answers parts one after the other; several threads may ask it."""
 
+    def __init__(self, plan: Plan) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "evalbench.observe.workers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "POLARS_MAX_THREADS": "1", **KEEPING},
+        )
+        self.sending = Lock()
+        self.last_read = Event()
+        self.last_read.set()
+        self._send(plan)
 
-def _send(pipe: IO[bytes] | None, what: object) -> None:
-    pickle.dump(what, pipe, protocol=5)  # type: ignore[arg-type]
-    pipe.flush()  # type: ignore[union-attr]
+    def _send(self, what: object) -> None:
+        assert self.process.stdin is not None
+        pickle.dump(what, self.process.stdin, protocol=5)
+        self.process.stdin.flush()
 
+    def ask(self, part: Chunk | Flaw) -> Outcome:
+        """Process a part; answers are read in the order of their questions."""
+        read = Event()
+        try:
+            with self.sending:
+                before, self.last_read = self.last_read, read
+                self._send(part)
+            before.wait()
+            assert self.process.stdout is not None
+            answer = pickle.load(self.process.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            raise ReadError(
+                f"a worker process ended (status {self.process.wait()}), perhaps for lack of "
+                "memory; run the same command again: nothing is read twice"
+            ) from error
+        finally:
+            read.set()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
-def _ask(worker: subprocess.Popen[bytes], part: Chunk | Flaw) -> Outcome:
-    try:
-        _send(worker.stdin, part)
-        answer = pickle.load(worker.stdout)  # type: ignore[arg-type]
-    except (EOFError, BrokenPipeError) as error:
-        raise ReadError(
-            f"a worker process ended (status {worker.wait()}), perhaps for lack of memory; "
-            "run the same command again: nothing is read twice"
-        ) from error
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
-
-
-def _end(worker: subprocess.Popen[bytes]) -> None:
-    worker.terminate()
-    worker.communicate()
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.communicate()
 
 
 def main() -> None:
@@ -123,7 +135,8 @@ def main() -> None:
             answer = error
         except Exception as error:
             answer = ReadError(f"a part cannot be read: {type(error).__name__}: {error}")
-        _send(answers, answer)
+        pickle.dump(answer, answers, protocol=5)
+        answers.flush()
 
 
 if __name__ == "__main__":

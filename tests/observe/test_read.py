@@ -92,8 +92,8 @@ def test_worker_processes_give_what_one_process_gives(ws, tmp_path, monkeypatch)
     report = ingest(ws, path)
     monkeypatch.setattr(source, "CHUNK", 2000)
     started = []
-    start = workers._start
-    monkeypatch.setattr(workers, "_start", lambda plan: started.append(1) or start(plan))
+    start = workers._Worker
+    monkeypatch.setattr(workers, "_Worker", lambda plan: started.append(1) or start(plan))
     other = eb.open(tmp_path / "other")
     again = ingest(other, path)
     assert len(started) == workers.WORKERS
@@ -101,6 +101,26 @@ def test_worker_processes_give_what_one_process_gives(ws, tmp_path, monkeypatch)
     assert all(a.equals(b) for a, b in zip(lake(ws), lake(other), strict=True))
     assert rejects(report) == rejects(again)
     assert again.records == report.records == 44
+
+
+def test_a_worker_that_dies_is_a_clear_error_and_the_same_command_goes_on(
+    ws, tmp_path, monkeypatch
+):
+    path = write(tmp_path / "a.jsonl", SPANS)
+    monkeypatch.setattr(source, "CHUNK", 2000)
+    send = workers._Worker._send
+
+    def kill_first(worker, what):
+        if isinstance(what, source.Chunk) and what.number == 3:
+            worker.process.kill()
+        send(worker, what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers._Worker, "_send", kill_first)
+        with pytest.raises(ReadError, match="a worker process ended .status -9."):
+            ingest(ws, path)
+    assert ws.lake.versions() == {}
+    assert ingest(ws, path).spans == len(SPANS)
 
 
 def test_what_is_twice_in_a_file_or_already_there_counts_as_duplicate(ws, tmp_path):
