@@ -100,6 +100,13 @@ def restate_verdicts(
     return restated, changed.agg(n_verdicts=pl.len().cast(pl.Int64)).sort("surface", "mode")
 
 
+def with_verdicts(counted: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
+    """Put what changed of verdicts beside what changed of labels: ``n_verdicts``, 0 where none."""
+    key = ["surface", "mode", "becomes"]
+    both = counted.join(changed, on=key, how="full", coalesce=True, nulls_equal=True)
+    return both.with_columns(pl.col("^n_.*$").fill_null(0)).sort(key)
+
+
 def history(events: pl.DataFrame) -> pl.DataFrame:
     """Tell the acts of the codebook in words, of events as ``ledger.events`` gives them.
 

@@ -12,7 +12,13 @@ from evalbench.label import codebook
 from evalbench.label.codebook import read_codebook
 from evalbench.label.consensus import judgements, majority
 from evalbench.label.modes import Codebook, Mode
-from evalbench.label.restate import count_restated, history, restate, restate_verdicts
+from evalbench.label.restate import (
+    count_restated,
+    history,
+    restate,
+    restate_verdicts,
+    with_verdicts,
+)
 from evalbench.observe.sampling import stratify
 from evalbench.operate import evidence, impact
 from evalbench.schema import VERDICT
@@ -204,3 +210,10 @@ def test_verdicts_follow_merges_and_stop_at_splits():
     assert changed.rows() == [("shop", "curt", "rude", 1), ("shop", "late", None, 1)]
     untouched, nothing = restate_verdicts(verdicts.clear(), book)
     assert (untouched.height, nothing.height) == (0, 0)
+    counted = {"surface": "shop", "mode": "late", "becomes": [None, "slow"]}
+    both = with_verdicts(pl.DataFrame(counted | {"n_labels": [2, 3]}), changed)
+    assert both.rows() == [
+        ("shop", "curt", "rude", 0, 1),
+        ("shop", "late", None, 2, 1),
+        ("shop", "late", "slow", 3, 0),
+    ]
