@@ -123,10 +123,13 @@ def score(
         )
         for worker, share in enumerate(limits.share(processes))
     ]
+    journals = [part.journal for part in parts]
     try:
         done = [run_part(parts[0], progress)] if processes == 1 else _run_parts(parts, progress)
-    finally:
-        commit_journals([part.journal for part in parts], ws.lake)
+    except BaseException:
+        commit_journals(journals, ws.lake, wait=False)
+        raise
+    commit_journals(journals, ws.lake)
     for path in folder.glob(f"{job}.{run_id}.*"):
         path.unlink()
     left = [

@@ -87,13 +87,13 @@ def open_journal(path: Path, lake: Lake) -> Iterator[Journal]:
             journal._unmap()
 
 
-def commit_journals(paths: Sequence[Path], lake: Lake) -> None:
-    """Put what the journals of a run hold into the lake; one that is still open is left alone."""
+def commit_journals(paths: Sequence[Path], lake: Lake, *, wait: bool = True) -> None:
+    """Put what the journals of a run hold into the lake; one still open is waited for, or left."""
     with ExitStack() as held:
         files = []
         for path in filter(Path.exists, paths):
             with suppress(BlockingIOError):
-                files.append(held.enter_context(_hold(path, wait=False)))
+                files.append(held.enter_context(_hold(path, wait=wait)))
         _commit(files, lake)
 
 
