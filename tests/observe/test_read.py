@@ -103,6 +103,16 @@ def test_worker_processes_give_what_one_process_gives(ws, tmp_path, monkeypatch)
     assert again.records == report.records == 44
 
 
+def test_a_mapped_text_is_kept_beside_messages_that_are_objects(ws, tmp_path):
+    texts = ["a\n,b,\n,c", '[{"role": "user", "content": "hi"}]', [{"content": "a\n,\nb"}], "null"]
+    spans = [span(0, number, said=text) for number, text in enumerate(texts)]
+    columns = {"input_messages": "attributes.said"}
+    path = write(tmp_path / "a.jsonl", spans)
+    eb.observe.ingest(ws, path, surface="support", columns=columns)
+    kept = ws.lake.spans().collect().sort("span_id")["input_messages"].to_list()
+    assert kept == ["a\n,b,\n ,c", texts[1], '[{"content":"a\\n,\\nb"}]', None]
+
+
 def test_a_worker_that_dies_is_a_clear_error_and_the_next_run_is_whole(ws, tmp_path, monkeypatch):
     path = write(tmp_path / "a.jsonl", SPANS)
     monkeypatch.setattr(source, "CHUNK", 2000)
