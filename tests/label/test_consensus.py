@@ -78,7 +78,7 @@ def test_votes_equal_the_slow_definition(rows):
 
 
 def test_three_reasons_fail_a_session_but_no_mode():
-    labels = make_labels(
+    labels = as_events(
         [
             ("support", "x", "ana", "fail", ["tone"]),
             ("support", "x", "ben", "fail", ["facts"]),
@@ -86,6 +86,8 @@ def test_three_reasons_fail_a_session_but_no_mode():
         ]
     )
     assert majority(labels, MODES)["fails"].to_list() == [False, False]
+    said = judgements(labels, MODES, with_any=True)
+    assert said.filter(mode="any")["value"].to_list() == [True, True, True]
 
 
 def as_events(rows, **columns):
