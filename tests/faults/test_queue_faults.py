@@ -11,7 +11,7 @@ from evalbench.label.queue import Queue
 from evalbench.schema import Label
 from evalbench.store.ledger import Ledger
 
-ITEMS, EACH, KILLS = 140, 2, 12
+ITEMS, EACH, KILLS = 200, 2, 16
 ANNOTATORS = [f"annotator {number}" for number in range(8)]
 SKIPPING = ANNOTATORS[:3]
 HOLD_SECONDS = 0.5
