@@ -12,7 +12,7 @@ import numpy as np
 from claims import claim, show
 from playwright.sync_api import sync_playwright
 
-from evalbench.runbook import find_browser
+from evalbench.report.runbook import find_browser
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "browser"))
 from annotating import FLAGS, PASS, WIDGET, chat, fill, open_page, serving_page

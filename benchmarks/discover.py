@@ -29,7 +29,7 @@ from claims import claim, show
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 import evalbench as eb
-from evalbench.label.vectors import embed_texts, offline_vectors
+from evalbench.label.discovery.vectors import embed_texts, offline_vectors
 
 NOTES = Path(__file__).parents[2] / "shared/data/failure_notes"
 RESAMPLES = 10

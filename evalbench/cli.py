@@ -113,7 +113,7 @@ def run(
 ) -> None:
     """Execute a notebook on the workspace and print the path of its report."""
     import evalbench as eb
-    from evalbench import runbook
+    from evalbench.report import runbook
 
     ws = eb.open(workspace)
     with _progress(f"run {notebook}") as progress:
@@ -135,7 +135,7 @@ def annotate(
 ) -> None:
     """Serve 04_annotate without code, on this computer alone, until Ctrl-C."""
     import evalbench as eb
-    from evalbench import runbook
+    from evalbench.report import runbook
 
     parameters = {"surface": surface, "queue": queue, "annotator": user}
     ws = eb.open(workspace, user=user or None)

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import NullPool, create_engine
 
-from evalbench import runbook
+from evalbench.report import runbook
 from evalbench.store.ledger import Ledger
 from evalbench.store.workspace import Workspace, open_workspace
 

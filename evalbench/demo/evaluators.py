@@ -15,14 +15,14 @@ from evalbench.evaluate.calibrate import (
     pair_verdicts,
     record_calibrations,
 )
-from evalbench.evaluate.generate import Proposals, adopt, propose
-from evalbench.evaluate.generate_candidates import look
 from evalbench.evaluate.part import open_session, read_sessions
+from evalbench.evaluate.proposals.candidates import look
+from evalbench.evaluate.proposals.propose import Proposals, adopt, propose
 from evalbench.evaluate.score import score
 from evalbench.evaluate.split import assign_split, with_split
 from evalbench.evaluate.status import COUNTING, promote
-from evalbench.label.codebook import read_codebook
-from evalbench.label.consensus import Method, consensus
+from evalbench.label.agreement.consensus import Method, consensus
+from evalbench.label.codebook.acts import read_codebook
 from evalbench.store.workspace import Workspace
 
 HELD = ("tpr", "tnr")

@@ -13,7 +13,6 @@ import numpy as np
 import orjson
 import polars as pl
 
-from evalbench import runbook
 from evalbench.demo.closing import compare_with_truth, say_coverage, write_closing, write_truth
 from evalbench.demo.company import QUARTERS, Company, load_company, quarter_bounds
 from evalbench.demo.evaluators import promote_evaluators
@@ -27,11 +26,12 @@ from evalbench.demo.judgements import (
 from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import FORMATS, write_traces
 from evalbench.errors import EvalbenchError
-from evalbench.evaluate.generate import Proposals
-from evalbench.label.codebook import read_codebook
-from evalbench.label.consensus import majority
+from evalbench.evaluate.proposals.propose import Proposals
+from evalbench.label.agreement.consensus import majority
+from evalbench.label.codebook.acts import read_codebook
 from evalbench.observe.read import ingest
 from evalbench.observe.sampling import draw
+from evalbench.report import runbook
 from evalbench.schema import Design, DrawnItem, ModeDefined, QueueDrawn, ReleaseShipped
 from evalbench.store.workspace import Workspace, open_workspace
 

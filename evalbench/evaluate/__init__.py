@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalbench.evaluate.exchange import VerdictReport, import_verdicts
-    from evalbench.evaluate.generate import adopt, propose
+    from evalbench.evaluate.proposals.propose import adopt, propose
     from evalbench.evaluate.spec import define, read_specification, write_specification
     from evalbench.evaluate.split import require_train
     from evalbench.evaluate.status import promote, read_statuses
 
 _HOMES = {
     "VerdictReport": "exchange",
-    "adopt": "generate",
+    "adopt": "proposals.propose",
     "define": "spec",
     "import_verdicts": "exchange",
     "promote": "status",
-    "propose": "generate",
+    "propose": "proposals.propose",
     "read_specification": "spec",
     "read_statuses": "status",
     "require_train": "split",

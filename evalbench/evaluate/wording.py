@@ -6,7 +6,7 @@ from collections import Counter
 
 import polars as pl
 
-from evalbench.evaluate.generate import Proposals
+from evalbench.evaluate.proposals.propose import Proposals
 from evalbench.evaluate.spec import write_specification
 
 STATUSES = ("gating", "aligned", "not aligned", "insufficient")

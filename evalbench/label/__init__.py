@@ -1,16 +1,16 @@
 """From what annotators say of single sessions to labels that people agree on.
 
 :func:`cluster` brings notes together that say alike, from which people make the failure modes of
-:mod:`~evalbench.label.codebook`. :mod:`~evalbench.label.consensus` decides what holds where several
+``acts``. ``consensus`` decides what holds where several
 people labelled, :func:`disagreements` lists what an adjudicator has to decide
 (:func:`adjudicate`), :func:`export_labels` and :func:`import_labels` exchange labels with other
 tools, and :func:`export_taxonomy` and :func:`import_taxonomy` the codebook with a file.
 """
 
-from .adjudication import adjudicate, disagreements
-from .discover import Clusters, cluster
+from .agreement.adjudication import adjudicate, disagreements
+from .codebook.taxonomy import export_taxonomy, import_taxonomy
+from .discovery.clustering import Clusters, cluster
 from .exchange import ImportReport, export_labels, import_labels
-from .taxonomy import export_taxonomy, import_taxonomy
 
 __all__ = [
     "Clusters",

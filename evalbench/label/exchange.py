@@ -21,9 +21,9 @@ import orjson
 import polars as pl
 
 from evalbench.errors import LabelError, ReadError
-from evalbench.label.codebook import read_codebook
-from evalbench.label.consensus import SESSION_KEY
-from evalbench.label.queue import check_modes
+from evalbench.label.agreement.consensus import SESSION_KEY
+from evalbench.label.annotation.queue import check_modes
+from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.records import Said, from_record, read_rows, to_record, with_time, write_csv
 from evalbench.label.shapes import FIELDS, TEXTS, Record, to_argilla, to_label_studio
 from evalbench.schema import BODIES, Label, LabelsImported

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import ValidationError
 
-from evalbench.label.answering import explain_invalid
+from evalbench.label.annotation.answering import explain_invalid
 from evalbench.label.shapes import FIELDS, Record, from_argilla, from_label_studio
 from evalbench.schema import Label, Rating
 from evalbench.store.rows import Row, read_csv, read_lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from evalbench.label.consensus import ANY
+from evalbench.label.agreement.consensus import ANY
 
 KEY = ["surface", "mode"]
 READINGS = ("people agree", "ambiguous", "not settled", "insufficient")
@@ -13,7 +13,7 @@ READINGS = ("people agree", "ambiguous", "not settled", "insufficient")
 def say_agreement(found: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
     """Add ``name``, and for each measure ``{measure}_said``, e.g. "0.83 (0.77 to 0.88)".
 
-    Takes what :func:`evalbench.label.agreement.measure_agreement` found, and the codebook; a mode
+    Takes what ``measure_agreement`` found, and the codebook; a mode
     that it does not know, such as a criterion, keeps its own name. Gives the verdict itself first,
     then the modes by alpha, the lowest first.
     """

@@ -204,8 +204,6 @@ class Client:
         """Say the schema as OpenAI's ``response_format``, worked out once for each schema."""
         if id(schema) not in self._forms:
             if isinstance(schema, Mapping):
-                import evalbench.quick_jsonschema  # noqa: F401 - no call in flight should wait
-
                 inner = {"name": "answer", "schema": dict(schema), "strict": True}
                 form = {"type": "json_schema", "json_schema": inner}
             else:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 import polars as pl
 
-from evalbench.columns import TABLES
 from evalbench.observe import opentelemetry
 from evalbench.observe.decode import decode, is_plain, load_formats
 from evalbench.observe.frames import (
@@ -26,6 +25,7 @@ from evalbench.observe.frames import (
 )
 from evalbench.observe.redact import redact_columns
 from evalbench.observe.source import LIMIT, Chunk, Flaw, Text
+from evalbench.schema import TABLES
 
 if TYPE_CHECKING:
     from evalbench.store.lake import Lake, Staged

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from evalbench.columns import SIGNALS
 from evalbench.observe.feedback import plain_name, signal
 from evalbench.observe.record import from_json, is_missing, to_json
+from evalbench.schema import SIGNALS
 
 SEGMENTS = frozenset(
     "tier plan locale language country region market intent topic category channel platform device "

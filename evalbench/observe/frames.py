@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import polars as pl
 
-from evalbench.columns import KEYS, SPAN_KINDS, TABLES
+from evalbench.schema import KEYS, SPAN_KINDS, TABLES
 
 Columns = dict[str, Sequence[Any]]
 """Values of rows by column, null where a row has none."""

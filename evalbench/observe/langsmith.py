@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalbench.columns import SPAN_KINDS
 from evalbench.observe.facts import session_facts
 from evalbench.observe.feedback import signal, verdict
 from evalbench.observe.messages import to_messages
@@ -21,6 +20,7 @@ from evalbench.observe.record import (
     to_number,
     to_text,
 )
+from evalbench.schema import SPAN_KINDS
 
 NAMES = ("langsmith",)
 CONVERSATION = ("session_id", "conversation_id", "thread_id")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from evalbench.columns import SPAN, SPAN_KINDS
 from evalbench.observe.attributes import PLANS
 from evalbench.observe.facts import session_facts
 from evalbench.observe.feedback import signal, verdict
@@ -43,6 +42,7 @@ from evalbench.observe.shapes import (
     shape_of,
     unfold,
 )
+from evalbench.schema import SPAN, SPAN_KINDS
 
 NAMES = ("opentelemetry", "openinference", "vercel")
 Names = tuple[Shape, tuple[str, ...], tuple[str, ...]]

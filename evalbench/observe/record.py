@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 import polars as pl
 
-from evalbench.columns import SPAN
+from evalbench.schema import SPAN
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TRUE = frozenset(("true", "yes", "y", "1", "1.0", "pass", "passed", "success", "t"))

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from evalbench.personal import PHONE_FIELD, SUSPECT, find_personal, read_card, read_phone
+from evalbench.pii import PHONE_FIELD, SUSPECT, find_personal, read_card, read_phone
 
 TEXT_COLUMNS = (
     "status_message",

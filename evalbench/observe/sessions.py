@@ -13,7 +13,7 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 
-from evalbench.columns import SESSION, SIGNALS
+from evalbench.schema import SESSION, SIGNALS
 
 KEY = ["surface", "session_id"]
 ORDER = ("started_at", "span_id")

@@ -40,7 +40,7 @@ def moments(rates: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     """Give the rates before and after each release, the most frequent modes first.
 
     Gives ``surface, release, name, moment`` ("before 2.0", "after 2.0"), ``per_1000`` with its
-    interval, and ``reading``: what :func:`evalbench.charts.before_after` draws.
+    interval, and ``reading``: what :func:`evalbench.report.charts.before_after` draws.
     """
     numbers = rates.select("surface", "mode", *PER_1000, of="release")
     pairs = changes.select("surface", "release", "previous_release", "mode", "name", "reading")

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from evalbench.columns import TABLES, columns
 from evalbench.errors import StoreError
+from evalbench.schema import TABLES, columns
 from evalbench.store.files import Place
 
 if TYPE_CHECKING:

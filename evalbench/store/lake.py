@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import polars as pl
 
-from evalbench.columns import KEYS, TABLES
 from evalbench.errors import StoreError
+from evalbench.schema import KEYS, TABLES
 from evalbench.store.delta import list_files, open_table, transact
 from evalbench.store.files import (
     FILE,

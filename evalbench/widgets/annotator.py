@@ -34,16 +34,16 @@ class Annotator(anywidget.AnyWidget):
     Attributes
     ----------
     item, upcoming : dict
-        What :func:`evalbench.label.transcript.transcript` made of a session, with its ``label``
+        What ``transcript`` made of a session, with its ``label``
         where it has one already; empty where there is none. An ``item`` of the session on the
         screen leaves the form as it is.
     codebook : list of dict
         Failure modes: ``mode``, ``name``, ``definition``, ``example``, ``severity`` and
         ``failure_class``. The keys 1 to 9 and then letters follow this order.
     policies : list of str
-        Rules of the surface, HTML from :func:`evalbench.label.markdown.render_markdown`.
+        Rules of the surface, HTML from :func:`evalbench.label.annotation.markdown.render_markdown`.
     progress : dict
-        Fields of :class:`evalbench.label.pace.Progress`; empty while nothing was read.
+        Fields of ``Progress``; empty while nothing was read.
     notice : str
         What is wrong and what to do next, shown until it is empty again.
     """

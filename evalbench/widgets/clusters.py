@@ -17,7 +17,7 @@ from evalbench.widgets.annotator import read_static
 class ClusterDesk(anywidget.AnyWidget):
     """One analyst's screen.
 
-    The browser sends ``{"act": ...}``, as :meth:`evalbench.label.sorting.Sorting.answer` takes it.
+    The browser sends ``{"act": ...}``, as ``answer`` takes it.
     It understands ``{"tell": "done", "seq": ..., "said": ...}``, once the traits hold what came of
     it, and ``{"tell": "refused", "why": ...}``.
 
@@ -29,7 +29,7 @@ class ClusterDesk(anywidget.AnyWidget):
         Of each note an int16: its place in ``groups``, or -1.
     groups : list of dict
     members, confirming : dict
-        As :class:`evalbench.label.sorting.Sorting` has them.
+        As :class:`evalbench.label.codebook.curation.Sorting` has them.
     reason : str
         Why there are as many clusters as there are, or none.
     weak : bool

@@ -7,8 +7,8 @@ from typing import Any
 
 from IPython.core.getipython import get_ipython
 
-from evalbench.label.sitting import Sitting
-from evalbench.label.sorting import Sorting
+from evalbench.label.annotation.labelling import Sitting
+from evalbench.label.codebook.curation import Sorting
 from evalbench.widgets.annotator import Annotator
 from evalbench.widgets.clusters import ClusterDesk
 

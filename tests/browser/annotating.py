@@ -14,7 +14,7 @@ import nbformat
 import psutil
 
 from evalbench.observe.read import ingest
-from evalbench.runbook import NOTEBOOKS
+from evalbench.report.runbook import NOTEBOOKS
 from evalbench.store.workspace import open_workspace
 
 FLAGS = (

@@ -7,7 +7,7 @@ import pytest
 from annotating import FLAGS, fill
 from playwright.sync_api import sync_playwright
 
-from evalbench.runbook import NOTEBOOKS, find_browser
+from evalbench.report.runbook import NOTEBOOKS, find_browser
 
 SHOTS = NOTEBOOKS.parent / "reports" / "screenshots"
 

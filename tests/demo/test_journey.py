@@ -8,8 +8,8 @@ from evalbench.demo.journey import play_year, run, run_demo
 from evalbench.demo.simulate import simulate
 from evalbench.demo.traces import FORMATS, write_traces
 from evalbench.errors import EvalbenchError
-from evalbench.label.adjudication import disagreements
-from evalbench.label.codebook import read_codebook
+from evalbench.label.agreement.adjudication import disagreements
+from evalbench.label.codebook.acts import read_codebook
 from evalbench.observe.read import ingest
 from evalbench.observe.sampling import stratify
 from evalbench.schema import Design

@@ -12,8 +12,8 @@ from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import with_split
 from evalbench.evaluate.status import read_statuses
-from evalbench.label.codebook import read_codebook
-from evalbench.label.consensus import consensus
+from evalbench.label.agreement.consensus import consensus
+from evalbench.label.codebook.acts import read_codebook
 from evalbench.store.workspace import open_workspace
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from evalbench.cli import main
 from evalbench.errors import EvaluatorError, ReadError
-from evalbench.evaluate import calibrate, scrutiny
+from evalbench.evaluate import bias as scrutiny
+from evalbench.evaluate import calibrate
 from evalbench.evaluate.exchange import import_verdicts, read_rule
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split

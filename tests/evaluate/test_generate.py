@@ -12,11 +12,11 @@ from sides import session_ids
 
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks import run_check
-from evalbench.evaluate.generate import adopt, propose
-from evalbench.evaluate.generate_candidates import draw_examples
-from evalbench.evaluate.generate_checks import list_columns, search_check
-from evalbench.evaluate.generate_rubric import improve_rubric
 from evalbench.evaluate.part import open_session, read_sessions
+from evalbench.evaluate.proposals.candidates import draw_examples
+from evalbench.evaluate.proposals.check_candidates import list_columns, search_check
+from evalbench.evaluate.proposals.propose import adopt, propose
+from evalbench.evaluate.proposals.rubric import improve_rubric
 from evalbench.evaluate.spec import Specification, read_specifications
 from evalbench.evaluate.split import assign_split
 from evalbench.evaluate.status import read_statuses

@@ -7,7 +7,7 @@ from itertools import count
 import numpy as np
 import polars as pl
 
-from evalbench.label.queue import Queue
+from evalbench.label.annotation.queue import Queue
 from evalbench.schema import Label
 from evalbench.store.ledger import Ledger
 
@@ -17,7 +17,7 @@ SKIPPING = ANNOTATORS[:3]
 HOLD_SECONDS = 0.5
 DEADLINE_SECONDS = 60
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["evalbench.label.queue", "numpy", "pytest"])
+CONTEXT.set_forkserver_preload(["evalbench.label.annotation.queue", "numpy", "pytest"])
 
 
 def annotate(url, number, annotator, log, seed):

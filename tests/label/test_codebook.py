@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalbench.errors import LabelError, LedgerError
-from evalbench.label import codebook
-from evalbench.label.codebook import read_codebook
-from evalbench.label.restate import history
+from evalbench.label.codebook import acts as codebook
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.label.codebook.restate import history
 from evalbench.schema import DraftedMode
 from evalbench.store.ledger import Ledger
 

@@ -11,10 +11,10 @@ from polars.testing import assert_frame_equal
 
 from evalbench import stats
 from evalbench.errors import LabelError
-from evalbench.label.adjudication import adjudicate, ambiguous_modes, disagreements
-from evalbench.label.agreement import measure_agreement, measure_drift, with_week
-from evalbench.label.consensus import consensus, judgements, majority
-from evalbench.label.pace import measure_cadence
+from evalbench.label.agreement.adjudication import adjudicate, ambiguous_modes, disagreements
+from evalbench.label.agreement.consensus import consensus, judgements, majority
+from evalbench.label.agreement.measures import measure_agreement, measure_drift, with_week
+from evalbench.label.annotation.workload import measure_cadence
 
 MODES = pl.DataFrame(
     {"surface": ["support", "support", "review"], "mode": ["tone", "facts", "tone"]}

@@ -10,8 +10,8 @@ from polars.testing import assert_frame_equal
 from evalbench.demo.company import load_company
 from evalbench.demo.judgements import label_sessions
 from evalbench.demo.simulate import simulate
-from evalbench.label.consensus import consensus, judgements, majority
-from evalbench.label.dawid_skene import annotator_errors, fit
+from evalbench.label.agreement.consensus import consensus, judgements, majority
+from evalbench.label.agreement.dawid_skene import annotator_errors, fit
 
 
 def judge(rng, *, sensitivity, specificity, sessions=300, modes=8, read=1.0):

@@ -3,8 +3,8 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from evalbench.errors import ModelError
-from evalbench.label.discover import SURE, cluster
-from evalbench.label.vectors import embed_texts, offline_vectors
+from evalbench.label.discovery.clustering import SURE, cluster
+from evalbench.label.discovery.vectors import embed_texts, offline_vectors
 
 SUBJECTS = {
     "refund": ["refund window quoted wrong", "refund of annual plan", "promises a refund"],

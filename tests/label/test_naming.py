@@ -11,8 +11,8 @@ import pytest
 from model_server import ModelServer
 
 from evalbench import llm
-from evalbench.label.discover import Clusters
-from evalbench.label.naming import (
+from evalbench.label.discovery.clustering import Clusters
+from evalbench.label.discovery.naming import (
     Proposal,
     draft_modes,
     find_fault,

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from evalbench.errors import LabelError, LedgerError
-from evalbench.label.pace import add_minutes
-from evalbench.label.queue import Queue, assign_annotators, find_queues
+from evalbench.label.annotation.queue import Queue, assign_annotators, find_queues
+from evalbench.label.annotation.workload import add_minutes
 from evalbench.schema import Label
 from evalbench.store.ledger import Ledger
 

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from evalbench.errors import ModelError
-from evalbench.label.modes import Codebook, Mode
-from evalbench.label.reading import (
+from evalbench.label.codebook.modes import Codebook, Mode
+from evalbench.label.discovery.texts import (
     ANY,
     discover,
     headline,
@@ -18,7 +18,7 @@ from evalbench.label.reading import (
     signal_rates,
     where_to_read,
 )
-from evalbench.label.vectors import lay_out
+from evalbench.label.discovery.vectors import lay_out
 from evalbench.schema import SESSION, SPAN
 from evalbench.store.workspace import open_workspace
 

@@ -8,11 +8,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from evalbench.demo.journey import play_year
-from evalbench.label import codebook
-from evalbench.label.codebook import read_codebook
-from evalbench.label.consensus import judgements, majority
-from evalbench.label.modes import Codebook, Mode
-from evalbench.label.restate import (
+from evalbench.label.agreement.consensus import judgements, majority
+from evalbench.label.codebook import acts as codebook
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.label.codebook.modes import Codebook, Mode
+from evalbench.label.codebook.restate import (
     count_restated,
     history,
     restate,

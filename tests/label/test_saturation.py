@@ -9,8 +9,13 @@ import pytest
 from evalbench.demo.company import load_company
 from evalbench.demo.judgements import label_sessions
 from evalbench.demo.simulate import simulate
-from evalbench.label.consensus import majority
-from evalbench.label.saturation import measure_saturation, new_by_hour, rarefaction, review
+from evalbench.label.agreement.consensus import majority
+from evalbench.label.discovery.saturation import (
+    measure_saturation,
+    new_by_hour,
+    rarefaction,
+    review,
+)
 
 
 def reviewed(modes, seconds=None, surface="shop"):

@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from evalbench.label.queue import Queue
-from evalbench.label.sitting import Sitting
+from evalbench.label.annotation.labelling import Sitting
+from evalbench.label.annotation.queue import Queue
 from evalbench.schema import SESSION, SPAN, VERDICT
 from evalbench.store.workspace import open_workspace
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from evalbench.label.codebook import read_codebook
-from evalbench.label.reading import discover
-from evalbench.label.sorting import Sorting
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.label.codebook.curation import Sorting
+from evalbench.label.discovery.texts import discover
 from evalbench.store.workspace import open_workspace
 
 TOPICS = {

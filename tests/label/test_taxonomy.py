@@ -6,9 +6,9 @@ from polars.testing import assert_frame_equal
 
 from evalbench.demo.company import load_company
 from evalbench.errors import ReadError
-from evalbench.label import codebook
-from evalbench.label.codebook import read_codebook
-from evalbench.label.taxonomy import FIELDS, export_taxonomy, import_taxonomy
+from evalbench.label.codebook import acts as codebook
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.label.codebook.taxonomy import FIELDS, export_taxonomy, import_taxonomy
 from evalbench.store.ledger import Ledger
 
 

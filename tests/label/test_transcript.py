@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from evalbench.label.conversation import conversation
-from evalbench.label.markdown import TAGS, render_markdown, visible
-from evalbench.label.transcript import PIECE, read_text, transcript
+from evalbench.label.annotation.conversation import conversation
+from evalbench.label.annotation.markdown import TAGS, render_markdown, visible
+from evalbench.label.annotation.transcript import PIECE, read_text, transcript
 from evalbench.schema import SPAN
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

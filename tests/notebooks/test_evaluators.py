@@ -6,9 +6,9 @@ import pytest
 from judged_sessions import fill_lake
 
 import evalbench as eb
-from evalbench import runbook
 from evalbench.evaluate.spec import Specification, define
-from evalbench.label.codebook import read_codebook
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.report import runbook
 
 pytestmark = pytest.mark.usefixtures("no_browser")
 JUDGE = Specification(

@@ -7,8 +7,8 @@ import nbformat
 import orjson
 import pytest
 
-from evalbench import runbook
 from evalbench.errors import NotebookError
+from evalbench.report import runbook
 
 SMALL = {
     "01_observe": {},

@@ -6,8 +6,8 @@ import orjson
 import polars as pl
 import pytest
 
-from evalbench import runbook
-from evalbench.label.queue import Queue, find_queues
+from evalbench.label.annotation.queue import Queue, find_queues
+from evalbench.report import runbook
 
 pytestmark = pytest.mark.usefixtures("no_browser")
 PARAMETERS = {"surface": "shop", "quarter": "2026Q3"}

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from evalbench.observe.redact import redact_columns, redact_text
-from evalbench.personal import SUSPECT, find_personal
+from evalbench.pii import SUSPECT, find_personal
 
 PERSONAL = {
     "jane.doe@example.co.uk": "EMAIL",

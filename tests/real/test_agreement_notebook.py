@@ -5,8 +5,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from evalbench import runbook
 from evalbench.label.exchange import import_labels
+from evalbench.report import runbook
 from evalbench.store.workspace import open_workspace
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "multi_annotator"

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import evalbench as eb
-from evalbench import runbook
+from evalbench.report import runbook
 from evalbench.schema import SESSION
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "judge_vs_human"

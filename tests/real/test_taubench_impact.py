@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 import evalbench as eb
-from evalbench import runbook
+from evalbench.report import runbook
 
 RUNS = Path(__file__).parents[3] / "shared/data/traces/taubench_gpt-4o-airline.json"
 WILSON = (0.5107, 0.6463)

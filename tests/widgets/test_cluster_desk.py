@@ -66,7 +66,7 @@ def test_the_page_is_one_module_that_takes_text_as_text():
 
 
 def test_every_act_of_the_page_is_one_that_the_sitting_knows():
-    from evalbench.label.sorting import Sorting
+    from evalbench.label.codebook.curation import Sorting
 
     script = ClusterDesk().get_state()["_esm"]
     acts = set(re.findall(r'act: "(\w+)"', script))

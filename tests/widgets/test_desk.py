@@ -3,7 +3,7 @@
 import pytest
 
 from evalbench.errors import LabelError
-from evalbench.label.sitting import Sitting
+from evalbench.label.annotation.labelling import Sitting
 from evalbench.widgets.desk import annotate, is_attended
 
 

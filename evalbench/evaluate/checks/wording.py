@@ -18,7 +18,7 @@ from evalbench.evaluate.checks.base import (
     say,
 )
 from evalbench.evaluate.session import Finding, Session, Text
-from evalbench.personal import find_personal
+from evalbench.pii import find_personal
 
 REFUSALS = (
     r"(?i)\bI(?:['’]m| am) (?:sorry, but I )?(?:not able|unable) to\b"

@@ -1,0 +1,1 @@
+"""Proposals: the lightest evaluator that agrees with people."""

@@ -1,0 +1,1 @@
+"""What several annotators say together, and how far they agree."""

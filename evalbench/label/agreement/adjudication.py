@@ -1,0 +1,117 @@
+"""Sessions whose annotators disagree, and what an adjudicator makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from evalbench.errors import LabelError
+from evalbench.label.agreement.consensus import ANY, SESSION_KEY, judgements, latest_labels
+from evalbench.label.annotation.queue import check_modes
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.schema import Judgement, Label
+from evalbench.store.ledger import Ledger
+
+
+def disagreements(
+    labels: pl.DataFrame, modes: pl.DataFrame, adjudicated: pl.DataFrame
+) -> pl.DataFrame:
+    """List the sessions whose annotators disagree on a mode or the verdict, most disputed first.
+
+    Parameters
+    ----------
+    labels, modes : polars.DataFrame
+        As for :func:`evalbench.label.agreement.consensus.judgements`.
+    adjudicated : polars.DataFrame
+        ``label.adjudicated`` events as ``ledger.bodies`` gives them. Their sessions wait no longer,
+        unless labels have come that the adjudicator did not see.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``surface, session_id, disputed`` (modes, "any" for the verdict), ``said`` (who said what),
+        ``labels`` (numbers of their events) and ``waits``.
+    """
+    disputed = (
+        judgements(labels, modes, with_any=True)
+        .group_by([*SESSION_KEY, "mode"])
+        .agg(split=pl.col("value").n_unique() > 1)
+        .filter("split")
+        .group_by(SESSION_KEY)
+        .agg(disputed=pl.col("mode").sort())
+    )
+    what = pl.when(pl.col("modes").list.len() > 0).then(
+        pl.format("{} ({})", "verdict", pl.col("modes").list.join(", "))
+    )
+    given = (
+        latest_labels(labels)
+        .with_columns(said=pl.format("{}: {}", "actor", what.otherwise("verdict")))
+        .sort("actor")
+        .group_by(SESSION_KEY)
+        .agg(pl.col("said").str.join("; "), labels=pl.col("seq").sort())
+    )
+    seen = adjudicated.group_by(SESSION_KEY).agg(seen=pl.col("labels").explode())
+    return (
+        disputed.join(given, on=SESSION_KEY)
+        .join(seen, on=SESSION_KEY, how="left")
+        .with_columns(
+            waits=pl.col("labels").list.set_difference("seen").list.len().fill_null(1) > 0
+        )
+        .drop("seen")
+        .sort(pl.col("disputed").list.len(), *SESSION_KEY, descending=[True, False, False])
+    )
+
+
+def ambiguous_modes(
+    agreement: pl.DataFrame, disputes: pl.DataFrame, modes: pl.DataFrame
+) -> pl.DataFrame:
+    """Name the modes that people do not agree on, with the sessions that show it.
+
+    Takes a row a surface and mode from ``measure_agreement``, what
+    :func:`disagreements` gives, and the codebook. Gives ``surface, mode, name, definition, alpha``
+    with its interval, ``n_items, reading, n_disputed, session_ids``; "ambiguous" first, then "not
+    settled", the lowest alpha first.
+    """
+    key = ["surface", "mode"]
+    sessions = (
+        disputes.explode("disputed")
+        .group_by("surface", mode="disputed")
+        .agg(n_disputed=pl.len().cast(pl.Int64), session_ids=pl.col("session_id").sort())
+    )
+    doubtful = pl.col("reading").is_in(["ambiguous", "not settled"]) & (pl.col("mode") != ANY)
+    measured = ("alpha", "alpha_low", "alpha_high", "n_items", "reading")
+    found = pl.col("n_disputed").fill_null(0), pl.col("session_ids").fill_null([])
+    return (
+        agreement.filter(doubtful)
+        .join(modes.select(*key, "name", "definition"), on=key)
+        .join(sessions, on=key, how="left")
+        .sort("reading", "alpha", *key)
+        .select(*key, "name", "definition", *measured, *found)
+    )
+
+
+def adjudicate(
+    ledger: Ledger,
+    surface: str,
+    session_id: str,
+    *,
+    verdict: Judgement,
+    modes: Sequence[str] = (),
+    reason: str,
+) -> int:
+    """Decide what holds of a session, as the ledger's actor; the labels it rests on are noted.
+
+    Gives the number of the event; LabelError where fewer than two annotators have labelled the
+    session or a mode is not in the codebook.
+    """
+    labels = ledger.bodies("label.set").filter(surface=surface, session_id=session_id)
+    numbers = latest_labels(labels)["seq"].to_list()
+    if len(numbers) < 2:
+        raise LabelError(
+            f"session {session_id!r} of {surface!r} has {len(numbers)} labels; two can disagree"
+        )
+    decided = {"surface": surface, "session_id": session_id, "verdict": verdict, "modes": modes}
+    body = {**decided, "reason": reason, "labels": numbers}
+    check_modes(Label.model_validate(decided), read_codebook(ledger).named)
+    return ledger.append("label.adjudicated", session_id, body)

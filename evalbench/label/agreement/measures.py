@@ -1,0 +1,189 @@
+"""How far annotators agree: by mode, by week, by pair, and where a definition is ambiguous."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtr, ndtri
+
+from evalbench import stats
+from evalbench.label.agreement.consensus import ITEM_KEY, SESSION_KEY
+from evalbench.schema import columns
+from evalbench.stats import Estimate
+
+FEWEST = 30
+"""Sessions with two labels under which agreement is insufficient."""
+RELIABLE = 2 / 3
+"""Krippendorff's least alpha for tentative conclusions."""
+CROWD = 8
+"""Annotators beyond which nobody reads a table of every pair."""
+MEASURES = ("percent", "kappa", "alpha", "ac1")
+ENDS = ("", "_low", "_high")
+AGREEMENT = columns(
+    (pl.Int64, "n_items n_annotators"),
+    (pl.Float64, " ".join(each + end for each in (*MEASURES, "alpha_ordinal") for end in ENDS)),
+    (pl.Float64, "level"),
+    (pl.String, "status reading reason"),
+)
+"""Agreement as reported, after the columns that it is told apart by. Numbers are null where the
+status is "insufficient"; ``alpha_ordinal`` is null where the values are not all numbers."""
+DRIFT = columns(
+    (pl.String, "surface mode"),
+    (pl.Date, "week"),
+    (pl.Int64, "n_before n_items"),
+    (pl.Float64, "ac1_before ac1 change change_low change_high"),
+    (pl.String, "reading"),
+)
+
+
+def latest_ratings(ratings: pl.DataFrame) -> pl.DataFrame:
+    """Keep the last rating of each session by each annotator on each criterion.
+
+    Takes ``rating.set`` events as ``ledger.bodies`` gives them; gives ``surface, session_id, mode``
+    (the criterion), ``annotator, value, at``, as judgements of modes have them.
+    """
+    key = [*SESSION_KEY, "criterion", "actor"]
+    latest = ratings.sort("seq").unique(key, keep="last", maintain_order=True)
+    at = pl.coalesce("labelled_at", "at")
+    return latest.select(*SESSION_KEY, "value", mode="criterion", annotator="actor", at=at)
+
+
+def with_week(judged: pl.DataFrame) -> pl.DataFrame:
+    """Add ``week``, the Monday of the week in which a session's last label came."""
+    last = pl.col("at").max().over(SESSION_KEY)
+    return judged.with_columns(week=last.dt.truncate("1w").dt.date())
+
+
+def measure_agreement(
+    judged: pl.DataFrame, *, by: list[str], level: float, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Measure agreement within each group of judgements.
+
+    Only sessions that two annotators or more are sure of can show it; a group with fewer than
+    :data:`FEWEST` of them is insufficient, and so is one where all say the same of every session.
+    The reading goes by alpha and its interval against :data:`RELIABLE`. Values that
+    are all numbers get an ordinal alpha too, and where it reads otherwise than the nominal one the
+    reading "depends on the scale". Alpha and kappa fall where a mode is rare though people agree;
+    AC1, beside them, does not.
+
+    Parameters
+    ----------
+    judged : polars.DataFrame
+        From :func:`evalbench.label.agreement.consensus.judgements` or :func:`latest_ratings`.
+    by : list of str
+        Columns that tell the groups apart; ``surface`` and ``mode`` among them.
+    level : float
+        Coverage of the intervals.
+    rng : numpy.random.Generator
+        For the intervals.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``by``, then :data:`AGREEMENT`; a row a group, sorted.
+    """
+    rows = [
+        dict(zip(by, key, strict=True)) | _measure(part, level, rng)
+        for key, part in judged.sort(*by, *ITEM_KEY, "annotator").group_by(by, maintain_order=True)
+    ]
+    return pl.DataFrame(rows, schema={name: judged.schema[name] for name in by} | AGREEMENT)
+
+
+def measure_pairs(judged: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
+    """Measure agreement of every two annotators of a surface and mode: kappa is Cohen's.
+
+    Gives ``surface, mode, pair`` ("ana, ben"), then :data:`AGREEMENT`; nothing of a mode that more
+    than :data:`CROWD` people judged.
+    """
+    parts = [pl.DataFrame(schema=judged.schema | {"pair": pl.String})]
+    for (_, _), part in judged.group_by("surface", "mode"):
+        people = part["annotator"].unique().sort()
+        for pair in combinations(people, 2) if len(people) <= CROWD else ():
+            both = part.filter(pl.col("annotator").is_in(pair))
+            shared = both.filter(pl.len().over(SESSION_KEY) > 1)
+            parts.append(shared.with_columns(pair=pl.lit(", ".join(pair))))
+    return measure_agreement(pl.concat(parts), by=["surface", "mode", "pair"], level=level, rng=rng)
+
+
+def measure_drift(judged: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
+    """Compare agreement in the last week of each surface with all weeks before.
+
+    Compared is AC1, which moves least with how often a mode occurs. The interval of the change
+    comes from the intervals of both (MOVER); "fell" and "rose" have passed a test that allows for
+    the number of modes (Benjamini-Hochberg).
+
+    Parameters
+    ----------
+    judged : polars.DataFrame
+        With ``week``, from :func:`with_week`.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns :data:`DRIFT`; a row a mode of each surface that has two weeks.
+
+    References
+    ----------
+    Zou and Donner (2008) Statistics in Medicine 27.
+    """
+    key, ends = ["surface", "mode"], ["ac1", "ac1_low", "ac1_high"]
+    dated = judged.with_columns(last=pl.col("week").max().over("surface"))
+    now, before = (
+        measure_agreement(dated.filter(part), by=[*key, "last"], level=level, rng=rng)
+        for part in (pl.col("week") == pl.col("last"), pl.col("week") < pl.col("last"))
+    )
+    earlier = before.select(*key, "n_items", *ends)
+    pairs = now.select(*key, "n_items", *ends, week="last").join(earlier, on=key, suffix="_before")
+    after, low, high, past, past_low, past_high = (
+        pairs[name + suffix].to_numpy() for suffix in ("", "_before") for name in ends
+    )
+    change = after - past
+    change_low = change - np.hypot(after - low, past_high - past)
+    change_high = change + np.hypot(high - after, past - past_low)
+    toward = np.where(change > 0, change - change_low, change_high - change)
+    deviations = np.divide(
+        np.abs(change), toward, out=np.zeros_like(change), where=(toward > 0) | np.isnan(toward)
+    )
+    p = stats.benjamini_hochberg(2 * ndtr(deviations * ndtri((1 - level) / 2)))
+    reading = np.where(p < 1 - level, np.where(change < 0, "fell", "rose"), "no drift shown")
+    reading = np.where(np.isnan(change), "insufficient", reading)
+    compared = pairs.rename({"n_items_before": "n_before"}).with_columns(
+        change=change, change_low=change_low, change_high=change_high, reading=pl.Series(reading)
+    )
+    return compared.fill_nan(None).select(*DRIFT).cast(DRIFT)
+
+
+def _measure(part: pl.DataFrame, level: float, rng: np.random.Generator) -> dict[str, object]:
+    """Measure one group; a row of :data:`AGREEMENT`."""
+    shared = part.filter(pl.len().over(SESSION_KEY) > 1)
+    n_items = shared.select(SESSION_KEY).n_unique()
+    row: dict[str, object] = dict.fromkeys(("status", "reading"), "insufficient")
+    row |= {"n_items": n_items, "n_annotators": shared["annotator"].n_unique(), "level": level}
+    if n_items < FEWEST:
+        return row | {"reason": f"{n_items} sessions with two labels; {FEWEST} are needed"}
+    values = shared["value"]
+    if values.n_unique() == 1:
+        same = {False: "nobody saw it", True: "everybody saw it always"}
+        return row | {"reason": same.get(values[0], f"every rating is {values[0]}")}
+    said = shared["session_id"].to_numpy(), shared["annotator"].to_numpy()
+    found = stats.agreement(*said, values.to_numpy(), level=level, rng=rng)
+    estimates = {name: getattr(found, name) for name in MEASURES}
+    numbers = values.cast(pl.Float64, strict=False)
+    if values.dtype != pl.Boolean and not numbers.has_nulls():
+        ordered = stats.agreement(
+            *said, numbers.to_numpy(), measure="ordinal", level=level, rng=rng
+        )
+        estimates["alpha_ordinal"] = ordered.alpha
+    for name, each in estimates.items():
+        row |= {name: each.estimate, f"{name}_low": each.low, f"{name}_high": each.high}
+    readings = {_read(each) for name, each in estimates.items() if name.startswith("alpha")}
+    reading = readings.pop() if len(readings) == 1 else "depends on the scale"
+    return row | {"status": "ok", "reading": reading, "reason": found.alpha.reason}
+
+
+def _read(alpha: Estimate) -> str:
+    if alpha.high < RELIABLE:
+        return "ambiguous"
+    return "people agree" if alpha.low >= RELIABLE else "not settled"

@@ -1,0 +1,1 @@
+"""Labels that annotators give by keyboard: queues, reservations, the desk."""

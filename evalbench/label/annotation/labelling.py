@@ -1,0 +1,201 @@
+"""One person's sitting at a queue: the session before them, the next one, what they say of each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from evalbench.errors import LabelError
+from evalbench.label.annotation.answering import Answer, answer
+from evalbench.label.annotation.transcript import read_text, render_markdown, transcript
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.schema import Label
+
+if TYPE_CHECKING:
+    from evalbench.label.annotation.queue import Queue
+    from evalbench.store.workspace import Workspace
+
+CODEBOOK = ("mode", "name", "definition", "example", "severity", "failure_class")
+ACTS = ("submit", "skip", "previous", "next", "undo", "text", "touch", "suggestion")
+AHEAD = 2
+"""Sessions held at a time: the one being read, and the one shown next without a wait."""
+
+
+class Sitting:
+    """What one annotator sees of a queue, and the way of what they say into the ledger.
+
+    It knows no widget: messages are plain dicts, and every answer is one. The label of a session is
+    in the ledger before its receipt is given out.
+
+    Attributes
+    ----------
+    item, upcoming : dict
+        Transcript of the session before the annotator, and of the one that follows; empty where
+        there is none. An item that was labelled before carries its ``label``.
+    codebook : list of dict
+        The failure modes of the queue's surface.
+    policies : list of str
+        The rules of the surface, as clean HTML.
+    progress : dict
+        Fields of :class:`evalbench.label.annotation.workload.Progress`.
+    """
+
+    def __init__(self, ws: Workspace, queue: Queue) -> None:
+        self._ws, self._queue = ws, queue
+        self.surface = queue.body.surface
+        defined = read_codebook(ws.ledger).live.filter(surface=self.surface)
+        self.codebook = defined.select(CODEBOOK).to_dicts()
+        settings = ws.settings.surfaces.get(self.surface)
+        self.policies = [render_markdown(text) for text in settings.policies] if settings else []
+        self._reasons = {item.session_id: item.reason for item in queue.body.items}
+        self._labels = self._own_labels()
+        self._suggested = {name for name, each in self._labels.items() if each.after_suggestion}
+        self._spans: dict[str, pl.DataFrame] = {}
+        self._ahead: list[dict[str, Any]] = []
+        self._back: dict[str, Any] = {}
+        self.progress: dict[str, Any] = {}
+        self.touch()
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """What is before the annotator."""
+        return self._back or (self._ahead[0] if self._ahead else {})
+
+    @property
+    def upcoming(self) -> dict[str, Any]:
+        """What the next label leads to."""
+        following = self._ahead[0 if self._back else 1 :]
+        return following[0] if following else {}
+
+    def answer(self, message: Any) -> Answer | None:
+        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
+
+        Gives None where what changed is seen in :attr:`item`; else ``tell`` is saved, text,
+        suggestion or refused (then ``why``).
+        """
+        return answer({act: getattr(self, act) for act in ACTS}, message)
+
+    def submit(self, *, session_id: str, note: str = "", **given: Any) -> Answer:
+        """Write the label of the item into the ledger, and go on to the next.
+
+        LabelError where another item is before the annotator, or the label contradicts itself or
+        the codebook.
+        """
+        self._expect(session_id)
+        about = {"surface": self.surface, "session_id": session_id, "queue": self._queue.number}
+        label = Label.model_validate({**given, **about})
+        if session_id in self._suggested:
+            label = label.model_copy(update={"after_suggestion": True})
+        self._check(label, note)
+        seq = self._queue.submit(label, note=note)
+        self._labels.pop(session_id, None)
+        self._labels[session_id] = label
+        self._leave()
+        return {"tell": "saved", "session_id": session_id, "seq": seq}
+
+    def skip(self, *, session_id: str, reason: str) -> None:
+        """Give the item back with a reason; it is not shown to this annotator again."""
+        self._expect(session_id)
+        self._queue.skip(session_id, reason)
+        self._leave()
+        self.touch()
+
+    def previous(self) -> None:
+        """Go back to the session labelled before the one that is shown."""
+        self._turn_to(self._place() - 1)
+
+    def next(self) -> None:
+        """Go on again, after :meth:`previous`."""
+        self._turn_to(self._place() + 1)
+
+    def undo(self) -> None:
+        """Go back to the session labelled last; submitting it again replaces its label."""
+        self._turn_to(len(self._labels) - 1)
+
+    def text(self, *, span_id: str, field: str, start: int = 0) -> Answer:
+        """Read on in a text that the item shows cut."""
+        piece = read_text(self._spans[self.item["session_id"]], span_id, field, start)
+        return {"tell": "text", "span_id": span_id, "field": field, **piece}
+
+    def suggestion(self) -> Answer:
+        """Show what judges said of the item, once the annotator has said it alone."""
+        name = self.item.get("session_id")
+        if name not in self._labels:
+            raise LabelError("first your own label: a judge's draft is shown to compare with it")
+        drafts = (
+            self._ws.lake.verdicts(surface=self.surface)
+            .filter(pl.col("session_id") == name, pl.col("fails").is_not_null())
+            .select("evaluator_id", "fails", "rationale")
+            .collect()
+        )
+        if drafts.height:
+            self._suggested.add(name)
+        return {"tell": "suggestion", "session_id": name, "verdicts": drafts.to_dicts()}
+
+    def touch(self) -> None:
+        """Hold the item and the next one, or hold them longer, and read what is not read yet."""
+        minutes = self._ws.settings.annotation.reservation_minutes
+        held = [item.session_id for item in self._queue.reserve(ahead=AHEAD, minutes=minutes)]
+        known = {item["session_id"]: item for item in self._ahead}
+        # What somebody is reading stays before them, even where its hold ran out meanwhile.
+        names = list(dict.fromkeys([*list(known)[:1], *held]))[:AHEAD]
+        self._ahead = [known.get(name) or self._read(name) for name in names]
+        kept = {*names, self._back.get("session_id")}
+        self._spans = {name: spans for name, spans in self._spans.items() if name in kept}
+        slot = self._ws.settings.annotation.slot_minutes
+        self.progress = asdict(self._queue.progress(slot))
+
+    def _leave(self) -> None:
+        if self._back:
+            self._back = {}
+        else:
+            del self._ahead[0]
+
+    def _place(self) -> int:
+        """Where the item stands among those labelled; behind the last while it has no label."""
+        labelled = list(self._labels)
+        return labelled.index(self._back["session_id"]) if self._back else len(labelled)
+
+    def _turn_to(self, place: int) -> None:
+        if not 0 <= place <= len(self._labels) or (place == self._place() and not self._back):
+            raise LabelError("there is no session that way")
+        here = place < len(self._labels)
+        self._back = self._read(list(self._labels)[place]) if here else {}
+
+    def _expect(self, session_id: str) -> None:
+        if not session_id or session_id != self.item.get("session_id"):
+            raise LabelError(f"session {session_id} is not before you: reload the page")
+
+    def _check(self, label: Label, note: str) -> None:
+        if label.verdict == "fail" and not label.modes and not note.strip():
+            raise LabelError("a failure needs a failure mode, or a note that says what went wrong")
+        spans = set(self._spans[label.session_id]["span_id"])
+        if astray := [each.span_id for each in label.anchors if each.span_id not in spans]:
+            raise LabelError(f"the session has no span {astray[0]}")
+
+    def _own_labels(self) -> dict[str, Label]:
+        """Read what this annotator said in this queue, the last word on each session, in order."""
+        events = self._ws.ledger.events("label.set", since=self._queue.number)
+        own: dict[str, Label] = {}
+        for body in events.filter(actor=self._ws.user)["body"]:
+            label = Label.model_validate_json(body)
+            if label.queue == self._queue.number:
+                own.pop(label.session_id, None)
+                own[label.session_id] = label
+        return own
+
+    def _read(self, session_id: str) -> dict[str, Any]:
+        """Transcript of a session as it was when it was drawn."""
+        versions = self._queue.body.lake_versions
+        lake, chosen = self._ws.lake, pl.col("session_id") == session_id
+        all_spans = lake.spans(surface=self.surface, version=versions.get("span"))
+        all_sessions = lake.sessions(surface=self.surface, version=versions.get("session"))
+        spans, rows = pl.collect_all([all_spans.filter(chosen), all_sessions.filter(chosen)])
+        absent = {"session_id": session_id, "surface": self.surface}
+        row = rows.row(0, named=True) if rows.height else absent
+        self._spans[session_id] = spans
+        item = transcript(spans, row, reason=self._reasons.get(session_id, ""))
+        label = self._labels.get(session_id)
+        return {**item, "label": label.model_dump(mode="json")} if label else item

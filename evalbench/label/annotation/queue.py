@@ -1,0 +1,214 @@
+"""Who reads which drawn session next, and what they said of it: safe for many people at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property, partial
+
+import numpy as np
+import polars as pl
+from sqlalchemy import Connection
+
+from evalbench.errors import LabelError
+from evalbench.label.annotation.reservations import QUEUE, Place, Standing
+from evalbench.label.annotation.workload import Progress, measure_progress
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.schema import DrawnItem, Label, Note, QueueDrawn
+from evalbench.store.ledger import Draft, Ledger
+
+STATE = pl.Schema(
+    {"session_id": pl.String}
+    | dict.fromkeys(("wanted", "labelled", "held", "skipped"), pl.Int64)
+    | {"reasons": pl.List(pl.String), "state": pl.String}
+)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """One annotator, the ledger's actor, at the queue of ``queue.drawn`` event ``number``.
+
+    Every choice is made in the transaction that writes it, so several people in their own processes
+    never get more of an item than it wants.
+    """
+
+    ledger: Ledger
+    number: int
+
+    @cached_property
+    def body(self) -> QueueDrawn:
+        """What was drawn; LabelError where no queue has this number."""
+        drawn = self.ledger.events("queue.drawn", since=self.number - 1, until=self.number)
+        if drawn.is_empty():
+            numbers = self.ledger.events("queue.drawn")["seq"].to_list()
+            known = f"there are {', '.join(map(str, numbers))}" if numbers else "there is none yet"
+            raise LabelError(f"no queue {self.number}: {known}; notebook 02_sample draws one")
+        return QueueDrawn.model_validate_json(drawn["body"].item())
+
+    def reserve(self, *, ahead: int = 1, minutes: float) -> list[DrawnItem]:
+        """Hold up to ``ahead`` items for the annotator; renew what runs out within half the time.
+
+        First come those they held before and have not labelled, in the order they were given out,
+        then what others have begun, then the next of the queue; none where nothing is left.
+        """
+        annotator, items = self.ledger.actor, list[DrawnItem]()
+
+        def choose(connection: Connection) -> list[Draft]:
+            standing, now = self._look(connection), self.ledger.clock()
+            items[:] = standing.choose(annotator, now)[:ahead]
+            until, soon = (now + timedelta(minutes=minutes * share) for share in (1, 0.5))
+            return [
+                ("item.reserved", name, {**self._about(name), "expires_at": until})
+                for name in (item.session_id for item in items)
+                if annotator not in standing.places[name].holders(soon)
+            ]
+
+        self.ledger.extend(choose)
+        return items
+
+    def submit(self, label: Label, *, note: str = "") -> int:
+        """Write the annotator's label and the note that came with it; it replaces an earlier one.
+
+        Where others have given the item all its labels meanwhile, the label is kept with no
+        ``queue``: it does not count for this one. Gives the number of the ``label.set`` event, or
+        LabelError where the session is not in the queue or the label does not fit the codebook.
+        """
+        name, surface = label.session_id, label.surface
+        if surface != self.body.surface:
+            raise LabelError(f"queue {self.number} is of {self.body.surface}, not of {surface}")
+        check_modes(label, read_codebook(self.ledger).named)
+
+        def choose(connection: Connection) -> list[Draft]:
+            place = self._find(name, connection)
+            counts = self.ledger.actor in place.labels or not place.is_done()
+            answer = label.model_copy(update={"queue": self.number if counts else None})
+            written: list[Draft] = [("label.set", name, answer)]
+            if note.strip():
+                body = Note(text=note.strip(), surface=surface, session_id=name)
+                written.insert(0, ("note.added", name, body))
+            return written
+
+        return self.ledger.extend(choose)
+
+    def skip(self, session_id: str, reason: str) -> int:
+        """Give an item back with a reason; it is not shown to this annotator again.
+
+        LabelError where the session is not in the queue or has the annotator's label.
+        """
+
+        def guard(connection: Connection) -> None:
+            if self.ledger.actor in self._find(session_id, connection).labels:
+                raise LabelError(f"{session_id} has your label already; label it anew to change it")
+
+        body = {**self._about(session_id), "reason": reason.strip()}
+        return self.ledger.append("item.skipped", session_id, body, guard=guard)
+
+    def others(self, session_id: str) -> pl.DataFrame:
+        """Read the last ``label.set`` of each other annotator since the queue was drawn.
+
+        LabelError where the annotator has not labelled it: nobody sees another's label before.
+        """
+        labels = self.ledger.bodies("label.set", subject=session_id, since=self.number)
+        here = labels.filter(surface=self.body.surface)
+        latest = here.unique("actor", keep="last", maintain_order=True)
+        others = latest.filter(pl.col("actor") != self.ledger.actor)
+        if others.height == latest.height:
+            raise LabelError(f"{session_id}: give your own label first, then see those of others")
+        return others
+
+    def state(self, *, until: int | None = None) -> pl.DataFrame:
+        """Tell how every item stands now, or stood right after event ``until``.
+
+        Returns
+        -------
+        polars.DataFrame
+            In the order of the queue: session_id, wanted, then how many labelled, held and skipped
+            it, the reasons of those who skipped, and ``state``: "done", "held", "open", or
+            "skipped" where it needs somebody new, as everybody at this queue has labelled or
+            skipped it.
+        """
+        if until is None:
+            standing, now = self._look(), self.ledger.clock()
+        else:
+            standing = Standing(self.number, self.body.items)
+            standing.update(partial(self.ledger.events, until=until))
+            last = self.ledger.events(since=until - 1, until=until)["at"]
+            now = max(last, default=self.ledger.clock())
+        people = standing.people()
+        rows = [
+            (name, place.item.annotators, *place.count(now), place.describe(people, now))
+            for name, place in standing.places.items()
+        ]
+        return pl.DataFrame(rows, schema=STATE, orient="row")
+
+    def progress(self, slot_minutes: float) -> Progress:
+        """Tell how far the queue is, and the annotator's pace against their weekly slot."""
+        return measure_progress(
+            self._look(), self.ledger.actor, slot_minutes=slot_minutes, now=self.ledger.clock()
+        )
+
+    @cached_property
+    def _standing(self) -> Standing:
+        return Standing(self.number, self.body.items)
+
+    def _look(self, connection: Connection | None = None) -> Standing:
+        self._standing.update(partial(self.ledger.events, connection=connection))
+        return self._standing
+
+    def _about(self, session_id: str) -> dict[str, object]:
+        return {"queue": self.number, "surface": self.body.surface, "session_id": session_id}
+
+    def _find(self, session_id: str, connection: Connection) -> Place:
+        places = self._look(connection).places
+        if session_id not in places:
+            raise LabelError(f"queue {self.number} has no session {session_id}")
+        return places[session_id]
+
+
+def assign_annotators(
+    n: int, annotators_per_item: float, *, rng: np.random.Generator
+) -> np.ndarray:
+    """Share an overlap out at random: how many people each of ``n`` items wants.
+
+    Every item gets the whole part of ``annotators_per_item`` (at least 1) or one more, and their
+    sum is ``n * annotators_per_item``, where that is no whole number the one below or above, so
+    that it holds in expectation.
+    """
+    if not annotators_per_item >= 1:
+        raise ValueError(f"annotators_per_item must be at least 1, got {annotators_per_item}")
+    steps = np.floor(annotators_per_item * np.arange(n + 1) + rng.random())
+    return rng.permutation(np.diff(steps).astype(int))
+
+
+def find_queues(
+    ledger: Ledger, surface: str | None = None, *, until: int | None = None
+) -> pl.DataFrame:
+    """Find the queues that are not done, or were not at event ``until``, the newest last.
+
+    Gives queue (its number), at, surface, start, end, items, done (items with all their labels).
+    """
+    drawn = ledger.bodies("queue.drawn", until=until).rename({"seq": "queue"})
+    if surface is not None:
+        drawn = drawn.filter(surface=surface)
+    wanted = drawn.select("queue", "items").explode("items").unnest("items")
+    labels = ledger.events("label.set", until=until).group_by(queue=QUEUE, session_id="subject")
+    given = labels.agg(labelled=pl.col("actor").n_unique())
+    done = (
+        wanted.join(given, on=["queue", "session_id"], how="left")
+        .group_by("queue")
+        .agg(items=pl.len(), done=(pl.col("labelled") >= pl.col("annotators")).sum())
+        .filter(pl.col("done") < pl.col("items"))
+    )
+    columns = drawn.select("queue", "at", "surface", "start", "end")
+    return columns.join(done, on="queue").sort("queue")
+
+
+def check_modes(label: Label, codebook: pl.DataFrame) -> None:
+    """Refuse with LabelError a label that names unknown modes, or modes though it does not fail."""
+    known = set(codebook.filter(surface=label.surface)["mode"])
+    named = [*label.modes, *(anchor.mode for anchor in label.anchors if anchor.mode)]
+    about = f"{label.session_id}: "
+    if unknown := [mode for mode in named if mode not in known]:
+        raise LabelError(about + f"the codebook of {label.surface} has no mode {unknown[0]!r}")
+    if label.modes and label.verdict != "fail":
+        raise LabelError(about + f"{label.verdict!r} names no mode, but got {label.modes[0]!r}")

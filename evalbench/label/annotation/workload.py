@@ -1,0 +1,90 @@
+"""How fast people label, and how much of the experts' hours it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from evalbench.label.annotation.reservations import Standing
+from evalbench.schema import TIME
+
+BREAK = 5
+"""A label that took this many times an annotator's median was not read all that time."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a queue is, in items, and how fast one of its annotators; None where nothing tells.
+
+    ``minutes_per_failure`` is what a session that they found failing cost, ``minutes_left`` what is
+    left of their slot this week, which begins on Monday, UTC.
+    """
+
+    done: int
+    left: int
+    by_me: int
+    sessions_per_hour: float | None
+    minutes_per_failure: float | None
+    minutes_left: float
+
+
+def measure_progress(
+    standing: Standing, annotator: str, *, slot_minutes: float, now: datetime
+) -> Progress:
+    """Work out how far a queue is, and the pace of one annotator against their weekly slot."""
+    places = standing.places.values()
+    given = [place.labels[annotator] for place in places if annotator in place.labels]
+    schema = pl.Schema({"at": TIME, "verdict": pl.String(), "seconds": pl.Float64()})
+    labels = pl.DataFrame(given, schema=schema, orient="row")
+    spent = add_minutes(labels.with_columns(actor=pl.lit(annotator)))
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    this_week = spent.filter(pl.col("at") >= today - timedelta(days=today.weekday()))
+    minutes, failures = float(spent["minutes"].sum()), spent.filter(verdict="fail").height
+    done = sum(place.is_done() for place in places)
+    return Progress(
+        done=done,
+        left=len(places) - done,
+        by_me=len(given),
+        sessions_per_hour=60 * len(given) / minutes if minutes else None,
+        minutes_per_failure=minutes / failures if minutes and failures else None,
+        minutes_left=max(0.0, slot_minutes - float(this_week["minutes"].sum())),
+    )
+
+
+def add_minutes(labels: pl.DataFrame) -> pl.DataFrame:
+    """Sort labels by ``at`` and add the ``minutes`` each took; null where an annotator has no time.
+
+    They are the ``seconds`` somebody measured, else the time since the annotator's label before;
+    the first of these has no time. Over :data:`BREAK` times the annotator's median there was a
+    break, and the median stands for it, as for a label without a time.
+    """
+    since = pl.col("at").diff().over("actor").dt.total_microseconds() / 1e6
+    taken = pl.coalesce(pl.col("seconds"), since) / 60
+    usual = taken.median().over("actor")
+    minutes = pl.when(taken <= BREAK * usual).then(taken).otherwise(usual)
+    return labels.sort("at").with_columns(minutes=minutes)
+
+
+def measure_cadence(labels: pl.DataFrame, *, slot_minutes: float) -> pl.DataFrame:
+    """Count labels and minutes by surface and week against the slot that experts have.
+
+    Takes ``label.set`` events as ``ledger.bodies`` gives them; corrected labels took time too.
+    Gives ``surface, week`` (its Monday), ``annotators, labels, minutes`` (null where no time is
+    known), ``sessions_an_hour`` of one expert, and ``slot_percent``: what share of ``slot_minutes``
+    a week an expert spent.
+    """
+    at = pl.coalesce("labelled_at", "at")
+    return (
+        add_minutes(labels.with_columns(at=at))
+        .group_by("surface", week=pl.col("at").dt.truncate("1w").dt.date())
+        .agg(
+            annotators=pl.col("actor").n_unique().cast(pl.Int64),
+            labels=pl.len().cast(pl.Int64),
+            minutes=pl.when(pl.col("minutes").count() > 0).then(pl.col("minutes").sum()),
+            sessions_an_hour=60 / pl.col("minutes").mean(),
+        )
+        .with_columns(slot_percent=100 * pl.col("minutes") / pl.col("annotators") / slot_minutes)
+        .sort("surface", "week")
+    )

@@ -1,0 +1,1 @@
+"""Failure modes, and everything people decided about them."""

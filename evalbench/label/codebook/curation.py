@@ -1,0 +1,297 @@
+"""An analyst's sitting at the clusters of notes, and the way of what they do into the codebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalbench.errors import LabelError
+from evalbench.label.annotation.answering import Answer, answer
+from evalbench.label.annotation.markdown import visible
+from evalbench.label.codebook import acts as codebook
+from evalbench.label.codebook.modes import KINDS, REQUIRED, SAMPLED, Mode, find_undone, read_acts
+from evalbench.label.codebook.restate import history
+from evalbench.label.discovery.clustering import STABLE, SURE
+from evalbench.label.discovery.naming import make_key
+from evalbench.label.discovery.texts import add_drafts, draft_found
+from evalbench.schema import DraftedMode
+
+if TYPE_CHECKING:
+    from evalbench.label.discovery.texts import Discovery
+    from evalbench.store.workspace import Workspace
+
+SHOWN = 300
+"""Members of a cluster that are shown, those that say the same as one."""
+READ = 1200
+"""Characters of a member that are shown."""
+FORM = ("name", *REQUIRED)
+ACTS = (
+    *("choose", "rename", "merge", "split", "confirm", "judge"),
+    *("leave", "promote", "retire", "undo"),
+)
+
+
+class Sorting:
+    """What an analyst sees of the notes of a surface, and does with them.
+
+    It knows no widget: messages are plain dicts. Clusters that no mode holds yet become drafts, all
+    in one event, with the first act on one of them; from then on each act is one event more.
+
+    Attributes
+    ----------
+    surface : str
+        Whose notes they are.
+    points : bytes
+        Of each note x, y and how sure its cluster is, as float32.
+    reason, weak : str, bool
+        Why there are as many clusters as there are, or none; whether they are no pattern of the
+        notes.
+    groups : list of dict
+        Clusters and standing modes, the largest first: ``mode`` (key), ``status`` ("found": no
+        draft yet; "draft", "live"), the fields of the form, ``missing``, ``n_notes, n_unsure,
+        stability`` (None: changed by hand, or notes came since), ``stable, sampled, waiting``, and
+        ``precision`` as ``[estimate, low, high]`` or None.
+    homes : numpy.ndarray of int16, shape (n,)
+        Place in ``groups`` of each note; -1 where none holds it.
+    members : dict
+        ``mode`` and ``rows`` of the chosen one, the most telling first, with how many are
+        ``left_out``. A row stands for ``notes`` that say the same.
+    confirming : dict
+        The member before the analyst: ``mode, name, note, text, session_id, done, of``; or empty.
+    """
+
+    def __init__(self, ws: Workspace, discovery: Discovery, *, sampled: int = SAMPLED) -> None:
+        self._ws, self._discovery, self._sampled = ws, discovery, sampled
+        clusters, self.surface = discovery.clusters, discovery.surface
+        self.reason, self.weak = discovery.reason, clusters is not None and clusters.weak
+        self.points, self._typical = b"", dict[int, int]()
+        if clusters is not None:
+            placed = np.column_stack([discovery.position, clusters.confidence])
+            self.points = placed.astype(np.float32).tobytes()
+            for each in clusters.representatives:
+                self._typical |= {int(place): rank for rank, place in enumerate(each)}
+        self._numbers = discovery.texts["seq"].to_list()
+        self._place = {note: index for index, note in enumerate(self._numbers)}
+        self._drafts: list[DraftedMode] = []
+        self._modes: dict[str, Mode] = {}
+        self._mode, self._asked = "", ""
+        self._look()
+
+    def answer(self, message: Any) -> Answer | None:
+        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
+
+        Gives None where only what is shown changed; else ``tell`` is done (with ``seq`` and
+        ``said``) or refused (with ``why``).
+        """
+        said = answer({act: getattr(self, act) for act in ACTS}, message)
+        self._look()
+        return said
+
+    def choose(self, *, mode: str) -> None:
+        """Show the members of a cluster."""
+        self._find(mode)
+        self._mode = mode
+
+    def rename(self, *, mode: str, name: str) -> Answer:
+        """Give a cluster another name; its key stays."""
+        self._propose(mode)
+        seq = codebook.edit(self._ws.ledger, self.surface, mode, name=name)
+        return _done(seq, f"Renamed to {name}")
+
+    def merge(self, *, source: str, into: str) -> Answer:
+        """Make a cluster one with another."""
+        self._propose(source, into)
+        names = self._find(source).name, self._find(into).name
+        seq = codebook.merge(self._ws.ledger, self.surface, [source], into)
+        self._mode = into
+        return _done(seq, "Merged {} into {}".format(*names))
+
+    def split(self, *, mode: str, notes: Sequence[int], name: str) -> Answer:
+        """Take some members out of a cluster; both parts are new drafts."""
+        whole = self._find(mode)
+        if not notes or set(notes) >= set(whole.notes):
+            raise LabelError("select some of the members, not all: they become the new part")
+        self._propose(mode)
+        taken = {key for _, key in codebook.read_codebook(self._ws.ledger).modes}
+        part = make_key(name, taken)
+        rest = make_key(f"{whole.name} rest", {*taken, part})
+        parts: dict[str, list[str]] = {part: [], rest: []}
+        seq = codebook.split(
+            self._ws.ledger, self.surface, mode, parts, otherwise=rest, notes={part: list(notes)}
+        )
+        self._mode = part
+        return _done(seq, f"Split {whole.name}: {len(notes)} notes are a part of their own")
+
+    def confirm(self, *, mode: str) -> None:
+        """Begin to look at the sampled members of a cluster, one after another."""
+        self._find(mode)
+        self._mode = self._asked = mode
+
+    def judge(self, *, mode: str, note: int, belongs: bool) -> Answer:
+        """Say whether a member belongs."""
+        self._propose(mode)
+        seq = codebook.confirm(self._ws.ledger, self.surface, mode, note, belongs)
+        return _done(seq, "Belongs" if belongs else "Does not belong")
+
+    def leave(self) -> None:
+        """Look at no more members for now."""
+        self._asked = ""
+
+    def promote(self, *, mode: str, **fields: Any) -> Answer:
+        """Fill in what a mode needs, and let it count; what was filled in stays in any case."""
+        self._propose(mode)
+        old = self._find(mode)
+        chosen = {"severity", "failure_class"}  # nothing chosen is no text
+        given = {name: (text or None) if name in chosen else text for name, text in fields.items()}
+        if any(getattr(old, name) != value for name, value in given.items()):
+            codebook.edit(self._ws.ledger, self.surface, mode, **given)
+        seq = codebook.promote(self._ws.ledger, self.surface, mode, members=self._sampled)
+        return _done(seq, f"{self._find(mode).name} counts from now on")
+
+    def retire(self, *, mode: str) -> Answer:
+        """Put a cluster away: no failure mode."""
+        self._propose(mode)
+        seq = codebook.retire(self._ws.ledger, self.surface, mode)
+        return _done(seq, f"{self._find(mode).name} put away")
+
+    def undo(self) -> Answer:
+        """Undo this analyst's last act on the clusters that still stands."""
+        events = self._ws.ledger.events(KINDS)
+        acts = read_acts(events)
+        undone = find_undone(acts)
+        mine = [act for act in acts if getattr(act.body, "surface", "") == self.surface]
+        standing = [act for act in mine if act.seq not in undone]
+        begun = [act.seq for act in standing if act.kind == "codebook.proposed"][:1]
+        own = [act for act in standing if act.actor == self._ws.user and [act.seq] >= begun]
+        if not own or not begun:
+            raise LabelError("nothing of yours is left to undo")
+        seq = codebook.undo(self._ws.ledger, own[-1].seq)
+        what = history(events.filter(seq=own[-1].seq))["what"][0]
+        return _done(seq, f"Undone: {what}")
+
+    def _propose(self, *touched: str) -> None:
+        """Write the clusters as drafts before the first act on one of them."""
+        self._look()
+        for mode in touched:
+            self._find(mode)
+        if {draft.mode for draft in self._drafts} & set(touched):
+            made_from = {"seed": self._discovery.seed, "ledger_seq": self._discovery.ledger_seq}
+            codebook.propose(self._ws.ledger, self.surface, self._drafts, **made_from)
+            self._look()
+
+    def _find(self, mode: str) -> Mode:
+        if mode not in self._modes:
+            raise LabelError(f"there is no cluster {mode!r} any more: choose another")
+        return self._modes[mode]
+
+    def _look(self) -> None:
+        """Read the codebook as it is now, whoever changed it."""
+        book = codebook.read_codebook(self._ws.ledger)
+        self._drafts = draft_found(self._discovery, book)
+        found = {draft.mode for draft in self._drafts}
+        whole = add_drafts(book, self.surface, self._drafts).modes.values()
+        standing = [mode for mode in whole if not mode.ended]
+        everything = sorted(standing, key=lambda mode: (-len(mode.notes), mode.mode))
+        self._modes = {mode.mode: _worded(mode) for mode in everything}
+        if self._mode not in self._modes:
+            self._mode = next(iter(self._modes), "")
+        self.homes = np.full(len(self._numbers), -1, dtype=np.int16)
+        for index, mode in enumerate(everything):
+            self.homes[[self._place[note] for note in mode.notes if note in self._place]] = index
+        self.groups = [self._describe(mode, mode.mode in found) for mode in self._modes.values()]
+        self.members = self._list_members()
+        self.confirming = self._next_member()
+
+    def _describe(self, mode: Mode, found: bool) -> dict[str, Any]:
+        clusters = self._discovery.clusters
+        places = [self._place[note] for note in mode.notes if note in self._place]
+        group: dict[str, Any] = {"mode": mode.mode, "status": "found" if found else mode.status}
+        group |= {name: visible(getattr(mode, name) or "") for name in FORM}
+        sampled, waiting = len(mode.sample(self._sampled)), len(mode.waiting(self._sampled))
+        group |= {"missing": list(mode.missing), "n_notes": len(mode.notes)}
+        group |= {"sampled": sampled, "waiting": waiting, "precision": None}
+        if waiting < sampled:
+            rng = np.random.default_rng(self._discovery.seed)
+            share = mode.precision(self._sampled, level=self._ws.settings.level, rng=rng)
+            group["precision"] = [share.estimate, share.low, share.high]
+        group |= {"stability": None, "stable": None, "n_unsure": 0}
+        if clusters is None or not places:
+            return group
+        group["n_unsure"] = int((clusters.confidence[places] < SURE).sum())
+        group["example"] = group["example"] or visible(self._text(self._sorted(mode.notes)[0]))
+        group["owner"] = group["owner"] or self._ws.user
+        [one, *others] = np.unique(clusters.assignment[places]).tolist()
+        if not others and (clusters.assignment == one).sum() == len(mode.notes):
+            stability, proposal = float(clusters.stability[one]), self._discovery.proposals[one]
+            group |= {"stability": stability, "stable": stability >= STABLE}
+            for name in ("definition", "severity", "failure_class"):
+                group[name] = group[name] or visible(getattr(proposal, name) or "")
+        return group
+
+    def _list_members(self) -> dict[str, Any]:
+        clusters, mode = self._discovery.clusters, self._modes.get(self._mode)
+        if clusters is None or mode is None:
+            return {"mode": self._mode, "rows": [], "left_out": 0}
+        folded: dict[int, list[int]] = {}
+        for note in self._sorted(mode.notes):
+            folded.setdefault(int(clusters.same_as[self._place[note]]), []).append(note)
+        rows = [
+            {
+                "note": notes[0],
+                "notes": notes,
+                "places": [self._place[note] for note in notes],
+                "text": visible(self._text(notes[0])[:READ]),
+                "session_id": self._text(notes[0], "session_id"),
+                "unsure": bool(clusters.confidence[self._place[notes[0]]] < SURE),
+                "representative": self._place[notes[0]] in self._typical,
+                "belongs": mode.verdicts.get(notes[0]),
+            }
+            for notes in list(folded.values())[:SHOWN]
+        ]
+        return {"mode": mode.mode, "rows": rows, "left_out": max(0, len(folded) - SHOWN)}
+
+    def _next_member(self) -> dict[str, Any]:
+        mode = self._modes.get(self._asked)
+        waiting = mode.waiting(self._sampled) if mode else ()
+        if mode is None or not waiting:
+            self._asked = ""
+            return {}
+        sampled = len(mode.sample(self._sampled))
+        return {
+            "mode": mode.mode,
+            "name": mode.name,
+            "definition": visible(mode.definition),
+            "note": waiting[0],
+            "text": visible(self._text(waiting[0])),
+            "session_id": self._text(waiting[0], "session_id"),
+            "done": sampled - len(waiting),
+            "of": sampled,
+        }
+
+    def _text(self, note: int, column: str = "text") -> str:
+        place = self._place.get(note)
+        return "" if place is None else self._discovery.texts[column][place]
+
+    def _sorted(self, notes: Sequence[int]) -> list[int]:
+        """Put representatives first, then those that fit best."""
+        clusters, last = self._discovery.clusters, len(self._typical)
+        if clusters is None:
+            return []
+        known = [
+            (self._typical.get(place, last), -clusters.confidence[place], note)
+            for note in notes
+            if (place := self._place.get(note)) is not None
+        ]
+        return [note for *_, note in sorted(known)]
+
+
+def _worded(mode: Mode) -> Mode:
+    """Give a part of a split, which bears its key until somebody names it, a name to read."""
+    return replace(mode, name=mode.mode.replace("_", " ")) if mode.name == mode.mode else mode
+
+
+def _done(seq: int, said: str) -> Answer:
+    return {"tell": "done", "seq": seq, "said": said}

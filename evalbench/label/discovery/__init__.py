@@ -1,0 +1,1 @@
+"""From notes to clusters, and how many failure modes are still unseen."""

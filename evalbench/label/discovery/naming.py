@@ -1,0 +1,196 @@
+"""Names for clusters of notes: proposed by a model that must quote them, or made of their words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from evalbench import llm
+from evalbench.errors import ModelError
+from evalbench.schema import DraftedMode, FailureClass, Severity
+
+if TYPE_CHECKING:
+    from evalbench.label.discovery.clustering import Clusters
+
+QUOTES = 3
+"""Different notes that a proposal must quote; all where there are fewer."""
+FEWEST_WORDS = 3
+"""Words of a quote at the least, unless it is a whole note."""
+TERMS = 3
+READ_NOTES, READ_CHARACTERS = 60, 600
+"""How much of a cluster a model is given."""
+
+Complete = Callable[..., Any]
+"""As :func:`evalbench.llm.complete`."""
+
+
+class Named(BaseModel):
+    """What a model has to answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=80)
+    definition: str = Field(min_length=1)
+    severity: Severity
+    failure_class: FailureClass
+    quotes: list[str]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A name for a cluster, which a person takes, changes or leaves.
+
+    Attributes
+    ----------
+    quotes : tuple of str
+        Notes, or words of them, that show the failure; the first can serve as its example.
+    source : {"model", "offline"}
+        Whether a model's proposal held. Offline severity and class are None: a person decides.
+    why : str
+        What came of asking the model where its proposal does not stand; else empty.
+    """
+
+    name: str
+    definition: str
+    severity: Severity | None
+    failure_class: FailureClass | None
+    quotes: tuple[str, ...]
+    source: Literal["model", "offline"]
+    why: str = ""
+
+
+def propose_all(
+    texts: Sequence[str], clusters: Clusters, *, model: str, complete: Complete = llm.complete
+) -> list[Proposal]:
+    """Propose a name for every cluster of these notes, in their order.
+
+    No ``model`` is asked where it is empty or "offline/..."; ``complete`` is such as a partial of
+    :func:`evalbench.llm.complete` with other limits.
+    """
+    proposals = []
+    for one, offline in enumerate(name_offline(texts, clusters)):
+        members = np.flatnonzero(clusters.assignment == one).tolist()
+        telling = dict.fromkeys([*clusters.representatives[one].tolist(), *members])
+        notes = [texts[index] for index in telling]
+        proposals.append(propose(notes, offline=offline, model=model, complete=complete))
+    return proposals
+
+
+def propose(
+    notes: Sequence[str], *, offline: Proposal, model: str, complete: Complete = llm.complete
+) -> Proposal:
+    """Let a model name one cluster by its notes, the most telling first: it reads the first 60.
+
+    Gives its proposal where that is of the asked form and quotes three different notes word for
+    word (white space aside) and nothing else; else ``offline``, with the reason in ``why``.
+    """
+    if not model or model.startswith("offline/"):
+        return replace(offline, why="no model was asked")
+    given = [note[:READ_CHARACTERS] for note in notes[:READ_NOTES]]
+    prompt = files(__package__).joinpath("prompts/naming.md").read_text("utf-8")
+    messages = [
+        {"role": "system", "content": prompt},
+        {"role": "user", "content": json.dumps(given, ensure_ascii=False, indent=0)},
+    ]
+    try:
+        reply = complete(messages, model=model, schema=Named)
+    except ModelError as error:
+        return replace(offline, why=str(error))
+    if reply.error:
+        return replace(offline, why=f"{model}: {reply.error}")
+    named = Named.model_validate(reply.parsed)
+    if why := find_fault(named.quotes, notes):
+        return replace(offline, why=f"{model}: {why}")
+    said = named.model_dump() | {"quotes": tuple(named.quotes)}
+    return Proposal(**said, source="model")
+
+
+def find_fault(quotes: Sequence[str], notes: Sequence[str]) -> str:
+    """Say what is wrong with quotes: not in the notes, too short, or of too few; empty: nothing."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
+    written = list(dict.fromkeys(map(_flatten, notes)))
+    held = np.zeros((len(quotes), len(written)), dtype=bool)
+    for row, quote in enumerate(map(_flatten, quotes)):
+        held[row] = [
+            quote == note or (quote in note and len(quote.split()) >= FEWEST_WORDS)
+            for note in written
+        ]
+        if not quote or not any(quote in note for note in written):
+            return f"quotes what no note says: {quotes[row]!r}"
+    needed = min(QUOTES, len(written))
+    shown = (maximum_bipartite_matching(csr_matrix(held)) >= 0).sum() if quotes else 0
+    return "" if shown >= needed else f"quotes {shown} different notes; {needed} are needed"
+
+
+def name_offline(texts: Sequence[str], clusters: Clusters) -> list[Proposal]:
+    """Name clusters by the words that set them apart, by c-TF-IDF, with representatives as quotes.
+
+    A word weighs by its share of the cluster's words times log(1 + A / f), where f is how often it
+    occurs in all and A how many words a cluster has on average.
+
+    References
+    ----------
+    Grootendorst (2022), BERTopic: neural topic modeling with a class-based TF-IDF procedure.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    joined = [
+        " ".join(texts[index] for index in np.flatnonzero(clusters.assignment == one).tolist())
+        for one in range(clusters.n_clusters)
+    ]
+    quotes = [tuple(texts[index] for index in each[:QUOTES]) for each in clusters.representatives]
+    names = [each[0][:80] for each in quotes]
+    try:
+        vectorizer = CountVectorizer(stop_words="english")
+        counts = vectorizer.fit_transform(joined).toarray()
+    except ValueError:  # nothing but stop words
+        pass
+    else:
+        sizes = counts.sum(axis=1, keepdims=True)
+        weight = counts / np.maximum(sizes, 1) * np.log1p(sizes.mean() / counts.sum(axis=0))
+        words = vectorizer.get_feature_names_out()
+        best = np.argsort(-weight, axis=1, kind="stable")[:, :TERMS]
+        telling = [words[row[weight[one, row] > 0]] for one, row in enumerate(best)]
+        names = [", ".join(terms) or name for terms, name in zip(telling, names, strict=True)]
+    return [
+        Proposal(name, "", None, None, quoted, "offline")
+        for name, quoted in zip(names, quotes, strict=True)
+    ]
+
+
+def draft_modes(
+    notes: Sequence[int], clusters: Clusters, names: Sequence[str], *, taken: Collection[str]
+) -> list[DraftedMode]:
+    """Turn named clusters into what :func:`evalbench.label.codebook.acts.propose` takes.
+
+    ``notes`` are the numbers of the ``note.added`` events that were clustered. Each draft gets a
+    key made of its name, none of those ``taken``.
+    """
+    keys = list(taken)
+    for name in names:
+        keys.append(make_key(name, keys))
+    numbered = np.asarray(notes)
+    return [
+        DraftedMode(mode=key, name=name, notes=tuple(numbered[clusters.assignment == one].tolist()))
+        for one, (key, name) in enumerate(zip(keys[len(taken) :], names, strict=True))
+    ]
+
+
+def make_key(name: str, taken: Collection[str]) -> str:
+    """Make the key of a mode of its name: lower case with underscores, and none that is taken."""
+    key = "_".join(re.findall(r"\w+", name.lower()))[:60] or "mode"
+    numbered = (f"{key}_{number}" for number in range(2, len(taken) + 3))
+    return next(each for each in (key, *numbered) if each not in taken)
+
+
+def _flatten(text: str) -> str:
+    return " ".join(text.split())

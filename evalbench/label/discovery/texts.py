@@ -1,0 +1,331 @@
+"""What there is to read of a surface, in clusters: its notes, or sessions before there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+
+from evalbench import stats
+from evalbench.label.annotation.transcript import SIGNALS
+from evalbench.label.codebook.modes import Codebook, Mode
+from evalbench.label.discovery.clustering import FEWEST, SURE, Clusters, cluster, fold_text
+from evalbench.label.discovery.naming import Proposal, draft_modes, propose_all
+from evalbench.label.discovery.vectors import embed_texts, lay_out
+from evalbench.schema import DraftedMode, columns
+
+if TYPE_CHECKING:
+    from evalbench.store.workspace import Workspace
+
+Of = Literal["notes", "inputs", "outputs", "tools"]
+LONG = 2000
+"""Characters of a text that its cluster is chosen by."""
+CALLS = 40
+"""Tool calls of a session that its pattern is made of."""
+ANY = "any signal"
+_READ = "Read more sessions and note what fails: `evalbench annotate`."
+NEXT = {"notes": _READ} | dict.fromkeys(
+    ("inputs", "outputs", "tools"), "Bring in more sessions: `evalbench ingest`."
+)
+"""What to do where there is too little."""
+
+TEXTS = columns((pl.Int64, "seq"), (pl.String, "session_id text"))
+FOUND = columns(
+    (pl.Int64, "cluster n n_unsure n_sessions"),
+    (pl.String, "name"),
+    (pl.Float64, "stability"),
+    (pl.Boolean, "stable"),
+    (pl.String, "examples named_by why"),
+)
+PLACED = columns(
+    (pl.String, "session_id text"),
+    (pl.Int64, "cluster"),
+    (pl.String, "name"),
+    (pl.Float64, "confidence"),
+    (pl.Boolean, "sure"),
+    (pl.Float64, "x y"),
+)
+RATES = columns(
+    (pl.Int64, "cluster"),
+    (pl.String, "signal"),
+    (pl.Int64, "n raised"),
+    (pl.Float64, "estimate low high"),
+)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Texts of one surface in clusters, with names that nobody has taken yet.
+
+    Attributes
+    ----------
+    texts : polars.DataFrame
+        ``seq`` (of the note; null for a session), ``session_id`` and ``text``.
+    clusters : Clusters or None
+        None where there are too few different texts; ``reason`` says what to do.
+    position : numpy.ndarray of float, shape (n, 2)
+        As :func:`evalbench.label.discovery.vectors.lay_out` places them.
+    proposals : tuple of Proposal
+        One a cluster.
+    seed, ledger_seq : int
+        What it can be made from again, with the same texts in the lake.
+    """
+
+    surface: str
+    of: Of
+    texts: pl.DataFrame
+    clusters: Clusters | None
+    position: np.ndarray
+    proposals: tuple[Proposal, ...]
+    reason: str
+    seed: int
+    ledger_seq: int
+
+    @property
+    def found(self) -> pl.DataFrame:
+        """One row a cluster: size, stability, examples, its name and who gave it."""
+        if self.clusters is None:
+            return pl.DataFrame(schema=FOUND)
+        homes = self.texts.select("session_id", cluster=pl.Series(self.clusters.assignment))
+        counted = homes.group_by("cluster").agg(n_sessions=pl.col("session_id").n_unique())
+        rows = [
+            (one, each.name, " / ".join(q[:120] for q in each.quotes[:2]), each.source, each.why)
+            for one, each in enumerate(self.proposals)
+        ]
+        said = pl.DataFrame(
+            rows, schema=["cluster", "name", "examples", "named_by", "why"], orient="row"
+        )
+        joined = self.clusters.to_frame().join(counted, on="cluster").join(said, on="cluster")
+        return joined.rename({"n_notes": "n"}).select(*FOUND).cast(FOUND)
+
+    @property
+    def placed(self) -> pl.DataFrame:
+        """One row a text: its cluster, how sure that is, and where it lies on the map."""
+        if self.clusters is None:
+            return pl.DataFrame(schema=PLACED)
+        assignment, confidence = self.clusters.assignment, self.clusters.confidence
+        placed = self.texts.with_columns(
+            cluster=pl.Series(assignment),
+            name=pl.Series([self.proposals[one].name for one in assignment]),
+            confidence=pl.Series(confidence),
+            sure=pl.Series(confidence >= SURE),
+            x=pl.Series(self.position[:, 0]),
+            y=pl.Series(self.position[:, 1]),
+        )
+        return placed.select(*PLACED).cast(PLACED)
+
+
+def discover(
+    ws: Workspace,
+    surface: str,
+    *,
+    of: Of = "notes",
+    n_clusters: int | None = None,
+    embeddings: str = "",
+    model: str = "",
+    seed: int,
+    lake_versions: Mapping[str, int] | None = None,
+    ledger_seq: int | None = None,
+) -> Discovery:
+    """Put the notes of a surface into clusters, or its sessions by what they hold.
+
+    Parameters
+    ----------
+    of : {"notes", "inputs", "outputs", "tools"}
+        Notes, or sessions by their first input, final output or the tools they called in order.
+    n_clusters : int, optional
+        Else chosen, as :func:`evalbench.label.discovery.clustering.cluster` says.
+    embeddings : str
+        As ``embed_texts`` takes it; empty: what the settings name.
+    model : str
+        Proposes names; empty: words of the texts.
+    lake_versions, ledger_seq
+        What counts; else the present state.
+
+    Raises
+    ------
+    ValueError
+        ``of`` is none of the four, or ``n_clusters`` is out of bounds.
+    ModelError
+        The embedding model cannot be loaded or reached.
+    """
+    ledger_seq = ledger_seq or ws.ledger.head()
+    texts = read_texts(ws, surface, of=of, lake_versions=lake_versions, ledger_seq=ledger_seq)
+    short = texts["text"].str.slice(0, LONG)
+    n_different = len({fold_text(text) for text in short})
+    if n_different < FEWEST:
+        reason = f"{n_different} different {of} of {surface}: clusters take {FEWEST}. {NEXT[of]}"
+        nothing = np.zeros((0, 2))
+        return Discovery(surface, of, texts, None, nothing, (), reason, seed, ledger_seq)
+    rng = np.random.default_rng(seed)
+    distinct, members = np.unique(short.to_numpy(), return_inverse=True)
+    embedding = embeddings or ws.settings.embeddings
+    vectors = embed_texts(distinct.tolist(), model=embedding, rng=rng)[members]
+    found = cluster(short.to_list(), vectors=vectors, n_clusters=n_clusters, rng=rng)
+    position = lay_out(vectors, found.assignment)
+    named = tuple(propose_all(short.to_list(), found, model=model))
+    return Discovery(surface, of, texts, found, position, named, found.reason, seed, ledger_seq)
+
+
+def read_texts(
+    ws: Workspace,
+    surface: str,
+    *,
+    of: Of,
+    lake_versions: Mapping[str, int] | None = None,
+    ledger_seq: int | None = None,
+) -> pl.DataFrame:
+    """Read what is to be clustered: ``seq, session_id, text``, in a set order, none empty."""
+    pins = lake_versions or {}
+    if of == "notes":
+        notes = ws.ledger.bodies("note.added", until=ledger_seq).filter(surface=surface)
+        read = notes.with_columns(session_id=pl.coalesce("session_id", "subject"))
+    elif of in ("inputs", "outputs"):
+        column = "first_input" if of == "inputs" else "final_output"
+        sessions = ws.lake.sessions(surface=surface, version=pins.get("session"))
+        read = sessions.select("session_id", seq=None, text=column).sort("session_id").collect()
+    elif of == "tools":
+        failed = pl.when(pl.col("status") == "error").then(pl.lit(" failed")).otherwise(pl.lit(""))
+        calls = ws.lake.spans(surface=surface, version=pins.get("span")).filter(kind="tool")
+        named = calls.sort("started_at", "span_id").select(
+            "session_id", call=pl.concat_str("tool_name", failed, ignore_nulls=True)
+        )
+        joined = named.group_by("session_id").agg(text=pl.col("call").head(CALLS).str.join(", "))
+        read = joined.with_columns(seq=None).sort("session_id").collect()
+    else:
+        raise ValueError(f"of must be notes, inputs, outputs or tools; got {of!r}")
+    return read.select(*TEXTS).cast(TEXTS).filter(pl.col("text").str.strip_chars() != "")
+
+
+def signal_rates(
+    sessions: pl.DataFrame, placed: pl.DataFrame, *, level: float, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Count in each cluster the sessions that a signal was raised in, of those it is recorded for.
+
+    Parameters
+    ----------
+    sessions : polars.DataFrame
+        Columns of a session, of one surface.
+    placed : polars.DataFrame
+        ``session_id, cluster``; a session may lie in several.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns :data:`RATES`; ``signal`` is a phrase or "any signal", and one that no session of a
+        cluster records has no row.
+    """
+    raised = {phrase: pl.col(name) == value for name, value, phrase in SIGNALS}
+    raised["Tool error"] = pl.col("n_tool_errors") > 0
+    recorded = pl.any_horizontal(*(each.is_not_null() for each in raised.values()))
+    seen = pl.any_horizontal(*(each.fill_null(False) for each in raised.values()))
+    raised[ANY] = pl.when(recorded).then(seen)
+    joined = placed.select("session_id", "cluster").unique().join(sessions, on="session_id")
+    known = joined.select("cluster", **raised)
+    long = known.unpivot(index="cluster", variable_name="signal").drop_nulls("value")
+    counted = long.group_by("cluster", "signal").agg(n=pl.len(), raised=pl.col("value").sum())
+    rows = []
+    for one, signal, n, hits in counted.sort("cluster", "signal").iter_rows():
+        found = stats.proportion([True] * hits + [False] * (n - hits), level=level, rng=rng)
+        rows.append((one, signal, n, hits, found.estimate, found.low, found.high))
+    return pl.DataFrame(rows, schema=RATES, orient="row")
+
+
+def where_to_read(found: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
+    """Order clusters by where a signal is surely most frequent, with their signals in words.
+
+    Gives ``found`` with ``any_said`` and ``signals_said``, e.g. "Thumbs down 12% (of 340)".
+    """
+    percent = (100 * pl.col("estimate")).round(0).cast(pl.Int64)
+    ends = [(100 * pl.col(name)).round(0).cast(pl.Int64) for name in ("low", "high")]
+    whole = rates.filter(signal=ANY).select(
+        "cluster",
+        pl.col("low").alias("least"),
+        any_said=pl.format("{}% ({} to {}) of {}", percent, *ends, "n"),
+    )
+    single = rates.filter(pl.col("signal") != ANY, pl.col("raised") > 0)
+    phrase = pl.format("{} {}% (of {})", "signal", percent, "n")
+    ordered = single.sort("estimate", "signal", descending=[True, False]).group_by("cluster")
+    worded = ordered.agg(signals_said=phrase.head(3).str.join("; "))
+    joined = found.join(whole, on="cluster", how="left").join(worded, on="cluster", how="left")
+    return joined.sort("least", "n", descending=True, nulls_last=True).drop("least").fill_null("")
+
+
+def headline(discovery: Discovery) -> str:
+    """Say in Markdown what was found, and whether it can be trusted."""
+    if discovery.clusters is None:
+        return discovery.reason
+    trust = (
+        "**These clusters are weak: other draws of the texts give others. Read the texts one by "
+        "one, and trust no cluster for its shape.**"
+        if discovery.clusters.weak
+        else f"They agree with those of other draws by {discovery.clusters.agreement:.2f} (ARI)."
+    )
+    about = f"{discovery.texts.height:,} {discovery.of} of {discovery.surface}"
+    return f"{about}: {discovery.reason}. {trust}"
+
+
+def draft_found(discovery: Discovery, book: Codebook) -> list[DraftedMode]:
+    """Make drafts of the clusters, without the notes that some mode holds already."""
+    if discovery.clusters is None or discovery.of != "notes":
+        return []
+    own = {key: mode for (surface, key), mode in book.modes.items() if surface == discovery.surface}
+    held = {note for mode in own.values() for note in mode.notes}
+    names = [each.name for each in discovery.proposals]
+    numbers = discovery.texts["seq"].to_list()
+    drafts = draft_modes(numbers, discovery.clusters, names, taken=own)
+    loose = [(draft, tuple(note for note in draft.notes if note not in held)) for draft in drafts]
+    return [draft.model_copy(update={"notes": rest}) for draft, rest in loose if rest]
+
+
+def add_drafts(book: Codebook, surface: str, drafts: list[DraftedMode]) -> Codebook:
+    """Give the codebook of a surface as it would be with these drafts in it."""
+    found = {
+        (surface, each.mode): Mode(surface, each.mode, each.name, notes=each.notes)
+        for each in drafts
+    }
+    own = {key: mode for key, mode in book.modes.items() if key[0] == surface}
+    return replace(book, modes=own | found)
+
+
+def label_drafts(book: Codebook, notes: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """Say of every session that was read (``labels``) whether a note put it into a draft.
+
+    A reader who saw the failure and wrote no note counts as none, so rates of it are a floor.
+    Takes ``notes`` and ``labels`` of one surface and a codebook as :func:`add_drafts` gives it;
+    gives ``surface, session_id, mode, fails``.
+    """
+    drafts = book.to_frame().filter(status="draft").select("surface", "mode")
+    noted = _list_noted(book, notes).with_columns(fails=pl.lit(True))
+    read = labels.select("surface", "session_id").unique(maintain_order=True)
+    spread = drafts.join(read, on="surface", maintain_order="left_right")
+    joined = spread.join(noted.unique(), on=["surface", "session_id", "mode"], how="left")
+    return joined.select("surface", "session_id", "mode", pl.col("fails").fill_null(False))
+
+
+def _list_noted(book: Codebook, notes: pl.DataFrame) -> pl.DataFrame:
+    """List the standing modes that notes are in: ``surface, session_id, mode``."""
+    held = [
+        (mode.surface, note, mode.mode)
+        for mode in book.modes.values()
+        if not mode.ended
+        for note in mode.notes
+    ]
+    schema = {"surface": pl.String, "seq": pl.Int64, "mode": pl.String}
+    placed = pl.DataFrame(held, schema=schema, orient="row").join(notes, on="seq")
+    return placed.select("surface", "session_id", "mode")
+
+
+def list_seen(book: Codebook, notes: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
+    """List what was seen where: ``surface, session_id, mode``.
+
+    By the labels (as ``majority`` decides them) where a mode counts
+    already, else by the drafts that notes are in: a failure with a draft and a mode of its own
+    would be taken for two.
+    """
+    if not book.live.is_empty():
+        return decided.filter("fails").select("surface", "session_id", "mode")
+    return _list_noted(book, notes)

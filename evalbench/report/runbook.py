@@ -1,0 +1,333 @@
+"""Run a notebook with strict parameters, and leave a report that says what it was made from."""
+
+from __future__ import annotations
+
+# isort: split
+import ast
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import orjson
+import papermill  # type: ignore[import-untyped]
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.paths import jupyter_runtime_dir
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
+from pydantic import TypeAdapter, ValidationError
+from traitlets import default
+
+from evalbench.errors import NotebookError
+from evalbench.report.report import write_json
+from evalbench.schema import TABLES, ReportPublished
+from evalbench.store.lake import BEFORE_FIRST
+
+if TYPE_CHECKING:
+    from evalbench.store.workspace import Workspace
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+"""The notebooks lie beside the package, as in the repository."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_BROWSERS = (
+    *"chromium chromium-browser google-chrome google-chrome-stable chrome msedge".split(),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+# Containers have no sandbox; the page runs no script and loads nothing.
+_HEADLESS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update --no-pdf-header-footer"
+).split()
+Progress = Callable[[int, int], None]
+_PLACES = ("workspace", "folder")
+_PINS: dict[str, Any] = {"lake_versions": dict[str, int], "ledger_seq": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where one run of a notebook left its report.
+
+    ``folder`` is ``{reports}/{notebook}/{run}``, the run named by a hash of its parameters and
+    pins. In it lie the executed ``notebook``, the page ``html`` made of it, which loads nothing
+    from outside, ``pdf`` (None where no Chromium or Chrome was found), ``result`` as the notebook
+    wrote it, and ``manifest``: what it was made from.
+    """
+
+    folder: Path
+    notebook: Path
+    html: Path
+    pdf: Path | None
+    result: Path
+    manifest: Path
+
+
+def run(
+    notebook: str,
+    parameters: Mapping[str, object],
+    *,
+    workspace: Workspace,
+    reports: str | Path,
+    progress: Progress = lambda done, total: None,
+) -> Run:
+    """Execute a notebook on a workspace and publish its report.
+
+    The notebook's ``lake_versions`` and ``ledger_seq`` pin what it reads; where they are not given
+    they become the present ones. Reports themselves do not move the pin, so the same parameters on
+    the same data give the same run: the same folder, ``result.json`` and tables, byte for byte.
+
+    Parameters
+    ----------
+    notebook : str
+        A name such as ``"11_impact"``, or the path of an ``.ipynb`` file.
+    parameters : mapping
+        Values by parameter; text is read as the type of the parameter's default.
+    workspace, reports : Workspace, path
+        What the notebook opens, and the folder that takes the reports.
+    progress : callable, optional
+        Called with the number of cells done and of all cells.
+
+    Raises NotebookError for no such notebook, a parameter that is unknown, missing or of another
+    type, or a cell that failed; the message says which, and where the executed notebook is.
+    """
+    source = find_notebook(notebook)
+    given = _check_parameters(source, parameters)
+    _pin(given, workspace)
+    identity = orjson.dumps([source.stem, given], option=orjson.OPT_SORT_KEYS)
+    folder = Path(reports).absolute() / source.stem / hashlib.sha256(identity).hexdigest()[:12]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    executed, result = folder / source.name, folder / "result.json"
+    places = {"workspace": str(workspace.path.absolute()), "folder": str(folder)}
+    _execute(source, executed, {**given, **places}, progress)
+    if not result.exists():
+        raise NotebookError(f"{source.name} wrote no result.json: its last cell must do so")
+    manifest, html = folder / "manifest.json", folder / "report.html"
+    write_json(manifest, _manifest(source, given))
+    html.write_text(_render_html(executed), encoding="utf-8")
+    pdf = _print_pdf(html, folder / "report.pdf")
+    _publish(workspace, source.stem, folder, given, result)
+    return Run(folder, executed, html, pdf, result, manifest)
+
+
+def serve(
+    notebook: str,
+    parameters: Mapping[str, object],
+    *,
+    workspace: Workspace,
+    port: int,
+    opened: Callable[[str], None],
+) -> None:
+    """Serve a notebook as a page without code, to this computer alone, until it is interrupted.
+
+    It takes what :func:`run` takes, but pins nothing and leaves no report. ``port`` is one of
+    127.0.0.1, or one near it that is free; ``opened`` is called with the address, which carries the
+    key to the page, once it can be opened.
+
+    Raises NotebookError where voila is not installed; otherwise as :func:`run`.
+    """
+    try:
+        from voila.app import Voila
+    except ModuleNotFoundError as error:
+        raise NotebookError(
+            "voila serves the page and is not installed: pip install 'evalbench[app]'"
+        ) from error
+
+    class Page(Voila):
+        def launch_browser(self) -> None:
+            opened(self.display_url)
+
+    source = find_notebook(notebook)
+    given = _check_parameters(source, parameters)
+    paths = os.pathsep.join(filter(None, (str(_TEMPLATES), os.environ.get("JUPYTER_PATH"))))
+    os.environ["JUPYTER_PATH"] = paths
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / source.name
+        places = {"workspace": str(workspace.path.absolute()), "folder": folder}
+        papermill.execute_notebook(source, page, {**given, **places}, prepare_only=True)
+        quiet = "--Voila.log_level=WARN", "--KernelManager.transport=ipc"
+        local = "--Voila.ip=127.0.0.1", f"--port={port}", "--token"
+        Page.launch_instance([str(page), "--template=annotate", *local, *quiet])
+
+
+def find_notebook(notebook: str) -> Path:
+    """Find a notebook by name, or take the path of one."""
+    path = Path(notebook) if notebook.endswith(".ipynb") else NOTEBOOKS / f"{notebook}.ipynb"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in NOTEBOOKS.glob("*.ipynb")))
+        raise NotebookError(f"no notebook {notebook}; there are: {names or 'none'} in {NOTEBOOKS}")
+    return path
+
+
+def _check_parameters(source: Path, parameters: Mapping[str, object]) -> dict[str, Any]:
+    """Every parameter of the notebook with its value: given, or its default."""
+    declared = papermill.inspect_notebook(source)
+    defaults = {name: ast.literal_eval(each["default"]) for name, each in declared.items()}
+    lacking = [name for name in (*_PLACES, *_PINS) if name not in defaults]
+    if lacking:
+        raise NotebookError(f"{source.name} must have the parameters: {', '.join(lacking)}")
+    known = [name for name in defaults if name not in _PLACES]
+    if unknown := [name for name in parameters if name not in known]:
+        raise NotebookError(
+            f"{source.name} has no parameter {unknown[0]!r}; it knows: {', '.join(known)}"
+        )
+    given = {**defaults, **parameters}
+    values = {name: _coerce(name, given[name], defaults[name]) for name in known}
+    missing = [name for name, value in values.items() if value is ...]
+    if missing:
+        raise NotebookError(f"{source.name} needs a value for: {', '.join(missing)}")
+    return values
+
+
+def _coerce(name: str, value: object, default: object) -> Any:
+    """Read a value as a pin, or as the type of the default; ``...`` stands for required text."""
+    if value is default:
+        return value
+    kind = _PINS.get(name, str if default is ... else type(default))
+    adapter = TypeAdapter(kind)
+    try:
+        if isinstance(value, str) and kind not in (str, bool, int, float):
+            return adapter.validate_json(value)
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise NotebookError(
+            f"parameter {name!r}: {error.errors()[0]['msg']} (got {value!r})"
+        ) from None
+
+
+def _pin(given: dict[str, Any], workspace: Workspace) -> None:
+    """Fill the pins that were not given with the present state."""
+    absent = dict.fromkeys(TABLES, BEFORE_FIRST)
+    given["lake_versions"] = {**absent, **workspace.lake.versions(), **given["lake_versions"]}
+    if given["ledger_seq"] is None:
+        # A report says what was read; that it was made changes nothing that the next one reads.
+        reports = set(workspace.ledger.events("report.published")["seq"])
+        seen = range(workspace.ledger.head(), 0, -1)
+        given["ledger_seq"] = next((seq for seq in seen if seq not in reports), 0)
+
+
+class _Kernel(AsyncKernelManager):
+    """The running interpreter over IPC: no installed kernelspec is asked, no port is opened."""
+
+    @default("transport")
+    def _ipc(self) -> str:
+        return "ipc" if os.name == "posix" else "tcp"
+
+    @default("connection_file")
+    def _own_file(self) -> str:
+        # Sockets are named after this file; left to its default, two runs in one folder share them.
+        runtime = Path(jupyter_runtime_dir())
+        runtime.mkdir(parents=True, exist_ok=True)
+        return str(runtime / f"evalbench-{uuid.uuid4().hex[:12]}.json")
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """How to start the interpreter that runs this."""
+        command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
+        return KernelSpec(argv=[*command, "-f", "{connection_file}"], language="python")
+
+
+def _execute(source: Path, executed: Path, parameters: dict[str, Any], progress: Progress) -> None:
+    total = len(nbformat.read(source, as_version=4).cells) + 1
+    try:
+        papermill.execute_notebook(
+            source,
+            executed,
+            parameters,
+            progress_bar=False,
+            kernel_manager_class=_Kernel,
+            on_cell_complete=lambda cell_index, **_: progress(cell_index + 1, total),
+        )
+    except PapermillExecutionError as error:
+        raise NotebookError(
+            f"{source.name}, cell {error.cell_index}: {error.ename}: {error.evalue}"
+            f" (the executed notebook: {executed})"
+        ) from None
+
+
+def _render_html(executed: Path) -> str:
+    """One page without code that loads nothing from outside; its policy forbids even to try."""
+    hidden = dict.fromkeys(("exclude_input", "exclude_input_prompt", "exclude_output_prompt"), True)
+    templates = [str(_TEMPLATES)]
+    exporter = HTMLExporter(template_name="evalbench", extra_template_basedirs=templates, **hidden)
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata["title"] = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+    page, _ = exporter.from_notebook_node(notebook)
+    return str(page)
+
+
+def find_browser() -> str | None:
+    """Find a Chromium or Chrome that can print; None where there is none."""
+    return next(filter(None, map(shutil.which, _BROWSERS)), None)
+
+
+def _print_pdf(html: Path, pdf: Path) -> Path | None:
+    browser = find_browser()
+    if browser is None:
+        return None
+    with tempfile.TemporaryDirectory() as profile:
+        command = [browser, *_HEADLESS, f"--user-data-dir={profile}", f"--print-to-pdf={pdf}"]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run([*command, html.as_uri()], capture_output=True, timeout=120, check=False)
+    if not pdf.exists():
+        raise NotebookError(f"{browser} printed no PDF of {html}")
+    return pdf
+
+
+def _split_pins(given: dict[str, Any]) -> dict[str, Any]:
+    """Set the pins apart from the other parameters."""
+    rest = {name: value for name, value in given.items() if name not in _PINS}
+    return {"parameters": rest, **{name: given[name] for name in _PINS}}
+
+
+def _manifest(source: Path, given: dict[str, Any]) -> dict[str, Any]:
+    required = [line for line in metadata.requires("evalbench") or () if "extra ==" not in line]
+    wanted = ["evalbench", *(re.split(r"[^\w.-]", line)[0] for line in required)]
+    installed = {each.metadata["Name"] for each in metadata.distributions()}
+    return {
+        "notebook": source.stem,
+        **_split_pins(given),
+        "seed": given.get("seed"),
+        "git_commit": _git_commit(),
+        "packages": {name: metadata.version(name) for name in wanted if name in installed},
+        "python": platform.python_version(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Name the commit of the code that ran, "-dirty" where files differ; None outside of git."""
+    command = ["git", "-C", str(NOTEBOOKS.parent), "describe", "--always", "--abbrev=40", "--dirty"]
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
+    return None
+
+
+def _publish(
+    workspace: Workspace, notebook: str, folder: Path, given: dict[str, Any], result: Path
+) -> None:
+    """Record the report in the ledger, once for the same result."""
+    body = ReportPublished(
+        notebook=notebook,
+        run=folder.name,
+        **_split_pins(given),
+        result_sha256=hashlib.sha256(result.read_bytes()).hexdigest(),
+    )
+    subject = f"{notebook}/{folder.name}"
+    known = workspace.ledger.events("report.published", subject=subject)["body"]
+    if body not in [ReportPublished.model_validate_json(text) for text in known]:
+        workspace.ledger.append("report.published", subject, body)

@@ -1,0 +1,364 @@
+"""The body of every ledger event: what people decide, one kind an event."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+Severity = Literal["safety", "user impact", "polish"]
+FailureClass = Literal[
+    "answer quality",
+    "tool selection",
+    "tool arguments",
+    "policy boundary",
+    "evidence quality",
+    "recovery",
+]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Body(BaseModel):
+    """Body of a ledger event: frozen, and closed to fields that its kind does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Note(Body):
+    """``note.added``: an open code, what a reader saw in a session, in free words."""
+
+    text: str = Field(min_length=1)
+    surface: str | None = None
+    session_id: str | None = None
+
+
+Judgement = Literal["pass", "fail", "unsure"]
+
+
+class Anchor(Body):
+    """A place in a trace that shows a failure: the words, and the span they stand in."""
+
+    span_id: Name
+    quote: str = Field(min_length=1)
+    mode: Name | None = None
+
+
+class Label(Body):
+    """``label.set``: one annotator's judgement of one session, over the whole codebook.
+
+    ``verdict`` "fail" names the ``modes`` seen; every other mode of the surface is absent. "pass"
+    says that none was seen; "unsure" says nothing of any mode. ``queue`` is the number of the
+    ``queue.drawn`` event it answers; ``after_suggestion`` says that a judge's draft had been seen;
+    ``labelled_at`` is when it was given, where that is not when the event was written: an import.
+    """
+
+    surface: Name
+    session_id: Name
+    verdict: Judgement
+    modes: tuple[Name, ...] = ()
+    queue: int | None = None
+    seconds: float | None = Field(default=None, ge=0)
+    severity: Severity | None = None
+    anchors: tuple[Anchor, ...] = ()
+    after_suggestion: bool = False
+    labelled_at: datetime | None = None
+
+
+class Rating(Body):
+    """``rating.set``: one annotator's rating of one session on a scale; it says nothing of modes.
+
+    ``value`` is text as given, such as "4" or "tie"; a later one on the same ``criterion``
+    replaces it.
+    """
+
+    surface: Name
+    session_id: Name
+    criterion: Name
+    value: Name
+    labelled_at: datetime | None = None
+
+
+class LabelsImported(Body):
+    """``labels.imported``: the actor brought labels and ratings of others in from a file."""
+
+    file: Name
+    sha256: Name
+    added: int = Field(ge=1)
+
+
+class LabelAdjudicated(Body):
+    """``label.adjudicated``: what holds of a session whose annotators disagreed, and why.
+
+    ``labels`` are the numbers of the ``label.set`` events that were before the adjudicator.
+    """
+
+    surface: Name
+    session_id: Name
+    verdict: Judgement
+    modes: tuple[Name, ...] = ()
+    reason: str = Field(min_length=1)
+    labels: tuple[int, ...] = ()
+
+
+class DrawnItem(Body):
+    """One session of a draw, with what is needed to weigh it, and how many people label it."""
+
+    session_id: Name
+    stratum: str
+    inclusion_probability: float = Field(gt=0, le=1)
+    reason: str
+    annotators: int = Field(default=1, ge=1)
+
+
+class Design(Body):
+    """How sessions are put into strata and drawn.
+
+    ``by`` names session columns (``release``) or segments (``segments.tier``); ``always`` names
+    signals whose sessions are all taken; ``floor`` is the least number drawn from a stratum.
+    ``evaluators`` names those whose verdicts divide the strata.
+    """
+
+    by: tuple[str, ...] = ()
+    always: tuple[str, ...] = ()
+    evaluators: tuple[str, ...] = ()
+    floor: int = Field(default=5, ge=1)
+    weights: dict[str, float] = {}
+
+
+class QueueDrawn(Body):
+    """``queue.drawn``: which sessions of which frame were drawn, how, and why each one.
+
+    ``lake_versions`` pins the tables the frame was read from, so that the stratum of every session,
+    drawn or not, can be worked out again.
+    """
+
+    surface: Name
+    start: datetime | None = None
+    end: datetime | None = None
+    seed: int
+    design: Design
+    lake_versions: dict[str, int]
+    items: tuple[DrawnItem, ...]
+
+
+class ItemReserved(Body):
+    """``item.reserved``: a session of a queue is the actor's to label until ``expires_at``."""
+
+    queue: int
+    surface: Name
+    session_id: Name
+    expires_at: datetime
+
+
+class ItemSkipped(Body):
+    """``item.skipped``: the actor gives a session of a queue back, and will not see it again."""
+
+    queue: int
+    surface: Name
+    session_id: Name
+    reason: str = Field(min_length=1)
+
+
+class ModeDefined(Body):
+    """``mode.defined``: a named failure mode of a surface, at one version.
+
+    Without a definition, an example, a severity, a class or an owner it is a draft.
+    """
+
+    mode: Name
+    surface: Name
+    name: Name
+    definition: str = ""
+    example: str = ""
+    severity: Severity | None = None
+    failure_class: FailureClass | None = None
+    owner: str = ""
+    version: int = Field(default=1, ge=1)
+
+
+class ModeMerged(Body):
+    """``mode.merged``: ``sources`` are one failure mode with ``into``; their labels follow."""
+
+    surface: Name
+    sources: tuple[Name, ...] = Field(min_length=1)
+    into: Name
+    reason: str = ""
+
+
+class ModeSplit(Body):
+    """``mode.split``: ``source`` was several failure modes.
+
+    ``parts`` gives the sessions whose labels go to each, ``notes`` the numbers of the
+    ``note.added`` events that do; whatever is not listed goes to the part ``otherwise``.
+    """
+
+    surface: Name
+    source: Name
+    parts: dict[Name, tuple[Name, ...]] = Field(min_length=2)
+    notes: dict[Name, tuple[int, ...]] = {}
+    otherwise: Name
+    reason: str = ""
+
+
+class ModeRetired(Body):
+    """``mode.retired``: labels of this failure mode count no longer."""
+
+    surface: Name
+    mode: Name
+    reason: str = ""
+
+
+class ModePromoted(Body):
+    """``mode.promoted``: a draft counts from now on, ``belonging`` of ``members`` looked at."""
+
+    surface: Name
+    mode: Name
+    members: int = Field(ge=0)
+    belonging: int = Field(ge=0)
+
+
+class ModeUndone(Body):
+    """``mode.undone``: the codebook is as if the event ``undoes`` had not been."""
+
+    undoes: int
+
+
+class DraftedMode(Body):
+    """One cluster of notes as a draft; ``notes`` are the numbers of ``note.added`` events."""
+
+    mode: Name
+    name: Name
+    notes: tuple[int, ...] = Field(min_length=1)
+
+
+class CodebookProposed(Body):
+    """``codebook.proposed``: clusters of the notes up to ``ledger_seq`` became drafts."""
+
+    surface: Name
+    seed: int
+    ledger_seq: int
+    drafts: tuple[DraftedMode, ...] = Field(min_length=1)
+
+
+class MemberConfirmed(Body):
+    """``member.confirmed``: a person looked whether a note belongs to a failure mode."""
+
+    surface: Name
+    mode: Name
+    note: int
+    belongs: bool
+
+
+EvaluatorKind = Literal["check", "classifier", "judge"]
+
+
+class Evaluator(Body):
+    """What an evaluator is; a score of ``threshold`` or more fails.
+
+    ``parameters`` are those of its kind, ``prompt`` the rubric of a judge and ``model`` its name.
+    """
+
+    surface: Name
+    mode: Name
+    kind: EvaluatorKind
+    owner: Name
+    parameters: dict[str, JsonValue] = {}
+    prompt: str = ""
+    model: Name | None = None
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
+
+
+class EvaluatorDefined(Evaluator):
+    """``evaluator.defined``: an evaluator at one version, which is the hash of what it does."""
+
+    evaluator_id: Name
+    version: Name
+
+
+class EvaluatorCalibrated(Body):
+    """``evaluator.calibrated``: how one version agreed with people on the test split.
+
+    The counts are of sessions; an ``mcc`` that is not defined is null. ``model`` is the name that
+    the model gave itself. ``lake_versions`` and ``ledger_seq`` pin the verdicts and the labels.
+    """
+
+    evaluator_id: Name
+    version: Name
+    model: str | None = None
+    model_fingerprint: str | None = None
+    tp: int = Field(ge=0)
+    fn: int = Field(ge=0)
+    fp: int = Field(ge=0)
+    tn: int = Field(ge=0)
+    mcc: float | None = None
+    mcc_low: float | None = None
+    mcc_high: float | None = None
+    level: float = Field(gt=0.5, lt=1)
+    lake_versions: dict[str, int]
+    ledger_seq: int
+
+
+class EvaluatorPromoted(Body):
+    """``evaluator.promoted``: a person lets a version count, on the strength of a calibration.
+
+    ``calibration`` is the number of its ``evaluator.calibrated`` event.
+    """
+
+    evaluator_id: Name
+    version: Name
+    calibration: int
+
+
+class EvaluatorArchived(Body):
+    """``evaluator.archived``: no version of this evaluator counts any longer."""
+
+    evaluator_id: Name
+    reason: str = ""
+
+
+class ReleaseShipped(Body):
+    """``release.shipped``: a release of a surface, and the failure modes it set out to fix."""
+
+    surface: Name
+    release: Name
+    shipped_at: datetime
+    targets: tuple[Name, ...] = ()
+
+
+class ReportPublished(Body):
+    """``report.published``: a report was made from pinned inputs."""
+
+    notebook: Name
+    run: Name
+    parameters: dict[str, object]
+    lake_versions: dict[str, int]
+    ledger_seq: int
+    result_sha256: str
+
+
+BODIES: dict[str, type[Body]] = {
+    "note.added": Note,
+    "label.set": Label,
+    "label.adjudicated": LabelAdjudicated,
+    "labels.imported": LabelsImported,
+    "rating.set": Rating,
+    "queue.drawn": QueueDrawn,
+    "item.reserved": ItemReserved,
+    "item.skipped": ItemSkipped,
+    "mode.defined": ModeDefined,
+    "mode.merged": ModeMerged,
+    "mode.split": ModeSplit,
+    "mode.retired": ModeRetired,
+    "mode.promoted": ModePromoted,
+    "mode.undone": ModeUndone,
+    "codebook.proposed": CodebookProposed,
+    "member.confirmed": MemberConfirmed,
+    "evaluator.defined": EvaluatorDefined,
+    "evaluator.calibrated": EvaluatorCalibrated,
+    "evaluator.promoted": EvaluatorPromoted,
+    "evaluator.archived": EvaluatorArchived,
+    "release.shipped": ReleaseShipped,
+    "report.published": ReportPublished,
+}
+"""The kinds of event that the ledger takes."""
