@@ -29,8 +29,8 @@ from evalbench.errors import EvalbenchError
 from evalbench.evaluate.proposals.propose import Proposals
 from evalbench.label.agreement.consensus import majority
 from evalbench.label.codebook.acts import read_codebook
-from evalbench.observe.read import ingest
-from evalbench.observe.sampling import draw
+from evalbench.observe.ingestion import ingest
+from evalbench.observe.sampling.draw import draw
 from evalbench.report import runbook
 from evalbench.schema import Design, DrawnItem, ModeDefined, QueueDrawn, ReleaseShipped
 from evalbench.store.workspace import Workspace, open_workspace

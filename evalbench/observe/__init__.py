@@ -9,20 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalbench.observe.priority import learn_weights, priority
-    from evalbench.observe.read import IngestReport, ingest
-    from evalbench.observe.sampling import Draw, draw, stratify
+    from evalbench.observe.ingestion import IngestReport, ingest
+    from evalbench.observe.sampling.draw import Draw, draw, stratify
+    from evalbench.observe.sampling.priority import priority
     from evalbench.observe.sessions import session_signals
 
 _HOMES = {
-    "IngestReport": "read",
-    "ingest": "read",
+    "IngestReport": "ingestion",
+    "ingest": "ingestion",
     "session_signals": "sessions",
-    "Draw": "sampling",
-    "draw": "sampling",
-    "stratify": "sampling",
-    "learn_weights": "priority",
-    "priority": "priority",
+    "Draw": "sampling.draw",
+    "draw": "sampling.draw",
+    "stratify": "sampling.draw",
+    "priority": "sampling.priority",
 }
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "IngestReport",
     "draw",
     "ingest",
-    "learn_weights",
     "priority",
     "session_signals",
     "stratify",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 import polars as pl
 
-from evalbench.observe import opentelemetry
 from evalbench.observe.decode import decode, is_plain, load_formats
+from evalbench.observe.formats import opentelemetry
 from evalbench.observe.frames import (
     OBJECTS,
     RECORD,
@@ -23,8 +23,8 @@ from evalbench.observe.frames import (
     name_sessions,
     write_json,
 )
-from evalbench.observe.redact import redact_columns
 from evalbench.observe.source import LIMIT, Chunk, Flaw, Text
+from evalbench.pii import redact_columns
 from evalbench.schema import TABLES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from evalbench.errors import ReadError
-from evalbench.observe.otlp import envelope_spans
+from evalbench.observe.formats.otlp import envelope_spans
 from evalbench.observe.source import LIMIT, PREFIX, Text
 
 FORMATS = ("opentelemetry", "langfuse", "langsmith", "openai_chat")
@@ -27,7 +27,7 @@ class Record(NamedTuple):
 
 def load_formats(names: tuple[str, ...]) -> list[ModuleType]:
     """Import format modules by their file names."""
-    return [import_module(f"evalbench.observe.{name}") for name in names]
+    return [import_module(f"evalbench.observe.formats.{name}") for name in names]
 
 
 def find_formats(name: str) -> tuple[str, ...]:

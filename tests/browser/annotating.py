@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import nbformat
 import psutil
 
-from evalbench.observe.read import ingest
+from evalbench.observe.ingestion import ingest
 from evalbench.report.runbook import NOTEBOOKS
 from evalbench.store.workspace import open_workspace
 

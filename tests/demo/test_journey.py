@@ -10,8 +10,8 @@ from evalbench.demo.traces import FORMATS, write_traces
 from evalbench.errors import EvalbenchError
 from evalbench.label.agreement.adjudication import disagreements
 from evalbench.label.codebook.acts import read_codebook
-from evalbench.observe.read import ingest
-from evalbench.observe.sampling import stratify
+from evalbench.observe.ingestion import ingest
+from evalbench.observe.sampling.draw import stratify
 from evalbench.schema import Design
 from evalbench.store.workspace import open_workspace
 

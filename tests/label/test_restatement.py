@@ -19,7 +19,7 @@ from evalbench.label.codebook.restate import (
     restate_verdicts,
     with_verdicts,
 )
-from evalbench.observe.sampling import stratify
+from evalbench.observe.sampling.draw import stratify
 from evalbench.operate import evidence, impact
 from evalbench.schema import VERDICT
 from evalbench.store.workspace import open_workspace

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evalbench.observe.sampling import draw
+from evalbench.observe.sampling.draw import draw
 from evalbench.schema import SESSION, SPAN, VERDICT, Design, DrawnItem
 from evalbench.store.workspace import open_workspace
 

@@ -4,8 +4,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalbench.observe import opentelemetry
 from evalbench.observe.batch import Plan, process_part
+from evalbench.observe.formats import opentelemetry
 from evalbench.observe.source import Chunk
 from evalbench.store.lake import Lake
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from evalbench.observe import langfuse
+from evalbench.observe.formats import langfuse
 
 UI = {
     "id": "o1",

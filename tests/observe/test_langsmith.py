@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from evalbench.observe import langsmith
+from evalbench.observe.formats import langsmith
 
 RUN = {
     "id": "r2",

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from evalbench.observe import openai_chat
+from evalbench.observe.formats import openai_chat
 
 CALLS = [
     {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"q":"x"}'}},

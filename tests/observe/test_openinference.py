@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalbench.observe import opentelemetry
+from evalbench.observe.formats import opentelemetry
 
 SPAN = {
     "name": "ChatCompletion",

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from evalbench.observe import opentelemetry
-from evalbench.observe.messages import to_messages
-from evalbench.observe.otlp import envelope_spans, plain_attributes
+from evalbench.observe.formats import opentelemetry
+from evalbench.observe.formats.messages import to_messages
+from evalbench.observe.formats.otlp import envelope_spans, plain_attributes
 
 NANO = 1_777_636_800_000_000_000
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalbench.observe import langfuse, langsmith, openai_chat, opentelemetry
+from evalbench.observe.formats import langfuse, langsmith, openai_chat, opentelemetry
 from evalbench.observe.record import (
     apply_columns,
     check_columns,

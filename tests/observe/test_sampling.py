@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from evalbench.observe.priority import SIGNALS, WEIGHTS, learn_weights, priority
-from evalbench.observe.sampling import draw, stratify
+from evalbench.observe.sampling.draw import draw, stratify
+from evalbench.observe.sampling.priority import priority
 from evalbench.schema import SESSION, VERDICT, Design
 
 DESIGN = Design(by=("release", "segments.tier"), always=("reported",))
@@ -171,23 +171,6 @@ def test_priority_sums_the_weights_of_what_is_raised():
     )
     assert priority(sessions)["priority"].to_list() == [5 + 4 + 3 + 1.5, 0, 0]
     assert priority(sessions, {"thumbs": 2.0})["priority"].to_list() == [2, 0, 0]
-
-
-def test_weights_are_learned_from_enough_labels_of_both_classes():
-    sessions = make_sessions(3_000)
-    rng = np.random.default_rng(8)
-    chance = pl.when(pl.col("thumbs") == -1).then(0.7).otherwise(0.05)
-    labels = sessions.with_columns(fails=pl.Series(rng.random(3_000)) < chance).select(
-        "surface", "session_id", "fails"
-    )
-    weights = learn_weights(sessions, labels)
-    assert weights == learn_weights(sessions.reverse(), labels.reverse())
-    assert list(weights) == list(SIGNALS)
-    # log odds ratio of .7 against .05
-    assert weights["thumbs"] == pytest.approx(np.log(0.7 / 0.3 * 0.95 / 0.05), abs=0.5)
-    assert max(weight for name, weight in weights.items() if name != "thumbs") < 1
-    assert min(weights.values()) >= 0
-    assert learn_weights(sessions, labels.with_columns(fails=pl.lit(True))) == WEIGHTS
 
 
 def test_inputs_are_not_changed():

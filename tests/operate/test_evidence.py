@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from evalbench.errors import EvalbenchError
-from evalbench.observe.sampling import stratify
+from evalbench.observe.sampling.draw import stratify
 from evalbench.operate.evidence import (
     limits_table,
     quarter_window,

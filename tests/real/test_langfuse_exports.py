@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evalbench.observe import langfuse
+from evalbench.observe.formats import langfuse
 
 FOLDER = Path(__file__).parents[3] / "shared/data/traces/langfuse_exports"
 NAMES = sorted(path.name.removesuffix(".trace.json") for path in FOLDER.glob("*.trace.json"))

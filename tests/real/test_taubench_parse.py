@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evalbench.observe import openai_chat
+from evalbench.observe.formats import openai_chat
 
 PATH = Path(__file__).parents[3] / "shared/data/traces/taubench_gpt-4o-airline.json"
 pytestmark = pytest.mark.skipif(not PATH.exists(), reason="../shared/data is not there")

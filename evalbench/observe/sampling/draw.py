@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from evalbench.observe.allocation import ALWAYS, allocate
-from evalbench.observe.priority import SIGNALS, WEIGHTS, priority, raised
+from evalbench.observe.sampling.allocation import ALWAYS, allocate
+from evalbench.observe.sampling.priority import SIGNALS, WEIGHTS, priority, raised
 from evalbench.schema import Design
 
 SESSION_KEY = ["surface", "session_id"]
@@ -101,7 +101,7 @@ def draw(
     Strata are those of :func:`stratify`. The always strata are taken whole; of the others every one
     gets at least ``design.floor``, and the rest follows Neyman, :math:`n_h \propto N_h \sqrt{p_h
     (1 - p_h)}` for a guessed failure rate :math:`p_h`. What gives way where ``n`` is too small for
-    that is in :func:`evalbench.observe.allocation.allocate`; ``reason`` and
+    that is in :func:`evalbench.observe.sampling.allocation.allocate`; ``reason`` and
     ``inclusion_probability`` say what was done.
 
     Parameters

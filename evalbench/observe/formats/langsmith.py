@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evalbench.observe.facts import session_facts
-from evalbench.observe.feedback import signal, verdict
-from evalbench.observe.messages import to_messages
+from evalbench.observe.formats.facts import session_facts
+from evalbench.observe.formats.feedback import signal, verdict
+from evalbench.observe.formats.messages import to_messages
 from evalbench.observe.record import (
     Parsed,
     apply_columns,

@@ -39,7 +39,7 @@ def allocate(
     Parameters
     ----------
     strata : sequence of str, length H
-        Names as :func:`evalbench.observe.sampling.stratify` gives them.
+        Names as :func:`evalbench.observe.sampling.draw.stratify` gives them.
     sizes : array of int, shape (H,)
         Sessions in each, at least 1.
     n : int

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from evalbench.observe.messages import text_of, to_messages
+from evalbench.observe.formats.messages import text_of, to_messages
 from evalbench.observe.record import Parsed, apply_columns, from_json, lookup, to_json, to_text
 
 NAMES = ("openai-chat",)

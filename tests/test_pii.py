@@ -5,8 +5,7 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from evalbench.observe.redact import redact_columns, redact_text
-from evalbench.pii import SUSPECT, find_personal
+from evalbench.pii import SUSPECT, find_personal, redact_columns, redact_text
 
 PERSONAL = {
     "jane.doe@example.co.uk": "EMAIL",

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from evalbench.observe.attributes import PLANS, Alternate, Fact, Nested, Piece
+from evalbench.observe.formats.attributes import PLANS, Alternate, Fact, Nested, Piece
+from evalbench.observe.formats.messages import text_of, to_messages, to_tool_call
+from evalbench.observe.formats.otlp import flatten
 from evalbench.observe.frames import OBJECTS, Columns
-from evalbench.observe.messages import text_of, to_messages, to_tool_call
-from evalbench.observe.otlp import flatten
 from evalbench.observe.record import from_json, to_number, to_text
 
 Attributes = Mapping[str, Any]

@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 
-from evalbench.observe.attributes import ALTERNATES
-from evalbench.observe.facts import session_facts
-from evalbench.observe.feedback import signal, verdict
-from evalbench.observe.messages import to_messages, to_tool_call
+from evalbench.observe.formats.attributes import ALTERNATES
+from evalbench.observe.formats.facts import session_facts
+from evalbench.observe.formats.feedback import signal, verdict
+from evalbench.observe.formats.messages import to_messages, to_tool_call
 from evalbench.observe.record import (
     Parsed,
     apply_columns,

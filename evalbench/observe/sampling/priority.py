@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-LEAST_OF_EACH_CLASS = 10
-
 
 @dataclass(frozen=True)
 class Signal:
@@ -69,36 +67,3 @@ def priority(sessions: pl.DataFrame, weights: Mapping[str, float] = WEIGHTS) -> 
     """
     worth = [raised(name).cast(pl.Float64) * weight for name, weight in weights.items()]
     return sessions.with_columns(priority=pl.sum_horizontal(pl.lit(0.0), *worth))
-
-
-def learn_weights(sessions: pl.DataFrame, labels: pl.DataFrame) -> dict[str, float]:
-    """Weights by how much each signal raises the odds that people call a session a failure.
-
-    Log odds ratios of a logistic regression (L2 penalty, C = 1) of the labels on the raised
-    signals; a signal that goes with passing gets 0. They order sessions for reading and estimate
-    nothing: labels drawn where signals are would bias them as a model of production.
-
-    Parameters
-    ----------
-    sessions : polars.DataFrame
-        Columns of :data:`evalbench.schema.SESSION`.
-    labels : polars.DataFrame
-        ``surface``, ``session_id`` and Boolean ``fails``; rows where it is null are left out.
-
-    Returns
-    -------
-    dict of str to float
-        A weight for each of :data:`SIGNALS`; the default weights where fewer than ten sessions
-        of either class are labelled.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    judged = sessions.join(labels.drop_nulls("fails"), on=["surface", "session_id"]).sort(
-        "surface", "session_id"
-    )
-    fails = judged["fails"].to_numpy()
-    if min(fails.sum(), (~fails).sum()) < LEAST_OF_EACH_CLASS:
-        return dict(WEIGHTS)
-    signs = judged.select(raised(name).cast(pl.Float64).alias(name) for name in SIGNALS).to_numpy()
-    log_odds = LogisticRegression(C=1.0).fit(signs, fails).coef_[0]
-    return {name: max(0.0, float(weight)) for name, weight in zip(SIGNALS, log_odds, strict=True)}

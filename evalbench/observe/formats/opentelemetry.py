@@ -14,23 +14,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from evalbench.observe.attributes import PLANS
-from evalbench.observe.facts import session_facts
-from evalbench.observe.feedback import signal, verdict
-from evalbench.observe.frames import OBJECTS, Columns
-from evalbench.observe.otlp import envelope_spans, gather, plain_attributes
-from evalbench.observe.record import (
-    Parsed,
-    apply_columns,
-    from_json,
-    prompt_tokens,
-    to_count,
-    to_json,
-    to_microseconds,
-    to_number,
-    to_text,
-)
-from evalbench.observe.shapes import (
+from evalbench.observe.formats.attributes import PLANS
+from evalbench.observe.formats.facts import session_facts
+from evalbench.observe.formats.feedback import signal, verdict
+from evalbench.observe.formats.otlp import envelope_spans, gather, plain_attributes
+from evalbench.observe.formats.shapes import (
     DOCUMENT,
     Pairs,
     Rest,
@@ -41,6 +29,18 @@ from evalbench.observe.shapes import (
     read_slots,
     shape_of,
     unfold,
+)
+from evalbench.observe.frames import OBJECTS, Columns
+from evalbench.observe.record import (
+    Parsed,
+    apply_columns,
+    from_json,
+    prompt_tokens,
+    to_count,
+    to_json,
+    to_microseconds,
+    to_number,
+    to_text,
 )
 from evalbench.schema import SPAN, SPAN_KINDS
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from evalbench.observe.feedback import plain_name, signal
+from evalbench.observe.formats.feedback import plain_name, signal
 from evalbench.observe.record import from_json, is_missing, to_json
 from evalbench.schema import SIGNALS
 

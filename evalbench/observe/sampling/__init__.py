@@ -1,0 +1,1 @@
+"""Which sessions people look at, each with the probability that it was drawn with."""
