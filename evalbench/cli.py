@@ -213,6 +213,10 @@ def import_verdicts(
         _pairs("--map", "COLUMN=SOURCE", "Column of a verdict from a column or a {template}."),
     ],
     version: Annotated[str, typer.Option(help="Version of the evaluator.")] = "1",
+    mode: Annotated[
+        str | None,
+        typer.Option(help="Failure mode of all, where no column has it; '' is the whole session."),
+    ] = None,
     fails_when: Annotated[
         str, typer.Option(metavar="RULE", help="Scores that fail, such as '<0.5' or '=1'.")
     ] = "",
@@ -229,6 +233,7 @@ def import_verdicts(
         evaluator=evaluator,
         version=version,
         columns=_parse_pairs(columns, "--map COLUMN=SOURCE"),
+        mode=mode,
         values=_parse_pairs(values, "--value WRITTEN=READ"),
         fails_when=fails_when,
     )

@@ -58,6 +58,7 @@ def judge_sessions(simulated: Simulated, *, rng: np.random.Generator) -> pl.Data
     frame = (
         judged[np.repeat(np.arange(sessions), len(modes))]
         .with_columns(
+            mode=pl.Series([mode.mode for mode in modes] * sessions),
             evaluator_id=pl.Series([evaluator_id(mode.mode) for mode in modes] * sessions),
             evaluator_version=pl.lit(JUDGE_VERSION),
             repeat=pl.lit(0, pl.Int64),

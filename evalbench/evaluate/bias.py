@@ -127,7 +127,7 @@ def list_flips(verdicts: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     Gives ``KEY, session_id, version_before, before, after, truth, turned`` ("right" or "wrong"),
     ``rationale``; what turned wrong comes first.
     """
-    same = ["surface", "evaluator_id", "session_id"]
+    same = ["surface", "mode", "evaluator_id", "session_id"]
     now = pairs.select("evaluator_id", "evaluator_version").unique()
     earlier = verdicts.join(now, on=now.columns, how="anti").join(
         now, on="evaluator_id", how="semi"

@@ -53,13 +53,10 @@ def current_verdicts(
     """Keep what the latest version of each evaluator says by the model that judges now.
 
     The latest version is the one defined; of an evaluator made elsewhere, the one that judged last.
-    Adds ``mode``: the one defined, else the last part of the evaluator's id.
     """
     version = {name: each.version for name, each in specifications.items()}
-    mode = {name: each.mode for name, each in specifications.items()}
     latest = pl.col("evaluator_version").sort_by("judged_at", "evaluator_version").last()
     wanted = pl.col("evaluator_id").replace_strict(version, default=latest.over("evaluator_id"))
-    last_part = pl.col("evaluator_id").str.split("/").list.last()
     key, model = ["evaluator_id", "evaluator_version"], ["model", "model_fingerprint"]
     models = [(*who, *now) for who, now in judging_models(verdicts.lazy()).items()]
     judging = pl.DataFrame(models, schema=dict.fromkeys(key + model, pl.String), orient="row")
@@ -68,7 +65,6 @@ def current_verdicts(
         .join(judging.with_columns(now=True), on=key + model, how="left", nulls_equal=True)
         .filter(pl.col("error").is_not_null() | pl.col("now"))
         .drop("now")
-        .with_columns(mode=pl.col("evaluator_id").replace_strict(mode, default=last_part))
     )
 
 

@@ -32,7 +32,7 @@ SIGNS: dict[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
 }
 RULE = re.compile(rf"({'|'.join(SIGNS)})\s*(-?\d+(?:\.\d+)?)")
-COLUMNS = ("session_id", "fails", "score", "rationale", "model", "model_fingerprint")
+COLUMNS = ("session_id", "mode", "fails", "score", "rationale", "model", "model_fingerprint")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def import_verdicts(
     evaluator: str,
     version: str,
     columns: Mapping[str, str],
+    mode: str | None = None,
     values: Mapping[str, str] | None = None,
     fails_when: str = "",
 ) -> VerdictReport:
@@ -72,19 +73,24 @@ def import_verdicts(
         CSV or JSONL.
     columns : mapping of str to str
         Column of a verdict to column of the file, or to a template of columns.
+    mode : str, optional
+        The failure mode that all of them speak of, where no column says it; "" is the session as a
+        whole.
     values : mapping of str to str, optional
         What to read in place of a score or verdict as written: ``{"Tie": "0"}``.
     fails_when : str, optional
         Scores that fail, such as ``"<0.5"`` or ``"=1"``; without it the file must say ``fails``.
 
-    Raises ReadError where the file cannot be read, ``columns`` names no column of a verdict, or no
-    rule is given.
+    Raises ReadError where the file cannot be read, ``columns`` names no column of a verdict, no
+    mode or no rule is given.
     """
     path = Path(path)
     if unknown := [name for name in columns if name not in COLUMNS]:
         raise ReadError(f"no column of a verdict is {unknown[0]!r}; there are {', '.join(COLUMNS)}")
     if ("score" if fails_when else "fails") not in columns or (fails_when and "fails" in columns):
         raise ReadError("say which fail: by a column for fails, or by fails_when and one for score")
+    if ("mode" in columns) == (mode is not None):
+        raise ReadError("say of which failure mode: by a column for mode, or by mode")
     rule = read_rule(fails_when) if fails_when else None
     try:
         content = path.read_bytes()
@@ -94,8 +100,9 @@ def import_verdicts(
     except UnicodeDecodeError as error:
         raise ReadError(f"{path}: not UTF-8 text: {error}") from error
     digest = hashlib.sha256(content).hexdigest()
-    shared: dict[str, Any] = {"surface": surface, "evaluator_id": evaluator, "repeat": 0}
-    shared |= {"evaluator_version": version, "judged_at": datetime.now(UTC), "run_id": digest[:12]}
+    shared: dict[str, Any] = {"surface": surface, "mode": mode, "repeat": 0}
+    shared |= {"evaluator_id": evaluator, "evaluator_version": version}
+    shared |= {"judged_at": datetime.now(UTC), "run_id": digest[:12]}
     read, rejects = [], []
     for row in (read_lines if text.lstrip()[:1] == "{" else read_csv)(text):
         try:
@@ -128,7 +135,7 @@ def _read_verdict(
     row = {name: value for name, value in given.items() if value not in (None, "")}
     if "session_id" not in row:
         raise ValueError("session_id: there is none")
-    row["session_id"] = str(row["session_id"])
+    row |= {name: str(row[name]) for name in ("session_id", "mode") if name in row}
     said = str(row.pop("score" if rule else "fails", ""))
     said = values.get(said, said)
     try:

@@ -88,6 +88,7 @@ class _Scoring:
         self.heads = [
             {
                 "surface": each.surface,
+                "mode": each.mode,
                 "evaluator_id": each.evaluator_id,
                 "evaluator_version": each.version,
                 "repeat": part.repeat,

@@ -265,14 +265,12 @@ def counting_verdicts(
 ) -> pl.DataFrame:
     """Keep the verdicts that may enter a rate: of evaluators that count, by their latest version.
 
-    Their ``evaluator_id`` becomes "{evaluator_id}/{mode}", by whose end rates find the mode. With
-    ``with_imported`` those of evaluators that were made elsewhere, and so have no status, are kept
-    as they are: as strata they are corrected by people, whatever they are worth.
+    With ``with_imported`` those of evaluators that were made elsewhere, and so have no status, are
+    kept too: as strata they are corrected by people, whatever they are worth.
     """
     known, key = statuses.lazy(), ["evaluator_id", "evaluator_version"]
-    counting = known.filter(_COUNTS).select("evaluator_id", "mode", evaluator_version="version")
-    named = pl.format("{}/{}", "evaluator_id", "mode")
-    kept = [verdicts.join(counting, on=key).with_columns(evaluator_id=named).drop("mode")]
+    counting = known.filter(_COUNTS).select("evaluator_id", evaluator_version="version")
+    kept = [verdicts.join(counting, on=key)]
     if with_imported:
         kept.append(verdicts.join(known, on="evaluator_id", how="anti", maintain_order="left"))
     return pl.concat(kept).collect()

@@ -189,7 +189,7 @@ def _checks(table: str) -> Iterator[tuple[pl.Expr, pl.Expr]]:
     """Give what makes a row unusable, and the reason in words."""
     schema = TABLES[table]
     for name in dict.fromkeys(["session_id", *KEYS[table]]):
-        if name in schema and schema[name] == pl.String and name != "surface":
+        if name in schema and schema[name] == pl.String and name not in ("surface", "mode"):
             yield pl.col(name).fill_null("") == "", pl.lit(f"{name} is missing")
     for name, kind in schema.items():
         column = pl.col(name)

@@ -71,7 +71,7 @@ def mode_rates(
     ``frame`` are the sessions reported on, in the order of their releases: ``surface, session_id,
     release, group_key, outcome, stratum`` (null: in no draw's frame) and ``drawn``. ``labels`` are
     what annotators say together: ``surface, session_id, mode, fails`` (null: undecided). Of the
-    ``verdicts`` the latest whose ``evaluator_id`` ends in "/{mode}" divides that mode. ``modes`` is
+    ``verdicts`` the latest on a ``mode`` divides it. ``modes`` is
     the codebook: ``surface, mode, name``. Draws are taken in the order of the answer.
 
     Gives rates by surface, release and mode. Where nobody labelled any session of a surface but
@@ -135,8 +135,7 @@ def release_changes(rates: list[ModeRate], *, margin: float) -> pl.DataFrame:
 def latest_verdicts(verdicts: pl.DataFrame) -> pl.DataFrame:
     """Give the last verdict on each session and mode: ``surface, session_id, mode, verdict``."""
     return (
-        verdicts.with_columns(mode=pl.col("evaluator_id").str.split("/").list.last())
-        .sort("judged_at", "evaluator_version", "repeat")
+        verdicts.sort("judged_at", "evaluator_version", "repeat")
         .unique([*SESSION_KEY, "mode"], keep="last", maintain_order=True)
         .select(*SESSION_KEY, "mode", verdict=pl.col("fails").cast(pl.Float64), judged=True)
     )

@@ -59,7 +59,7 @@ SESSION = pl.Schema({**columns((pl.String, "surface session_id")), **_NAMED, **_
 """One conversation or task of one user, with every signal somebody recorded."""
 
 VERDICT = columns(
-    (pl.String, "surface session_id evaluator_id evaluator_version"),
+    (pl.String, "surface session_id mode evaluator_id evaluator_version"),
     (pl.Int64, "repeat"),
     (pl.Boolean, "fails"),
     (pl.Float64, "score"),
@@ -70,13 +70,14 @@ VERDICT = columns(
     (TIME, "judged_at"),
     (pl.String, "run_id"),
 )
-"""What one evaluator said of one session. ``evidence`` is a JSON list of span ids and quotes."""
+"""What one evaluator said of one session. ``mode`` is the failure mode it speaks of, "" where it
+speaks of the session as a whole; ``evidence`` is a JSON list of span ids and quotes."""
 
 TABLES = {"span": SPAN, "session": SESSION, "verdict": VERDICT}
 
 KEYS = {
     "span": ("surface", "trace_id", "span_id"),
     "session": ("surface", "session_id"),
-    "verdict": ("surface", "session_id", "evaluator_id", "evaluator_version", "repeat"),
+    "verdict": ("surface", "session_id", "mode", "evaluator_id", "evaluator_version", "repeat"),
 }
 """The columns that identify a row of each table; what is there already by these is a duplicate."""

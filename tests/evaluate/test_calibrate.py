@@ -36,8 +36,9 @@ def misjudged(session_id):
 
 
 def verdict(session_id, said, *, version="1", repeat=0, **more):
-    row = {"surface": "shop", "session_id": session_id, "evaluator_id": NAME, "fails": said}
-    row |= {"evaluator_version": version, "repeat": repeat, "judged_at": START}
+    row = {"surface": "shop", "session_id": session_id, "mode": "rude", "fails": said}
+    row |= {"evaluator_id": NAME, "evaluator_version": version}
+    row |= {"repeat": repeat, "judged_at": START}
     return row | more
 
 
@@ -80,8 +81,6 @@ def pair(verdicts, truth, sessions, specification=None):
     known = {NAME: specification} if specification else {}
     if specification:
         verdicts = verdicts.with_columns(evaluator_version=pl.lit(specification.version))
-    else:
-        truth = truth.with_columns(mode=pl.lit("judge"))
     current = calibrate.current_verdicts(verdicts, known)
     return calibrate.pair_verdicts(current, truth, sessions, known)
 
@@ -125,7 +124,7 @@ def test_only_what_the_present_model_said_counts(verdicts):
 
 def test_people_are_measured_as_evaluators_are(verdicts, truth, sessions):
     rows = [
-        ("shop", name, "judge", who, fails(name) != (who == "ben" and misjudged(name)))
+        ("shop", name, "rude", who, fails(name) != (who == "ben" and misjudged(name)))
         for name in SESSIONS
         for who in ("ana", "ben")
     ]
@@ -196,7 +195,7 @@ def test_a_sweep_knows_which_end_of_the_score_fails(truth, sessions, sign):
 
 
 def test_the_next_labels_are_unlabelled_sessions_of_the_test_split(verdicts, truth, sessions):
-    labelled = truth.head(60).with_columns(mode=pl.lit("judge"))
+    labelled = truth.head(60)
     current = calibrate.current_verdicts(verdicts, {})
     pairs = calibrate.pair_verdicts(current, labelled, sessions, {})
     found = calibrate.measure_alignment(pairs, by=calibrate.KEY, **MEASURED, rng=rng())
@@ -213,19 +212,22 @@ def test_an_import_keeps_every_row(tmp_path):
     path = tmp_path / "verdicts.csv"
     path.write_text("id,says\na,0.2\nb,0.9\nc,garbage\n,0.3\nd,0.1,5\n")
     ws = open_workspace(tmp_path / "ws", user="ana")
-    how = {"surface": "shop", "evaluator": "x", "version": "1", "fails_when": "<0.5"}
-    how["columns"] = {"session_id": "id", "score": "says"}
+    how = {"surface": "shop", "evaluator": "x", "version": "1", "mode": "rude"}
+    how |= {"columns": {"session_id": "id", "score": "says"}, "fails_when": "<0.5"}
     report = import_verdicts(ws, path, **how)
     assert (report.added, report.silent, report.rejected, report.duplicates) == (3, 1, 2, 0)
     rejects = pl.read_ndjson(report.rejects_path)
     assert rejects["line"].to_list() == [5, 6]
     assert "session_id: there is none" in rejects["reason"][0]
     said = ws.lake.verdicts().sort("session_id").collect()
+    assert said["mode"].unique().to_list() == ["rude"]
     assert said["fails"].to_list() == [True, False, None]
     assert said["error"].to_list() == [None, None, "says 'garbage'"]
     assert import_verdicts(ws, path, **how).duplicates == 3
     with pytest.raises(ReadError, match="say which fail"):
         import_verdicts(ws, path, **how | {"fails_when": ""})
+    with pytest.raises(ReadError, match="say of which failure mode"):
+        import_verdicts(ws, path, **how | {"mode": None})
 
 
 def test_a_rule_is_a_sign_and_a_number():
@@ -240,7 +242,18 @@ def test_the_command_line_imports_verdicts(tmp_path, capsys):
     path.write_text('{"id": 1, "said": "A"}\n{"id": 2, "said": "Tie"}\n{"id": 3}\n[]\n')
     given = ["verdicts", "import", str(path), "--workspace", str(tmp_path / "ws")]
     given += ["--surface", "shop", "--evaluator", "x", "--map", "session_id=id"]
-    given += ["--map", "score=said", "--value", "A=1", "--value", "Tie=0", "--fails-when", "=1"]
+    given += [
+        "--mode",
+        "",
+        "--map",
+        "score=said",
+        "--value",
+        "A=1",
+        "--value",
+        "Tie=0",
+        "--fails-when",
+        "=1",
+    ]
     with pytest.raises(SystemExit) as done:
         main(given)
     assert done.value.code == 0

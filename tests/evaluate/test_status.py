@@ -37,8 +37,9 @@ class Bench:
 
     def judge(self, fingerprint, *, version=JUDGE.version, model="m-1"):
         self.now += timedelta(hours=1)
-        row = {"surface": "shop", "session_id": "s", "evaluator_id": NAME, "repeat": 0}
-        row |= {"evaluator_version": version, "fails": True, "judged_at": self.now}
+        row = {"surface": "shop", "session_id": "s", "mode": JUDGE.mode, "repeat": 0}
+        row |= {"evaluator_id": NAME, "evaluator_version": version, "fails": True}
+        row["judged_at"] = self.now
         row |= {"model": model, "model_fingerprint": fingerprint}
         self.ws.lake.upsert("verdict", pl.DataFrame([row], schema=VERDICT))
 

@@ -202,10 +202,10 @@ def test_verdicts_follow_merges_and_stop_at_splits():
         Mode("shop", "slow", "Slow", **LIVE),
     ]
     book = Codebook({(each.surface, each.mode): each for each in modes}, {})
-    names = ["judge/curt", "judge/late", "judge/rude", "other/tone"]
-    verdicts = pl.DataFrame({"surface": "shop", "evaluator_id": names, "fails": [True] * 4})
+    names = ["curt", "late", "rude", "tone"]
+    verdicts = pl.DataFrame({"surface": "shop", "mode": names, "fails": [True] * 4})
     restated, changed = restate_verdicts(verdicts, book)
-    assert restated["evaluator_id"].to_list() == ["judge/rude", "judge/rude", "other/tone"]
+    assert restated["mode"].to_list() == ["rude", "rude", "tone"]
     assert restated.columns == verdicts.columns
     assert changed.rows() == [("shop", "curt", "rude", 1), ("shop", "late", None, 1)]
     untouched, nothing = restate_verdicts(verdicts.clear(), book)

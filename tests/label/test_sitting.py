@@ -33,7 +33,7 @@ def shop(tmp_path):
         input=pl.lit("May I?"), output=pl.lit(LONG), source_format=pl.lit("x"),
     )  # fmt: skip
     judged = base.head(1).select("surface", "session_id").with_columns(
-        evaluator_id=pl.lit("judge/rude"), evaluator_version=pl.lit("1"),
+        mode=pl.lit("rude"), evaluator_id=pl.lit("judge/rude"), evaluator_version=pl.lit("1"),
         repeat=pl.lit(0, pl.Int64), fails=True, rationale=pl.lit("curt"), judged_at=pl.lit(START),
     )  # fmt: skip
     rows = {"span": (SPAN, spans), "session": (SESSION, base), "verdict": (VERDICT, judged)}

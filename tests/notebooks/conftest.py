@@ -48,6 +48,7 @@ def fill(path):
     ws.lake.append("span", pl.concat([pl.DataFrame(schema=SPAN), spans], how="diagonal"))
     failing = pl.int_range(pl.len()) % 12 == 0
     verdicts = sessions.select("surface", "session_id").with_columns(
+        mode=pl.lit("rude"),
         evaluator_id=pl.lit("judge/rude"),
         evaluator_version=pl.lit("1"),
         repeat=pl.lit(0, pl.Int64),

@@ -37,7 +37,7 @@ def make_verdicts(rows):
         pl.DataFrame(
             rows, schema=["session_id", "evaluator_id", "fails", "judged_at"], orient="row"
         )
-        .with_columns(surface=pl.lit("support"))
+        .with_columns(surface=pl.lit("support"), mode=pl.lit(""))
         .match_to_schema(VERDICT, missing_columns="insert")
     )
 

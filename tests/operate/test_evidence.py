@@ -118,7 +118,7 @@ def test_limits_name_what_is_missing_and_how_much(frame, labels, verdicts):
     missing = labels.with_columns(fails=pl.when(pl.int_range(pl.len()) > 0).then(pl.col("fails")))
     silent = verdicts.clear().vstack(
         pl.DataFrame(
-            [{"surface": "shop", "session_id": "s000", "evaluator_id": "j/rude"}],
+            [{"surface": "shop", "session_id": "s000", "mode": "rude"}],
             schema=verdicts.schema,
         )
     )

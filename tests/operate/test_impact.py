@@ -21,7 +21,8 @@ def estimate(frame, labels, verdicts, modes):
 
 def judge(frame, fails):
     return frame.select("surface", "session_id", "started_at").with_columns(
-        evaluator_id=pl.lit("judge/rude"),
+        mode=pl.lit("rude"),
+        evaluator_id=pl.lit("judge"),
         evaluator_version=pl.lit("1"),
         repeat=pl.lit(0),
         fails=fails,
@@ -56,7 +57,7 @@ def test_verdicts_divide_the_strata(frame, labels, modes):
     cells = {(cell.verdict, cell.rate) for cell in before.found.by_stratum}
     assert {verdict for verdict, _ in cells} == {True, False}
     assert all(rate == verdict for verdict, rate in cells)  # this judge is never wrong
-    other = judge(frame, truth.fill_null(False)).with_columns(evaluator_id=pl.lit("judge/cold"))
+    other = judge(frame, truth.fill_null(False)).with_columns(mode=pl.lit("cold"))
     assert {cell.verdict for cell in estimate(frame, labels, other, modes)[0].found.by_stratum} == {
         None
     }

@@ -65,6 +65,7 @@ def imported(ws):
             surface="pandalm",
             evaluator=name,
             version="1",
+            mode="",
             columns=columns,
             values={"Tie": "0"},
             fails_when="=1",
@@ -76,6 +77,7 @@ def imported(ws):
             surface="frank",
             evaluator=name,
             version="1",
+            mode="",
             columns={"session_id": SUMMARY, "score": name},
             fails_when="<0.5",
         )

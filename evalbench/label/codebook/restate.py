@@ -71,7 +71,7 @@ def count_restated(labels: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
 def restate_verdicts(
     verdicts: pl.DataFrame, codebook: Codebook
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Say verdicts, whose ``evaluator_id`` ends in "/{mode}", in the modes of a codebook.
+    """Say verdicts in the modes of a codebook.
 
     Those on a mode that was merged away are on the one that lives on. Those on one that was split
     are left out: they tell of no part, until an evaluator of its own has judged. What the codebook
@@ -89,13 +89,10 @@ def restate_verdicts(
         if mode.heirs
     ]
     heirs = pl.DataFrame(ended, schema=HEIRS, orient="row")
-    named = verdicts.with_columns(mode=pl.col("evaluator_id").str.split("/").list.last())
-    joined = named.join(heirs, on=["surface", "mode"], how="left", maintain_order="left")
+    joined = verdicts.join(heirs, on=["surface", "mode"], how="left", maintain_order="left")
     changed = joined.filter("ended").group_by("surface", "mode", "becomes")
-    stem = pl.col("evaluator_id").str.strip_suffix(pl.col("mode"))
-    now = pl.coalesce(stem + pl.col("becomes"), "evaluator_id")
     kept = joined.filter(pl.col("ended").is_null() | pl.col("becomes").is_not_null())
-    restated = kept.with_columns(evaluator_id=now).select(verdicts.columns)
+    restated = kept.with_columns(mode=pl.coalesce("becomes", "mode")).select(verdicts.columns)
     return restated, changed.agg(n_verdicts=pl.len().cast(pl.Int64)).sort("surface", "mode")
 
 

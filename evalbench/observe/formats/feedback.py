@@ -94,6 +94,7 @@ def verdict(
     said = [str(text) for text in (label, rationale) if not is_missing(text)]
     return {
         "session_id": session_id,
+        "mode": "",
         "evaluator_id": f"{source}/{name}",
         "evaluator_version": "source",
         "repeat": 0 if target is None else zlib.crc32(target.encode("utf-8", "replace")),

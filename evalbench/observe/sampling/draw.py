@@ -167,7 +167,7 @@ def _flags(verdicts: pl.DataFrame, evaluators: tuple[str, ...]) -> pl.DataFrame:
     latest = (
         verdicts.filter(pl.col("evaluator_id").is_in(evaluators))
         .sort("judged_at", "evaluator_version", "repeat")
-        .unique([*SESSION_KEY, "evaluator_id"], keep="last", maintain_order=True)
+        .unique([*SESSION_KEY, "mode", "evaluator_id"], keep="last", maintain_order=True)
     )
     return latest.group_by(SESSION_KEY).agg(
         flag=pl.col("fails").max().replace_strict({True: "flagged", False: "not flagged"})
