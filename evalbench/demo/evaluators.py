@@ -21,25 +21,23 @@ from evalbench.evaluate.proposals.propose import Proposals, adopt, propose
 from evalbench.evaluate.score import score
 from evalbench.evaluate.split import assign_split, with_split
 from evalbench.evaluate.status import COUNTING, promote
-from evalbench.label.agreement.consensus import Method, consensus
+from evalbench.label.agreement.consensus import decide
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.store.workspace import Workspace
 
 HELD = ("tpr", "tnr")
 
 
-def propose_evaluators(
-    ws: Workspace, surface: str, *, by: Method = "adjudicator", rng: np.random.Generator
-) -> Proposals:
+def propose_evaluators(ws: Workspace, surface: str, *, rng: np.random.Generator) -> Proposals:
     """Propose an evaluator for each mode of a surface, as ``06_evaluators`` does."""
     modes = read_codebook(ws.ledger).live.filter(surface=surface)
-    return propose(ws, _read_truth(ws, modes, by), modes, rng=rng)
+    return propose(ws, _read_truth(ws, modes), modes, rng=rng)
 
 
 def promote_evaluators(ws: Workspace, surface: str, *, rng: np.random.Generator) -> Proposals:
     """Propose evaluators, define, score and calibrate them as 06 and 07 do, and promote them."""
     modes = read_codebook(ws.ledger).live.filter(surface=surface)
-    truth = _read_truth(ws, modes, "adjudicator")
+    truth = _read_truth(ws, modes)
     found = propose(ws, truth, modes, rng=rng)
     adopted = adopt(ws, found, found.modes["evaluator_id"].drop_nulls().to_list(), modes=modes)
     sessions = ws.lake.sessions(surface=surface).collect()
@@ -109,9 +107,9 @@ def compare_proposals(ws: Workspace, proposals: Proposals, truth: Path) -> pl.Da
     )
 
 
-def _read_truth(ws: Workspace, modes: pl.DataFrame, by: Method) -> pl.DataFrame:
+def _read_truth(ws: Workspace, modes: pl.DataFrame) -> pl.DataFrame:
     given, ruled = (
         ws.ledger.bodies(kind).join(modes, on="surface", how="semi")
         for kind in ("label.set", "label.adjudicated")
     )
-    return consensus(given, modes, by=by, adjudicated=ruled).rename({"fails": "truth"})
+    return decide(given, ruled, modes).rename({"fails": "truth"})

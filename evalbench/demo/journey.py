@@ -27,7 +27,7 @@ from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import FORMATS, write_traces
 from evalbench.errors import EvalbenchError
 from evalbench.evaluate.proposals.propose import Proposals
-from evalbench.label.agreement.consensus import majority
+from evalbench.label.agreement.consensus import decide
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.observe.ingestion import ingest
 from evalbench.observe.sampling.draw import draw
@@ -322,7 +322,7 @@ def _adjudicate(
 ) -> None:
     modes = read_codebook(ws.ledger).live
     votes = (
-        majority(given, modes)
+        decide(given, given.clear(), modes)
         .filter(pl.col("n_fail") > 0)
         .with_columns(agreed=pl.col("n_fail") == pl.col("n_annotators"))
         .group_by("session_id", maintain_order=True)

@@ -1,4 +1,4 @@
-"""The desks: what a person does at a widget goes to their sitting, and comes back."""
+"""The desks: what a person does at a widget goes to their work, and comes back."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Any
 
 from IPython.core.getipython import get_ipython
 
-from evalbench.label.annotation.labelling import Sitting
-from evalbench.label.codebook.curation import Sorting
+from evalbench.label.annotation.labelling import Annotation
+from evalbench.label.codebook.curation import Curation
 from evalbench.widgets.annotator import Annotator
 from evalbench.widgets.clusters import ClusterDesk
 
 
-def annotate(sitting: Sitting) -> Annotator:
-    """Show a sitting: what the browser says goes to it, what it answers goes back.
+def annotate(annotation: Annotation) -> Annotator:
+    """Show an annotator's work: what the browser says goes to it, what it answers goes back.
 
     The receipt of a label leaves before the next session is fetched: the browser has that one
     already, and nobody waits for the one after it.
     """
-    desk = Annotator(codebook=sitting.codebook, policies=sitting.policies)
+    desk = Annotator(codebook=annotation.codebook, policies=annotation.policies)
 
     def show() -> None:
         with desk.hold_sync():
-            desk.item, desk.upcoming = sitting.item, sitting.upcoming
-            desk.progress = sitting.progress
+            desk.item, desk.upcoming = annotation.item, annotation.upcoming
+            desk.progress = annotation.progress
 
     def listen(_: Annotator, message: Any, __: list[bytes]) -> None:
-        answer = sitting.answer(message)
+        answer = annotation.answer(message)
         if answer is not None:
             desk.send(answer)
             if answer["tell"] == "saved":
-                late = sitting.answer({"act": "touch"})
+                late = annotation.answer({"act": "touch"})
                 desk.notice = late["why"] if late else ""
         show()
 
@@ -40,18 +40,18 @@ def annotate(sitting: Sitting) -> Annotator:
     return desk
 
 
-def sort_notes(sorting: Sorting) -> ClusterDesk:
+def curate(curation: Curation) -> ClusterDesk:
     """Show clusters of notes: what was done is told after what came of it can be seen."""
-    fixed = {"points": sorting.points, "reason": sorting.reason, "weak": sorting.weak}
+    fixed = {"points": curation.points, "reason": curation.reason, "weak": curation.weak}
     desk = ClusterDesk(**fixed)
 
     def show() -> None:
         with desk.hold_sync():
-            desk.homes, desk.groups = sorting.homes.tobytes(), sorting.groups
-            desk.members, desk.confirming = sorting.members, sorting.confirming
+            desk.homes, desk.groups = curation.homes.tobytes(), curation.groups
+            desk.members, desk.confirming = curation.members, curation.confirming
 
     def listen(_: ClusterDesk, message: Any, __: list[bytes]) -> None:
-        answer = sorting.answer(message)
+        answer = curation.answer(message)
         show()
         if answer is not None:
             desk.send(answer)

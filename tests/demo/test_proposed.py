@@ -12,7 +12,7 @@ from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import with_split
 from evalbench.evaluate.status import read_statuses
-from evalbench.label.agreement.consensus import consensus
+from evalbench.label.agreement.consensus import decide
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.store.workspace import open_workspace
 
@@ -36,8 +36,8 @@ def test_an_adjudicator_leaves_fewer_errors_in_the_labels(year):
     labels, ruled = (year.ledger.bodies(kind) for kind in ("label.set", "label.adjudicated"))
     planted = pl.read_parquet(year.path / "truth" / "sessions.parquet")
     wrong = {}
-    for by in ("majority", "adjudicator"):
-        said = consensus(labels, modes, by=by, adjudicated=ruled)
+    for by, rulings in {"majority": ruled.clear(), "adjudicator": ruled}.items():
+        said = decide(labels, rulings, modes)
         both = said.join(planted.select("session_id", truth="modes"), on="session_id")
         truth = pl.col("truth").list.contains(pl.col("mode"))
         wrong[by] = both.filter(pl.col("fails").ne_missing(truth)).height

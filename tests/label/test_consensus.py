@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from evalbench import stats
 from evalbench.errors import LabelError
 from evalbench.label.agreement.adjudication import adjudicate, ambiguous_modes, disagreements
-from evalbench.label.agreement.consensus import consensus, judgements, majority
+from evalbench.label.agreement.consensus import decide, judgements
 from evalbench.label.agreement.measures import measure_agreement, measure_drift, with_week
 from evalbench.label.annotation.workload import measure_cadence
 
@@ -67,7 +67,7 @@ def test_votes_equal_the_slow_definition(rows):
         [(surface, session, actor, *what) for surface, session, actor, what in rows]
     )
     before = labels.clone()
-    votes = majority(labels, MODES)
+    votes = decide(labels, labels.clear(), MODES)
     assert votes.columns == OUT
     assert votes.rows() == slow(
         rows,
@@ -85,7 +85,7 @@ def test_three_reasons_fail_a_session_but_no_mode():
             ("support", "x", "eva", "fail", []),
         ]
     )
-    assert majority(labels, MODES)["fails"].to_list() == [False, False]
+    assert decide(labels, labels.clear(), MODES)["fails"].to_list() == [False, False]
     said = judgements(labels, MODES, with_any=True)
     assert said.filter(mode="any")["value"].to_list() == [True, True, True]
 
@@ -113,20 +113,12 @@ def test_the_adjudicator_wins_where_there_is_a_ruling():
             ("support", "y", "eva", "unsure", []),
         ]
     )
-    decided = consensus(labels, codebook, by="adjudicator", adjudicated=rulings)
-    assert decided.rows() == [
+    assert decide(labels, rulings, codebook).rows() == [
         ("support", "x", "facts", True, 2, 0),
         ("support", "x", "tone", False, 2, 1),
         ("support", "y", "facts", None, 2, 0),
         ("support", "y", "tone", None, 2, 2),
     ]
-    none = consensus(labels, codebook, by="adjudicator", adjudicated=rulings.clear())
-    assert_frame_equal(none, majority(labels, codebook))
-    assert_frame_equal(consensus(labels, codebook), majority(labels, codebook))
-    with pytest.raises(ValueError, match="needs adjudicated"):
-        consensus(labels, codebook, by="adjudicator")
-    with pytest.raises(ValueError, match="'mean'"):
-        consensus(labels, codebook, by="mean")
 
 
 def test_a_disagreement_waits_until_an_adjudicator_has_seen_every_label(workspace):

@@ -14,9 +14,9 @@ from evalbench.label.discovery.texts import (
     headline,
     label_drafts,
     list_seen,
+    rank_clusters,
     read_texts,
     signal_rates,
-    where_to_read,
 )
 from evalbench.label.discovery.vectors import lay_out
 from evalbench.schema import SESSION, SPAN
@@ -83,14 +83,14 @@ def test_clusters_of_sessions_tell_where_to_read(ws, rng):
     found = discover(ws, "shop", of="inputs", n_clusters=2, seed=3)
     assert headline(found).startswith("40 inputs of shop: 2 clusters")
     placed = found.placed
-    assert sorted(found.found["n"]) == [20, 20]
+    assert sorted(found.summary["n"]) == [20, 20]
     sessions = ws.lake.sessions(surface="shop").collect()
     rates = signal_rates(sessions, placed, level=0.95, rng=rng)
     reported = rates.filter(signal="Reported by the user").sort("estimate")
     assert reported.select("n", "raised").rows() == [(15, 0), (15, 15)]  # of those recorded
     raised = rates.filter(signal=ANY).sort("estimate")
     assert raised.select("n", "raised").rows() == [(20, 0), (20, 20)]
-    first, second = where_to_read(found.found, rates).to_dicts()
+    first, second = rank_clusters(found.summary, rates).to_dicts()
     assert "Cancel" in first["examples"]
     assert first["any_said"].startswith("100% (")
     assert "Reported by the user 100% (of 15)" in first["signals_said"]
@@ -100,13 +100,13 @@ def test_clusters_of_sessions_tell_where_to_read(ws, rng):
 def test_the_same_seed_gives_the_same_map(ws):
     one, other = (discover(ws, "shop", of="inputs", seed=3) for _ in range(2))
     assert one.placed.equals(other.placed)
-    assert one.found.equals(other.found)
+    assert one.summary.equals(other.summary)
 
 
 def test_too_few_texts_say_so(ws):
     found = discover(ws, "shop", of="tools", seed=3)
     assert found.reason.startswith("2 different tools of shop: clusters take 10. Bring in")
-    assert (found.found.height, found.placed.height) == (0, 0)
+    assert (found.summary.height, found.placed.height) == (0, 0)
     assert headline(found) == found.reason
 
 

@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from evalbench.demo.journey import play_year
-from evalbench.label.agreement.consensus import judgements, majority
+from evalbench.label.agreement.consensus import decide, judgements
 from evalbench.label.codebook import acts as codebook
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.codebook.modes import Codebook, Mode
@@ -60,6 +60,10 @@ def given(ws):
     return ws.ledger.bodies("label.set").filter(surface=SURFACE)
 
 
+def vote(labels, modes):
+    return decide(labels, labels.clear(), modes)
+
+
 def merge_two(ws):
     codebook.define(ws.ledger, SURFACE, "question_lost", name="Question lost", **FULL)
     return codebook.merge(ws.ledger, SURFACE, SOURCES, "question_lost", reason="one cause")
@@ -88,7 +92,7 @@ def estimate(ws, labels, modes):
 def rates_now(ws):
     book = read_codebook(ws.ledger)
     modes = book.live.filter(surface=SURFACE)
-    return estimate(ws, majority(restate(given(ws), book), modes), modes)
+    return estimate(ws, vote(restate(given(ws), book), modes), modes)
 
 
 def releases(rates):
@@ -122,11 +126,11 @@ def test_a_merged_mode_is_the_union_of_its_sources_and_a_session_with_both_count
         .otherwise("modes")
     )
     modes = pl.DataFrame({"surface": SURFACE, "mode": [*SOURCES, "both"], "name": ""})
-    before = estimate(ws, majority(marked, modes), modes)
+    before = estimate(ws, vote(marked, modes), modes)
     merge_two(ws)
     book = read_codebook(ws.ledger)
     live = book.live.filter(surface=SURFACE)
-    after = estimate(ws, majority(restate(own, book), live), live)
+    after = estimate(ws, vote(restate(own, book), live), live)
     for release in releases(before):
         union = sum(before[release, mode] for mode in SOURCES) - before[release, "both"]
         assert after[release, "question_lost"] == pytest.approx(union, abs=1e-12)
@@ -134,10 +138,10 @@ def test_a_merged_mode_is_the_union_of_its_sources_and_a_session_with_both_count
 
 def test_no_session_that_a_majority_gave_a_source_lacks_the_merged_mode(ws):
     book = read_codebook(ws.ledger)
-    failed = majority(given(ws), book.live).filter("fails", pl.col("mode").is_in(SOURCES))
+    failed = vote(given(ws), book.live).filter("fails", pl.col("mode").is_in(SOURCES))
     merge_two(ws)
     book = read_codebook(ws.ledger)
-    merged = majority(restate(given(ws), book), book.live).filter(mode="question_lost")
+    merged = vote(restate(given(ws), book), book.live).filter(mode="question_lost")
     found = merged.filter("fails")["session_id"]
     assert set(failed["session_id"]) <= set(found)
     said = judgements(restate(given(ws), book), book.live).filter("value", mode="question_lost")

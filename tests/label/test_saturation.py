@@ -9,7 +9,7 @@ import pytest
 from evalbench.demo.company import load_company
 from evalbench.demo.judgements import label_sessions
 from evalbench.demo.simulate import simulate
-from evalbench.label.agreement.consensus import majority
+from evalbench.label.agreement.consensus import decide
 from evalbench.label.discovery.saturation import (
     measure_saturation,
     new_by_hour,
@@ -69,7 +69,7 @@ def read(company, year):
                 "mode": [mode.mode for mode in each.surface.modes],
             }
         )
-        seen = majority(frame, modes).filter("fails")
+        seen = decide(frame, frame.clear(), modes).filter("fails")
         frames[each.surface.surface] = review(frame, seen)
     return frames
 

@@ -7,14 +7,14 @@ import pytest
 
 from evalbench.widgets.annotator import STATIC
 from evalbench.widgets.clusters import ClusterDesk
-from evalbench.widgets.desk import sort_notes
+from evalbench.widgets.desk import curate
 
 SCRIPTS = ("elements.js", "notes_map.js", "clusters.js")
 TRAITS = {"points", "homes", "groups", "members", "confirming", "reason", "weak"}
 
 
 class Known:
-    """A sitting at one cluster, without a workspace."""
+    """The curation of one cluster, without a workspace."""
 
     points, reason, weak = b"\0" * 12, "as was asked for", True
     homes = np.zeros(1, dtype=np.int16)
@@ -29,7 +29,7 @@ class Known:
 
 @pytest.fixture
 def desk():
-    widget, left = sort_notes(Known()), []
+    widget, left = curate(Known()), []
     widget.send = left.append
     widget.observe(lambda change: left.append((change["name"], change["new"])))
     return widget, left
@@ -65,8 +65,8 @@ def test_the_page_is_one_module_that_takes_text_as_text():
     assert not re.search(r"outerHTML|insertAdjacentHTML|document\.write|srcdoc", script)
 
 
-def test_every_act_of_the_page_is_one_that_the_sitting_knows():
-    from evalbench.label.codebook.curation import Sorting
+def test_every_act_of_the_page_is_one_that_curation_knows():
+    from evalbench.label.codebook.curation import Curation
 
     script = ClusterDesk().get_state()["_esm"]
     acts = set(re.findall(r'act: "(\w+)"', script))
@@ -74,4 +74,4 @@ def test_every_act_of_the_page_is_one_that_the_sitting_knows():
         "choose", "rename", "merge", "split", "confirm", "judge", "leave", "promote", "retire",
         "undo",
     }  # fmt: skip
-    assert all(callable(getattr(Sorting, act)) for act in acts)
+    assert all(callable(getattr(Curation, act)) for act in acts)

@@ -3,12 +3,12 @@
 import pytest
 
 from evalbench.errors import LabelError
-from evalbench.label.annotation.labelling import Sitting
+from evalbench.label.annotation.labelling import Annotation
 from evalbench.widgets.desk import annotate, is_attended
 
 
-class Known(Sitting):
-    """A sitting at a queue of ``items``, without a workspace."""
+class Known(Annotation):
+    """An annotation at a queue of ``items``, without a workspace."""
 
     def __init__(self, *items):
         self.codebook, self.policies = [{"mode": "rude"}], ["<p>Be kind.</p>"]
@@ -36,15 +36,15 @@ class Known(Sitting):
 
 @pytest.fixture
 def desk():
-    """The widget of a sitting, and what left it, in order."""
-    sitting, left = Known("a", "b", "c"), []
-    widget = annotate(sitting)
+    """The widget of an annotation, and what left it, in order."""
+    annotation, left = Known("a", "b", "c"), []
+    widget = annotate(annotation)
     widget.send = left.append
     widget.observe(lambda change: left.append((change["name"], change["new"])))
-    return sitting, left, lambda message: widget._handle_custom_msg(message, []), widget
+    return annotation, left, lambda message: widget._handle_custom_msg(message, []), widget
 
 
-def test_a_desk_shows_its_sitting(desk):
+def test_a_desk_shows_its_annotation(desk):
     widget = desk[3]
     assert (widget.item, widget.upcoming) == ({"session_id": "a"}, {"session_id": "b"})
     assert (widget.codebook, widget.policies) == ([{"mode": "rude"}], ["<p>Be kind.</p>"])
@@ -70,12 +70,12 @@ def test_a_refusal_moves_nothing(desk):
 
 
 def test_a_label_that_is_saved_stays_saved_where_the_next_cannot_be_read(desk):
-    sitting, left, say, widget = desk
-    sitting.broken = True
+    annotation, left, say, widget = desk
+    annotation.broken = True
     say({"act": "submit", "session_id": "a"})
     assert left[0]["tell"] == "saved"
     assert "disk is full" in widget.notice
-    sitting.broken = False
+    annotation.broken = False
     say({"act": "submit", "session_id": "b"})
     assert widget.notice == ""
 

@@ -23,7 +23,7 @@ AHEAD = 2
 """Sessions held at a time: the one being read, and the one shown next without a wait."""
 
 
-class Sitting:
+class Annotation:
     """What one annotator sees of a queue, and the way of what they say into the ledger.
 
     It knows no widget: messages are plain dicts, and every answer is one. The label of a session is

@@ -16,7 +16,7 @@ from evalbench.label.codebook.modes import KINDS, REQUIRED, SAMPLED, Mode, find_
 from evalbench.label.codebook.restate import history
 from evalbench.label.discovery.clustering import STABLE, SURE
 from evalbench.label.discovery.naming import make_key
-from evalbench.label.discovery.texts import add_drafts, draft_found
+from evalbench.label.discovery.texts import add_drafts, draft_clusters
 from evalbench.schema import DraftedMode
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ACTS = (
 )
 
 
-class Sorting:
+class Curation:
     """What an analyst sees of the notes of a surface, and does with them.
 
     It knows no widget: messages are plain dicts. Clusters that no mode holds yet become drafts, all
@@ -190,7 +190,7 @@ class Sorting:
     def _look(self) -> None:
         """Read the codebook as it is now, whoever changed it."""
         book = codebook.read_codebook(self._ws.ledger)
-        self._drafts = draft_found(self._discovery, book)
+        self._drafts = draft_clusters(self._discovery, book)
         found = {draft.mode for draft in self._drafts}
         whole = add_drafts(book, self.surface, self._drafts).modes.values()
         standing = [mode for mode in whole if not mode.ended]

@@ -40,7 +40,7 @@ def review(labels: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
     """List the sessions that people read, with the modes each showed, in the order first labelled.
 
     Takes ``label.set`` events as ``ledger.bodies`` gives them, and what was ``seen``: ``surface,
-    session_id, mode``, failures by ``majority`` or the cluster of
+    session_id, mode``, failures as decided or the cluster of
     every note; its sessions count as read, labelled or not. Gives ``surface, session_id, seconds``
     (of all who labelled it; null where nobody's time is known) and ``modes``.
     """

@@ -85,7 +85,7 @@ class Discovery:
     ledger_seq: int
 
     @property
-    def found(self) -> pl.DataFrame:
+    def summary(self) -> pl.DataFrame:
         """One row a cluster: size, stability, examples, its name and who gave it."""
         if self.clusters is None:
             return pl.DataFrame(schema=FOUND)
@@ -234,7 +234,7 @@ def signal_rates(
     return pl.DataFrame(rows, schema=RATES, orient="row")
 
 
-def where_to_read(found: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
+def rank_clusters(found: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
     """Order clusters by where a signal is surely most frequent, with their signals in words.
 
     Gives ``found`` with ``any_said`` and ``signals_said``, e.g. "Thumbs down 12% (of 340)".
@@ -268,7 +268,7 @@ def headline(discovery: Discovery) -> str:
     return f"{about}: {discovery.reason}. {trust}"
 
 
-def draft_found(discovery: Discovery, book: Codebook) -> list[DraftedMode]:
+def draft_clusters(discovery: Discovery, book: Codebook) -> list[DraftedMode]:
     """Make drafts of the clusters, without the notes that some mode holds already."""
     if discovery.clusters is None or discovery.of != "notes":
         return []
@@ -322,7 +322,7 @@ def _list_noted(book: Codebook, notes: pl.DataFrame) -> pl.DataFrame:
 def list_seen(book: Codebook, notes: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
     """List what was seen where: ``surface, session_id, mode``.
 
-    By the labels (as ``majority`` decides them) where a mode counts
+    By the labels as decided where a mode counts
     already, else by the drafts that notes are in: a failure with a draft and a mode of its own
     would be taken for two.
     """

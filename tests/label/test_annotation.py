@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from evalbench.label.annotation.labelling import Sitting
+from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.annotation.queue import Queue
 from evalbench.schema import SESSION, SPAN, VERDICT
 from evalbench.store.workspace import open_workspace
@@ -49,11 +49,11 @@ def shop(tmp_path):
 
 def sit(ws, user="ana"):
     ws = open_workspace(ws.path, user=user)
-    return Sitting(ws, Queue(ws.ledger, ws.ledger.bodies("queue.drawn")["seq"].item()))
+    return Annotation(ws, Queue(ws.ledger, ws.ledger.bodies("queue.drawn")["seq"].item()))
 
 
-def names(sitting):
-    return sitting.item.get("session_id"), sitting.upcoming.get("session_id")
+def names(annotation):
+    return annotation.item.get("session_id"), annotation.upcoming.get("session_id")
 
 
 def passes(name):
@@ -61,43 +61,43 @@ def passes(name):
 
 
 def test_a_label_is_in_the_ledger_when_its_receipt_is_given(shop):
-    sitting = sit(shop)
-    assert names(sitting) == ("s1", "s2")
-    told = sitting.answer(passes("s1"))
+    annotation = sit(shop)
+    assert names(annotation) == ("s1", "s2")
+    told = annotation.answer(passes("s1"))
     [label] = shop.ledger.bodies("label.set").to_dicts()
     assert told == {"tell": "saved", "session_id": "s1", "seq": label["seq"]}
     assert (label["actor"], label["session_id"], label["verdict"]) == ("ana", "s1", "pass")
     assert label["seconds"] == 4.2
-    assert names(sitting) == ("s2", None)  # shown from what was fetched, before anything is read
-    assert sitting.answer({"act": "touch"}) is None
-    assert names(sitting) == ("s2", "s3")
-    assert sitting.progress["by_me"] == 1
+    assert names(annotation) == ("s2", None)  # shown from what was fetched, before anything is read
+    assert annotation.answer({"act": "touch"}) is None
+    assert names(annotation) == ("s2", "s3")
+    assert annotation.progress["by_me"] == 1
 
 
-def test_a_sitting_taken_up_again_begins_at_the_same_item(shop):
-    sitting = sit(shop)
-    sitting.answer(passes("s1"))
-    sitting.answer({"act": "touch"})
-    assert names(sit(shop)) == names(sitting) == ("s2", "s3")
+def test_an_annotation_taken_up_again_begins_at_the_same_item(shop):
+    annotation = sit(shop)
+    annotation.answer(passes("s1"))
+    annotation.answer({"act": "touch"})
+    assert names(sit(shop)) == names(annotation) == ("s2", "s3")
     assert names(sit(shop, "ben")) == ("s4", None)  # what ana holds is hers
 
 
 def test_previous_next_and_undo_go_through_ones_own_labels(shop):
-    sitting = sit(shop)
+    annotation = sit(shop)
     fail = {"verdict": "fail", "modes": ["rude"], "note": "curt"}
     for name, said in (("s1", {}), ("s2", fail)):
-        sitting.answer({**passes(name), **said})
-        sitting.answer({"act": "touch"})
-    assert sitting.answer({"act": "previous"}) is None
-    assert names(sitting) == ("s2", "s3")
-    assert sitting.item["label"]["modes"] == ["rude"]
-    sitting.answer({"act": "previous"})
-    assert names(sitting) == ("s1", "s3")
-    assert sitting.answer({"act": "previous"})["tell"] == "refused"
-    sitting.answer({"act": "next"})
-    sitting.answer({"act": "next"})
-    assert names(sitting) == ("s3", "s4")
-    assert sitting.answer({"act": "next"})["tell"] == "refused"
+        annotation.answer({**passes(name), **said})
+        annotation.answer({"act": "touch"})
+    assert annotation.answer({"act": "previous"}) is None
+    assert names(annotation) == ("s2", "s3")
+    assert annotation.item["label"]["modes"] == ["rude"]
+    annotation.answer({"act": "previous"})
+    assert names(annotation) == ("s1", "s3")
+    assert annotation.answer({"act": "previous"})["tell"] == "refused"
+    annotation.answer({"act": "next"})
+    annotation.answer({"act": "next"})
+    assert names(annotation) == ("s3", "s4")
+    assert annotation.answer({"act": "next"})["tell"] == "refused"
     again = sit(shop)  # also after the kernel was started anew
     again.answer({"act": "undo"})
     assert names(again) == ("s2", "s3")
@@ -131,62 +131,62 @@ def test_previous_next_and_undo_go_through_ones_own_labels(shop):
     ],
 )
 def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(shop, message, why):
-    sitting = sit(shop)
+    annotation = sit(shop)
     head = shop.ledger.head()
-    told = sitting.answer(message)
+    told = annotation.answer(message)
     assert told["tell"] == "refused"
     assert why in told["why"]
     assert shop.ledger.head() == head
-    assert names(sitting) == ("s1", "s2")
-    assert sitting.answer(passes("s1"))["tell"] == "saved"
+    assert names(annotation) == ("s1", "s2")
+    assert annotation.answer(passes("s1"))["tell"] == "saved"
 
 
 def test_a_skipped_item_is_gone_for_good(shop):
-    sitting = sit(shop)
-    assert sitting.answer({"act": "skip", "session_id": "s1", "reason": "French"}) is None
-    assert names(sitting) == ("s2", "s3")
+    annotation = sit(shop)
+    assert annotation.answer({"act": "skip", "session_id": "s1", "reason": "French"}) is None
+    assert names(annotation) == ("s2", "s3")
     assert names(sit(shop)) == ("s2", "s3")
     [skipped] = shop.ledger.bodies("item.skipped").to_dicts()
     assert (skipped["session_id"], skipped["reason"]) == ("s1", "French")
 
 
 def test_a_draft_is_shown_after_ones_own_label_and_marks_the_next_one(shop):
-    sitting = sit(shop)
-    sitting.answer(passes("s1"))
-    sitting.answer({"act": "undo"})
-    told = sitting.answer({"act": "suggestion"})
+    annotation = sit(shop)
+    annotation.answer(passes("s1"))
+    annotation.answer({"act": "undo"})
+    told = annotation.answer({"act": "suggestion"})
     draft = {"evaluator_id": "judge/rude", "fails": True, "rationale": "curt"}
     assert told == {"tell": "suggestion", "session_id": "s1", "verdicts": [draft]}
-    sitting.answer({**passes("s1"), "after_suggestion": False})  # the browser forgot
+    annotation.answer({**passes("s1"), "after_suggestion": False})  # the browser forgot
     assert shop.ledger.bodies("label.set")["after_suggestion"].to_list() == [False, True]
 
 
 def test_long_texts_are_read_in_pieces(shop):
-    sitting = sit(shop)
-    cut = sitting.item["turns"][-1]["cut"]
+    annotation = sit(shop)
+    cut = annotation.item["turns"][-1]["cut"]
     read, start = "", 0
     while start is not None:
         asked = {"act": "text", "span_id": cut["span_id"], "field": cut["field"], "start": start}
-        told = sitting.answer(asked)
+        told = annotation.answer(asked)
         read, start = read + told["text"], told["next"]
     assert read == LONG
 
 
 def test_the_end_of_a_queue_is_an_empty_item(shop):
-    sitting = sit(shop)
+    annotation = sit(shop)
     for name in ("s1", "s2", "s3", "s4"):
-        assert sitting.answer(passes(name))["tell"] == "saved"
-        sitting.answer({"act": "touch"})
-    assert names(sitting) == (None, None)
-    assert sitting.progress["left"] == 0
-    assert sitting.answer({"act": "undo"}) is None
-    assert names(sitting) == ("s4", None)
+        assert annotation.answer(passes(name))["tell"] == "saved"
+        annotation.answer({"act": "touch"})
+    assert names(annotation) == (None, None)
+    assert annotation.progress["left"] == 0
+    assert annotation.answer({"act": "undo"}) is None
+    assert names(annotation) == ("s4", None)
 
 
 def test_a_queue_is_told_as_it_stood_at_an_event(shop):
-    sitting = sit(shop)
-    queue, then = sitting._queue, shop.ledger.head()
+    annotation = sit(shop)
+    queue, then = annotation._queue, shop.ledger.head()
     before = queue.state()
-    sitting.answer(passes("s1"))
+    annotation.answer(passes("s1"))
     assert queue.state()["state"].to_list() == ["done", "held", "open", "open"]
     assert queue.state(until=then).equals(before)
