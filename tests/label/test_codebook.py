@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from evalbench.errors import LabelError, LedgerError
 from evalbench.label.codebook import acts as codebook
 from evalbench.label.codebook.acts import read_codebook
-from evalbench.label.codebook.restate import history
 from evalbench.schema import DraftedMode
 from evalbench.store.ledger import Ledger
 
@@ -353,17 +352,6 @@ def test_of_two_people_at_once_one_merges(defined):
     for person in people:
         person.join()
     assert sorted(found, key=str) == [defined.head(), None]
-
-
-def test_history_tells_every_act_in_words(drafted):
-    codebook.merge(drafted, SHOP, ["delay"], "tone", reason="same thing")
-    codebook.undo(drafted, 17)
-    told = history(drafted.events(since=16))
-    assert told.select("seq", "what", "reason", "stands").rows() == [
-        (17, "delay merged into tone", "same thing", False),
-        (18, "event 17 undone", "", True),
-    ]
-    assert history(drafted.events())["what"][0] == "tone, delay proposed from clusters of notes"
 
 
 MODES = ("a", "b", "c", "d")

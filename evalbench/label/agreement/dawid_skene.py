@@ -76,8 +76,8 @@ def annotator_errors(
     few = pl.format("{} sessions labelled by others too; {} are needed", "n_shared", FEWEST)
     reason = pl.when(pl.col("n_shared") < FEWEST).then(few).otherwise(pl.lit(""))
     if read.height < 2 or (read.height == 2 and groups == 1):
-        told = f"there are {read.height} and {groups}"
-        reason = pl.lit(f"it takes three annotators, or two and several modes; {told}")
+        seen = f"there are {read.height} and {groups}"
+        reason = pl.lit(f"it takes three annotators, or two and several modes; {seen}")
     elif failures < FEWEST_FAILING:
         reason = pl.lit(f"about {failures:.0f} failures seen; {FEWEST_FAILING} are needed")
     else:

@@ -12,8 +12,15 @@ from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.codebook import acts as codebook
-from evalbench.label.codebook.modes import KINDS, REQUIRED, SAMPLED, Mode, find_undone, read_acts
-from evalbench.label.codebook.restate import history
+from evalbench.label.codebook.modes import (
+    KINDS,
+    REQUIRED,
+    SAMPLED,
+    Act,
+    Mode,
+    find_undone,
+    read_acts,
+)
 from evalbench.label.discovery.clustering import STABLE, SURE
 from evalbench.label.discovery.naming import make_key
 from evalbench.label.discovery.texts import add_drafts, draft_clusters
@@ -32,6 +39,19 @@ ACTS = (
     *("choose", "rename", "merge", "split", "confirm", "judge"),
     *("leave", "promote", "retire", "undo"),
 )
+
+
+WORDS = {
+    "mode.defined": "{mode} defined as {name}, version {version}",
+    "mode.merged": "{sources} merged into {into}",
+    "mode.split": "{source} split into {parts}",
+    "mode.retired": "{mode} retired",
+    "mode.promoted": "{mode} promoted: {belonging} of {members} members belong",
+    "codebook.proposed": "{drafts} proposed from clusters of notes",
+    "member.confirmed": "note {note} looked at for {mode}: belongs {belongs}",
+}
+
+LISTS = ("sources", "parts", "drafts")
 
 
 class Curation:
@@ -159,8 +179,7 @@ class Curation:
 
     def undo(self) -> Answer:
         """Undo this analyst's last act on the clusters that still stands."""
-        events = self._ws.ledger.events(KINDS)
-        acts = read_acts(events)
+        acts = read_acts(self._ws.ledger.events(KINDS))
         undone = find_undone(acts)
         mine = [act for act in acts if getattr(act.body, "surface", "") == self.surface]
         standing = [act for act in mine if act.seq not in undone]
@@ -169,8 +188,7 @@ class Curation:
         if not own or not begun:
             raise LabelError("nothing of yours is left to undo")
         seq = codebook.undo(self._ws.ledger, own[-1].seq)
-        what = history(events.filter(seq=own[-1].seq))["what"][0]
-        return _done(seq, f"Undone: {what}")
+        return _done(seq, f"Undone: {describe(own[-1])}")
 
     def _propose(self, *touched: str) -> None:
         """Write the clusters as drafts before the first act on one of them."""
@@ -295,3 +313,12 @@ def _worded(mode: Mode) -> Mode:
 
 def _done(seq: int, said: str) -> Answer:
     return {"tell": "done", "seq": seq, "said": said}
+
+
+def describe(act: Act) -> str:
+    """Say what an act did."""
+    fields = {
+        name: ", ".join(getattr(each, "mode", each) for each in value) if name in LISTS else value
+        for name, value in act.body
+    }
+    return WORDS[act.kind].format(**fields)
