@@ -1,0 +1,203 @@
+"""The one view of a session: what desk, browser, judge, check, classifier and clustering read.
+
+>>> session = make_session("support", "s-17", spans)  # doctest: +SKIP
+>>> print(session.text())  # doctest: +SKIP
+[1] user: Where is my order?
+[2] assistant: It left on Monday.
+
+:mod:`~evalbench.session.messages` reads what a span says, :mod:`~evalbench.session.history` puts it
+where it happened, and :mod:`~evalbench.session.turns` is what comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from evalbench.schema import SESSION
+from evalbench.session.history import History, Node, Step
+from evalbench.session.spans import COLUMNS, order_spans
+from evalbench.session.turns import Call, Document, Session, Turn
+
+if TYPE_CHECKING:
+    from evalbench.store.lake import Lake
+    from evalbench.store.workspace import Workspace
+
+__all__ = [
+    "VIEW_VERSION",
+    "Call",
+    "Document",
+    "Session",
+    "Turn",
+    "make_session",
+    "outline",
+    "read_session",
+    "read_sessions",
+]
+
+VIEW_VERSION = 1
+"""Part of every judge's version: a judge that read sessions otherwise was calibrated otherwise."""
+BATCH = 512
+"""Sessions whose spans are read at once."""
+
+
+def read_session(ws: Workspace, surface: str, session_id: str) -> Session:
+    """Read one session of the lake.
+
+    Raises
+    ------
+    ValueError
+        The lake has no such session.
+    """
+    for session in read_sessions(ws.lake, surface, [session_id]):
+        return session
+    raise ValueError(f"session_id must be one of {surface}'s in the lake; got {session_id!r}")
+
+
+def read_sessions(
+    lake: Lake, surface: str, ids: Sequence[str], *, versions: Mapping[str, int] | None = None
+) -> Iterator[Session]:
+    """Read sessions in the order of ``ids``, some at a time; those not in the lake are left out.
+
+    ``versions`` pins the tables ``span`` and ``session``.
+    """
+    pins = versions or {}
+    for start in range(0, len(ids), BATCH):
+        wanted = list(ids[start : start + BATCH])
+        chosen = pl.col("session_id").is_in(wanted)
+        stored = lake.sessions(surface=surface, version=pins.get("session")).filter(chosen)
+        logged = lake.spans(surface=surface, version=pins.get("span")).filter(chosen)
+        sessions, spans = pl.collect_all([stored, logged.select("session_id", *COLUMNS)])
+        known = {row["session_id"]: row for row in sessions.iter_rows(named=True)}
+        of_session: dict[str, list[dict[str, Any]]] = {}
+        for span in spans.iter_rows(named=True):
+            of_session.setdefault(span["session_id"], []).append(span)
+        for session_id in wanted:
+            if session_id in known and session_id in of_session:
+                rows = of_session[session_id]
+                yield make_session(surface, session_id, rows, known[session_id])
+
+
+def make_session(
+    surface: str,
+    session_id: str,
+    spans: pl.DataFrame | Sequence[Mapping[str, Any]],
+    row: Mapping[str, Any] | None = None,
+) -> Session:
+    """Make the view of one session.
+
+    Parameters
+    ----------
+    spans : polars.DataFrame or sequence of mappings
+        Columns of :data:`evalbench.schema.SPAN`; what is missing is null.
+    row : mapping, optional
+        Its row of the session table; else what is known from the spans alone.
+    """
+    history = _read(spans)
+    nodes = _place_orphans(history)
+    numbers = {id(node): number for number, node in enumerate(nodes, 1)}
+    names, line = _name_threads(history)
+    of_thread = {
+        id(node): names[n] for n, each in enumerate(history.threads) for node in each.nodes
+    }
+    turns = tuple(_make_turn(node, numbers, of_thread.get(id(node), "")) for node in nodes)
+    session = Session(surface, session_id, {}, turns, tuple(history.gaps), line)
+    facts = dict(row) if row else {name: getattr(session, name) for name in OUTLINE}
+    session.row.update({name: facts.get(name) for name in SESSION} | facts)
+    return session
+
+
+OUTLINE = ("first_input", "final_output", "n_turns")
+
+
+def outline(
+    spans: pl.DataFrame | Sequence[Mapping[str, Any]],
+) -> tuple[str | None, str | None, int]:
+    """Return ``first_input``, ``final_output`` and ``n_turns`` of one session's spans."""
+    session = make_session("", "", spans, {"surface": ""})
+    return session.first_input, session.final_output, session.n_turns
+
+
+def _read(spans: pl.DataFrame | Sequence[Mapping[str, Any]]) -> History:
+    if isinstance(spans, pl.DataFrame):
+        return History(order_spans(spans.select(COLUMNS).to_dicts()))
+    return History(order_spans([{name: each.get(name) for name in COLUMNS} for each in spans]))
+
+
+def _place_orphans(history: History) -> list[Node]:
+    """Return all turns in order, each with the steps that no message asked for behind it.
+
+    What ran before the first message of its trace was logged ran after its question.
+    """
+    nodes = [node for thread in history.threads for node in thread.nodes if not node.ghost]
+    nodes.sort(key=lambda node: node.order)
+    questions: dict[str, Node] = {}
+    answered: set[str] = set()
+    for node in nodes:
+        trace = node.span.trace_id
+        if node.message.role in ("assistant", "other"):
+            answered.add(trace)
+        elif trace not in answered:
+            questions[trace] = node
+    for step in sorted(history.orphans, key=lambda step: step.order):
+        before = [node for node in nodes if node.order < step.order]
+        own = [node for node in before if node.span.trace_id == step.trace_id]
+        place = (
+            own[-1:] or [questions[step.trace_id]] if step.trace_id in questions else before[-1:]
+        )
+        if not place:
+            place = [history.make_empty(step)]
+            nodes.insert(0, place[0])
+        place[0].steps.append(step)
+    return nodes
+
+
+def _name_threads(history: History) -> tuple[list[str], frozenset[str]]:
+    """Name threads, "" the first that no other one encloses; and list those none encloses."""
+    spoken = [[n.order for n in thread.nodes if not n.ghost] for thread in history.threads]
+    enclosed = [
+        any(other and own and other[0] < own[0] and own[-1] < other[-1] for other in spoken)
+        for own in spoken
+    ]
+    main = next((n for n, inside in enumerate(enclosed) if not inside), 0)
+    names: list[str] = []
+    for number, thread in enumerate(history.threads):
+        name = thread.agent or thread.origin or "thread"
+        while name in names:
+            name = f"{name.rstrip('0123456789 ')} {number + 1}"
+        names.append("" if number == main else name)
+    return names, frozenset(
+        name for name, inside in zip(names, enclosed, strict=True) if not inside
+    )
+
+
+def _make_turn(node: Node, numbers: Mapping[int, int], thread: str) -> Turn:
+    message, span = node.message, node.span
+    rewritten = "rewritten history" if node.rewritten else ""
+    if node.cut_before:
+        rewritten = f"given a history without turns up to {numbers[id(node.cut_before)]}"
+    speaker = node.agent if message.role == "assistant" else ""
+    return Turn(
+        numbers[id(node)],
+        message.role,
+        message.name or speaker,
+        thread,
+        message.text,
+        message.reasoning,
+        tuple(_make_call(step) for step in node.steps),
+        tuple(document for step in node.steps for document in step.documents),
+        node.error,
+        span.span_id,
+        span.row["started_at"],
+        rewritten,
+        node.receiver,
+    )
+
+
+def _make_call(step: Step) -> Call:
+    result, *others = step.results or [""]
+    told = "".join(f"\n[the model was later given:] {other}" for other in others)
+    given = step.arguments, result + told, step.error, step.call_id, step.span_id, step.kind
+    return Call(step.name, *given)

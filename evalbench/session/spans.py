@@ -1,0 +1,142 @@
+"""The spans of a session in the order of time, each with what is inside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from evalbench.session.messages import Message
+
+HIDDEN_KINDS = ("evaluator", "embedding")
+COLUMNS = (
+    "trace_id span_id parent_id kind name started_at status status_message input output "
+    "input_messages output_messages tool_name tool_arguments tool_result documents attributes "
+    "source_format"
+).split()
+LONG = 20
+"""Characters from which a text within a longer one is taken for its copy."""
+AGENT = re.compile(
+    r"(?:agent_run|invoke_agent|create_agent|Agent)[\s:]+\[?(?P<of>.+?)\]?"
+    r"|(?P<run>.+?)(?:\._execute_core|\.(?:a?run|kickoff|a?invoke)| run)"
+)
+CALL_IDS = ("tool_call_id", "gen_ai.tool.call.id", "tool_call.id", "ai.toolCall.id", "call_id")
+Row = dict[str, Any]
+
+
+class Span:
+    """A span, and what is said by those inside it."""
+
+    def __init__(self, row: Row, parent: Span | None) -> None:
+        self.row, self.parent = row, parent
+        self.span_id, self.trace_id = row["span_id"], row["trace_id"]
+        self.number = self.last = 0
+        self.depth: int = parent.depth + 1 if parent else 0
+        self.closing: list[Span] = []
+        self.wraps = self.replied = False
+        self.thread: Any = None
+        self.cut_before: Any = None
+        self.told: set[str] = set()
+        self.found: set[str] = set()
+        self.errors: list[str] = []
+        self.answered = False
+        started = row["started_at"]
+        own = (False, started) if started is not None else (True, 0)
+        if parent and not parent.start[0]:
+            own = parent.start if own[0] else max(own, parent.start)
+        self.start: tuple[bool, Any] = own
+        self.agent: str = _name_agent(row) or (parent.agent if parent else "")
+
+    @property
+    def call_id(self) -> str:
+        """Return the id of the tool call that this span ran for; "" where it has none."""
+        try:
+            held = orjson.loads(self.row["attributes"] or "{}")
+        except ValueError:
+            return ""
+        places = [held, held.get("metadata")] if isinstance(held, dict) else []
+        ids = (place.get(name) for place in places if isinstance(place, dict) for name in CALL_IDS)
+        return str(next(filter(None, ids), ""))
+
+    def around(self) -> list[Span]:
+        """Return the spans around this one, the innermost first."""
+        spans, span = [], self.parent
+        while span:
+            spans.append(span)
+            span = span.parent
+        return spans
+
+    def tell(self, thread: Any, messages: Sequence[Message]) -> None:
+        """Tell the spans around it what is said here, and in which thread."""
+        self.thread = self.thread or thread
+        texts = [text for message in messages if (text := message.text.strip())]
+        for outer in self.around():
+            outer.thread = outer.thread or thread
+            outer.told.update(texts)
+            outer.answered |= any(m.role == "assistant" and m.text.strip() for m in messages)
+
+    def find(self, *texts: str) -> None:
+        """Tell the spans around it what was called and found here."""
+        for outer in self.around():
+            outer.found.update(text.strip() for text in texts)
+
+    def tell_error(self, why: str) -> None:
+        """Tell the spans around it what went wrong here."""
+        for outer in self.around():
+            outer.errors.append(why)
+
+    def repeats(self, message: Message, role: str) -> bool:
+        """Whether the spans inside say this text already; an output may be a part of theirs."""
+        text = message.text.strip()
+        if not text and not message.calls:
+            return True
+        if not text:
+            return False
+        if text in self.told or (text in self.found and self.answered):
+            return True
+        return role == "assistant" and len(text) >= LONG and any(text in told for told in self.told)
+
+
+def order_spans(rows: Sequence[Row]) -> list[Span]:
+    """Order the spans that an annotator may see: by time, the outer before the inner."""
+    place = {(row["trace_id"], row["span_id"]): row for row in rows}
+    made: dict[tuple[str, str], Span | None] = {}
+    for row in rows:
+        chain: dict[tuple[str, str], Row] = {}
+        key = (row["trace_id"], row["span_id"])
+        while key in place and key not in made and key not in chain:
+            chain[key] = place[key]
+            key = (row["trace_id"], place[key]["parent_id"])
+        for key, inner in reversed(chain.items()):
+            outer_key = (inner["trace_id"], inner["parent_id"])
+            outer = made.get(outer_key)
+            hidden = outer_key in made and outer is None
+            made[key] = None if hidden or inner["kind"] in HIDDEN_KINDS else Span(inner, outer)
+    spans = [span for span in made.values() if span]
+    spans.sort(key=lambda span: (span.start, span.depth, span.span_id))
+    for number, span in enumerate(spans):
+        span.number = span.last = number
+    for span in reversed(spans):
+        if span.parent:
+            span.parent.last = max(span.parent.last, span.last)
+        if span.row["kind"] == "llm":
+            for outer in span.around():
+                outer.wraps = True
+    for span in reversed(spans):
+        spans[span.last].closing.append(span)
+    return spans
+
+
+def _name_agent(row: Row) -> str:
+    if row["kind"] != "agent":
+        return ""
+    name = row["name"] or ""
+    if "gen_ai.agent.name" in (row["attributes"] or ""):
+        try:
+            name = str(orjson.loads(row["attributes"]).get("gen_ai.agent.name") or name)
+        except (ValueError, AttributeError):
+            pass
+    match = AGENT.fullmatch(name)
+    return (match["of"] or match["run"]) if match else name
