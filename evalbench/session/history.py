@@ -50,8 +50,10 @@ class Step:
 
     def gives(self, text: str) -> bool:
         """Whether this is what came of it."""
-        same = canonical(text)
-        return text.strip() == self.error or any(canonical(each) == same for each in self.results)
+        said = text.strip()
+        if said == self.error or any(each.strip() == said for each in self.results):
+            return True
+        return any(canonical(each) == canonical(text) for each in self.results)
 
     def answer(self, text: str) -> None:
         """Keep a result, unless it is there already; the emptiest of two counts for nothing."""
@@ -85,37 +87,47 @@ class Walk:
 
     place: int
     unanswered: list[Step] = field(default_factory=list)
-    met: set[int] = field(default_factory=set)
-    first_met: Node | None = None
+    met: list[Node] = field(default_factory=list)
     answers: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Thread:
-    """The history of one agent; ``head`` is the latest list it was given, less its bracket."""
+    """The history of one agent.
+
+    ``head`` is the latest list it was given, less its bracket; instructions and what the product
+    rewrote are ``free``: they may stand anywhere in a list.
+    """
 
     agent: str
     system: tuple[Any, ...] | None
     origin: str = ""
     nodes: list[Node] = field(default_factory=list)
+    free: list[Node] = field(default_factory=list)
     head: str = ""
     walk: Walk = field(default_factory=lambda: Walk(0))
     trace_id: str = ""
     failed: bool = False
     trimmed: bool = False
 
+    def add(self, nodes: Iterable[Node]) -> None:
+        """Put nodes where they belong in the order of events."""
+        for node in nodes:
+            insort(self.nodes, node, key=lambda each: each.order)
+            if node.rewritten or node.message.role == "system":
+                self.free.append(node)
+
     def find(self, message: Message, walk: Walk, agent: str) -> Node | None:
         """Find the node that a message repeats: the next one, wherever it is instructions."""
         key = message.key
-        if message.role == "system" or any(node.rewritten for node in self.nodes[: walk.place]):
-            for node in self.nodes:
-                free = node.rewritten or node.message.role == "system"
-                if free and id(node) not in walk.met and _repeats(node, message, key, agent):
-                    return node
+        for node in self.free:
+            if _repeats(node, message, key, agent) and node not in walk.met:
+                return node
         for place in range(walk.place, len(self.nodes)):
-            if _repeats(self.nodes[place], message, key, agent) and not self.nodes[place].rewritten:
+            node = self.nodes[place]
+            if _repeats(node, message, key, agent) and not (node.rewritten or node in walk.met):
                 walk.place = place + 1
-                return self.nodes[place]
+                return node
         return None
 
     def question(self) -> int:
@@ -219,7 +231,7 @@ class History:
         if not resumed:
             self._check_trimmed(span, thread, walk)
         if fresh:
-            thread.nodes += fresh
+            thread.add(fresh)
             walk.place = len(thread.nodes)
         thread.walk, thread.head = walk, raw[:-1] if raw else ""
         thread.trace_id, thread.failed = span.trace_id, False
@@ -250,7 +262,7 @@ class History:
             node = self._make(span, message, (span.number, 0))
             walk.unanswered += node.steps
             nodes.append(node)
-        thread.nodes += nodes
+        thread.add(nodes)
         if failed and nodes:
             nodes[-1].error = _reason(row)
             span.tell_error(nodes[-1].error)
@@ -302,9 +314,9 @@ class History:
 
     def _wrap(self, span: Span) -> None:
         """Add what a span around others says that they do not."""
-        row = span.row
-        speaks = span.parent is None or row["kind"] in ("agent", "llm")
-        own: list[str] = []
+        row, parent = span.row, span.parent
+        speaks = parent is None or row["kind"] in ("agent", "llm")
+        own = {"input": "", "output": ""}
         for column, role in (("input", "user"), ("output", "assistant")):
             raw = row[f"{column}_messages"]
             if raw:
@@ -315,43 +327,38 @@ class History:
                 new = [message for message in spoken if not span.repeats(message, role)]
                 if speaks:
                     self._add_messages(span, new, column)
-                elif not new or any(span.parent.repeats(each, "assistant") for each in new):
-                    own.append("")
-                else:
-                    own.append("\n".join(message.text for message in new))
-            else:
-                own.append("")
-        if any(own):
-            self._add_step(span, *(own if len(own) == 2 else ("", own[0])))
+                elif parent and not any(parent.repeats(each, "assistant") for each in new):
+                    own[column] = "\n".join(message.text for message in new)
+        if any(own.values()):
+            self._add_step(span, own["input"], own["output"])
 
     def _add_messages(self, span: Span, messages: list[Message], column: str) -> None:
         """Insert messages of a span around others where they stood among theirs."""
         if not messages:
             return
+        end = (span.number, 0) if column == "input" else (span.last, 1, -span.number)
         thread = span.thread or self._choose(span, messages)
         walk = Walk(self._start(thread, span, messages))
-        before: Node | None = None
+        before: Order = (span.number, 0)
         fresh: list[Node] = []
+        loose: list[Node] = []
         for message in messages:
             if node := thread.find(message, walk, span.agent):
                 self._meet(walk, node, message)
-                before = node
-            elif (message.role == "tool" and self._answer(thread, walk, message)) or span.repeats(
-                message, "" if message.calls else "user"
-            ):
+                for each in loose:
+                    each.order = (*before, 1, *each.order[-1:])
+                before, loose = node.order, []
+            elif message.role == "tool" and self._answer(thread, walk, message):
                 continue
-            else:
-                end = (span.number, 0) if column == "input" else (span.last, 1, -span.number)
+            elif not span.repeats(message, "" if message.calls else "user"):
                 node = self._make(span, message, end)
-                after = thread.nodes[walk.place] if walk.place < len(thread.nodes) else None
-                if (before and before.order > node.order) or (after and column == "output"):
-                    base = before.order if before else (span.number, 0)
-                    node.order = (*base, 1, self.count)
-                fresh.append(node)
                 walk.unanswered += node.steps
-        for node in fresh:
-            insort(thread.nodes, node, key=lambda each: each.order)
-            thread.head = ""
+                loose.append(node)
+                fresh.append(node)
+        for node in loose:
+            node.order = max(node.order, (*before, 1, *node.order[-1:]))
+        thread.add(fresh)
+        thread.head = "" if fresh else thread.head
         span.tell(thread, messages)
 
     def _fail(self, span: Span) -> None:
@@ -422,9 +429,7 @@ class History:
 
     def _meet(self, walk: Walk, node: Node, message: Message) -> None:
         """Take a message for the one that stands, and what it knows beyond it."""
-        walk.met.add(id(node))
-        if message.role != "system" and not node.rewritten:
-            walk.first_met = walk.first_met or node
+        walk.met.append(node)
         node.message.reasoning = node.message.reasoning or message.reasoning
         node.message.name = node.message.name or message.name
         asked = [step for step in node.steps if step.asked]
@@ -433,17 +438,22 @@ class History:
         walk.unanswered += asked
 
     def _check_trimmed(self, span: Span, thread: Thread, walk: Walk) -> None:
-        if not (walk.answers and walk.first_met):
+        """Mark the answer that was given without the beginning of what stands."""
+        spoken = [node for node in thread.nodes if node.message.role != "system" and node.key]
+        spoken = [node for node in spoken if not (node.ghost or node.rewritten or node.error)]
+        met = [node for node in walk.met if node in spoken]
+        thread.trimmed, was_trimmed = (
+            bool(walk.answers and met and met[0] is not spoken[0]),
+            thread.trimmed,
+        )
+        if not thread.trimmed or was_trimmed:
             return
-        end = thread.nodes.index(walk.first_met)
-        left_out = [
-            node
-            for node in thread.nodes[:end]
-            if node.message.role != "system" and not (node.ghost or node.rewritten or node.error)
-        ]
-        if left_out and not thread.trimmed:
-            span.cut_before = left_out[-1]
-        thread.trimmed = bool(left_out)
+        place = len(spoken)
+        for node in reversed(met):  # of texts said twice, the later ones are the ones that are left
+            while place and spoken[place - 1].key != node.key:
+                place -= 1
+            place -= 1
+        span.cut_before = spoken[max(place, 1) - 1]
 
     def _answer(self, thread: Thread, walk: Walk, message: Message) -> bool:
         """Put a tool's message on its call; false where there is none."""
@@ -493,7 +503,7 @@ class History:
             for orphan in self.orphans:  # it ran before the message that asked for it was logged
                 alike = orphan.name == call.name and canonical(orphan.arguments) == same
                 if alike and orphan.trace_id == span.trace_id and not orphan.asked:
-                    step = orphan
+                    step, orphan.arguments = orphan, call.arguments
                     self.orphans.remove(orphan)
                     break
             else:

@@ -27,8 +27,10 @@ SPOKEN = {
     ),
 }
 """Keys of a program's state under which somebody speaks."""
+LONE = {*SPOKEN["user"], *SPOKEN["assistant"]}
 PROXY = re.compile(r"user|human|.*proxy(?:_?agent)?", re.IGNORECASE)
 """Names of those who speak for the user where AutoGen logs their side as the assistant's."""
+SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
 @dataclass(slots=True)
@@ -132,10 +134,13 @@ def _walk(held: Any, role: str) -> Iterator[Message]:
 
 
 def unwrap(held: Any) -> Any:
-    """Take a lone value out of the objects and lists around it."""
-    while isinstance(held, (dict, list)) and len(held) == 1:
-        [held] = held.values() if isinstance(held, dict) else held
-    return held
+    """Take a lone text out of the objects and lists around it, where it is what somebody says."""
+    inner = held
+    while isinstance(inner, (dict, list)) and len(inner) == 1:
+        if isinstance(inner, dict) and not LONE.issuperset(map(str.lower, inner)):
+            return held
+        [inner] = inner.values() if isinstance(inner, dict) else inner
+    return inner
 
 
 def read_value(text: str | None) -> Any:
@@ -169,7 +174,10 @@ def canonical(value: str) -> str:
     held = read_value(value)
     if held is None:
         return value.strip()
-    return json.dumps(held, sort_keys=True, default=str)
+    try:
+        return orjson.dumps(held, default=str, option=SORTED).decode()
+    except TypeError:  # numbers that are too long for it
+        return json.dumps(held, sort_keys=True, default=str)
 
 
 def plain(content: Any) -> str:

@@ -165,7 +165,8 @@ def _split_parts(parts: list[Any]):
         elif "function_response" in part:
             # Gemini sends the result back in the user's name and has no id for it.
             answers.append({**_tool_result(None, part["function_response"].get("response"))})
-            answers[-1]["role"] = "user"
+            name = part["function_response"].get("name")
+            answers[-1] |= {"role": "user", "function_response": name}
         elif kind in ("tool_call", "tool-call", "tool_use", "server_tool_call"):
             calls.append(part)
         elif kind in ("tool_call_response", "tool-result", "tool_result"):
