@@ -13,6 +13,11 @@ session why it is in and how probable that was:
 IngestReport(sessions=200, spans=3818, rejected=0, duplicates=0)
 >>> ws.lake.sessions(surface="support").collect()  # doctest: +SKIP
 
+A session is read in one view, the same for people, judges and checks; ``evalbench show`` prints it:
+
+>>> print(eb.read_session(ws, "support", "s-17").text())  # doctest: +SKIP
+[1] user: Where is my order?
+
 **Label.** ``evalbench annotate`` takes labels by keyboard. What people decide goes to the ledger,
 one event each, in a chain that shows tampering. Notes that say alike become clusters, and people
 make failure modes of those:
@@ -39,15 +44,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalbench import evaluate, label, observe, operate, stats
+    from evalbench.session import read_session
     from evalbench.store.workspace import open_workspace as open
 
-__all__ = ["evaluate", "label", "observe", "open", "operate", "stats"]
+__all__ = ["evaluate", "label", "observe", "open", "operate", "read_session", "stats"]
 
 
 def __getattr__(name: str) -> Any:
     """Load a stage when it is first used (PEP 562): importing evalbench stays light."""
     if name == "open":
         return import_module("evalbench.store.workspace").open_workspace
+    if name == "read_session":
+        return import_module("evalbench.session").read_session
     if name in __all__:
         return import_module(f"evalbench.{name}")
     raise AttributeError(f"module 'evalbench' has no attribute {name!r}")

@@ -105,6 +105,18 @@ def ingest(
 
 
 @app.command()
+def show(
+    surface: Annotated[str, typer.Argument(help="Product surface.")],
+    session_id: Annotated[str, typer.Argument(help="The session.")],
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Print a session as text, as people and judges see it."""
+    import evalbench as eb
+
+    typer.echo(eb.read_session(eb.open(workspace), surface, session_id).text())
+
+
+@app.command()
 def run(
     notebook: Annotated[str, typer.Argument(help="A notebook by name, such as 11_impact.")],
     parameters: Annotated[Pairs, _pairs("-p", "NAME VALUE", "Set a parameter.")] = None,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from evalbench.errors import StoreError
 from evalbench.schema import SESSION
 from evalbench.session.history import History, Node, Step
 from evalbench.session.spans import COLUMNS, order_spans
@@ -48,12 +49,12 @@ def read_session(ws: Workspace, surface: str, session_id: str) -> Session:
 
     Raises
     ------
-    ValueError
+    StoreError
         The lake has no such session.
     """
     for session in read_sessions(ws.lake, surface, [session_id]):
         return session
-    raise ValueError(f"session_id must be one of {surface}'s in the lake; got {session_id!r}")
+    raise StoreError(f"the lake has no session {session_id!r} of {surface!r}")
 
 
 def read_sessions(
