@@ -1,0 +1,145 @@
+"""Verdicts that were given elsewhere, from a file into the verdict table."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from evalbench.errors import ReadError
+from evalbench.schema import VERDICT
+from evalbench.store.tabular import ImportReport, read_flag, read_table
+
+if TYPE_CHECKING:
+    from evalbench.store.workspace import Workspace
+
+Rule = Callable[[float], bool]
+SIGNS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+RULE = re.compile(rf"({'|'.join(SIGNS)})\s*(-?\d+(?:\.\d+)?)")
+FIELDS = {
+    "session_id": "session conversation_id trace_id",
+    "mode": "failure_mode",
+    "fails": "failed",
+    "score": "",
+    "rationale": "reason explanation",
+    "model": "",
+    "model_fingerprint": "",
+}
+"""What a row may say, and the synonyms of each."""
+
+
+@dataclass(frozen=True)
+class VerdictReport(ImportReport):
+    """What became of the rows of a file; ``silent`` ones hold nothing that could be read.
+
+    Such as "garbage": they are kept as verdicts with an error.
+    """
+
+    silent: int
+
+
+def import_verdicts(
+    ws: Workspace,
+    path: str | Path,
+    *,
+    surface: str,
+    evaluator: str,
+    mode: str | None = None,
+    version: str = "1",
+    columns: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
+    fails_when: str = "",
+) -> VerdictReport:
+    """Read the verdicts of one evaluator from a file into the lake.
+
+    A row needs a ``session_id`` and a ``fails`` or a ``score``; a score that is no number, or
+    ``fails`` that is neither true nor false, is an evaluator's silence and no bad row.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV, JSONL, a JSON list, Parquet, XLSX, or the rejects of an earlier import.
+    mode : str, optional
+        The failure mode that rows speak of which name none; "" is the session as a whole.
+    columns : mapping of str to str, optional
+        Field to a column of another name, or to a template of columns.
+    values : mapping of str to str, optional
+        What to read in place of a score or verdict as written: ``{"Tie": "0"}``.
+    fails_when : str, optional
+        Scores that fail, such as ``"<0.5"`` or ``"=1"``; without it the file must say ``fails``.
+
+    Raises ReadError where the file cannot be read, ``columns`` names what there is not, or neither
+    the file nor an argument says which fail or of which mode they speak.
+    """
+    table = read_table(path, FIELDS, columns or {})
+    verdict = "score" if fails_when else "fails"
+    if table.rows and verdict not in table.sources:
+        raise ReadError(
+            f"{path}: which fail? --map {verdict}=COLUMN names the column"
+            + ("" if fails_when else ", or --fails-when '<0.5' reads scores")
+        )
+    if table.rows and mode is None and "mode" not in table.sources:
+        raise ReadError(
+            f"{path}: which failure mode do these verdicts speak of? --mode MODE says it, or "
+            "--map mode=COLUMN; --mode '' is for verdicts on the session as a whole"
+        )
+    rule = read_rule(fails_when) if fails_when else None
+    records, reasons = table.read({} if mode is None else {"mode": mode})
+    shared: dict[str, Any] = {"surface": surface, "evaluator_id": evaluator, "repeat": 0}
+    shared |= {"evaluator_version": version, "judged_at": datetime.now(UTC)}
+    shared |= {"run_id": table.sha256[:12]}
+    verdicts = []
+    for row, record in records.items():
+        if missing := [name for name in ("session_id", "mode") if name not in record]:
+            reasons[row] = f"{missing[0]}: there is none"
+        else:
+            verdicts.append(shared | _read_verdict(record, verdict, values or {}, rule))
+    frame = pl.DataFrame(verdicts, schema=VERDICT)
+    added = ws.lake.append("verdict", frame).added
+    report = table.conclude(reasons, added=added, folder=ws.rejected / "verdicts")
+    return VerdictReport(**vars(report), silent=frame["error"].count())
+
+
+def read_rule(rule: str) -> Rule:
+    """Read which numbers fail, such as "<0.5" or "=1"; ReadError where it is no rule."""
+    found = RULE.fullmatch(rule.strip())
+    if not found:
+        raise ReadError(f"{rule!r} is no rule; write one such as '<0.5' or '=1'")
+    compare, bound = SIGNS[found[1]], float(found[2])
+    return lambda number: compare(number, bound)
+
+
+def _read_verdict(
+    record: Mapping[str, Any], verdict: str, values: Mapping[str, str], rule: Rule | None
+) -> dict[str, Any]:
+    """Read the fields of a verdict; one with an ``error`` is silent."""
+    written = str(record.get(verdict, ""))
+    row = {name: str(value) for name, value in record.items() if name not in ("fails", "score")}
+    try:
+        if rule:
+            score = _read_score(values.get(written, written))
+            return row | {"score": score, "fails": rule(score)}
+        score = _read_score(record["score"]) if "score" in record else None
+        return row | {"score": score, "fails": read_flag(values.get(written, written))}
+    except ValueError:
+        return row | {"error": f"says {written!r}" if written else "says nothing"}
+
+
+def _read_score(written: object) -> float:
+    number = float(str(written))
+    if not math.isfinite(number):
+        raise ValueError(f"{written} is no number")
+    return number
