@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,14 @@ def _pairs(name: str, form: str, what: str) -> Any:
     return typer.Option(name, metavar=form, help=f"{what} Repeatable.")
 
 
+MAP = "--map FIELD=COLUMN"
+Columns = Annotated[Pairs, _pairs(*MAP.split(), "Field from a column or a {template}.")]
+SurfaceOption = Annotated[str | None, typer.Option("--surface", help="Surface of the rows.")]
+Read = Annotated[Path, typer.Argument(help="CSV, JSONL, JSON list, Parquet or XLSX.")]
+Written = Annotated[Path, typer.Argument(help="File to write: .csv, else JSONL.")]
+GROUP: dict[str, Any] = {"no_args_is_help": True}
+
+
 @contextmanager
 def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on standard error; the callable takes what is done and what there is to do."""
@@ -56,11 +65,24 @@ def _parse_pairs(pairs: Sequence[str] | None, form: str) -> dict[str, str]:
     return parsed
 
 
-def _tell(report: Any, *counts: str) -> None:
-    """Say what became of a file; the counts are the last line."""
+def _tell(report: Any, *names: str) -> None:
+    """Say what became of a file; the counts are the last line. Status 1 where all was rejected."""
+    counts = {name: getattr(report, name) for name in names}
+    if unused := getattr(report, "unused", ()):
+        typer.echo(f"columns that nothing was read from: {', '.join(unused)}", err=True)
     if report.rejected:
         typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
-    typer.echo(" ".join(f"{name}={getattr(report, name)}" for name in counts))
+    typer.echo(" ".join(f"{name}={count}" for name, count in counts.items()))
+    if report.rejected and report.rejected == sum(counts.values()):
+        with report.rejects_path.open(encoding="utf-8") as rejects:
+            first = json.loads(next(rejects))
+        typer.echo(
+            f"Nothing was taken in: every row was rejected. Line {first['line']}: "
+            f"{first['reason']}. Name the right columns with --map, or mend each text in "
+            "the file of rejects and give that file in place of the first.",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -160,75 +182,88 @@ def annotate(
     runbook.serve("04_annotate", parameters, workspace=ws, port=port, opened=opened)
 
 
-labels = typer.Typer(help="Labels out to other tools, and in from them.", no_args_is_help=True)
+labels = typer.Typer(help="Labels, ratings and notes to a file, and from one.", **GROUP)
+codebook = typer.Typer(help="The codebook to a file, and from one.", **GROUP)
+verdicts = typer.Typer(help="Verdicts of evaluators elsewhere.", **GROUP)
 app.add_typer(labels, name="labels")
+app.add_typer(codebook, name="codebook")
+app.add_typer(verdicts, name="verdicts")
 
 
 @labels.command("export")
 def export_labels(
-    path: Annotated[Path, typer.Argument(help="File to write.")],
-    label_format: Annotated[
-        str, typer.Option("--format", help="csv, jsonl, label-studio or argilla.")
-    ] = "jsonl",
-    surface: Annotated[str | None, typer.Option(help="Only labels of this surface.")] = None,
-    workspace: WorkspaceOption = None,
+    path: Written, surface: SurfaceOption = None, workspace: WorkspaceOption = None
 ) -> None:
-    """Write every label and rating to a file."""
+    """Write every label, rating and note to a file."""
     import evalbench as eb
 
-    ws = eb.open(workspace)
-    typer.echo(f"written={eb.label.export_labels(ws, path, format=label_format, surface=surface)}")
+    typer.echo(f"written={eb.label.export_labels(eb.open(workspace), path, surface=surface)}")
 
 
 @labels.command("import")
 def import_labels(
-    path: Annotated[
-        Path, typer.Argument(help="CSV, JSONL, Label Studio tasks or Argilla records.")
-    ],
-    surface: Annotated[str | None, typer.Option(help="Surface of rows that name none.")] = None,
-    columns: Annotated[
-        Pairs, _pairs("--map", "FIELD=COLUMN", "Field of a label from a column or a {template}.")
-    ] = None,
-    constants: Annotated[
-        Pairs, _pairs("--set", "FIELD=VALUE", "Field of rows that name none.")
-    ] = None,
+    path: Read,
+    surface: SurfaceOption = None,
+    annotator: Annotated[str | None, typer.Option(help="Who gave rows that name nobody.")] = None,
+    criterion: Annotated[str | None, typer.Option(help="What the value of a row rates.")] = None,
+    columns: Columns = None,
     traces_elsewhere: Annotated[
         bool, typer.Option("--traces-elsewhere", help="Take sessions that the lake does not know.")
     ] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Read labels and ratings into the ledger. What it says already is counted as duplicate."""
+    """Read labels, ratings and notes into the ledger. What it has is counted as duplicate."""
     import evalbench as eb
 
     report = eb.label.import_labels(
         eb.open(workspace),
         path,
         surface=surface,
-        columns=_parse_pairs(columns, "--map FIELD=COLUMN"),
-        constants=_parse_pairs(constants, "--set FIELD=VALUE"),
+        annotator=annotator,
+        criterion=criterion,
+        columns=_parse_pairs(columns, MAP),
         traces_elsewhere=traces_elsewhere,
     )
     _tell(report, "added", "rejected", "duplicates")
 
 
-verdicts = typer.Typer(help="Verdicts of evaluators elsewhere.", no_args_is_help=True)
-app.add_typer(verdicts, name="verdicts")
+@codebook.command("export")
+def export_codebook(
+    path: Written, surface: SurfaceOption = None, workspace: WorkspaceOption = None
+) -> None:
+    """Write every failure mode that stands to a file."""
+    import evalbench as eb
+
+    typer.echo(f"written={eb.label.export_codebook(eb.open(workspace), path, surface=surface)}")
+
+
+@codebook.command("import")
+def import_codebook(
+    path: Read,
+    surface: SurfaceOption = None,
+    columns: Columns = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Define failure modes from a file, and edit those that it says otherwise of."""
+    import evalbench as eb
+
+    mapped = _parse_pairs(columns, MAP)
+    ws = eb.open(workspace)
+    report = eb.label.import_codebook(ws, path, surface=surface, columns=mapped)
+    _tell(report, "added", "rejected", "duplicates")
 
 
 @verdicts.command("import")
 def import_verdicts(
-    path: Annotated[Path, typer.Argument(help="CSV or JSONL, a verdict a row.")],
+    path: Read,
     surface: Annotated[str, typer.Option(help="Surface of the sessions.")],
     evaluator: Annotated[str, typer.Option(help="Whose verdicts they are.")],
-    columns: Annotated[
-        list[str],
-        _pairs("--map", "COLUMN=SOURCE", "Column of a verdict from a column or a {template}."),
-    ],
-    version: Annotated[str, typer.Option(help="Version of the evaluator.")] = "1",
     mode: Annotated[
         str | None,
-        typer.Option(help="Failure mode of all, where no column has it; '' is the whole session."),
+        typer.Option(help="Failure mode of rows that name none; '' is the whole session."),
     ] = None,
+    columns: Columns = None,
+    version: Annotated[str, typer.Option(help="Version of the evaluator.")] = "1",
     fails_when: Annotated[
         str, typer.Option(metavar="RULE", help="Scores that fail, such as '<0.5' or '=1'.")
     ] = "",
@@ -243,9 +278,9 @@ def import_verdicts(
         path,
         surface=surface,
         evaluator=evaluator,
-        version=version,
-        columns=_parse_pairs(columns, "--map COLUMN=SOURCE"),
         mode=mode,
+        version=version,
+        columns=_parse_pairs(columns, MAP),
         values=_parse_pairs(values, "--value WRITTEN=READ"),
         fails_when=fails_when,
     )
@@ -275,14 +310,18 @@ def _join_parameters(arguments: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> Any:
-    """Entry point: one clear line and status 3 for an error, a traceback only with ``--debug``."""
+    """Run a command; an error is one clear line, and a traceback only with ``--debug``.
+
+    Status 2 is a wrong command line, 1 a file of which nothing could be used, 3 any other error.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
         sys.exit(app(_join_parameters(given), standalone_mode=False) or 0)
     except TyperException as error:
-        message = error.format_message()
+        typer.echo(f"evalbench: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
     except Exception as error:
         if debug:
             raise

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from evalbench.schema import SPAN
+from evalbench.label.codebook import acts
+from evalbench.schema import SESSION, SPAN
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -64,3 +65,16 @@ def answered(text, call_id="", **fields):
 def llm(given, *answers, **fields):
     """Make a model call."""
     return {"kind": "llm", "input_messages": given, "output_messages": list(answers), **fields}
+
+
+def sessions(*names, surface="shop", **columns):
+    """Make a row of the session table of each name; ``columns`` are the same in all."""
+    rows = [{"surface": surface, "session_id": name, **columns} for name in names]
+    return pl.DataFrame(rows, schema=SESSION)
+
+
+def modes(ledger, *names, surface="shop"):
+    """Define failure modes that count."""
+    fields = {"definition": "d", "example": "e", "severity": "polish", "owner": "ana"}
+    for name in names:
+        acts.define(ledger, surface, name, name=name.title(), failure_class="recovery", **fields)

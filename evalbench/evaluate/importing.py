@@ -127,13 +127,16 @@ def _read_verdict(
 ) -> dict[str, Any]:
     """Read the fields of a verdict; one with an ``error`` is silent."""
     written = str(record.get(verdict, ""))
-    row = {name: str(value) for name, value in record.items() if name not in ("fails", "score")}
+    row: dict[str, Any] = {
+        name: str(value) for name, value in record.items() if name not in ("fails", "score")
+    }
     try:
         if rule:
             score = _read_score(values.get(written, written))
             return row | {"score": score, "fails": rule(score)}
-        score = _read_score(record["score"]) if "score" in record else None
-        return row | {"score": score, "fails": read_flag(values.get(written, written))}
+        if "score" in record:
+            row["score"] = _read_score(record["score"])
+        return row | {"fails": read_flag(values.get(written, written))}
     except ValueError:
         return row | {"error": f"says {written!r}" if written else "says nothing"}
 

@@ -3,23 +3,24 @@
 :func:`cluster` brings notes together that say alike, from which people make the failure modes of
 ``acts``. ``consensus`` decides what holds where several
 people labelled, :func:`disagreements` lists what an adjudicator has to decide
-(:func:`adjudicate`), :func:`export_labels` and :func:`import_labels` exchange labels with other
-tools, and :func:`export_taxonomy` and :func:`import_taxonomy` the codebook with a file.
+(:func:`adjudicate`). Labels, ratings and notes go to a file and come from one by
+:func:`export_labels` and :func:`import_labels`, the codebook by :func:`export_codebook` and
+:func:`import_codebook`.
 """
 
 from .agreement.adjudication import adjudicate, disagreements
-from .codebook.taxonomy import export_taxonomy, import_taxonomy
+from .codebook.table import export_codebook, import_codebook
 from .discovery.clustering import Clusters, cluster
-from .exchange import ImportReport, export_labels, import_labels
+from .exporting import export_labels
+from .importing import import_labels
 
 __all__ = [
     "Clusters",
-    "ImportReport",
     "adjudicate",
     "cluster",
     "disagreements",
+    "export_codebook",
     "export_labels",
-    "export_taxonomy",
+    "import_codebook",
     "import_labels",
-    "import_taxonomy",
 ]

@@ -67,7 +67,7 @@ def to_record(entry: Entry) -> Record:
     record |= {"annotator": entry.annotator, "note": record.pop("text", None)}
     if entry.time:
         record["labelled_at"] = entry.time.isoformat(timespec="microseconds")
-    return {name: record[name] for name in FIELDS if record.get(name) is not None}
+    return {name: value for name, value in record.items() if value is not None}
 
 
 def from_record(record: Mapping[str, Any]) -> list[Entry]:
@@ -110,11 +110,12 @@ def _make_entry(annotator: str, body: Any, at: datetime | None = None) -> Entry:
 
 def _read_list(name: str, value: Any) -> Any:
     """Read modes, which a cell may divide by semicolons, and anchors, from text."""
-    if name not in ("modes", "anchors") or not isinstance(value, str):
+    if name not in ("modes", "anchors"):
         return value
-    if name == "modes" and not value.startswith("["):
+    if isinstance(value, str) and value[0] not in "[{" and name == "modes":
         return [mode.strip() for mode in value.split(";")]
     try:
-        return orjson.loads(value)
+        read = orjson.loads(value) if isinstance(value, str) else value
     except orjson.JSONDecodeError as error:
         raise ValueError(f"{name}: not JSON: {error}") from error
+    return read.get("choices") if isinstance(read, dict) else read  # as Label Studio has them

@@ -115,7 +115,9 @@ def _read_rows(
     entries = from_record(record)
     for row in records[1:]:
         if "note" in row:
-            entries += from_record({name: row[name] for name in (*SAME_LABEL, "note") if name in row})
+            entries += from_record(
+                {name: row[name] for name in (*SAME_LABEL, "note") if name in row}
+            )
     for _, body in entries:
         if sessions is not None and (body.surface, body.session_id) not in sessions:
             raise ValueError(

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,7 +56,9 @@ class Table:
     rows: tuple[Row, ...]
     sources: Mapping[str, str]
 
-    def read(self, constants: Mapping[str, Any]) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+    def read(
+        self, constants: Mapping[str, Any]
+    ) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
         """Read the filled fields of each row, and the reasons of rows that are none, by index.
 
         ``constants`` are the values of fields that a row leaves empty.
@@ -124,7 +126,7 @@ def read_table(path: str | Path, fields: Mapping[str, str], columns: Mapping[str
         content = path.read_bytes()
         rows = tuple(map(_unwrap_reject, _read_rows(content)))
     except OSError as error:
-        raise ReadError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ReadError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ReadError(f"{path}: not UTF-8 text: {error}") from error
     except (ValueError, KeyError, BadZipFile, pl.exceptions.PolarsError) as error:
@@ -159,15 +161,16 @@ def read_rejects(folder: Path) -> pl.DataFrame:
 
 def write_table(path: Path, records: Iterable[Mapping[str, Any]], fields: Iterable[str]) -> None:
     """Write records as CSV where the name ends so, else as JSONL; a list in CSV is JSON."""
+    rows = [{name: record[name] for name in fields if name in record} for record in records]
     if path.suffix != ".csv":
-        path.write_bytes(b"".join(orjson.dumps(each) + b"\n" for each in records))
+        path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
         return
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(fields))  # its CRLF makes it quote a lone CR too
         writer.writeheader()
-        for record in records:
-            cells = {name: each for name, each in record.items() if isinstance(each, str)}
-            writer.writerow({name: write_json(each) for name, each in record.items()} | cells)
+        for row in rows:
+            cells = {name: each for name, each in row.items() if isinstance(each, str)}
+            writer.writerow({name: write_json(each) for name, each in row.items()} | cells)
 
 
 def write_json(value: object) -> str:
@@ -179,7 +182,7 @@ def _read_rows(content: bytes) -> Iterator[Row]:
     if content.startswith(b"PAR1"):
         frame = pl.read_parquet(io.BytesIO(content))
         yield from map(Row, range(1, frame.height + 1), frame.iter_rows(named=True))
-    elif content.startswith(b"PK"):  # a spreadsheet is a ZIP archive
+    elif content.startswith(b"PK\x03\x04"):  # a spreadsheet is a ZIP archive
         import pandas
 
         sheet = pandas.read_excel(io.BytesIO(content), dtype=str, keep_default_na=False)

@@ -6,16 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evalbench.cli import main
-from evalbench.errors import EvaluatorError, ReadError
+from evalbench.errors import EvaluatorError
 from evalbench.evaluate import bias as scrutiny
 from evalbench.evaluate import calibrate
-from evalbench.evaluate.exchange import import_verdicts, read_rule
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split
 from evalbench.schema import SESSION, VERDICT
 from evalbench.settings import Evaluators
-from evalbench.store.workspace import open_workspace
 
 START = datetime(2026, 7, 1, tzinfo=UTC)
 SESSIONS = [f"s{number:03d}" for number in range(400)]
@@ -206,55 +203,3 @@ def test_the_next_labels_are_unlabelled_sessions_of_the_test_split(verdicts, tru
     assert not set(plan["session_id"]) & set(SESSIONS[:60])
     aligned = found.with_columns(status=pl.lit("aligned"))
     assert scrutiny.plan_labels(aligned, current, sessions, labelled, most=30).is_empty()
-
-
-def test_an_import_keeps_every_row(tmp_path):
-    path = tmp_path / "verdicts.csv"
-    path.write_text("id,says\na,0.2\nb,0.9\nc,garbage\n,0.3\nd,0.1,5\n")
-    ws = open_workspace(tmp_path / "ws", user="ana")
-    how = {"surface": "shop", "evaluator": "x", "version": "1", "mode": "rude"}
-    how |= {"columns": {"session_id": "id", "score": "says"}, "fails_when": "<0.5"}
-    report = import_verdicts(ws, path, **how)
-    assert (report.added, report.silent, report.rejected, report.duplicates) == (3, 1, 2, 0)
-    rejects = pl.read_ndjson(report.rejects_path)
-    assert rejects["line"].to_list() == [5, 6]
-    assert "session_id: there is none" in rejects["reason"][0]
-    said = ws.lake.verdicts().sort("session_id").collect()
-    assert said["mode"].unique().to_list() == ["rude"]
-    assert said["fails"].to_list() == [True, False, None]
-    assert said["error"].to_list() == [None, None, "says 'garbage'"]
-    assert import_verdicts(ws, path, **how).duplicates == 3
-    with pytest.raises(ReadError, match="say which fail"):
-        import_verdicts(ws, path, **how | {"fails_when": ""})
-    with pytest.raises(ReadError, match="say of which failure mode"):
-        import_verdicts(ws, path, **how | {"mode": None})
-
-
-def test_a_rule_is_a_sign_and_a_number():
-    assert [read_rule("<0.5")(number) for number in (0.4, 0.5)] == [True, False]
-    assert read_rule("= 1")(1.0)
-    with pytest.raises(ReadError, match="'half' is no rule"):
-        read_rule("half")
-
-
-def test_the_command_line_imports_verdicts(tmp_path, capsys):
-    path = tmp_path / "verdicts.jsonl"
-    path.write_text('{"id": 1, "said": "A"}\n{"id": 2, "said": "Tie"}\n{"id": 3}\n[]\n')
-    given = ["verdicts", "import", str(path), "--workspace", str(tmp_path / "ws")]
-    given += ["--surface", "shop", "--evaluator", "x", "--map", "session_id=id"]
-    given += [
-        "--mode",
-        "",
-        "--map",
-        "score=said",
-        "--value",
-        "A=1",
-        "--value",
-        "Tie=0",
-        "--fails-when",
-        "=1",
-    ]
-    with pytest.raises(SystemExit) as done:
-        main(given)
-    assert done.value.code == 0
-    assert capsys.readouterr().out == "added=3 silent=1 rejected=1 duplicates=0\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from evalbench.label.exchange import import_labels
+from evalbench.label.importing import import_labels
 from evalbench.report import runbook
 from evalbench.store.workspace import open_workspace
 

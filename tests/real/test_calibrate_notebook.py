@@ -27,8 +27,9 @@ def ws(tmp_path_factory):
             ws,
             PANDALM,
             surface="pandalm",
+            annotator=name,
+            criterion="preference",
             columns={"session_id": "idx", "value": name},
-            constants={"annotator": name, "criterion": "preference"},
             traces_elsewhere=True,
         )
         assert (report.added, report.rejected) == (999, 0)
@@ -36,8 +37,9 @@ def ws(tmp_path_factory):
         ws,
         FRANK,
         surface="frank",
+        annotator="people",
+        criterion="factuality",
         columns={"session_id": SUMMARY, "value": "Factuality"},
-        constants={"annotator": "people", "criterion": "factuality"},
         traces_elsewhere=True,
     )
     assert (report.added, report.rejected) == (2246, 0)

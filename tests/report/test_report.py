@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from evalbench.report.report import Report, write_json
-from evalbench.store.rejected import read_rejects
+from evalbench.store.tabular import read_rejects
 
 
 def test_json_is_sorted_and_undefined_numbers_are_null(tmp_path):

@@ -1,0 +1,250 @@
+"""What goes out comes back the same, and what cannot be used is counted with line and reason."""
+
+from datetime import UTC, datetime
+
+import make
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalbench.errors import ReadError
+from evalbench.label import export_labels, import_labels
+from evalbench.label.discovery.texts import read_texts
+from evalbench.label.entries import Entry, from_record, to_record
+from evalbench.schema import Anchor, Label, Note, Rating
+from evalbench.store.workspace import open_workspace
+
+PLACE = {"surface": "shop", "session_id": "s1"}
+EARLY = datetime(2025, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+
+def open_shop(path):
+    """Make a workspace with three sessions, two modes, and no label."""
+    ws = open_workspace(path, user="curator")
+    ws.lake.append("session", make.sessions("s1", "s2", "7"))
+    make.modes(ws.ledger, "rude", "a;b")
+    return ws
+
+
+@pytest.fixture
+def ws(tmp_path):
+    return open_shop(tmp_path / "ws")
+
+
+@pytest.fixture
+def read(ws, tmp_path):
+    """Import a text into the shop, and give the counts and what was rejected."""
+
+    def run(text, **how):
+        path = tmp_path / "table"
+        path.write_text(text, newline="")
+        report = import_labels(ws, path, **{"surface": "shop", **how})
+        rejects = report.rejects_path.read_bytes().splitlines() if report.rejected else []
+        counts = (report.added, report.duplicates, report.rejected)
+        return counts, {each["line"]: each["reason"] for each in map(orjson.loads, rejects)}
+
+    return run
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_what_goes_out_comes_back_the_same(ws, tmp_path, suffix):
+    anchor = Anchor(span_id="a", quote='x\u2028 "y",\r\n;z', mode="rude")
+    seen = {"verdict": "fail", "modes": ("rude", "a;b"), "severity": "safety", "anchors": (anchor,)}
+    given = [
+        ("ana", "label.set", Label(**PLACE, verdict="pass", queue=4, seconds=70.1)),
+        ("ana", "label.set", Label(**PLACE, **seen)),
+        ("ana", "rating.set", Rating(**PLACE, criterion="order", value="first\n, then")),
+        ("ana", "note.added", Note(**PLACE, text="quotes, last year's policy")),
+        ("ana", "rating.set", Rating(**PLACE, criterion="tone", value="4")),
+        ("ben, jr", "label.set", Label(**PLACE, verdict="fail", labelled_at=EARLY)),
+        ("ana", "rating.set", Rating(**PLACE, criterion="tone", value="2")),
+        ("ana", "label.set", Label(**PLACE, verdict="unsure", after_suggestion=True)),
+    ]
+    for annotator, kind, body in given:
+        ws.ledger.extend([(kind, body.session_id, body)], actor=annotator)
+    first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
+    assert export_labels(ws, first) == 8
+    assert export_labels(ws, again, surface="elsewhere") == 0
+    other = open_shop(tmp_path / "other")
+    report = import_labels(other, first)
+    assert (report.added, report.duplicates, report.rejected, report.unused) == (8, 0, 0, ())
+    assert other.ledger.verify() is None
+    assert export_labels(other, again) == 8
+    assert again.read_bytes() == first.read_bytes()
+    labels = other.ledger.bodies("label.set")
+    assert labels["queue"].to_list() == [4, None, None, None]
+    assert set(labels["actor"]) == {"ana", "ben, jr"}
+    [event] = other.ledger.bodies("labels.imported").to_dicts()
+    assert (event["actor"], event["file"], event["added"]) == ("curator", first.name, 8)
+    for each in (ws, other):
+        head = each.ledger.head()
+        report = import_labels(each, first)
+        assert (report.added, report.duplicates, each.ledger.head()) == (0, 8, head)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+times = st.datetimes(timezones=st.just(UTC))
+places = {"surface": st.just("shop"), "session_id": st.sampled_from(["s1", "s2", "7"])}
+bodies = st.one_of(
+    st.builds(
+        Label,
+        **places,
+        verdict=st.sampled_from(["pass", "fail", "unsure"]),
+        modes=st.lists(st.sampled_from(["rude", "a;b"]), unique=True).map(tuple),
+        seconds=st.none() | st.floats(0, 1e6),
+        anchors=st.lists(st.builds(Anchor, span_id=texts, quote=texts), max_size=2).map(tuple),
+        labelled_at=times,
+    ),
+    st.builds(Rating, **places, criterion=texts, value=texts, labelled_at=times),
+    st.builds(Note, **places, text=texts),
+)
+
+
+@given(st.builds(Entry, texts, bodies))
+def test_any_entry_is_read_as_it_was_written(entry):
+    assert from_record(to_record(entry)) == [entry]
+
+
+cells = st.sampled_from(["", "s1", "nowhere", "ana", "pass", "fail", "true", "0", "rude", "loud"])
+rows = st.lists(st.lists(cells, min_size=1, max_size=6), max_size=8)
+
+
+@given(rows)
+def test_every_row_of_any_table_is_added_a_duplicate_or_rejected(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("any")
+    ws = open_workspace(folder / "ws", user="curator")
+    header = "session_id,annotator,verdict,mode,fails,note"
+    (folder / "t.csv").write_text("\n".join([header, *map(",".join, rows)]))
+    filled = [row for row in rows if row != [""]]
+    report = import_labels(ws, folder / "t.csv", surface="shop", traces_elsewhere=True)
+    assert report.added + report.duplicates + report.rejected == len(filled)
+    again = import_labels(ws, folder / "t.csv", surface="shop", traces_elsewhere=True)
+    assert (again.added, again.rejected) == (0, report.rejected)
+
+
+def test_a_bad_row_is_told_and_the_others_are_taken(ws, read):
+    counts, rejects = read(
+        "Session ID,annotator,Label,failure modes\n"
+        "s1,ana,FAIL,rude\n"
+        "nowhere,ana,pass,\n"
+        's2,ana,fail,"[""rude"", ""a;b""]"\n'
+        "s2,ben,fail,tone\n"
+        's2,"c\nd",maybe,\n'
+        "s2,ben\n"
+        "s1,ana,fail,rude\n"
+        "s1,,pass,\n"
+        "7,eva,pass,rude\n"
+        "7,eva,,a; rude\n"
+        "7,eva,,\n"
+    )
+    assert counts == (2, 1, 8)
+    assert {line: reason.split(":")[0] for line, reason in rejects.items()} == {
+        3: "session_id",
+        5: "s2",
+        6: "verdict",
+        8: "2 cells; the header has 4",
+        10: "annotator",
+        11: "7",
+        12: "7",
+        13: "there is no verdict, no mode, no value and no note",
+    }
+    assert "no session 'nowhere' of 'shop' is in the lake" in rejects[3]
+    assert "no mode 'tone'" in rejects[5]
+    labels = ws.ledger.bodies("label.set")
+    assert labels["modes"].to_list() == [["rude"], ["rude", "a;b"]]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('{"session_id": "s1", "annotator": "a", "verdict": "pass", "seconds": -1}', "seconds"),
+        ('{"session_id": "s1", "annotator": "a", "verdict": "fail", "anchors": "["}', "anchors"),
+        ('{"session_id": "s1", "annotator": "a", "severity": "safety"}', "verdict"),
+        ('{"annotator": "a", "verdict": "pass"}', "--map session_id=COLUMN"),
+        ('{"session_id": "s1", "verdict": "pass"}', "--annotator"),
+        ('{"session_id": "s1", "annotator": "a", "fails": "maybe"}', "neither true nor false"),
+        ('{"session_id": "s1", "surface": "x", "annotator": "a", "fails": 0}', "no session 's1'"),
+        ("[]", "no JSON object"),
+    ],
+)
+def test_a_reject_says_what_is_wrong(read, row, reason):
+    counts, rejects = read('{"session_id": "s2", "annotator": "a", "fails": true}\n' + row)
+    assert counts == (1, 0, 1)
+    assert reason in rejects[2]
+
+
+def test_rejects_are_mended_where_they_lie_and_imported_again(ws, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("session,annotator,verdict,colour\ns1,ana,pas,x\ns2,ana,pass,y\n")
+    report = import_labels(ws, path, surface="shop")
+    assert (report.added, report.rejected, report.unused) == (1, 1, ("colour",))
+    mended = report.rejects_path
+    mended.write_text(mended.read_text().replace("pas", "pass", 1).replace('pas\\"', 'pass\\"'))
+    report = import_labels(ws, mended, surface="shop")
+    assert (report.added, report.rejected) == (1, 0)
+
+
+def test_a_note_column_gives_notes_that_discovery_clusters(ws, read):
+    text = (
+        "session_id,annotator,verdict,comment\ns1,ana,pass,\ns2,ana,fail,Too curt \n7,ben,,Slow\n"
+    )
+    assert read(text)[0] == (3, 0, 0)
+    assert read(text)[0] == (0, 3, 0)
+    notes = read_texts(ws, "shop", of="notes")
+    assert set(notes.select("session_id", "text").rows()) == {("s2", "Curt "), ("7", "Slow")}
+    assert ws.ledger.bodies("note.added")["actor"].to_list() == ["ana", "ben"]
+    assert ws.ledger.bodies("label.set")["session_id"].to_list() == ["s1", "s2"]
+
+
+def test_rows_of_a_mode_each_make_one_label(ws, read):
+    counts, rejects = read(
+        "session_id,mode,fails,note\n"
+        "s1,rude,1,curt\ns1,a;b,0,\n"  # both modes are said
+        "s2,rude,0,\n"  # one is not
+        "7,rude,yes,\n7,rude,no,\n",
+        annotator="ana",
+    )
+    assert counts == (2, 0, 3)
+    assert rejects[4] == "mode: no row says whether it shows 'a;b'"
+    assert rejects[5] == rejects[6] == "mode: 'rude' both fails and passes"
+    [label] = ws.ledger.bodies("label.set").to_dicts()
+    assert (label["session_id"], label["verdict"], label["modes"]) == ("s1", "fail", ["rude"])
+    assert ws.ledger.bodies("note.added")["text"].to_list() == ["curt"]
+    counts, _ = read("session_id,mode,label\n7,rude,pass\n7,a;b,pass\n", annotator="ben")
+    assert counts == (2, 0, 0)
+    assert ws.ledger.bodies("label.set")["verdict"].to_list() == ["fail", "pass"]
+
+
+def test_ratings_of_others(ws, read):
+    text = "item,who,metric,score\nx,1,tone,3\nx,2,tone,4\nx,1,tone,3\n"
+    columns = {"session_id": "item", "annotator": "who"}
+    assert read(text, columns=columns)[0] == (0, 0, 3)
+    assert read(text, columns=columns, traces_elsewhere=True)[0] == (2, 1, 0)
+    columns = {"session_id": "{who}-{item}", "value": "score", "criterion": "metric"}
+    how = {"columns": columns, "annotator": "eva", "traces_elsewhere": True}
+    assert read(text, **how)[0] == (2, 1, 0)
+    assert read("session_id,stars\ns1,5\n", columns={"value": "stars"}, annotator="eva")[0][0] == 1
+    ratings = ws.ledger.bodies("rating.set")
+    assert ratings.select("actor", "session_id", "criterion", "value").rows() == [
+        ("1", "x", "tone", "3"),
+        ("2", "x", "tone", "4"),
+        ("eva", "1-x", "tone", "3"),
+        ("eva", "2-x", "tone", "4"),
+        ("eva", "s1", "stars", "5"),
+    ]
+
+
+def test_a_table_that_label_studio_writes(ws, read):
+    text = """[{"session_id": "s1", "annotator": 10, "created_at": "2021-03-09T22:16:08.728353Z",
+        "lead_time": 4.288, "verdict": "fail", "modes": {"choices": ["rude", "a;b"]}, "id": 9}]"""
+    assert read(text)[0] == (1, 0, 0)
+    [label] = ws.ledger.bodies("label.set").to_dicts()
+    assert (label["actor"], label["seconds"], label["modes"]) == ("10", 4.288, ["rude", "a;b"])
+    assert label["labelled_at"] == datetime(2021, 3, 9, 22, 16, 8, 728353, tzinfo=UTC)
+
+
+def test_an_unknown_column_is_an_error(ws, read):
+    with pytest.raises(ReadError, match="no column is 'item'; there are session_id, verdict"):
+        read("session_id,verdict\ns1,pass\n", columns={"annotator": "item"})
+    assert read("")[0] == (0, 0, 0)
