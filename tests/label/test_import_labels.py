@@ -186,9 +186,7 @@ def test_rejects_are_mended_where_they_lie_and_imported_again(ws, tmp_path):
 
 
 def test_a_note_column_gives_notes_that_discovery_clusters(ws, read):
-    text = (
-        "session_id,annotator,verdict,comment\ns1,ana,pass,\ns2,ana,fail,Too curt \n7,ben,,Slow\n"
-    )
+    text = "session_id,annotator,verdict,comment\ns1,ana,pass,\ns2,ana,fail,Curt \n7,ben,,Slow\n"
     assert read(text)[0] == (3, 0, 0)
     assert read(text)[0] == (0, 3, 0)
     notes = read_texts(ws, "shop", of="notes")
