@@ -43,7 +43,7 @@ def curation(ws):
 
 def keys(curation):
     """Keys of the clusters by topic: the note of each that comes first in the list."""
-    texts = dict(zip(curation._numbers, curation._discovery.texts["text"], strict=True))
+    texts = dict(zip(curation._place, curation._discovery.texts["text"], strict=True))
     of = {topic: text.split()[0] for topic, text in TOPICS.items()}
     return {
         topic: mode.mode

@@ -12,11 +12,10 @@ from model_server import ModelServer
 
 from evalbench import llm
 from evalbench.label.discovery.clustering import Clusters
+from evalbench.label.discovery.drafts import make_key
 from evalbench.label.discovery.naming import (
     Proposal,
-    draft_modes,
     find_fault,
-    make_key,
     name_offline,
     propose,
     propose_all,
@@ -198,16 +197,6 @@ def test_every_cluster_gets_a_proposal_its_most_telling_notes_first():
     assert "what no note says" in proposals[1].why
     asked = sorted(messages[1]["content"] for messages in complete.asked)
     assert any(text.startswith('[\n"Quotes a refund window') for text in asked)
-
-
-def test_clusters_become_drafts_with_keys_of_their_own():
-    drafts = draft_modes(
-        range(10, 17), CLUSTERS, ["Refund window", "Refund window"], taken=["refund_window"]
-    )
-    assert [(draft.mode, draft.notes) for draft in drafts] == [
-        ("refund_window_2", (10, 11, 12, 13)),
-        ("refund_window_3", (14, 15, 16)),
-    ]
 
 
 def test_a_key_is_made_of_the_name_and_is_never_taken():

@@ -8,12 +8,11 @@ import pytest
 
 from evalbench.errors import ModelError
 from evalbench.label.codebook.modes import Codebook, Mode
+from evalbench.label.discovery.drafts import label_drafts, list_seen
 from evalbench.label.discovery.texts import (
     ANY,
     discover,
     headline,
-    label_drafts,
-    list_seen,
     rank_clusters,
     read_texts,
     signal_rates,

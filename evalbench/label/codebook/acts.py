@@ -1,6 +1,6 @@
 """The codebook: what people do to the failure modes that annotators label by.
 
-Each function writes one event for the ledger's actor and gives its number. It does so in the
+Each function writes one event for the ledger's actor and returns its number. It does so in the
 transaction that held it against the codebook as it then stood: what cannot be raises LabelError
 with the next step to take, a value that does not fit LedgerError. Pressed twice, it acts once.
 """
@@ -8,21 +8,15 @@ with the next step to take, a value that does not fit LedgerError. Pressed twice
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection
 
 from evalbench.errors import LabelError
-from evalbench.label.codebook.modes import (
-    KINDS,
-    SAMPLED,
-    Act,
-    Codebook,
-    find_undone,
-    fold,
-    read_acts,
-)
+from evalbench.label.codebook.fold import KINDS, Act, find_undone, fold, read_acts
+from evalbench.label.codebook.modes import Codebook
 from evalbench.schema import BODIES, DraftedMode, ModeDefined
 from evalbench.store.ledger import Draft, Ledger
 
@@ -33,7 +27,7 @@ Fill = Callable[[Codebook, Connection], Fields]
 def read_codebook(
     ledger: Ledger, *, until: int | None = None, connection: Connection | None = None
 ) -> Codebook:
-    """Fold the codebook as it stands, or stood right after event ``until``.
+    """Return the codebook as it stands, or stood right after event ``until``.
 
     ``connection`` is that of a transaction of the ledger.
     """
@@ -47,13 +41,13 @@ def define(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
     or later, definition, example, severity, failure_class and owner.
     """
 
-    def fill(book: Codebook, _: Connection) -> Fields:
+    def check(book: Codebook, _: Connection) -> Fields:
         if (surface, mode) in book.modes:
             raise LabelError(f"there is a mode {mode!r} already: edit it, or take another key")
         return {}
 
     asked = {"surface": surface, "mode": mode, "version": 1, **fields}
-    return _write(ledger, "mode.defined", mode, asked, fill)
+    return _write(ledger, "mode.defined", mode, asked, check)
 
 
 def edit(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
@@ -70,7 +64,7 @@ def edit(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
 def merge(
     ledger: Ledger, surface: str, sources: Sequence[str], into: str, *, reason: str = ""
 ) -> int:
-    """Make modes one with another: their labels and members follow, but not into a draft.
+    """Merge modes into another: their labels and members follow, but not into a draft.
 
     Verdicts on members stay behind: whether a note shows the merged mode is another question.
     """
@@ -88,7 +82,7 @@ def split(
     notes: Mapping[str, Sequence[int]] | None = None,
     reason: str = "",
 ) -> int:
-    """Take a mode apart; its labels must not go into a draft.
+    """Split a mode; its labels must not go into a draft.
 
     Parameters
     ----------
@@ -101,14 +95,14 @@ def split(
     """
 
     def fill(book: Codebook, connection: Connection) -> Fields:
-        homes = {name: list(listed) for name, listed in (notes or {}).items()}
-        listed = {note for each in homes.values() for note in each}
-        sessions = {session: part for part, each in parts.items() for session in each}
-        members = set(book.find(surface, source).notes) - listed if sessions else ()
-        written = ledger.events("note.added", connection=connection)
-        for note, session in written.select("seq", "subject").iter_rows():
-            if note in members and session in sessions:
-                homes.setdefault(sessions[session], []).append(note)
+        homes = {part: list(listed) for part, listed in (notes or {}).items()}
+        placed = {note for listed in homes.values() for note in listed}
+        part_of = {session: part for part, listed in parts.items() for session in listed}
+        loose = set(book.find(surface, source).notes) - placed if part_of else set()
+        written = ledger.events("note.added", connection=connection).select("seq", "subject")
+        for note, session in written.iter_rows():
+            if note in loose and session in part_of:
+                homes.setdefault(part_of[session], []).append(note)
         return {"notes": homes}
 
     asked = {"surface": surface, "source": source, "parts": parts, "otherwise": otherwise}
@@ -116,7 +110,7 @@ def split(
 
 
 def retire(ledger: Ledger, surface: str, mode: str, *, reason: str = "") -> int:
-    """Let a mode count no longer; what was labelled by it stays in the ledger."""
+    """Retire a mode: it counts no longer; what was labelled by it stays in the ledger."""
     asked = {"surface": surface, "mode": mode, "reason": reason}
     return _write(ledger, "mode.retired", mode, asked)
 
@@ -124,16 +118,15 @@ def retire(ledger: Ledger, surface: str, mode: str, *, reason: str = "") -> int:
 def propose(
     ledger: Ledger, surface: str, drafts: Sequence[DraftedMode], *, seed: int, ledger_seq: int
 ) -> int:
-    """Turn clusters of notes into drafts, all in one event.
+    """Write clusters of notes as drafts, all in one event.
 
     ``seed`` and ``ledger_seq`` are what the clusters can be made from again.
     """
 
     def check(_: Codebook, connection: Connection) -> Fields:
         written = set(ledger.events("note.added", connection=connection)["seq"])
-        named = {note for draft in drafts for note in draft.notes}
-        if named - written:
-            raise LabelError(f"event {min(named - written)} is no note: cluster the notes again")
+        if lost := {note for draft in drafts for note in draft.notes} - written:
+            raise LabelError(f"event {min(lost)} is no note: cluster the notes again")
         return {}
 
     asked = {"surface": surface, "seed": seed, "ledger_seq": ledger_seq, "drafts": drafts}
@@ -141,27 +134,26 @@ def propose(
 
 
 def confirm(ledger: Ledger, surface: str, mode: str, note: int, belongs: bool) -> int:
-    """Say, after reading it, whether a member belongs to its mode; a later word replaces it."""
+    """Record, after reading it, whether a member belongs to its mode; the last word counts."""
     asked = {"surface": surface, "mode": mode, "note": note, "belongs": belongs}
     return _write(ledger, "member.confirmed", mode, asked)
 
 
-def promote(ledger: Ledger, surface: str, mode: str, *, members: int = SAMPLED) -> int:
-    """Let a draft count that lacks nothing.
+def promote(ledger: Ledger, surface: str, mode: str) -> int:
+    """Promote a draft that lacks nothing: it counts from now on.
 
-    A person must have looked at ``members`` of its sampled notes (all where it has fewer), and one
-    of them must belong.
+    A person must have looked at all of its sampled notes, and one of them must belong.
     """
 
     def fill(book: Codebook, _: Connection) -> Fields:
-        found = book.find(surface, mode)
-        sample = found.sample(members)
-        if waiting := found.waiting(members):
+        draft = book.find(surface, mode)
+        sample = draft.sample()
+        if waiting := draft.waiting():
             raise LabelError(
                 f"{mode!r}: {len(waiting)} of {len(sample)} sampled members wait for a person; "
                 f"confirm note {waiting[0]} next"
             )
-        belonging = sum(found.verdicts[note] for note in sample)
+        belonging = sum(draft.verdicts[note] for note in sample)
         if sample and not belonging:
             raise LabelError(f"{mode!r}: none of its sampled members belongs: split or retire it")
         return {"members": len(sample), "belonging": belonging}
@@ -175,40 +167,36 @@ def undo(ledger: Ledger, seq: int) -> int:
 
 
 def _write(
-    ledger: Ledger, kind: str, subject: str, asked: Fields, fill: Fill = lambda book, _: {}
+    ledger: Ledger, kind: str, subject: str, asked: Fields, fill: Fill = lambda *_: {}
 ) -> int:
     """Write what is asked for, with what the codebook adds to it, unless it was just written."""
     repeated: list[int] = []
 
     def choose(connection: Connection) -> list[Draft]:
         acts = read_acts(ledger.events(KINDS, connection=connection))
-        repeated[:] = _find_repeat(acts, ledger.actor, kind, asked)
+        own = [act for act in acts if act.actor == ledger.actor]
+        repeated[:] = [act.seq for act in own[-1:] if _repeats(act, kind, asked, acts)]
         if repeated:
             return []
         book = fold(acts)
-        body = {**fill(book, connection), **asked}
+        body: Any = {**fill(book, connection), **asked}
         try:
-            fitted = BODIES[kind].model_validate(body)
+            body = BODIES[kind].model_validate(body)
         except ValidationError:
             return [(kind, subject, body)]  # the ledger refuses it, and says why
         seq = acts[-1].seq + 1 if acts else 1
-        _check(acts, book, Act(seq, ledger.clock(), ledger.actor, kind, fitted))
-        return [(kind, subject, fitted)]
+        _check(acts, book, Act(seq, ledger.clock(), ledger.actor, kind, body))
+        return [(kind, subject, body)]
 
     seq = ledger.extend(choose)
     return repeated[0] if repeated else seq
 
 
-def _find_repeat(acts: list[Act], actor: str, kind: str, asked: Fields) -> list[int]:
-    """Give the number of the actor's last act where it is what is asked for, and stands."""
-    wanted = to_jsonable_python(asked)
-    return [
-        act.seq
-        for act in [act for act in acts if act.actor == actor][-1:]
-        if act.kind == kind
-        and act.seq not in find_undone(acts)
-        and wanted.items() <= act.body.model_dump(mode="json").items()
-    ]
+def _repeats(act: Act, kind: str, asked: Fields, acts: list[Act]) -> bool:
+    """Say whether an act is what is asked for, and stands."""
+    wanted = to_jsonable_python(asked).items()
+    same = act.kind == kind and wanted <= act.body.model_dump(mode="json").items()
+    return same and act.seq not in find_undone(acts)
 
 
 def _check(acts: list[Act], book: Codebook, act: Act) -> None:

@@ -1,4 +1,4 @@
-"""An analyst's sitting at the clusters of notes, and the way of what they do into the codebook."""
+"""An analyst at the clusters of notes: what they see, and how it gets into the codebook."""
 
 from __future__ import annotations
 
@@ -12,18 +12,10 @@ from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.codebook import acts as codebook
-from evalbench.label.codebook.modes import (
-    KINDS,
-    REQUIRED,
-    SAMPLED,
-    Act,
-    Mode,
-    find_undone,
-    read_acts,
-)
+from evalbench.label.codebook.fold import KINDS, Act, find_undone, read_acts
+from evalbench.label.codebook.modes import REQUIRED, Mode
 from evalbench.label.discovery.clustering import STABLE, SURE
-from evalbench.label.discovery.naming import make_key
-from evalbench.label.discovery.texts import add_drafts, draft_clusters
+from evalbench.label.discovery.drafts import add_drafts, draft_clusters, make_key
 from evalbench.schema import DraftedMode
 
 if TYPE_CHECKING:
@@ -39,8 +31,6 @@ ACTS = (
     *("choose", "rename", "merge", "split", "confirm", "judge"),
     *("leave", "promote", "retire", "undo"),
 )
-
-
 WORDS = {
     "mode.defined": "{mode} defined as {name}, version {version}",
     "mode.merged": "{sources} merged into {into}",
@@ -50,7 +40,6 @@ WORDS = {
     "codebook.proposed": "{drafts} proposed from clusters of notes",
     "member.confirmed": "note {note} looked at for {mode}: belongs {belongs}",
 }
-
 LISTS = ("sources", "parts", "drafts")
 
 
@@ -83,8 +72,8 @@ class Curation:
         The member before the analyst: ``mode, name, note, text, session_id, done, of``; or empty.
     """
 
-    def __init__(self, ws: Workspace, discovery: Discovery, *, sampled: int = SAMPLED) -> None:
-        self._ws, self._discovery, self._sampled = ws, discovery, sampled
+    def __init__(self, ws: Workspace, discovery: Discovery) -> None:
+        self._ws, self._discovery = ws, discovery
         clusters, self.surface = discovery.clusters, discovery.surface
         self.reason, self.weak = discovery.reason, clusters is not None and clusters.weak
         self.points, self._typical = b"", dict[int, int]()
@@ -93,27 +82,26 @@ class Curation:
             self.points = placed.astype(np.float32).tobytes()
             for each in clusters.representatives:
                 self._typical |= {int(place): rank for rank, place in enumerate(each)}
-        self._numbers = discovery.texts["seq"].to_list()
-        self._place = {note: index for index, note in enumerate(self._numbers)}
+        self._place = {note: index for index, note in enumerate(discovery.texts["seq"])}
         self._drafts: list[DraftedMode] = []
         self._modes: dict[str, Mode] = {}
-        self._mode, self._asked = "", ""
+        self._chosen, self._asked = "", ""
         self._look()
 
     def answer(self, message: Any) -> Answer | None:
         """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
 
-        Gives None where only what is shown changed; else ``tell`` is done (with ``seq`` and
+        Returns None where only what is shown changed; else ``tell`` is done (with ``seq`` and
         ``said``) or refused (with ``why``).
         """
-        said = answer({act: getattr(self, act) for act in ACTS}, message)
+        reply = answer({act: getattr(self, act) for act in ACTS}, message)
         self._look()
-        return said
+        return reply
 
     def choose(self, *, mode: str) -> None:
         """Show the members of a cluster."""
         self._find(mode)
-        self._mode = mode
+        self._chosen = mode
 
     def rename(self, *, mode: str, name: str) -> Answer:
         """Give a cluster another name; its key stays."""
@@ -122,11 +110,11 @@ class Curation:
         return _done(seq, f"Renamed to {name}")
 
     def merge(self, *, source: str, into: str) -> Answer:
-        """Make a cluster one with another."""
+        """Merge a cluster into another."""
         self._propose(source, into)
         names = self._find(source).name, self._find(into).name
         seq = codebook.merge(self._ws.ledger, self.surface, [source], into)
-        self._mode = into
+        self._chosen = into
         return _done(seq, "Merged {} into {}".format(*names))
 
     def split(self, *, mode: str, notes: Sequence[int], name: str) -> Answer:
@@ -139,19 +127,20 @@ class Curation:
         part = make_key(name, taken)
         rest = make_key(f"{whole.name} rest", {*taken, part})
         parts: dict[str, list[str]] = {part: [], rest: []}
+        homes = {part: list(notes)}
         seq = codebook.split(
-            self._ws.ledger, self.surface, mode, parts, otherwise=rest, notes={part: list(notes)}
+            self._ws.ledger, self.surface, mode, parts, otherwise=rest, notes=homes
         )
-        self._mode = part
+        self._chosen = part
         return _done(seq, f"Split {whole.name}: {len(notes)} notes are a part of their own")
 
     def confirm(self, *, mode: str) -> None:
         """Begin to look at the sampled members of a cluster, one after another."""
         self._find(mode)
-        self._mode = self._asked = mode
+        self._chosen = self._asked = mode
 
     def judge(self, *, mode: str, note: int, belongs: bool) -> Answer:
-        """Say whether a member belongs."""
+        """Record whether a member belongs."""
         self._propose(mode)
         seq = codebook.confirm(self._ws.ledger, self.surface, mode, note, belongs)
         return _done(seq, "Belongs" if belongs else "Does not belong")
@@ -168,7 +157,7 @@ class Curation:
         given = {name: (text or None) if name in chosen else text for name, text in fields.items()}
         if any(getattr(old, name) != value for name, value in given.items()):
             codebook.edit(self._ws.ledger, self.surface, mode, **given)
-        seq = codebook.promote(self._ws.ledger, self.surface, mode, members=self._sampled)
+        seq = codebook.promote(self._ws.ledger, self.surface, mode)
         return _done(seq, f"{self._find(mode).name} counts from now on")
 
     def retire(self, *, mode: str) -> Answer:
@@ -187,8 +176,7 @@ class Curation:
         own = [act for act in standing if act.actor == self._ws.user and [act.seq] >= begun]
         if not own or not begun:
             raise LabelError("nothing of yours is left to undo")
-        seq = codebook.undo(self._ws.ledger, own[-1].seq)
-        return _done(seq, f"Undone: {describe(own[-1])}")
+        return _done(codebook.undo(self._ws.ledger, own[-1].seq), f"Undone: {_describe(own[-1])}")
 
     def _propose(self, *touched: str) -> None:
         """Write the clusters as drafts before the first act on one of them."""
@@ -209,37 +197,38 @@ class Curation:
         """Read the codebook as it is now, whoever changed it."""
         book = codebook.read_codebook(self._ws.ledger)
         self._drafts = draft_clusters(self._discovery, book)
-        found = {draft.mode for draft in self._drafts}
+        new = {draft.mode for draft in self._drafts}
         whole = add_drafts(book, self.surface, self._drafts).modes.values()
         standing = [mode for mode in whole if not mode.ended]
-        everything = sorted(standing, key=lambda mode: (-len(mode.notes), mode.mode))
-        self._modes = {mode.mode: _worded(mode) for mode in everything}
-        if self._mode not in self._modes:
-            self._mode = next(iter(self._modes), "")
-        self.homes = np.full(len(self._numbers), -1, dtype=np.int16)
-        for index, mode in enumerate(everything):
-            self.homes[[self._place[note] for note in mode.notes if note in self._place]] = index
-        self.groups = [self._describe(mode, mode.mode in found) for mode in self._modes.values()]
+        standing.sort(key=lambda mode: (-len(mode.notes), mode.mode))
+        self._modes = {mode.mode: _with_name(mode) for mode in standing}
+        if self._chosen not in self._modes:
+            self._chosen = next(iter(self._modes), "")
+        self.homes = np.full(len(self._place), -1, dtype=np.int16)
+        for index, mode in enumerate(standing):
+            self.homes[self._find_places(mode)] = index
+        self.groups = [self._describe(mode, mode.mode in new) for mode in self._modes.values()]
         self.members = self._list_members()
         self.confirming = self._next_member()
 
-    def _describe(self, mode: Mode, found: bool) -> dict[str, Any]:
-        clusters = self._discovery.clusters
-        places = [self._place[note] for note in mode.notes if note in self._place]
-        group: dict[str, Any] = {"mode": mode.mode, "status": "found" if found else mode.status}
-        group |= {name: visible(getattr(mode, name) or "") for name in FORM}
-        sampled, waiting = len(mode.sample(self._sampled)), len(mode.waiting(self._sampled))
-        group |= {"missing": list(mode.missing), "n_notes": len(mode.notes)}
-        group |= {"sampled": sampled, "waiting": waiting, "precision": None}
-        if waiting < sampled:
-            rng = np.random.default_rng(self._discovery.seed)
-            share = mode.precision(self._sampled, level=self._ws.settings.level, rng=rng)
-            group["precision"] = [share.estimate, share.low, share.high]
+    def _describe(self, mode: Mode, new: bool) -> dict[str, Any]:
+        clusters, places = self._discovery.clusters, self._find_places(mode)
+        rng = np.random.default_rng(self._discovery.seed)
+        share = mode.precision(level=self._ws.settings.level, rng=rng)
+        group: dict[str, Any] = {name: visible(getattr(mode, name) or "") for name in FORM} | {
+            "mode": mode.mode,
+            "status": "found" if new else mode.status,
+            "missing": list(mode.missing),
+            "n_notes": len(mode.notes),
+            "sampled": len(mode.sample()),
+            "waiting": len(mode.waiting()),
+            "precision": [share.estimate, share.low, share.high] if share else None,
+        }
         group |= {"stability": None, "stable": None, "n_unsure": 0}
         if clusters is None or not places:
             return group
         group["n_unsure"] = int((clusters.confidence[places] < SURE).sum())
-        group["example"] = group["example"] or visible(self._text(self._sorted(mode.notes)[0]))
+        group["example"] = group["example"] or visible(self._text(self._rank(mode)[0]))
         group["owner"] = group["owner"] or self._ws.user
         [one, *others] = np.unique(clusters.assignment[places]).tolist()
         if not others and (clusters.assignment == one).sum() == len(mode.notes):
@@ -250,12 +239,12 @@ class Curation:
         return group
 
     def _list_members(self) -> dict[str, Any]:
-        clusters, mode = self._discovery.clusters, self._modes.get(self._mode)
+        clusters, mode = self._discovery.clusters, self._modes.get(self._chosen)
         if clusters is None or mode is None:
-            return {"mode": self._mode, "rows": [], "left_out": 0}
-        folded: dict[int, list[int]] = {}
-        for note in self._sorted(mode.notes):
-            folded.setdefault(int(clusters.same_as[self._place[note]]), []).append(note)
+            return {"mode": self._chosen, "rows": [], "left_out": 0}
+        alike: dict[int, list[int]] = {}
+        for note in self._rank(mode):
+            alike.setdefault(int(clusters.same_as[self._place[note]]), []).append(note)
         rows = [
             {
                 "note": notes[0],
@@ -267,17 +256,17 @@ class Curation:
                 "representative": self._place[notes[0]] in self._typical,
                 "belongs": mode.verdicts.get(notes[0]),
             }
-            for notes in list(folded.values())[:SHOWN]
+            for notes in list(alike.values())[:SHOWN]
         ]
-        return {"mode": mode.mode, "rows": rows, "left_out": max(0, len(folded) - SHOWN)}
+        return {"mode": mode.mode, "rows": rows, "left_out": max(0, len(alike) - SHOWN)}
 
     def _next_member(self) -> dict[str, Any]:
         mode = self._modes.get(self._asked)
-        waiting = mode.waiting(self._sampled) if mode else ()
+        waiting = mode.waiting() if mode else ()
         if mode is None or not waiting:
             self._asked = ""
             return {}
-        sampled = len(mode.sample(self._sampled))
+        sampled = len(mode.sample())
         return {
             "mode": mode.mode,
             "name": mode.name,
@@ -290,23 +279,26 @@ class Curation:
         }
 
     def _text(self, note: int, column: str = "text") -> str:
-        place = self._place.get(note)
-        return "" if place is None else self._discovery.texts[column][place]
+        return self._discovery.texts[column][self._place[note]] if note in self._place else ""
 
-    def _sorted(self, notes: Sequence[int]) -> list[int]:
-        """Put representatives first, then those that fit best."""
+    def _find_places(self, mode: Mode) -> list[int]:
+        """Find those notes of a mode that were clustered: their places among the texts."""
+        return [self._place[note] for note in mode.notes if note in self._place]
+
+    def _rank(self, mode: Mode) -> list[int]:
+        """Order the notes of a mode: representatives first, then those that fit best."""
         clusters, last = self._discovery.clusters, len(self._typical)
         if clusters is None:
             return []
-        known = [
-            (self._typical.get(place, last), -clusters.confidence[place], note)
-            for note in notes
-            if (place := self._place.get(note)) is not None
-        ]
-        return [note for *_, note in sorted(known)]
+        notes = self._discovery.texts["seq"]
+        ranked = sorted(
+            (self._typical.get(place, last), -clusters.confidence[place], notes[place])
+            for place in self._find_places(mode)
+        )
+        return [note for *_, note in ranked]
 
 
-def _worded(mode: Mode) -> Mode:
+def _with_name(mode: Mode) -> Mode:
     """Give a part of a split, which bears its key until somebody names it, a name to read."""
     return replace(mode, name=mode.mode.replace("_", " ")) if mode.name == mode.mode else mode
 
@@ -315,8 +307,7 @@ def _done(seq: int, said: str) -> Answer:
     return {"tell": "done", "seq": seq, "said": said}
 
 
-def describe(act: Act) -> str:
-    """Say what an act did."""
+def _describe(act: Act) -> str:
     fields = {
         name: ", ".join(getattr(each, "mode", each) for each in value) if name in LISTS else value
         for name, value in act.body

@@ -57,7 +57,7 @@ class Clusters:
     agreement : float
         Mean adjusted Rand index between the clusters and those of resamples.
     reason : str
-        Why there are as many clusters as there are, and whether they can be trusted.
+        Why there are as many clusters as there are.
     """
 
     assignment: np.ndarray
@@ -70,17 +70,17 @@ class Clusters:
 
     @property
     def n_clusters(self) -> int:
-        """How many clusters there are."""
+        """Count the clusters."""
         return len(self.stability)
 
     @property
     def weak(self) -> bool:
-        """Whether the clusters are no pattern of the notes: other draws of them give others."""
+        """Say whether the clusters are no pattern of the notes: other draws of them give others."""
         stable = self.stability[self.assignment] >= STABLE
         return bool(self.agreement < STABLE or stable.mean() < 0.5)
 
     def to_frame(self) -> pl.DataFrame:
-        """One row a cluster: cluster, n_notes, n_unsure, stability, stable."""
+        """Return one row a cluster: cluster, n_notes, n_unsure, stability, stable."""
         notes = pl.DataFrame({"cluster": self.assignment, "unsure": self.confidence < SURE})
         counted = notes.group_by("cluster").agg(
             n_notes=pl.len().cast(pl.Int64), n_unsure=pl.col("unsure").sum().cast(pl.Int64)
@@ -97,7 +97,7 @@ def cluster(
     n_clusters: int | None = None,
     rng: np.random.Generator,
 ) -> Clusters:
-    """Put notes into clusters: Leiden communities of the graph of nearest neighbours.
+    """Cluster notes: Leiden communities of the graph of nearest neighbours.
 
     Parameters
     ----------
@@ -143,11 +143,10 @@ def cluster(
         points = _check_vectors(vectors, len(texts))[first]
     graph = _join_neighbours(points)
     chosen, reason = _choose(graph, points, n_clusters, rng)
-    confidence = _confidence(graph, chosen.parted)
     return Clusters(
         assignment=chosen.parted[members],
-        confidence=confidence[members],
-        stability=_stability(chosen),
+        confidence=_measure_confidence(graph, chosen.parted)[members],
+        stability=_measure_stability(chosen),
         representatives=tuple(first[one] for one in _represent(points, chosen.parted)),
         same_as=first[_find_alike(points, graph)][members],
         agreement=float(chosen.scores.mean()),
@@ -165,7 +164,7 @@ class _Choice:
 
 
 def fold_text(text: str) -> str:
-    """Give the words of a text in lower case: what is equal then says the same."""
+    """Return the words of a text in lower case: what is equal then says the same."""
     return " ".join(re.findall(r"\w+", text.casefold())) or text
 
 
@@ -199,31 +198,35 @@ def _join_neighbours(points: np.ndarray) -> csr_matrix:
 def _choose(
     graph: csr_matrix, points: np.ndarray, n_clusters: int | None, rng: np.random.Generator
 ) -> tuple[_Choice, str]:
-    n = len(points)
-    seed = int(rng.integers(2**31))
+    from sklearn.metrics import adjusted_rand_score
+
+    n, seed = len(points), int(rng.integers(2**31))
     size = max(2, int(n * RESAMPLED_SHARE))
     drawn = [np.sort(rng.choice(n, size, replace=False)) for _ in range(RESAMPLES)]
 
-    def try_resolution(resolution: float) -> _Choice:
-        parted = _part(graph, points, resolution, seed)
+    def resample(resolution: float, parted: np.ndarray) -> _Choice:
         again = [(one, _part(graph[one][:, one], points[one], resolution, seed)) for one in drawn]
-        return _judge(parted, again)
+        scores = [adjusted_rand_score(parted[one], found) for one, found in again]
+        return _Choice(parted, again, np.array(scores))
 
     if n_clusters:
         resolution, parted = _part_into(graph, points, n_clusters, seed)
         merged = _merge(points, parted, n_clusters)
-        again = try_resolution(resolution).again
-        return _judge(merged, again), f"{merged.max() + 1} clusters, as was asked for"
+        return resample(resolution, merged), f"{merged.max() + 1} clusters, as was asked for"
     tried: list[_Choice] = []
     for resolution in RESOLUTIONS:
-        tried.append(try_resolution(resolution))
-        if len(tried) > 1 and (tried[-1].parted.max() + 1) * SMALLEST_MEAN > n:
-            tried.pop()
+        parted = _part(graph, points, resolution, seed)
+        if tried and (parted.max() + 1) * SMALLEST_MEAN > n:
             break
+        tried.append(resample(resolution, parted))
     best = max(tried, key=lambda one: one.scores.mean())
     slack = best.scores.std(ddof=1) / np.sqrt(RESAMPLES)
     chosen = next(one for one in tried if one.scores.mean() >= best.scores.mean() - slack)
-    return chosen, _explain(chosen, tried)
+    counts = ", ".join(f"{one.parted.max() + 1} ({one.scores.mean():.2f})" for one in tried)
+    return chosen, (
+        f"{chosen.parted.max() + 1} clusters come back best when {RESAMPLED_SHARE:.0%} of the "
+        f"notes are drawn again; tried, with the agreement of resamples: {counts}"
+    )
 
 
 def _part(graph: csr_matrix, points: np.ndarray, resolution: float, seed: int) -> np.ndarray:
@@ -274,7 +277,7 @@ def _merge(points: np.ndarray, parted: np.ndarray, k: int) -> np.ndarray:
 
 
 def _order(parted: np.ndarray) -> np.ndarray:
-    """Give clusters numbers by size, the largest 0."""
+    """Renumber clusters by size, the largest 0."""
     _, parted, sizes = np.unique(parted, return_inverse=True, return_counts=True)
     return np.argsort(np.argsort(-sizes, kind="stable"))[parted]
 
@@ -288,14 +291,7 @@ def _middles(points: np.ndarray, parted: np.ndarray) -> np.ndarray:
     return normalize(sums)
 
 
-def _judge(parted: np.ndarray, again: list[tuple[np.ndarray, np.ndarray]]) -> _Choice:
-    from sklearn.metrics import adjusted_rand_score
-
-    scores = [adjusted_rand_score(parted[drawn], found) for drawn, found in again]
-    return _Choice(parted, again, np.array(scores))
-
-
-def _stability(chosen: _Choice) -> np.ndarray:
+def _measure_stability(chosen: _Choice) -> np.ndarray:
     """Mean over resamples of a cluster's Jaccard similarity to the most similar one."""
     from sklearn.metrics.cluster import contingency_matrix
 
@@ -309,7 +305,7 @@ def _stability(chosen: _Choice) -> np.ndarray:
     return np.nan_to_num(np.nanmean(best, axis=0))
 
 
-def _confidence(graph: csr_matrix, parted: np.ndarray) -> np.ndarray:
+def _measure_confidence(graph: csr_matrix, parted: np.ndarray) -> np.ndarray:
     joined = graph.tocoo()
     same = parted[joined.row] == parted[joined.col]
     total = np.bincount(joined.row, joined.data, minlength=len(parted))
@@ -318,7 +314,7 @@ def _confidence(graph: csr_matrix, parted: np.ndarray) -> np.ndarray:
 
 
 def _find_alike(points: np.ndarray, graph: csr_matrix) -> np.ndarray:
-    """Give each note the first of its neighbours, and of theirs, that say nearly the same."""
+    """Map each note to the first of its neighbours, and of theirs, that say nearly the same."""
     from scipy import sparse
 
     joined = graph.tocoo()
@@ -344,11 +340,3 @@ def _represent(points: np.ndarray, parted: np.ndarray) -> list[np.ndarray]:
                 picked.append(int(index))
         chosen.append(np.array(picked))
     return chosen
-
-
-def _explain(chosen: _Choice, tried: list[_Choice]) -> str:
-    told = ", ".join(f"{one.parted.max() + 1} ({one.scores.mean():.2f})" for one in tried)
-    return (
-        f"{chosen.parted.max() + 1} clusters come back best when {RESAMPLED_SHARE:.0%} of the "
-        f"notes are drawn again; tried, with the agreement of resamples: {told}"
-    )

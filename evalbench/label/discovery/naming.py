@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evalbench import llm
 from evalbench.errors import ModelError
-from evalbench.schema import DraftedMode, FailureClass, Severity
+from evalbench.schema import FailureClass, Severity
 
 if TYPE_CHECKING:
     from evalbench.label.discovery.clustering import Clusters
@@ -86,9 +85,9 @@ def propose_all(
 def propose(
     notes: Sequence[str], *, offline: Proposal, model: str, complete: Complete = llm.complete
 ) -> Proposal:
-    """Let a model name one cluster by its notes, the most telling first: it reads the first 60.
+    """Ask a model to name one cluster by its notes, the most telling first: it reads the first 60.
 
-    Gives its proposal where that is of the asked form and quotes three different notes word for
+    Returns its proposal where that is of the asked form and quotes three different notes word for
     word (white space aside) and nothing else; else ``offline``, with the reason in ``why``.
     """
     if not model or model.startswith("offline/"):
@@ -165,31 +164,6 @@ def name_offline(texts: Sequence[str], clusters: Clusters) -> list[Proposal]:
         Proposal(name, "", None, None, quoted, "offline")
         for name, quoted in zip(names, quotes, strict=True)
     ]
-
-
-def draft_modes(
-    notes: Sequence[int], clusters: Clusters, names: Sequence[str], *, taken: Collection[str]
-) -> list[DraftedMode]:
-    """Turn named clusters into what :func:`evalbench.label.codebook.acts.propose` takes.
-
-    ``notes`` are the numbers of the ``note.added`` events that were clustered. Each draft gets a
-    key made of its name, none of those ``taken``.
-    """
-    keys = list(taken)
-    for name in names:
-        keys.append(make_key(name, keys))
-    numbered = np.asarray(notes)
-    return [
-        DraftedMode(mode=key, name=name, notes=tuple(numbered[clusters.assignment == one].tolist()))
-        for one, (key, name) in enumerate(zip(keys[len(taken) :], names, strict=True))
-    ]
-
-
-def make_key(name: str, taken: Collection[str]) -> str:
-    """Make the key of a mode of its name: lower case with underscores, and none that is taken."""
-    key = "_".join(re.findall(r"\w+", name.lower()))[:60] or "mode"
-    numbered = (f"{key}_{number}" for number in range(2, len(taken) + 3))
-    return next(each for each in (key, *numbered) if each not in taken)
 
 
 def _flatten(text: str) -> str:

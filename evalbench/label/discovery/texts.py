@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,11 +11,10 @@ import polars as pl
 
 from evalbench import stats
 from evalbench.label.annotation.transcript import SIGNALS
-from evalbench.label.codebook.modes import Codebook, Mode
 from evalbench.label.discovery.clustering import FEWEST, SURE, Clusters, cluster, fold_text
-from evalbench.label.discovery.naming import Proposal, draft_modes, propose_all
+from evalbench.label.discovery.naming import Proposal, propose_all
 from evalbench.label.discovery.vectors import embed_texts, lay_out
-from evalbench.schema import DraftedMode, columns
+from evalbench.schema import columns
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
@@ -26,14 +25,11 @@ LONG = 2000
 CALLS = 40
 """Tool calls of a session that its pattern is made of."""
 ANY = "any signal"
-_READ = "Read more sessions and note what fails: `evalbench annotate`."
-NEXT = {"notes": _READ} | dict.fromkeys(
-    ("inputs", "outputs", "tools"), "Bring in more sessions: `evalbench ingest`."
-)
-"""What to do where there is too little."""
+READ_MORE = "Read more sessions and note what fails: `evalbench annotate`."
+BRING_MORE = "Bring in more sessions: `evalbench ingest`."
 
 TEXTS = columns((pl.Int64, "seq"), (pl.String, "session_id text"))
-FOUND = columns(
+SUMMARY = columns(
     (pl.Int64, "cluster n n_unsure n_sessions"),
     (pl.String, "name"),
     (pl.Float64, "stability"),
@@ -86,24 +82,22 @@ class Discovery:
 
     @property
     def summary(self) -> pl.DataFrame:
-        """One row a cluster: size, stability, examples, its name and who gave it."""
+        """Return one row a cluster: size, stability, examples, its name and who gave it."""
         if self.clusters is None:
-            return pl.DataFrame(schema=FOUND)
-        homes = self.texts.select("session_id", cluster=pl.Series(self.clusters.assignment))
-        counted = homes.group_by("cluster").agg(n_sessions=pl.col("session_id").n_unique())
+            return pl.DataFrame(schema=SUMMARY)
+        sessions = self.placed.group_by("cluster").agg(n_sessions=pl.col("session_id").n_unique())
         rows = [
             (one, each.name, " / ".join(q[:120] for q in each.quotes[:2]), each.source, each.why)
             for one, each in enumerate(self.proposals)
         ]
-        said = pl.DataFrame(
-            rows, schema=["cluster", "name", "examples", "named_by", "why"], orient="row"
-        )
-        joined = self.clusters.to_frame().join(counted, on="cluster").join(said, on="cluster")
-        return joined.rename({"n_notes": "n"}).select(*FOUND).cast(FOUND)
+        named = pl.DataFrame(rows, ["cluster", "name", "examples", "named_by", "why"], orient="row")
+        counted = self.clusters.to_frame().rename({"n_notes": "n"})
+        joined = counted.join(sessions, on="cluster").join(named, on="cluster")
+        return joined.select(*SUMMARY).cast(SUMMARY)
 
     @property
     def placed(self) -> pl.DataFrame:
-        """One row a text: its cluster, how sure that is, and where it lies on the map."""
+        """Return one row a text: its cluster, how sure that is, and where it lies on the map."""
         if self.clusters is None:
             return pl.DataFrame(schema=PLACED)
         assignment, confidence = self.clusters.assignment, self.clusters.confidence
@@ -130,7 +124,7 @@ def discover(
     lake_versions: Mapping[str, int] | None = None,
     ledger_seq: int | None = None,
 ) -> Discovery:
-    """Put the notes of a surface into clusters, or its sessions by what they hold.
+    """Cluster the notes of a surface, or its sessions by what they hold.
 
     Parameters
     ----------
@@ -152,12 +146,13 @@ def discover(
     ModelError
         The embedding model cannot be loaded or reached.
     """
-    ledger_seq = ledger_seq or ws.ledger.head()
+    ledger_seq = ws.ledger.head() if ledger_seq is None else ledger_seq
     texts = read_texts(ws, surface, of=of, lake_versions=lake_versions, ledger_seq=ledger_seq)
     short = texts["text"].str.slice(0, LONG)
     n_different = len({fold_text(text) for text in short})
     if n_different < FEWEST:
-        reason = f"{n_different} different {of} of {surface}: clusters take {FEWEST}. {NEXT[of]}"
+        more = READ_MORE if of == "notes" else BRING_MORE
+        reason = f"{n_different} different {of} of {surface}: clusters take {FEWEST}. {more}"
         nothing = np.zeros((0, 2))
         return Discovery(surface, of, texts, None, nothing, (), reason, seed, ledger_seq)
     rng = np.random.default_rng(seed)
@@ -205,18 +200,9 @@ def signal_rates(
 ) -> pl.DataFrame:
     """Count in each cluster the sessions that a signal was raised in, of those it is recorded for.
 
-    Parameters
-    ----------
-    sessions : polars.DataFrame
-        Columns of a session, of one surface.
-    placed : polars.DataFrame
-        ``session_id, cluster``; a session may lie in several.
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns :data:`RATES`; ``signal`` is a phrase or "any signal", and one that no session of a
-        cluster records has no row.
+    Takes the sessions of one surface, and ``session_id, cluster``; a session may lie in several.
+    Returns :data:`RATES`; ``signal`` is a phrase or :data:`ANY`, and one that no session of a
+    cluster records has no row.
     """
     raised = {phrase: pl.col(name) == value for name, value, phrase in SIGNALS}
     raised["Tool error"] = pl.col("n_tool_errors") > 0
@@ -224,33 +210,31 @@ def signal_rates(
     seen = pl.any_horizontal(*(each.fill_null(False) for each in raised.values()))
     raised[ANY] = pl.when(recorded).then(seen)
     joined = placed.select("session_id", "cluster").unique().join(sessions, on="session_id")
-    known = joined.select("cluster", **raised)
-    long = known.unpivot(index="cluster", variable_name="signal").drop_nulls("value")
-    counted = long.group_by("cluster", "signal").agg(n=pl.len(), raised=pl.col("value").sum())
+    long = joined.select("cluster", **raised).unpivot(index="cluster", variable_name="signal")
+    known = long.drop_nulls("value").sort("cluster", "signal")
     rows = []
-    for one, signal, n, hits in counted.sort("cluster", "signal").iter_rows():
-        found = stats.proportion([True] * hits + [False] * (n - hits), level=level, rng=rng)
-        rows.append((one, signal, n, hits, found.estimate, found.low, found.high))
+    for (one, signal), part in known.group_by("cluster", "signal", maintain_order=True):
+        rate = stats.proportion(part["value"].to_numpy(), level=level, rng=rng)
+        counts = (part.height, part["value"].sum())
+        rows.append((one, signal, *counts, rate.estimate, rate.low, rate.high))
     return pl.DataFrame(rows, schema=RATES, orient="row")
 
 
-def rank_clusters(found: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
+def rank_clusters(summary: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
     """Order clusters by where a signal is surely most frequent, with their signals in words.
 
-    Gives ``found`` with ``any_said`` and ``signals_said``, e.g. "Thumbs down 12% (of 340)".
+    Returns ``summary`` with ``any_said`` and ``signals_said``, e.g. "Thumbs down 12% (of 340)".
     """
-    percent = (100 * pl.col("estimate")).round(0).cast(pl.Int64)
-    ends = [(100 * pl.col(name)).round(0).cast(pl.Int64) for name in ("low", "high")]
-    whole = rates.filter(signal=ANY).select(
-        "cluster",
-        pl.col("low").alias("least"),
-        any_said=pl.format("{}% ({} to {}) of {}", percent, *ends, "n"),
+    percent, low, high = (
+        (100 * pl.col(name)).round(0).cast(pl.Int64) for name in ("estimate", "low", "high")
     )
+    interval = pl.format("{}% ({} to {}) of {}", percent, low, high, "n")
+    whole = rates.filter(signal=ANY).select("cluster", least="low", any_said=interval)
     single = rates.filter(pl.col("signal") != ANY, pl.col("raised") > 0)
     phrase = pl.format("{} {}% (of {})", "signal", percent, "n")
     ordered = single.sort("estimate", "signal", descending=[True, False]).group_by("cluster")
     worded = ordered.agg(signals_said=phrase.head(3).str.join("; "))
-    joined = found.join(whole, on="cluster", how="left").join(worded, on="cluster", how="left")
+    joined = summary.join(whole, on="cluster", how="left").join(worded, on="cluster", how="left")
     return joined.sort("least", "n", descending=True, nulls_last=True).drop("least").fill_null("")
 
 
@@ -266,66 +250,3 @@ def headline(discovery: Discovery) -> str:
     )
     about = f"{discovery.texts.height:,} {discovery.of} of {discovery.surface}"
     return f"{about}: {discovery.reason}. {trust}"
-
-
-def draft_clusters(discovery: Discovery, book: Codebook) -> list[DraftedMode]:
-    """Make drafts of the clusters, without the notes that some mode holds already."""
-    if discovery.clusters is None or discovery.of != "notes":
-        return []
-    own = {key: mode for (surface, key), mode in book.modes.items() if surface == discovery.surface}
-    held = {note for mode in own.values() for note in mode.notes}
-    names = [each.name for each in discovery.proposals]
-    numbers = discovery.texts["seq"].to_list()
-    drafts = draft_modes(numbers, discovery.clusters, names, taken=own)
-    loose = [(draft, tuple(note for note in draft.notes if note not in held)) for draft in drafts]
-    return [draft.model_copy(update={"notes": rest}) for draft, rest in loose if rest]
-
-
-def add_drafts(book: Codebook, surface: str, drafts: list[DraftedMode]) -> Codebook:
-    """Give the codebook of a surface as it would be with these drafts in it."""
-    found = {
-        (surface, each.mode): Mode(surface, each.mode, each.name, notes=each.notes)
-        for each in drafts
-    }
-    own = {key: mode for key, mode in book.modes.items() if key[0] == surface}
-    return replace(book, modes=own | found)
-
-
-def label_drafts(book: Codebook, notes: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """Say of every session that was read (``labels``) whether a note put it into a draft.
-
-    A reader who saw the failure and wrote no note counts as none, so rates of it are a floor.
-    Takes ``notes`` and ``labels`` of one surface and a codebook as :func:`add_drafts` gives it;
-    gives ``surface, session_id, mode, fails``.
-    """
-    drafts = book.to_frame().filter(status="draft").select("surface", "mode")
-    noted = _list_noted(book, notes).with_columns(fails=pl.lit(True))
-    read = labels.select("surface", "session_id").unique(maintain_order=True)
-    spread = drafts.join(read, on="surface", maintain_order="left_right")
-    joined = spread.join(noted.unique(), on=["surface", "session_id", "mode"], how="left")
-    return joined.select("surface", "session_id", "mode", pl.col("fails").fill_null(False))
-
-
-def _list_noted(book: Codebook, notes: pl.DataFrame) -> pl.DataFrame:
-    """List the standing modes that notes are in: ``surface, session_id, mode``."""
-    held = [
-        (mode.surface, note, mode.mode)
-        for mode in book.modes.values()
-        if not mode.ended
-        for note in mode.notes
-    ]
-    schema = {"surface": pl.String, "seq": pl.Int64, "mode": pl.String}
-    placed = pl.DataFrame(held, schema=schema, orient="row").join(notes, on="seq")
-    return placed.select("surface", "session_id", "mode")
-
-
-def list_seen(book: Codebook, notes: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
-    """List what was seen where: ``surface, session_id, mode``.
-
-    By the labels as decided where a mode counts
-    already, else by the drafts that notes are in: a failure with a draft and a mode of its own
-    would be taken for two.
-    """
-    if not book.live.is_empty():
-        return decided.filter("fails").select("surface", "session_id", "mode")
-    return _list_noted(book, notes)

@@ -1,0 +1,90 @@
+"""Clusters of notes as drafts of failure modes, and what the notes in them tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from evalbench.label.codebook.modes import Codebook, Mode
+from evalbench.schema import DraftedMode
+
+if TYPE_CHECKING:
+    from evalbench.label.discovery.texts import Discovery
+
+
+def draft_clusters(discovery: Discovery, book: Codebook) -> list[DraftedMode]:
+    """Turn clusters of notes into drafts, without the notes that some mode holds already."""
+    if discovery.clusters is None or discovery.of != "notes":
+        return []
+    own = {key: mode for (surface, key), mode in book.modes.items() if surface == discovery.surface}
+    held = {note for mode in own.values() for note in mode.notes}
+    taken, drafts = set(own), list[DraftedMode]()
+    numbers = discovery.texts["seq"].to_numpy()
+    for one, proposal in enumerate(discovery.proposals):
+        key = make_key(proposal.name, taken)
+        taken.add(key)
+        members = numbers[discovery.clusters.assignment == one].tolist()
+        if loose := tuple(note for note in members if note not in held):
+            drafts.append(DraftedMode(mode=key, name=proposal.name, notes=loose))
+    return drafts
+
+
+def make_key(name: str, taken: Collection[str]) -> str:
+    """Make the key of a mode of its name: lower case with underscores, and none that is taken."""
+    key = "_".join(re.findall(r"\w+", name.lower()))[:60] or "mode"
+    numbered = (f"{key}_{number}" for number in range(2, len(taken) + 3))
+    return next(each for each in (key, *numbered) if each not in taken)
+
+
+def add_drafts(book: Codebook, surface: str, drafts: Sequence[DraftedMode]) -> Codebook:
+    """Return the codebook of a surface as it would be with these drafts in it."""
+    new = {
+        (surface, each.mode): Mode(surface, each.mode, each.name, notes=each.notes)
+        for each in drafts
+    }
+    own = {key: mode for key, mode in book.modes.items() if key[0] == surface}
+    return replace(book, modes=own | new)
+
+
+def label_drafts(book: Codebook, notes: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """Label every session that was read (``labels``) by whether a note put it into a draft.
+
+    A reader who saw the failure and wrote no note counts as none, so rates of it are a floor.
+    Takes ``notes`` and ``labels`` of one surface and a codebook as :func:`add_drafts` returns it;
+    returns ``surface, session_id, mode, fails``.
+    """
+    key = ["surface", "session_id", "mode"]
+    drafts = book.to_frame().filter(status="draft").select("surface", "mode")
+    noted = _list_noted(book, notes).with_columns(fails=pl.lit(True)).unique()
+    read = labels.select("surface", "session_id").unique(maintain_order=True)
+    spread = drafts.join(read, on="surface", maintain_order="left_right").select(key)
+    labelled = spread.join(noted, on=key, how="left", maintain_order="left")
+    return labelled.with_columns(pl.col("fails").fill_null(False))
+
+
+def list_seen(book: Codebook, notes: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
+    """List what was seen where: ``surface, session_id, mode``.
+
+    By the labels as decided where a mode counts already, else by the drafts that notes are in: a
+    failure with a draft and a mode of its own would be taken for two.
+    """
+    if not book.live.is_empty():
+        return decided.filter("fails").select("surface", "session_id", "mode")
+    return _list_noted(book, notes)
+
+
+def _list_noted(book: Codebook, notes: pl.DataFrame) -> pl.DataFrame:
+    """List the standing modes that notes are in: ``surface, session_id, mode``."""
+    held = [
+        (mode.surface, note, mode.mode)
+        for mode in book.modes.values()
+        if not mode.ended
+        for note in mode.notes
+    ]
+    schema = {"surface": pl.String, "seq": pl.Int64, "mode": pl.String}
+    placed = pl.DataFrame(held, schema=schema, orient="row").join(notes, on="seq")
+    return placed.select("surface", "session_id", "mode")
