@@ -13,7 +13,7 @@ from coverage_cases import CASES, LEVEL, TAILS, Tally, joint
 from scipy import special
 from scipy import stats as scipy_stats
 
-from evalbench.stats._intervals import modified_wilson, mover_wilson, wilson
+from evalbench.stats._resampling import modified_wilson, mover_wilson, wilson
 from evalbench.stats.binary import MEASURES
 
 OFF_GRID = list(itertools.product((0.05, 0.2, 0.5), (0.8, 0.95), (0.95, 0.98), (150, 500)))

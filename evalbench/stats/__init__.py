@@ -3,8 +3,8 @@
 A judge against people (``alignment``, ``table_alignment``), people against each other
 (``agreement``), how often production fails (``failure_rate``, ``corrected_rate``), whether that
 changed (``paired_change``, ``rate_change``, ``what_moved``), a stream looked at daily
-(``confidence_sequence``, ``score_sequence``, ``alarm``), how many labels and which
-(``labels_for_rate``, ``labels_next``), and what nobody has seen yet (``unseen_modes``).
+(``confidence_sequence``, ``alarm``), how many labels and which (``labels_for_rate``,
+``labels_next``), and what nobody has seen yet (``unseen_modes``).
 
 Everywhere ``level`` is the nominal coverage of an interval, a float between 0 and 1; ``rng`` the
 ``numpy.random.Generator`` of the draws; ``groups``, an array as long as the rows, what sessions
@@ -13,13 +13,12 @@ value it got where a column is empty, of another length than the first or holds 
 are named, and where an option is unknown or a number out of range.
 """
 
-from .agreement import Agreement, agreement
-from .binary import Alignment, Counts, alignment, proportion
+from .agreement import agreement
+from .binary import alignment, proportion
 from .change import Change, adjust_readings, benjamini_hochberg, paired_change, rate_change
 from .estimate import Estimate
-from .multiclass import TableAlignment, table_alignment
+from .multiclass import table_alignment
 from .planning import (
-    NextLabels,
     cases_for_change,
     labels_for_mcc,
     labels_for_rate,
@@ -27,24 +26,15 @@ from .planning import (
     paired_power,
     smallest_change,
 )
-from .rates import Cell, Rate, corrected_rate, failure_rate
+from .rates import Rate, corrected_rate, failure_rate
 from .richness import expected_new, sample_coverage, unseen_modes
-from .sequential import Alarm, ConfidenceSequence, alarm, confidence_sequence, score_sequence
-from .shift import Moved, what_moved
+from .sequential import alarm, confidence_sequence
+from .shift import what_moved
 
 __all__ = [
-    "Agreement",
-    "Alarm",
-    "Alignment",
-    "Cell",
     "Change",
-    "ConfidenceSequence",
-    "Counts",
     "Estimate",
-    "Moved",
-    "NextLabels",
     "Rate",
-    "TableAlignment",
     "adjust_readings",
     "agreement",
     "alarm",
@@ -63,7 +53,6 @@ __all__ = [
     "proportion",
     "rate_change",
     "sample_coverage",
-    "score_sequence",
     "smallest_change",
     "table_alignment",
     "unseen_modes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Columns = Mapping[str, ArrayLike]
+"""A column a name: a dict of arrays or a frame."""
 
 
 def check_level(level: float) -> None:
@@ -52,29 +55,23 @@ def binary_values(name: str, values: ArrayLike) -> Floats:
     return numbers
 
 
-def codes(name: str, values: ArrayLike) -> tuple[NDArray[Any], Integers]:
-    """Sorted distinct values and the position of each value among them; raise on null."""
-    column = np.asarray(values)
-    null = column != column if column.dtype.kind in "fO" else np.zeros(column.shape, dtype=bool)
+def nulls(column: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where a column holds None or nan."""
+    null = np.asarray(column != column)
     if column.dtype.kind == "O":
-        null |= np.array([value is None for value in column])
-        column = column.astype(str)
+        null = null | np.array([value is None for value in column], dtype=bool)
+    return null
+
+
+def codes(name: str, values: ArrayLike) -> tuple[NDArray[Any], Integers]:
+    """Return the sorted distinct values and the position of each among them; raise on null."""
+    column = np.asarray(values)
+    null = nulls(column)
     if null.any():
         raise ValueError(f"{name} must not hold null, got one at position {int(null.argmax())}")
-    return distinct_values(column)
-
-
-def distinct_values(column: NDArray[Any]) -> tuple[NDArray[Any], Integers]:
-    """Sorted distinct values and the position of each value among them."""
-    if column.dtype.kind in "iu" and column.size:
-        low = int(column.min())
-        span = int(column.max()) - low + 1
-        if span <= 4 * len(column):  # counting beats sorting five times over
-            shifted = column.astype(np.int64) - low
-            present = np.bincount(shifted, minlength=span) > 0
-            return np.flatnonzero(present) + low, (present.cumsum() - 1)[shifted]
-    distinct, position = np.unique(column, return_inverse=True)
-    return distinct, position
+    return np.unique(
+        column.astype(str) if column.dtype.kind == "O" else column, return_inverse=True
+    )
 
 
 def whole_numbers(name: str, values: ArrayLike) -> Floats:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from ._arguments import Floats, Integers, binary_values, check_lengths, codes, whole_numbers
-from ._resampling import PRIOR, Units
-
-Columns = Mapping[str, ArrayLike]
-"""A column a name: a dict of arrays or a frame."""
+from ._arguments import Columns, Floats, binary_values, check_lengths, whole_numbers
+from ._resampling import PRIOR, Units, ratio
 
 SPARSE = 5
 """Labels that a cell needs to stand alone."""
 
 Key = tuple[str, float | None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +31,10 @@ class Table:
     unsure: int
 
     def plug_in(self, counts: Floats) -> Floats:
-        """Stratified rate of (..., 2 x cells) counts: failing, then passing, of every cell."""
+        """Return the stratified rate of (..., 2 x cells) counts: failing, then passing."""
         fails, passes = np.split(counts, 2, axis=-1)
-        n = fails + passes
         shares = self.population * (self.labels > 0)
-        rates = np.divide(fails, n, out=np.zeros_like(n), where=n > 0)
-        rate: Floats = rates @ (shares / shares.sum())
+        rate: Floats = ratio(fails, fails + passes, 0.0) @ (shares / shares.sum())
         return rate
 
 
@@ -56,40 +52,32 @@ def tabulate(labels: Columns, population: Columns) -> Table:
     """Count the labels and the population of every cell; raise on labels nobody counted."""
     fails = binary_values("labels fails", labels["fails"])
     judged = "verdict" in labels and "verdict" in population
-    group = np.asarray(labels["group"]) if "group" in labels else None
-    check_lengths(**{"labels fails": fails, "labels group": group})
-    sizes: dict[Key, float] = {}
+    groups = np.asarray(labels["group"]) if "group" in labels else None
+    check_lengths(**{"labels fails": fails, "labels group": groups})
     counts = whole_numbers("population n", population["n"])
+    sizes: dict[Key, float] = {}
     for key, count in zip(
-        _keys("population", population, len(counts), judged), counts.tolist(), strict=True
+        _keys("population", population, len(counts), judged), counts, strict=True
     ):
-        sizes[key] = sizes.get(key, 0) + count
-    keys = tuple(key for key, size in sizes.items() if size > 0)
-    if not keys:
+        if count:
+            sizes[key] = sizes.get(key, 0.0) + count
+    if not sizes:
         raise ValueError(
             f"population n must count at least one session, got {counts.astype(int).tolist()}"
         )
-    place = {key: position for position, key in enumerate(keys)}
-    known = ~np.isnan(fails)
-    cell = np.zeros(len(fails), dtype=np.int64)
-    for row, key in enumerate(_keys("labels", labels, len(fails), judged)):
+    place = {key: position for position, key in enumerate(sizes)}
+    drawn = _keys("labels", labels, len(fails), judged)
+    for key in drawn:
         if key not in place:
             raise ValueError(f"labels must lie in cells that population counts, got {key!r}")
-        cell[row] = place[key]
+    known = ~np.isnan(fails)
     if not known.any():
         raise ValueError(f"labels fails must hold at least one 0 or 1, got {len(fails)} null")
-    passed = np.where(fails == 1, 0, len(keys)) + cell
-    members = None if group is None else codes("labels group", group[known])[1]
-    units = Units.of(passed[known], 2 * len(keys), members)
-    failed, passing = np.split(units.total, 2)
-    return Table(
-        keys,
-        np.array([sizes[key] for key in keys], dtype=np.float64),
-        failed + passing,
-        failed,
-        units,
-        int((~known).sum()),
-    )
+    cell = np.array([place[key] for key in drawn]) + np.where(fails == 1, 0, len(sizes))
+    units = Units.of(cell[known], 2 * len(sizes), None if groups is None else groups[known])
+    failed, passed = np.split(units.total, 2)
+    size = np.array(list(sizes.values()))
+    return Table(tuple(sizes), size, failed + passed, failed, units, int((~known).sum()))
 
 
 def _keys(name: str, table: Columns, length: int, judged: bool) -> list[Key]:
@@ -113,37 +101,31 @@ def merge_sparse(table: Table) -> Cells:
     labelled stays apart: nothing speaks for it. Cells are weighted by their population; the labels
     of a merged cell are Kish's effective number.
     """
-    labelled = {verdict for (_, verdict), n in zip(table.keys, table.labels, strict=True) if n}
-    apart: dict[float | None, list[int]] = {}
-    strata: dict[str, list[int]] = {}
-    for i, (stratum, verdict) in enumerate(table.keys):
-        if verdict in labelled:
-            strata.setdefault(stratum, []).append(i)
-        else:
-            apart.setdefault(verdict, []).append(i)
-    kinds: dict[float | None, list[list[int]]] = {}  # strata that are verdicts join their like
-    crossed = any(len(cells) > 1 for cells in strata.values())
-    for cells in strata.values():
-        kinds.setdefault(None if crossed else table.keys[cells[0]][1], []).append(cells)
-    merged = list(apart.values())
-    for kind in kinds.values():
-        joined = _join_sparse(table, kind)
+    stratum, verdict = zip(*table.keys, strict=True)
+    labelled = {verdict[i] for i in np.flatnonzero(table.labels)}
+    every = range(len(table.keys))
+    merged = _group((i for i in every if verdict[i] not in labelled), verdict.__getitem__)
+    strata = _group((i for i in every if verdict[i] in labelled), stratum.__getitem__)
+    crossed = any(len(cells) > 1 for cells in strata)
+    # Strata that are verdicts join their like.
+    for alike in _group(strata, lambda cells: None if crossed else verdict[cells[0]]):
+        joined = _join_sparse(table, alike)
         for cells in joined:
-            verdicts: dict[float | None, list[int]] = {}
-            for i in cells:
-                verdicts.setdefault(table.keys[i][1], []).append(i)
-            parts = list(verdicts.values())
+            parts = _group(cells, verdict.__getitem__)
             enough = all(table.labels[part].sum() >= SPARSE for part in parts)
             merged += parts if enough or len(joined) == 1 else [cells]
     merged.sort()
-    labels, fails = zip(*(_pool(table, np.array(cells)) for cells in merged), strict=True)
+    labels, fails = np.array([_pool(table, cells) for cells in merged]).T
     sizes = np.array([table.population[cells].sum() for cells in merged])
-    return Cells(
-        tuple(tuple(table.keys[i] for i in cells) for cells in merged),
-        sizes / sizes.sum(),
-        np.array(labels),
-        np.array(fails),
-    )
+    members = tuple(tuple(table.keys[i] for i in cells) for cells in merged)
+    return Cells(members, sizes / sizes.sum(), labels, fails)
+
+
+def _group(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
 
 
 def _join_sparse(table: Table, strata: list[list[int]]) -> list[list[int]]:
@@ -157,9 +139,10 @@ def _join_sparse(table: Table, strata: list[list[int]]) -> list[list[int]]:
     return [sorted(chain(*strata[:joined])), *strata[joined:]]
 
 
-def _pool(table: Table, cells: Integers) -> tuple[float, float]:
-    known = cells[table.labels[cells] > 0]
-    if len(known) == 0:
+def _pool(table: Table, cells: list[int]) -> tuple[float, float]:
+    """Return the labels and failures of cells weighted by their population."""
+    known = [cell for cell in cells if table.labels[cell]]
+    if not known:
         return 0.0, 0.0
     size, n = table.population[known], table.labels[known]
     labels = size.sum() ** 2 / (size**2 / n).sum()
@@ -168,7 +151,7 @@ def _pool(table: Table, cells: Integers) -> tuple[float, float]:
 
 
 def posterior(shares: Floats, fails: Floats, labels: Floats) -> tuple[Floats, Floats]:
-    """Beta parameters of every cell's failure rate, from (..., cells) counts.
+    """Return the Beta parameters of every cell's failure rate, from (..., cells) counts.
 
     One or two cells have Jeffreys' prior of 1/2 failure and 1/2 pass each. That much in every one
     of many cells would lift a rare rate by more than its width, so it is shared out; and since the
@@ -177,11 +160,11 @@ def posterior(shares: Floats, fails: Floats, labels: Floats) -> tuple[Floats, Fl
     """
     prior = np.minimum(np.maximum(shares, 1 / shares.shape[-1]), PRIOR)
     kept = np.maximum(labels - 2 * (1 - prior / PRIOR), 0)
-    failing = np.divide(fails * kept, labels, out=np.zeros_like(kept), where=labels > 0)
+    failing = ratio(fails * kept, labels, 0.0)
     return failing + prior, kept - failing + prior
 
 
 def beta_variance(a: Floats, b: Floats) -> Floats:
-    """Variance of Beta(a, b)."""
+    """Return the variance of Beta(a, b)."""
     variance: Floats = a * b / ((a + b) ** 2 * (a + b + 1))
     return variance

@@ -1,31 +1,121 @@
-"""Intervals of statistics of a table of counts, from the counts alone: rows are never resampled.
+"""Intervals of proportions in closed form, and of statistics of a table from draws of its cells.
 
-An independent sample of n rows is one multinomial draw of its cells. Where rows share a group, each
-group is one draw of a row of cell counts, and groups with the same counts are one pattern.
+Rows are never resampled. An independent sample of n rows is one multinomial draw of its cells;
+where rows share a group, groups with the same cell counts are one pattern.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from ._arguments import Floats, Integers
-from ._intervals import RESAMPLES, dirichlet_weights, from_draws, join_reasons, normal_quantile
+from ._arguments import Floats, Integers, codes
 from .estimate import Estimate
 
 Statistic = Callable[[Floats], Floats]
 """Cell counts or weights (..., cells) to values (...)."""
 
-METHODS = {
-    "smoothed": "smoothed bootstrap of the cells",
-    "percentile": "percentile bootstrap",
-    "bca": "BCa bootstrap",
-}
+RESAMPLES = 10_000
 PRIOR = 0.5
-_BLOCK = 4_000_000
+
+
+def normal_quantile(level: float) -> float:
+    """Return the half width of a central normal interval in standard deviations: 1.96 at .95."""
+    return float(special.ndtri((1 + level) / 2))
+
+
+def ratio(part: ArrayLike, whole: ArrayLike, otherwise: float = np.nan) -> Floats:
+    """Divide, with ``otherwise`` where ``whole`` is 0; broadcasts."""
+    part, whole = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (part, whole)))
+    out: Floats = np.divide(part, whole, out=np.full(part.shape, otherwise), where=whole > 0)
+    return out
+
+
+def wilson(successes: ArrayLike, n: ArrayLike, level: float) -> tuple[Floats, Floats]:
+    """Return the score interval of a proportion (Wilson 1927), [0, 1] where ``n`` is 0."""
+    successes, n = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    z2 = normal_quantile(level) ** 2
+    rate = ratio(successes, n, 0.5)
+    middle = (successes + z2 / 2) / (n + z2)
+    half = np.sqrt(z2 * (n * rate * (1 - rate) + z2 / 4)) / (n + z2)
+    # At 0 and n successes the ends are exactly 0 and 1; rounding would miss them by 1e-17.
+    low = np.where(successes == 0, 0.0, middle - half)
+    return low, np.where(successes == n, 1.0, middle + half)
+
+
+def modified_wilson(successes: ArrayLike, n: ArrayLike, level: float) -> tuple[Floats, Floats]:
+    """Return Wilson's interval, exact at its end next to 0 or 1 (Brown, Cai & DasGupta 2001).
+
+    With 1 to 3 successes (1 or 2 where n <= 50) Wilson's lower end lies too high; the one-sided
+    Clopper-Pearson limit, of which theirs is the Poisson form, takes its place. With as few
+    failures, likewise the upper end.
+    """
+    successes, n = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    low, high = wilson(successes, n, level)
+
+    def near_border(few: Floats) -> tuple[NDArray[np.bool_], Floats]:
+        near = (few >= 1) & (few <= np.where(n <= 50, 2, 3)) & (few < n)
+        passes = np.where(near, n - few, 0)
+        return near, special.betaincinv(np.where(near, few, 1), passes + 1, 1 - level)
+
+    (near_0, lowest), (near_1, rest) = near_border(successes), near_border(n - successes)
+    return np.where(near_0, lowest, low), np.where(near_1, 1 - rest, high)
+
+
+def mover_wilson(
+    shares: Floats, successes: Floats, n: Floats, level: float
+) -> tuple[Floats, Floats]:
+    """Join the Wilson intervals of (..., parts) to that of their weighted sum (Zou & Donner 2008).
+
+    A part of which nothing is known counts as 1/2 within [0, 1].
+    """
+    rates = ratio(successes, n, 0.5)
+    low, high = wilson(successes, n, level)
+    value = rates @ shares
+    below = np.sqrt(((shares * (rates - low)) ** 2).sum(axis=-1))
+    above = np.sqrt(((shares * (high - rates)) ** 2).sum(axis=-1))
+    return value - below, value + above
+
+
+def dirichlet_weights(
+    counts: Floats, rng: np.random.Generator, *, prior: float, resamples: int = RESAMPLES
+) -> Floats:
+    """Draw Dirichlet(counts + prior): from (..., cells) to (..., resamples, cells)."""
+    shape = np.asarray(counts)[..., None, :] + prior
+    gammas = rng.standard_gamma(shape, size=(*shape.shape[:-2], resamples, shape.shape[-1]))
+    gammas /= gammas.sum(axis=-1, keepdims=True)
+    return gammas
+
+
+def central_interval(draws: Floats, level: float) -> tuple[float, float]:
+    """Return the equal-tailed interval of draws along the only axis; nan where there are none."""
+    if draws.size == 0:
+        return np.nan, np.nan
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def from_draws(
+    value: float, draws: NDArray[Any], level: float, *, method: str, n: int, reason: str = ""
+) -> Estimate:
+    """Return an estimate with the equal-tailed interval of the draws that are numbers.
+
+    It reaches to the plug-in: a perfect judge's lies outside the smoothed draws.
+    """
+    kept = draws[np.isfinite(draws)]
+    low, high = central_interval(kept, level)
+    low, high = float(np.fmin(low, value)), float(np.fmax(high, value))
+    return Estimate(value, low, high, level, method, n, reason, len(draws) - len(kept))
+
+
+def join_reasons(*reasons: str) -> str:
+    """Join those that say something."""
+    return "; ".join(reason for reason in reasons if reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +127,20 @@ class Units:
     grouped: bool
 
     @classmethod
-    def of(cls, cell: Integers, cells: int, group: Integers | None) -> Units:
-        """Count the ``cell`` of every row, by ``group`` where rows share one."""
-        if group is None:
-            total = np.bincount(cell, minlength=cells)
-            present = total > 0
-            return cls(np.eye(cells)[present], total[present], grouped=False)
-        table = np.bincount(group * cells + cell, minlength=(group.max() + 1) * cells)
+    def of(cls, cell: Integers, cells: int, groups: ArrayLike | None) -> Units:
+        """Count the ``cell`` of every row, by ``groups`` where rows share one."""
+        if groups is None:
+            return cls.of_rows(np.bincount(cell, minlength=cells))
+        names, group = codes("groups", groups)
+        table = np.bincount(group * cells + cell, minlength=len(names) * cells)
         patterns, times = np.unique(table.reshape(-1, cells), axis=0, return_counts=True)
-        kept = patterns.any(axis=1)
-        return cls(patterns[kept].astype(np.float64), times[kept], grouped=True)
+        return cls(patterns.astype(np.float64), times, grouped=True)
+
+    @classmethod
+    def of_rows(cls, total: NDArray[Any]) -> Units:
+        """Take every row that was counted as a unit of its own."""
+        present = total > 0
+        return cls(np.eye(len(total))[present], total[present].astype(np.int64), grouped=False)
 
     @property
     def total(self) -> Floats:
@@ -59,9 +153,16 @@ class Units:
         """Number of units."""
         return int(self.times.sum())
 
+    @property
+    def caution(self) -> str:
+        """What is to be said where groups are too few."""
+        if not self.grouped or self.size >= 20:
+            return ""
+        return f"only {self.size} groups: the interval rests on how few of them differ"
+
 
 def jackknife_variance(statistic: Statistic, units: Units) -> float:
-    """Delete-one jackknife variance of ``statistic`` over units, on counts smoothed by the prior.
+    """Return the delete-one jackknife variance over units, on counts smoothed by the prior.
 
     Smoothing keeps a value where one unit holds all of a class.
     """
@@ -72,7 +173,7 @@ def jackknife_variance(statistic: Statistic, units: Units) -> float:
 
 
 def inflation(statistic: Statistic, units: Units, level: float) -> float:
-    """By how much rows that share groups count for less, at least 1; 1 for independent rows.
+    """Return by how much rows that share groups count for less; 1 for independent rows.
 
     The delete-one-group jackknife variance over the delete-one-row variance (never taken to be
     under 1), times (t / z)^2 with K - 1 degrees of freedom, since K groups know their own variance
@@ -80,88 +181,40 @@ def inflation(statistic: Statistic, units: Units, level: float) -> float:
     """
     if not units.grouped:
         return 1.0
-    k = units.size
-    if k < 2:
+    if units.size < 2:
         return np.inf
-    total = units.total
-    rows = Units(np.eye(len(total))[total > 0], total[total > 0].astype(np.int64), grouped=False)
-    independent = jackknife_variance(statistic, rows)
+    independent = jackknife_variance(statistic, Units.of_rows(units.total))
     effect = jackknife_variance(statistic, units) / independent if independent > 0 else 1.0
-    t = float(special.stdtrit(k - 1, (1 + level) / 2))
+    t = float(special.stdtrit(units.size - 1, (1 + level) / 2))
     return max(effect, 1.0) * (t / normal_quantile(level)) ** 2
-
-
-def group_reason(units: Units) -> str:
-    """Say so where groups are too few."""
-    if not units.grouped or units.size >= 20:
-        return ""
-    return f"only {units.size} groups: the interval rests on how few of them differ"
-
-
-def resampled_counts(units: Units, rng: np.random.Generator, resamples: int) -> Floats:
-    """Cell counts (resamples, cells) of resamples of the units with replacement."""
-    share = units.times / units.size
-    block = max(1, _BLOCK // len(share))
-    sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
-    return np.concatenate(
-        [rng.multinomial(units.size, share, size=size) @ units.patterns for size in sizes]
-    )
-
-
-def bca_interval(
-    draws: Floats, estimate: float, left_out: Floats, times: Integers, level: float
-) -> tuple[float, float]:
-    """Bias-corrected and accelerated percentiles of bootstrap draws (Efron 1987)."""
-    draws = draws[np.isfinite(draws)]
-    below = ((draws < estimate).sum() + (draws == estimate).sum() / 2) / max(len(draws), 1)
-    gap = times @ left_out / times.sum() - left_out
-    spread = float(times @ gap**2) ** 1.5
-    if not (0 < below < 1 and spread > 0):  # also where a measure is 0/0 without one of the units
-        return np.nan, np.nan
-    bias = special.ndtri(below)
-    acceleration = float(times @ gap**3) / (6 * spread)
-    z = bias + special.ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
-    low, high = np.quantile(draws, special.ndtr(bias + z / (1 - acceleration * z)))
-    return float(low), float(high)
 
 
 def estimate_all(
     statistics: Mapping[str, Statistic],
     units: Units,
     *,
-    method: str,
     level: float,
     rng: np.random.Generator,
     reason: str = "",
     prior: float = PRIOR,
     resamples: int = RESAMPLES,
 ) -> dict[str, Estimate]:
-    """Plug-in value and interval of every statistic of one table."""
-    total = units.total
-    reason = join_reasons(reason, group_reason(units))
-    if method != "smoothed":
-        shared = resampled_counts(units, rng, resamples)
-    elif not units.grouped:
-        shared = dirichlet_weights(total, rng, prior=prior, resamples=resamples)
-    else:
-        shared = None  # every statistic has its own design effect
-    answer, named = {}, METHODS[method]
-    if units.grouped:
-        named += ", design effect of groups" if method == "smoothed" else " of groups"
+    """Estimate every statistic of one table: the plug-in, and a smoothed bootstrap's interval."""
+    total, n = units.total, int(units.total.sum())
+    reason = join_reasons(reason, units.caution)
+    method = "smoothed bootstrap of the cells" + ", design effect of groups" * units.grouped
+
+    def draw(counts: Floats) -> Floats:
+        return dirichlet_weights(counts, rng, prior=prior, resamples=resamples)
+
+    shared = None if units.grouped else draw(total)
+    estimates = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         for name, statistic in statistics.items():
             value = float(statistic(total))
-            weights = shared
-            if weights is None:
-                scaled = total / inflation(statistic, units, level)
-                weights = dirichlet_weights(scaled, rng, prior=prior, resamples=resamples)
+            # Of groups every statistic has its own design effect.
+            weights = draw(total / inflation(statistic, units, level)) if shared is None else shared
+            why = join_reasons(f"{name} is 0/0 in these counts" * (value != value), reason)
             draws = statistic(weights)
-            undefined = f"{name} is 0/0 in these counts" if np.isnan(value) else ""
-            why = join_reasons(undefined, reason)
-            found = from_draws(value, draws, level, method=named, n=int(total.sum()), reason=why)
-            if method == "bca":
-                left_out = statistic(total - units.patterns)
-                low, high = bca_interval(draws, value, left_out, units.times, level)
-                found = replace(found, low=low, high=high)
-            answer[name] = found
-    return answer
+            estimates[name] = from_draws(value, draws, level, method=method, n=n, reason=why)
+    return estimates

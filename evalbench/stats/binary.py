@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arguments import Floats, binary_values, check_choice, check_lengths, check_level, codes
-from ._intervals import modified_wilson, mover_wilson, wilson
-from ._resampling import METHODS, Statistic, Units, estimate_all
+from ._arguments import Floats, binary_values, check_choice, check_lengths, check_level
+from ._resampling import Statistic, Units, estimate_all, modified_wilson, mover_wilson, wilson
 from .estimate import Estimate
 
 ENOUGH = 10
@@ -82,7 +81,6 @@ def alignment(
     verdict: ArrayLike,
     *,
     groups: ArrayLike | None = None,
-    method: str = "smoothed",
     abstained: str = "wrong",
     level: float = 0.95,
     rng: np.random.Generator,
@@ -104,12 +102,9 @@ def alignment(
     Assumes the sessions (or groups) are a random draw. Precision, F1, kappa and MCC follow the
     share of failures in the sample: on a sample enriched with failures they are not production's.
 
-    A handful of errors is a coarse measure. The interval of TPR and TNR covers .927 or more at any
-    rate where the class has over 50 sessions and .916 where it has fewer (Wilson's .838), but up to
-    .99 near 1: with fewer than 10 expected errors the counts that can be told apart leave nothing
-    between (100 sessions, 10 of them failing, TNR .99: .938 or .987). Precision and balanced
-    accuracy cover .93 or more where TPR is at most .95 and TNR .99, and as little as .86 and .90
-    beyond, where the errors that occur may never be seen.
+    The interval of TPR and TNR covers .927 or more at any rate where the class has over 50 sessions
+    and .916 where it has fewer, but up to .99 where few errors are expected. Precision and balanced
+    accuracy cover .93 or more where TPR is at most .95 and TNR .99, as little as .86 beyond.
 
     Parameters
     ----------
@@ -118,10 +113,6 @@ def alignment(
         counted, a null verdict is an abstention; one session at least must have both.
     groups : (n,) array, optional
         Where sessions share one, intervals for independent rows cover .71 to .91.
-    method : {"smoothed", "percentile", "bca"}
-        The percentile and BCa bootstraps (of groups where given) cover as little as .68 when
-        failures are rare; they are there to compare with. TPR and TNR of independent rows keep
-        their interval under every method.
     abstained : {"wrong", "left out"}
         How an abstention is scored.
 
@@ -142,7 +133,6 @@ def alignment(
     (Counts(tp=16, fn=4, fp=8, tn=72), 0.6556)
     """
     check_level(level)
-    check_choice("method", method, tuple(METHODS))
     check_choice("abstained", abstained, ("wrong", "left out"))
     human, judge = binary_values("truth", truth), binary_values("verdict", verdict)
     group = None if groups is None else np.asarray(groups)
@@ -153,14 +143,11 @@ def alignment(
         raise ValueError(f"truth and verdict must share a session, got {len(human)} with a null")
     agrees = human == judge  # false for an abstention, which makes it a wrong answer
     cell = np.where(human == 1, 0, 2) + (agrees == (human == 0))
-    members = None if group is None else codes("groups", group[used])[1]
-    units = Units.of(cell[used], 4, members)
+    units = Units.of(cell[used], 4, None if group is None else group[used])
     counts = Counts(*units.total.astype(int).tolist())
-    measures = estimate_all(
-        MEASURES, units, method=method, level=level, rng=rng, reason=_caution(counts)
-    )
+    measures = estimate_all(MEASURES, units, level=level, rng=rng, reason=_caution(counts))
     if group is None:
-        measures |= _closed_forms(measures, counts, level, joined=method == "smoothed")
+        measures |= _closed_forms(measures, counts, level)
     return Alignment(
         **measures,
         counts=counts,
@@ -202,37 +189,33 @@ def proportion(
     if not known.any():
         raise ValueError(f"fails must hold at least one 0 or 1, got {len(failing)} null")
     missing = int((~known).sum())
-    members = None if group is None else codes("groups", group[known])[1]
-    units = Units.of((failing[known] == 0).astype(np.int64), 2, members)
+    cell = (failing[known] == 0).astype(np.int64)
+    units = Units.of(cell, 2, None if group is None else group[known])
     estimate = estimate_all(
         {"proportion": lambda cells: cells[..., 0] / cells.sum(axis=-1)},
         units,
-        method="smoothed",
         level=level,
         rng=rng,
         reason=f"{missing} without a value were left out" if missing else "",
     )["proportion"]
     if group is not None:
         return estimate
-    ends = wilson(units.total[0], estimate.n, level)
-    return _closed_form(estimate, "Wilson", estimate.n, ends)
+    return _closed_form(estimate, "Wilson", estimate.n, wilson(units.total[0], estimate.n, level))
 
 
 def _closed_forms(
-    measures: dict[str, Estimate], counts: Counts, level: float, *, joined: bool
+    measures: dict[str, Estimate], counts: Counts, level: float
 ) -> dict[str, Estimate]:
-    """Intervals of measures that are proportions, or, where ``joined`` says so, made of them."""
+    """Return the measures that are proportions or made of them, with intervals without draws."""
     tp, fn, fp, tn = counts
-    failing, passing = tp + fn, fp + tn
+    failing, passing, flagged = tp + fn, fp + tn, tp + fp
+    half, right, n = np.array([[0.5, 0.5], [tp, tn], [failing, passing]])
     forms = {
         "tpr": ("modified Wilson", failing, modified_wilson(tp, failing, level)),
         "tnr": ("modified Wilson", passing, modified_wilson(tn, passing, level)),
+        "precision": ("Wilson", flagged, wilson(tp, flagged, level)),
+        "balanced_accuracy": ("MOVER of Wilson", sum(counts), mover_wilson(half, right, n, level)),
     }
-    if joined:
-        forms["precision"] = ("Wilson", tp + fp, wilson(tp, tp + fp, level))
-        half, right, n = np.array([[0.5, 0.5], [tp, tn], [failing, passing]])
-        mean = mover_wilson(half, right, n, level)
-        forms["balanced_accuracy"] = ("MOVER of Wilson", sum(counts), mean)
     return {name: _closed_form(measures[name], *form) for name, form in forms.items()}
 
 

@@ -15,17 +15,8 @@ import numpy as np
 import scipy  # its parts load when they are used: scipy.stats takes a second
 from numpy.typing import ArrayLike
 
-from ._arguments import (
-    Floats,
-    Integers,
-    binary_values,
-    check_choice,
-    check_lengths,
-    check_level,
-    codes,
-)
-from ._intervals import central_interval, dirichlet_weights, join_reasons, normal_quantile, wilson
-from ._resampling import PRIOR, Statistic, Units, group_reason, inflation
+from ._arguments import Floats, Integers, binary_values, check_lengths, check_level
+from ._resampling import Statistic, Units, inflation, join_reasons, normal_quantile, wilson
 from .estimate import Estimate
 from .planning import POWER, smallest_change
 
@@ -64,9 +55,8 @@ def paired_change(
     level: float = 0.95,
     rng: np.random.Generator,
     margin: float | None = None,
-    method: str = "newcombe",
 ) -> Change:
-    """Change of the failure rate on the same cases.
+    """Compare the failure rate on the same cases before and after.
 
     Estimand: P(fails after) - P(fails before) over the population the cases stand for. The p-value
     is the exact McNemar test: given the cases that changed, either direction is a fair coin. With
@@ -85,10 +75,6 @@ def paired_change(
     margin : float, optional
         The change worth seeing. A change not shown reads "insufficient" where the smallest change
         that the cases could show is larger.
-    method : {"newcombe", "dirichlet"}
-        "dirichlet" draws the four paired cells from Dirichlet(counts + 1/2).
-
-    With ``newly_failing``, ``fixed`` and ``missing`` counted.
 
     Raises ValueError where no pair is complete.
 
@@ -103,7 +89,6 @@ def paired_change(
     (8, 'regression', 0.0078)
     """
     check_level(level)
-    check_choice("method", method, ("newcombe", "dirichlet"))
     _check_margin(margin)
     old, new = binary_values("before", before), binary_values("after", after)
     members = None if groups is None else np.asarray(groups)
@@ -111,25 +96,19 @@ def paired_change(
     complete = ~(np.isnan(old) | np.isnan(new))
     if not complete.any():
         raise ValueError(f"before and after must share a complete pair, got {len(old)} without")
-    old, new = old[complete], new[complete]
-    n = len(old)
-    position = None if members is None else codes("groups", members[complete])[1]
-    units = Units.of((2 * (old == 0) + (new == 0)).astype(np.int64), 4, position)
-    cells, few = units.total, group_reason(units)
+    cell = 2 * (old[complete] == 0) + (new[complete] == 0)
+    n = len(cell)
+    units = Units.of(cell, 4, None if members is None else members[complete])
+    cells, few = units.total, units.caution
     fixed, newly_failing = int(cells[1]), int(cells[2])
     effect = inflation(_DIFFERENCE, units, level)
-    if method == "newcombe":
-        low, high = _newcombe_paired(cells / effect, level)
-    else:
-        draws = dirichlet_weights(cells / effect, rng, prior=PRIOR)
-        low, high = central_interval(_DIFFERENCE(draws), level)
-    delta = Estimate((newly_failing - fixed) / n, low, high, level, method, n, few)
-    net = units.patterns[:, 2] - units.patterns[:, 1]
-    p_value = _flip_p_value(net, units.times)
+    low, high = _newcombe_paired(cells / effect, level)
+    delta = Estimate((newly_failing - fixed) / n, low, high, level, "newcombe", n, few)
+    p_value = _flip_p_value(units.patterns[:, 2] - units.patterns[:, 1], units.times)
     mde = smallest_change(int(n / effect), churn=(newly_failing + fixed) / 2 / n, level=level)
     return Change(
-        before=_score_estimate(_RATE_BEFORE, units, level, few),
-        after=_score_estimate(_RATE_AFTER, units, level, few),
+        before=_score_estimate(_RATE_BEFORE, units, level),
+        after=_score_estimate(_RATE_AFTER, units, level),
         delta=delta,
         p_value=p_value,
         reading=_read(delta, p_value, mde, margin),
@@ -142,7 +121,7 @@ def paired_change(
 
 
 def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Change:
-    """Change of a failure rate between two samples of different sessions.
+    """Compare the failure rates of two samples of different sessions.
 
     The posterior of the difference is that of every draw of one rate against every draw of the
     other, so two rates drawn with the same seed are not taken as dependent. The p-value is twice
@@ -150,9 +129,7 @@ def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Ch
     their traffic: see :func:`~evalbench.stats.shift.what_moved`.
 
     Takes answers of ``failure_rate`` at the same level, and a ``margin`` as :func:`paired_change`
-    does. ``newly_failing`` and ``fixed`` are None: no case was seen twice.
-
-    Raises ValueError where the two rates have different levels.
+    does; raises ValueError where the levels differ.
     """
     _check_margin(margin)
     level = before.rate.level
@@ -182,7 +159,7 @@ def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Ch
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
-    """P-values adjusted so that those under a level hold a share of false findings under it.
+    """Adjust p-values so that those under a level hold a share of false findings under it.
 
     Benjamini and Hochberg (1995); nan stays nan and is not counted. Assumes p-values that are
     independent or positively dependent.
@@ -192,11 +169,12 @@ def benjamini_hochberg(p_values: ArrayLike) -> Floats:
     >>> benjamini_hochberg([0.01, 0.02, 0.9]).round(2).tolist()
     [0.03, 0.03, 0.9]
     """
+    from statsmodels.stats.multitest import multipletests  # takes a second
+
     values = np.array(p_values, dtype=np.float64)
-    known = np.flatnonzero(~np.isnan(values))
-    falling = known[np.argsort(values[known])[::-1]]
-    ranks = np.arange(len(falling), 0, -1)
-    values[falling] = np.minimum.accumulate(values[falling] * len(falling) / ranks)
+    known = ~np.isnan(values)
+    if known.any():
+        values[known] = multipletests(values[known], method="fdr_bh")[1]
     return values
 
 
@@ -231,12 +209,12 @@ _RATE_BEFORE, _RATE_AFTER = _rate_of(1, 1, 0, 0), _rate_of(1, 0, 1, 0)
 _DIFFERENCE = _rate_of(0, -1, 1, 0)
 
 
-def _score_estimate(rate: Statistic, units: Units, level: float, reason: str) -> Estimate:
+def _score_estimate(rate: Statistic, units: Units, level: float) -> Estimate:
     n = units.total.sum()
     estimate = float(rate(units.total))
     effective = n / inflation(rate, units, level)
     low, high = wilson(estimate * effective, effective, level)
-    return Estimate(estimate, float(low), float(high), level, "Wilson", int(n), reason)
+    return Estimate(estimate, float(low), float(high), level, "Wilson", int(n), units.caution)
 
 
 def _newcombe_paired(cells: Floats, level: float) -> tuple[float, float]:

@@ -1,25 +1,23 @@
-"""A judge against people on more than two categories, or on ordered scores such as 1 to 5."""
+"""A judge against people on more than two categories."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arguments import Floats, Integers, check_choice, check_lengths, check_level, codes
+from ._arguments import Floats, Integers, check_lengths, check_level, nulls
 from ._resampling import Statistic, Units, estimate_all
 from .estimate import Estimate
-
-WEIGHTS = ("nominal", "linear", "quadratic")
 
 
 @dataclass(frozen=True, slots=True)
 class TableAlignment:
     """How well a judge's categories follow people's.
 
-    Gorodkin's multiclass MCC, (weighted) kappa, and the plain means over categories. ``table``
+    Gorodkin's multiclass MCC, Cohen's kappa, and the plain means over categories. ``table``
     counts sessions by people's category (row) and the judge's (column), in the order of
     ``categories``, abstentions as scored. The judge gave no category to ``abstained`` sessions;
     those ``unlabelled`` have no human one and are left out.
@@ -42,22 +40,17 @@ def table_alignment(
     verdict: ArrayLike,
     *,
     categories: Sequence[object],
-    weights: str = "nominal",
     groups: ArrayLike | None = None,
     level: float = 0.95,
     rng: np.random.Generator,
 ) -> TableAlignment:
-    r"""Compare a judge's categories or scores with people's on the same sessions.
+    r"""Compare a judge's categories with people's on the same sessions.
 
     Estimand: each measure in the population that the sessions were drawn from. The estimate is the
     plug-in of the k x k table; the interval is the smoothed bootstrap of
     :func:`~evalbench.stats.binary.alignment` on its cells,
     :math:`\mathrm{Dirichlet}(\mathrm{counts} + 2 / k^2)`: as much prior as a table of two
-    categories has. Kappa is :math:`1 - \sum w_{ij} o_{ij} / \sum w_{ij} e_{ij}` with weights 0 or
-    1, :math:`|i - j|` or :math:`(i - j)^2`.
-
-    Quadratic kappa rewards scores that move together even where they are never equal; read it
-    beside accuracy.
+    categories has. Assumes that the sessions (or groups) are a random draw.
 
     Parameters
     ----------
@@ -66,26 +59,21 @@ def table_alignment(
         category farthest from the truth (the first of two as far).
     categories : sequence
         All categories, in order where they have one; at least two.
-    weights : {"nominal", "linear", "quadratic"}
-        Weights of kappa: nominal for names, the others for ordered scores.
 
     A measure that is 0/0, such as a macro mean over a category nobody used, is ``nan`` with a
     reason.
 
     Source: Gorodkin (2004), Comparing two K-category assignments by a K-category correlation
-    coefficient. Cohen (1968), Weighted kappa.
+    coefficient. Cohen (1960), A coefficient of agreement for nominal scales.
 
     Examples
     --------
-    >>> truth, verdict = [1, 2, 3, 3, 2, 1], [1, 2, 3, 2, 2, 1]
-    >>> judge = table_alignment(
-    ...     truth, verdict, categories=(1, 2, 3), weights="linear", rng=np.random.default_rng(1)
-    ... )
+    >>> truth, verdict, rng = [1, 2, 3, 3, 2, 1], [1, 2, 3, 2, 2, 1], np.random.default_rng(1)
+    >>> judge = table_alignment(truth, verdict, categories=(1, 2, 3), rng=rng)
     >>> round(judge.kappa.estimate, 4), judge.table.tolist()
-    (0.8, [[2, 0, 0], [0, 2, 0], [0, 1, 1]])
+    (0.75, [[2, 0, 0], [0, 2, 0], [0, 1, 1]])
     """
     check_level(level)
-    check_choice("weights", weights, WEIGHTS)
     k = len(categories)
     if k < 2 or len(set(categories)) < k:
         raise ValueError(f"categories must be at least two and differ, got {categories!r}")
@@ -96,28 +84,10 @@ def table_alignment(
     if not known.any():
         raise ValueError(f"truth must hold at least one category, got {len(human)} null")
     judge = np.where(silent, np.where(human * 2 >= k - 1, 0, k - 1), judge)
-    members = None if group is None else codes("groups", group[known])[1]
-    units = Units.of(human[known] * k + judge[known], k * k, members)
-    apart = np.abs(np.arange(k)[:, None] - np.arange(k)).astype(np.float64)
-    distance = {"nominal": np.minimum(apart, 1), "linear": apart, "quadratic": apart**2}[weights]
-    measures: dict[str, Callable[[Floats], Floats]] = {
-        "mcc": multiclass_mcc,
-        "kappa": lambda table: weighted_kappa(table, distance),
-        "accuracy": lambda table: np.einsum("...ii->...", table) / table.sum(axis=(-2, -1)),
-        "macro_precision": lambda table: (_hits(table) / table.sum(axis=-2)).mean(axis=-1),
-        "macro_recall": lambda table: (_hits(table) / table.sum(axis=-1)).mean(axis=-1),
-        "macro_f1": lambda table: (
-            2 * _hits(table) / (table.sum(axis=-2) + table.sum(axis=-1))
-        ).mean(axis=-1),
-    }
-    estimates = estimate_all(
-        {name: _of_cells(measure, k) for name, measure in measures.items()},
-        units,
-        method="smoothed",
-        level=level,
-        rng=rng,
-        prior=2 / k**2,
-    )
+    cell = human[known] * k + judge[known]
+    units = Units.of(cell, k * k, None if group is None else group[known])
+    measures = {name: _of_table(measure, k) for name, measure in MEASURES.items()}
+    estimates = estimate_all(measures, units, level=level, rng=rng, prior=2 / k**2)
     return TableAlignment(
         **estimates,
         categories=tuple(categories),
@@ -137,11 +107,12 @@ def multiclass_mcc(table: Floats) -> Floats:
     return value
 
 
-def weighted_kappa(table: Floats, distance: Floats) -> Floats:
-    """Cohen's weighted kappa of (..., k, k) tables under a (k, k) ``distance``."""
+def kappa(table: Floats) -> Floats:
+    """Return Cohen's kappa of (..., k, k) tables of counts or weights."""
     human, judge = table.sum(axis=-1), table.sum(axis=-2)
-    observed = (table * distance).sum(axis=(-2, -1)) * human.sum(axis=-1)
-    value: Floats = 1 - observed / np.einsum("...i,ij,...j->...", human, distance, judge)
+    n = human.sum(axis=-1)
+    missed = n - _hits(table).sum(axis=-1)
+    value: Floats = 1 - missed * n / (n**2 - (human * judge).sum(axis=-1))
     return value
 
 
@@ -149,17 +120,31 @@ def _hits(table: Floats) -> Floats:
     return np.diagonal(table, axis1=-2, axis2=-1)
 
 
-def _of_cells(measure: Callable[[Floats], Floats], k: int) -> Statistic:
+MEASURES: dict[str, Statistic] = {
+    "mcc": multiclass_mcc,
+    "kappa": kappa,
+    "accuracy": lambda table: _hits(table).sum(axis=-1) / table.sum(axis=(-2, -1)),
+    "macro_precision": lambda table: (_hits(table) / table.sum(axis=-2)).mean(axis=-1),
+    "macro_recall": lambda table: (_hits(table) / table.sum(axis=-1)).mean(axis=-1),
+    "macro_f1": lambda table: (2 * _hits(table) / (table.sum(axis=-2) + table.sum(axis=-1))).mean(
+        axis=-1
+    ),
+}
+"""Every measure of (..., k, k) tables."""
+
+
+def _of_table(measure: Statistic, k: int) -> Statistic:
     return lambda cells: measure(cells.reshape(*cells.shape[:-1], k, k))
 
 
 def _places(name: str, values: ArrayLike, categories: Sequence[object]) -> Integers:
-    """Position of every value among the categories, -1 for null."""
+    """Return the position of every value among the categories, -1 for null."""
     place = {category: position for position, category in enumerate(categories)}
-    column = np.asarray(values).tolist()
-    null = [value is None or value != value for value in column]
-    for value, missing in zip(column, null, strict=True):
-        if not missing and value not in place:
+    column = np.asarray(values)
+    null = nulls(column)
+    for value in column[~null].tolist():
+        if value not in place:
             raise ValueError(f"{name} must hold {', '.join(map(str, categories))}, got {value!r}")
-    known = zip(column, null, strict=True)
-    return np.array([-1 if missing else place[value] for value, missing in known], dtype=np.int64)
+    positions = np.full(len(column), -1, dtype=np.int64)
+    positions[~null] = [place[value] for value in column[~null].tolist()]
+    return positions

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from ._arguments import Integers, check_level
-from ._cells import Columns, posterior, tabulate
-from ._intervals import normal_quantile, wilson
+from ._arguments import Columns, Integers, check_level
+from ._cells import posterior, tabulate
+from ._resampling import normal_quantile, wilson
 from .binary import MEASURES
 
 POWER = 0.8
@@ -22,12 +22,11 @@ MOST = 10**9
 def labels_for_rate(
     rate: float, half_width: float, *, level: float = 0.95, design_effect: float = 1.0
 ) -> int:
-    """Labels after which a rate near ``rate`` is known to within ``half_width``.
+    """Return the labels after which a rate near ``rate`` is known to within ``half_width``.
 
     The smallest n whose Wilson (1927) interval at the expected count is no wider than twice
-    ``half_width``. With sessions that share a user, give the design effect of an earlier sample. It
-    misleads where ``rate`` is a hope: give the worst rate that would still be believed. The
-    half-width lies in (0, 1/2), the design effect is at least 1.
+    ``half_width``, in (0, 1/2). With sessions that share a user, give the design effect of an
+    earlier sample. It misleads where ``rate`` is a hope: give the worst that is still believed.
 
     Examples
     --------
@@ -35,7 +34,7 @@ def labels_for_rate(
     792
     """
     check_level(level)
-    _check_share("rate", rate)
+    _check_shares(rate=rate)
     _check_half_width(half_width)
     if design_effect < 1:
         raise ValueError(f"design_effect must be at least 1, got {design_effect!r}")
@@ -50,12 +49,11 @@ def labels_for_rate(
 def labels_for_mcc(
     prevalence: float, tpr: float, tnr: float, half_width: float, *, level: float = 0.95
 ) -> int:
-    """Labels after which a judge's MCC is known to within ``half_width`` at a guessed judge.
+    """Return the labels after which a guessed judge's MCC is known to within ``half_width``.
 
     The smallest n at which the standard deviation of MCC over Dirichlet(counts + 1/2), to first
     order, times the normal quantile is ``half_width``, in (0, 1/2). Labels are drawn at random;
-    where failures are rare, drawing by the judge's verdict needs fewer. The prevalence lies inside
-    (0, 1).
+    where failures are rare, drawing by the judge's verdict needs fewer.
 
     Examples
     --------
@@ -64,8 +62,7 @@ def labels_for_mcc(
     """
     check_level(level)
     _check_half_width(half_width)
-    for name, value in (("prevalence", prevalence), ("tpr", tpr), ("tnr", tnr)):
-        _check_share(name, value)
+    _check_shares(prevalence=prevalence, tpr=tpr, tnr=tnr)
     if prevalence in (0, 1):
         raise ValueError(f"prevalence must lie inside (0, 1), got {prevalence!r}")
     judged = np.array([tpr, 1 - tpr, 1 - tnr, tnr])
@@ -80,25 +77,21 @@ def labels_for_mcc(
     return _first(narrow)
 
 
-def cases_for_change(
-    change: float, *, churn: float, level: float = 0.95, power: float = POWER
-) -> int:
-    """Cases, scored before and after, that show a given change of the failure rate.
+def cases_for_change(change: float, *, churn: float, level: float = 0.95) -> int:
+    """Return the cases, scored before and after, that show a given change of the failure rate.
 
-    The smallest n at which :func:`paired_power` reaches ``power``.
+    The smallest n at which :func:`paired_power` reaches 80%.
 
     Examples
     --------
     >>> cases_for_change(0.05, churn=0.02)
     303
     """
-    if not 0 < power < 1:
-        raise ValueError(f"power must lie between 0 and 1, got {power!r}")
-    return _first(lambda n: paired_power(n, change, churn=churn, level=level) >= power)
+    return _first(lambda n: paired_power(n, change, churn=churn, level=level) >= POWER)
 
 
 def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) -> float:
-    """Chance that the exact McNemar test on ``n`` cases shows a change, in its direction.
+    """Return the chance that the exact McNemar test on ``n`` cases shows a change as such.
 
     Cases turn from pass to fail at the rate ``churn + change`` and back at ``churn``; both the
     number of cases that turn and their split are binomial, and the power is summed exactly. The
@@ -120,8 +113,8 @@ def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) ->
     return float(scipy.stats.binom.pmf(turned, n, turning) @ shown)
 
 
-def smallest_change(n: int, *, churn: float, level: float = 0.95, power: float = POWER) -> float:
-    """Smallest change that ``n`` cases show with the given power; nan where none could.
+def smallest_change(n: int, *, churn: float, level: float = 0.95) -> float:
+    """Return the smallest change that ``n`` cases show with 80% power; nan where none could.
 
     Examples
     --------
@@ -130,7 +123,7 @@ def smallest_change(n: int, *, churn: float, level: float = 0.95, power: float =
     """
 
     def excess(change: float) -> float:
-        return paired_power(n, change, churn=churn, level=level) - power
+        return paired_power(n, change, churn=churn, level=level) - POWER
 
     most = 1 - 2 * churn
     if n < 1 or most <= 0 or excess(most) < 0:
@@ -159,14 +152,12 @@ def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
     Each cell of stratum and verdict has the posterior Beta(a, b) of ``failure_rate``, whose
     variance m more labels shrink on average by (a + b) / (a + b + m). Labels go one by one where
     that lowers the variance of the population's rate most: Neyman's (1934) allocation on what is
-    known so far. Strata that ``failure_rate`` would merge are kept apart here. A cell gives no more
-    labels than it has unlabelled sessions. It serves the width of the rate alone: who looks for
-    examples of a failure reads where signals are.
+    known so far. Strata that ``failure_rate`` would merge are kept apart here. It serves the width
+    of the rate alone: who looks for examples of a failure reads where signals are.
 
     ``labels`` and ``population`` are as for ``failure_rate``; ``n`` is at most the sessions that
-    are not labelled.
-
-    Raises ValueError as ``failure_rate`` does, and for more labels than sessions in a cell.
+    are not labelled. Raises ValueError as ``failure_rate`` does, and for more labels than sessions
+    in a cell.
 
     Examples
     --------
@@ -208,7 +199,7 @@ def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
 
 
 def _first(holds: Callable[[int], bool]) -> int:
-    """Smallest n at which a condition that stays true once true holds."""
+    """Return the smallest n at which a condition that stays true once true holds."""
     high = 1
     while not holds(high):
         if high > MOST:
@@ -217,9 +208,10 @@ def _first(holds: Callable[[int], bool]) -> int:
     return bisect_left(range(high), True, lo=high // 2 + 1, key=holds)
 
 
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
+def _check_shares(**shares: float) -> None:
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
 
 
 def _check_half_width(half_width: float) -> None:

@@ -7,18 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arguments import Floats, check_choice, check_level, whole_numbers
-from ._cells import Cells, Columns, Key, Table, beta_variance, merge_sparse, posterior, tabulate
-from ._intervals import RESAMPLES, central_interval, join_reasons, mover_wilson, normal_quantile
-from ._resampling import group_reason, inflation
+from ._arguments import Columns, Floats, check_choice, check_level, whole_numbers
+from ._cells import Cells, Key, Table, beta_variance, merge_sparse, posterior, tabulate
+from ._resampling import (
+    RESAMPLES,
+    central_interval,
+    from_draws,
+    inflation,
+    join_reasons,
+    mover_wilson,
+    ratio,
+)
 from .estimate import Estimate
 
-_METHODS = {
-    "stratified": "stratified posterior",
-    "mover_wilson": "MOVER of Wilson intervals",
-    "ppi": "prediction-powered, Wald",
-    "ppi++": "prediction-powered with tuned weight, Wald",
-}
+_METHODS = {"stratified": "stratified posterior", "mover_wilson": "MOVER of Wilson intervals"}
+_VERDICTS = {None: "no verdict", 0.0: "verdict pass", 1.0: "verdict fail"}
 _CHECK = "the judge may err otherwise here than where it was calibrated; calibrate by segment"
 
 
@@ -30,9 +33,9 @@ class Cell:
     None where it gave none, none was used, or labels were too few to tell verdicts apart. ``share``
     is the part of the population in the cell; ``labels`` and ``fails`` are labelled sessions and
     those that fail. Merged strata count as the equally informative number of labels drawn at random
-    from the cell, so that a stratum read more often than its share weighs no more than its share.
-    ``rate`` is the failure rate seen in the cell, ``nan`` without labels, and ``variance_share``
-    the part of the rate's posterior variance that it drives: label more where that is large.
+    from the cell. ``rate`` is the failure rate seen in the cell, ``nan`` without labels, and
+    ``variance_share`` the part of the rate's posterior variance that it drives: label more where
+    that is large.
     """
 
     strata: tuple[str, ...]
@@ -94,11 +97,9 @@ def failure_rate(
     population : columns
         One row a cell: ``stratum``, ``verdict`` as in ``labels``, and ``n`` sessions. The verdict
         is used where both tables have it.
-    method : {"stratified", "mover_wilson", "ppi", "ppi++"}
-        The posterior above; the closed form that joins Wilson intervals of the cells (Zou &
-        Donner 2008); or prediction-powered inference by stratum with a Wald interval (Angelopoulos
-        et al. 2023), clipped to [0, 1], which covers .69 to .97 at rates under 10%, needs labels
-        drawn whatever their verdict, and is there to compare with.
+    method : {"stratified", "mover_wilson"}
+        The posterior above, or the closed form that joins the Wilson intervals of the cells (Zou &
+        Donner 2008).
 
     ``rate.reason`` says where the interval is mostly prior, or which verdict has no labels.
 
@@ -118,43 +119,35 @@ def failure_rate(
     check_level(level)
     check_choice("method", method, tuple(_METHODS))
     table = tabulate(labels, population)
-    if method.startswith("ppi") and all(verdict is None for _, verdict in table.keys):
-        raise ValueError(f"method {method!r} needs a verdict in labels and in population, got none")
     cells = merge_sparse(table)
     scale = inflation(table.plug_in, table.units, level)
     n, labelled, fails = int(table.labels.sum()), cells.labels / scale, cells.fails / scale
     draws = stratified_draws(cells.shares, fails, labelled, rng)
-    with np.errstate(invalid="ignore"):
-        rates = cells.fails / cells.labels
+    rates = ratio(cells.fails, cells.labels)
     value = float(cells.shares @ rates)
+    reason = _cautions(table, cells)
+    if np.isnan(value):
+        reason = join_reasons("undefined: a part of the population has no labels", reason)
     if method == "stratified":
-        low, high = central_interval(draws, level)
-        low, high = float(np.fmin(low, value)), float(np.fmax(high, value))
-    elif method == "mover_wilson":
-        low, high = map(float, mover_wilson(cells.shares, fails, labelled, level))
+        rate = from_draws(value, draws, level, method=_METHODS[method], n=n, reason=reason)
     else:
-        value, deviation = _prediction_powered(table, tuned=method == "ppi++")
-        half = normal_quantile(level) * deviation * np.sqrt(scale)
-        value, low, high = np.clip([value, value - half, value + half], 0, 1).tolist()
+        low, high = map(float, mover_wilson(cells.shares, fails, labelled, level))
+        rate = Estimate(value, low, high, level, _METHODS[method], n, reason)
     variance = cells.shares**2 * beta_variance(*posterior(cells.shares, fails, labelled))
     seen = n * float(cells.shares @ np.nan_to_num(rates, nan=0.5))
     uniform = beta_variance(np.array(seen + 0.5), np.array(n - seen + 0.5))
     by_stratum = tuple(
-        Cell(
-            strata=tuple(dict.fromkeys(stratum for stratum, _ in members)),
-            verdict=_verdict(members),
-            share=float(cells.shares[i]),
-            labels=float(cells.labels[i]),
-            fails=float(cells.fails[i]),
-            rate=float(rates[i]),
-            variance_share=float(variance[i] / variance.sum()),
+        Cell(tuple(dict.fromkeys(stratum for stratum, _ in members)), _verdict(members), *numbers)
+        for members, *numbers in zip(
+            cells.members,
+            cells.shares.tolist(),
+            cells.labels.tolist(),
+            cells.fails.tolist(),
+            rates.tolist(),
+            (variance / variance.sum()).tolist(),
+            strict=True,
         )
-        for i, members in enumerate(cells.members)
     )
-    reason = _cautions(table, cells)
-    if np.isnan(value):
-        reason = join_reasons("undefined: a part of the population has no labels", reason)
-    rate = Estimate(value, low, high, level, _METHODS[method], n, reason)
     return Rate(rate, float(variance.sum() / uniform), by_stratum, draws)
 
 
@@ -186,9 +179,8 @@ def corrected_rate(
     drawn from the judged population itself, use :func:`failure_rate` with verdicts instead.
 
     ``flagged`` of ``n`` judged sessions fail by the judge; ``tp, fn, fp, tn`` count the judge
-    against people on the calibration sample, where positive is "fails".
-
-    ``reason`` warns where the raw rate is under 1 - TNR, or the interval was cut at 0 or 1.
+    against people on the calibration sample, where positive is "fails". ``reason`` warns where the
+    raw rate is under 1 - TNR, or the interval was cut at 0 or 1.
 
     Raises ValueError for a count that is negative or not whole, ``flagged`` above ``n``, or an
     empty class.
@@ -215,22 +207,19 @@ def corrected_rate(
     raw, tpr, tnr = flagged / n, tp / (tp + fn), tn / (fp + tn)
     draws, power = corrected_draws(flagged, n, tp, fn, fp, tn, rng)
     low, high = central_interval(draws, level)
-
-    def answer(value: float, low: float, high: float, reason: str) -> Estimate:
-        return Estimate(value, low, high, level, "Rogan-Gladen, Jeffreys draws", n, reason)
-
+    value, reason = float(ratio(raw + tnr - 1, tpr + tnr - 1)), ""
     if central_interval(power, level)[0] <= 0:
-        return answer(np.nan, np.nan, np.nan, "refused: the judge is not shown to beat chance")
-    if low > 1 or high < 0:
-        return answer(np.nan, np.nan, np.nan, f"refused: no such raw rate fits; {_CHECK}")
-    reason = ""
-    if raw < 1 - tnr:
+        value, reason = np.nan, "refused: the judge is not shown to beat chance"
+    elif low > 1 or high < 0:
+        value, reason = np.nan, f"refused: no such raw rate fits; {_CHECK}"
+    elif raw < 1 - tnr:
         reason = f"raw rate {raw:.4f} is under the judge's false alarm rate {1 - tnr:.4f}: {_CHECK}"
     elif low < 0 or high > 1:
         reason = f"the interval was cut at {0 if low < 0 else 1}: {_CHECK}"
-    value = (raw + tnr - 1) / (tpr + tnr - 1)
-    value, low, high = (float(np.clip(end, 0, 1)) for end in (value, low, high))
-    return answer(value, min(low, value), max(high, value), reason)
+    if np.isnan(value):
+        low = high = np.nan
+    value, low, high = np.clip([value, min(low, value), max(high, value)], 0, 1).tolist()
+    return Estimate(value, low, high, level, "Rogan-Gladen, Jeffreys draws", n, reason)
 
 
 def stratified_draws(
@@ -240,7 +229,7 @@ def stratified_draws(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> Floats:
-    """Posterior draws (..., resamples) of a rate from (..., cells) counts."""
+    """Draw the posterior (..., resamples) of a rate from (..., cells) counts."""
     a, b = posterior(shares, fails, labels)
     size = (*fails.shape[:-1], resamples, fails.shape[-1])
     draws: Floats = rng.beta(a[..., None, :], b[..., None, :], size=size) @ shares[..., None]
@@ -257,7 +246,7 @@ def corrected_draws(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> tuple[Floats, Floats]:
-    """Draws (..., resamples) of the corrected rate, not clipped, and of TPR + TNR - 1."""
+    """Draw the corrected rate (..., resamples), not clipped, and TPR + TNR - 1."""
 
     def jeffreys(hits: ArrayLike, misses: ArrayLike) -> Floats:
         a, b = (np.asarray(count)[..., None] + 0.5 for count in (hits, misses))
@@ -267,45 +256,19 @@ def corrected_draws(
     return (raw + tnr - 1) / (tpr + tnr - 1), tpr + tnr - 1
 
 
-def _prediction_powered(table: Table, *, tuned: bool) -> tuple[float, float]:
-    """Mean of the judge over a stratum plus its mean error on the labels; value and deviation."""
-    value, variance, total = 0.0, 0.0, table.population.sum()
-    for stratum in dict.fromkeys(stratum for stratum, _ in table.keys):
-        inside = np.array([key[0] == stratum for key in table.keys])
-        flags = np.array([key[1] == 1 for key in table.keys])[inside].astype(float)
-        size, n = table.population[inside], table.labels[inside]
-        fails, k = table.fails[inside], table.labels[inside].sum()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            human, judge = fails.sum() / k, flags @ n / k
-            covariance = flags @ fails / k - human * judge
-            judged = flags @ size / size.sum()
-            both = k + size.sum()
-            pooled = (flags @ n + flags @ size) / both
-            spread = pooled * (1 - pooled) * both / (both - 1)
-            tuning = np.clip(covariance / ((1 + k / size.sum()) * spread), 0, 1)
-        weight = np.nan_to_num(tuning) if tuned else 1.0
-        error = human * (1 - human) - 2 * weight * covariance + weight**2 * judge * (1 - judge)
-        share = size.sum() / total
-        value += share * (human + weight * (judged - judge))
-        variance += share**2 * (error / k + weight**2 * judged * (1 - judged) / size.sum())
-    return float(value), float(np.sqrt(variance))
-
-
 def _verdict(members: tuple[Key, ...]) -> bool | None:
-    verdicts = {verdict for _, verdict in members}
-    shared = verdicts.pop()
-    return None if verdicts or shared is None else bool(shared)
+    first, *others = {verdict for _, verdict in members}
+    return None if others or first is None else bool(first)
 
 
 def _cautions(table: Table, cells: Cells) -> str:
     empty = [members[0][1] for i, members in enumerate(cells.members) if cells.labels[i] == 0]
-    named = {None: "no verdict", 0.0: "verdict pass", 1.0: "verdict fail"}
     fails = table.fails.sum()
     merged = sum(len(members) for members in cells.members if len(members) > 1)
     return join_reasons(
-        *(f"no label with {named[verdict]}: draw some there" for verdict in empty),
+        *(f"no label with {_VERDICTS[verdict]}: draw some there" for verdict in empty),
         f"{fails:g} failures among the labels: the interval is mostly prior" if fails < 3 else "",
         f"{merged} cells were merged, some with fewer than 5 labels" if merged else "",
         f"{table.unsure} labels are unsure and left out" if table.unsure else "",
-        group_reason(table.units),
+        table.units.caution,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._arguments import Floats, check_lengths, check_level, whole_numbers
-from ._intervals import RESAMPLES, from_draws
+from ._resampling import RESAMPLES, from_draws
 from .estimate import Estimate
 
 METHOD = "Chao1, Poisson draws"
@@ -22,7 +22,7 @@ def unseen_modes(
     rng: np.random.Generator,
     n_sessions: int | None = None,
 ) -> Estimate:
-    """How many failure modes nobody has seen yet, at least.
+    """Estimate how many failure modes nobody has seen yet, at least.
 
     Estimand: the modes that occur but not among the sessions reviewed. With f1 modes seen once and
     f2 seen twice the estimate is f1^2 / (2 f2), or f1 (f1 - 1) / 2 where f2 is 0 (Chao 1984), times
@@ -64,7 +64,7 @@ def expected_new(
     level: float = 0.95,
     rng: np.random.Generator,
 ) -> Estimate:
-    """How many modes not seen before another ``more`` reviewed sessions would show.
+    """Estimate how many modes not seen before another ``more`` reviewed sessions would show.
 
     With U modes unseen after T sessions: U (1 - (1 - f1 / (T U + f1))^more), which takes the unseen
     as equally frequent (Chao et al. 2009); the interval is predictive, as for
@@ -95,7 +95,7 @@ def expected_new(
 def sample_coverage(
     counts: ArrayLike, *, level: float = 0.95, rng: np.random.Generator
 ) -> Estimate:
-    """Chance that the next failure is of a mode already seen.
+    """Estimate the chance that the next failure is of a mode already seen.
 
     Good's (1953) 1 - f1 / n over n failures seen. The interval draws the modes unseen as
     :func:`unseen_modes` does, each with the share 2 f2 / (f1 n) of the failures; a nominal 95%
@@ -127,7 +127,7 @@ class _Seen(NamedTuple):
 
 
 def _seen(counts: ArrayLike, n_sessions: int | None, rng: np.random.Generator) -> _Seen:
-    """Modes seen once and twice, and those unseen, as counted and as drawn; checks the counts."""
+    """Count the modes seen once and twice, and estimate those unseen, as counted and as drawn."""
     column = whole_numbers("counts", counts)
     check_lengths(counts=column)
     if n_sessions is not None and n_sessions < max(1, column.max()):

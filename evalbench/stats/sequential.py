@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ._arguments import Floats, check_lengths, check_level, whole_numbers
+from ._resampling import ratio
 from .estimate import Estimate
 
 ODDS_RATIOS = (1.25, 1.6, 2.0, 4.0)
@@ -43,7 +44,7 @@ class ConfidenceSequence:
 def confidence_sequence(
     fails: ArrayLike, n: ArrayLike, *, level: float = 0.95
 ) -> ConfidenceSequence:
-    """Intervals for a failure rate that may be looked at after every day, without correction.
+    """Estimate a failure rate that may be looked at after every day, without correction.
 
     With S fails and F passes so far, the interval holds every p at which the mixture
     B(S + 1/2, F + 1/2) / B(1/2, 1/2) / (p^S (1 - p)^F) is under 1 / (1 - level). For outcomes that
@@ -70,8 +71,7 @@ def confidence_sequence(
     s, total = failed.cumsum(), sessions.cumsum()
     f = total - s
     mixture = special.betaln(s + 0.5, f + 0.5) - special.betaln(0.5, 0.5)
-    rate = np.divide(s, total, out=np.full(len(s), np.nan), where=total > 0)
-    middle = np.where(total > 0, rate, 0.5)
+    rate, middle = ratio(s, total), ratio(s, total, 0.5)
 
     def inside(p: Floats) -> NDArray[np.bool_]:
         likelihood = special.xlogy(s, p) + special.xlog1py(f, -p)
@@ -79,51 +79,6 @@ def confidence_sequence(
 
     low, high = (_edge(inside, np.full(len(s), end), middle) for end in (0.0, 1.0))
     return ConfidenceSequence(rate, low, high, level, int(total[-1]), "beta-binomial mixture")
-
-
-def score_sequence(scores: ArrayLike, *, level: float = 0.95) -> ConfidenceSequence:
-    """Intervals for a mean of scores in [0, 1] that may be looked at after every score.
-
-    Empirical-Bernstein with predictable weights: with m_t and v_t the running mean and variance
-    (started at 1/2 and 1/4), w_t = min(sqrt(2 L / (v_(t-1) t log(t + 1))), 1/2) and
-    L = log(2 / (1 - level)), the interval after t scores is
-
-        sum(w x) / sum(w)  +-  (L + sum((x_i - m_(i-1))^2 (-log(1 - w_i) - w_i))) / sum(w),
-
-    intersected over time. It asks only that each score has the same mean given what came before.
-    It misleads where the mean moves. For passes and fails :func:`confidence_sequence` is narrower.
-
-    ``scores`` come in their order, shape (n,). There is an interval after each; the estimate is the
-    plain running mean.
-
-    Source: Waudby-Smith and Ramdas (2024) Journal of the Royal Statistical Society B 86, theorem 2.
-
-    Examples
-    --------
-    >>> sequence = score_sequence([0.4, 0.6] * 200)
-    >>> round(float(sequence.low[-1]), 3), round(float(sequence.high[-1]), 3)
-    (0.478, 0.522)
-    """
-    check_level(level)
-    x = np.asarray(scores, dtype=np.float64)
-    check_lengths(scores=x)
-    wrong = ~((x >= 0) & (x <= 1))
-    if wrong.any():
-        raise ValueError(f"scores must lie in [0, 1], got {x[wrong][0]}")
-    t = np.arange(1, len(x) + 1)
-    mean = (0.5 + x.cumsum()) / (t + 1)
-    variance = (0.25 + ((x - mean) ** 2).cumsum()) / (t + 1)
-    mean_before = np.concatenate([[0.5], mean[:-1]])
-    variance_before = np.concatenate([[0.25], variance[:-1]])
-    cost = math.log(2 / (1 - level))
-    weight = np.minimum(np.sqrt(2 * cost / (variance_before * t * np.log(t + 1))), 0.5)
-    total = weight.cumsum()
-    spent = ((x - mean_before) ** 2 * (-np.log1p(-weight) - weight)).cumsum()
-    middle, half = (weight * x).cumsum() / total, (cost + spent) / total
-    low = np.maximum.accumulate(np.clip(middle - half, 0, 1))
-    high = np.minimum.accumulate(np.clip(middle + half, 0, 1))
-    method = "empirical-Bernstein"
-    return ConfidenceSequence(x.cumsum() / t, low, high, level, len(x), method)
 
 
 @dataclass(frozen=True, slots=True)

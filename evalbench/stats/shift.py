@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._arguments import Floats, Integers, binary_values, check_lengths, check_level, codes
-from ._intervals import RESAMPLES, dirichlet_weights, from_draws
+from ._resampling import RESAMPLES, dirichlet_weights, from_draws
 from .estimate import Estimate
 
 FEW_RESCORED = 5

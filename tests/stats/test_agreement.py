@@ -30,11 +30,6 @@ EXAMPLE = np.array(
 )
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(11)
-
-
 def of_table(table, **options):
     items, annotators = np.indices(table.shape)
     options.setdefault("rng", np.random.default_rng(0))

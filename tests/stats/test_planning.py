@@ -21,11 +21,6 @@ from evalbench.stats import (
 from evalbench.stats._cells import posterior
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(4)
-
-
 @pytest.mark.parametrize(("rate", "half_width"), [(0.02, 0.01), (0.1, 0.03), (0.5, 0.05)])
 def test_labels_for_rate_give_the_width(rate, half_width, rng):
     n = labels_for_rate(rate, half_width)
@@ -141,9 +136,9 @@ def test_a_stratum_gives_no_more_than_it_has():
             "design_effect must be at least 1, got 0.5",
         ),
         (lambda: labels_for_mcc(0, 0.8, 0.9, 0.1), "prevalence must lie inside .*, got 0"),
+        (lambda: labels_for_mcc(0.1, 0.8, 1.9, 0.1), "tnr must lie between 0 and 1, got 1.9"),
         (lambda: cases_for_change(0, churn=0), "change must lie above 0 .*, got 0"),
         (lambda: cases_for_change(0.5, churn=0.4), "churn must lie between .*, got 0.4"),
-        (lambda: cases_for_change(0.5, churn=0, power=1), "power must lie .*, got 1"),
         (lambda: paired_power(0, 0.1, churn=0), "n must be at least 1, got 0"),
         (lambda: labels_next(LABELS, POPULATION, n=0), "n must lie between 1 and .*, got 0"),
         (

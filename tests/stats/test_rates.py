@@ -5,16 +5,10 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ppi_py import ppi_mean_ci, ppi_mean_pointestimate
 from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import proportion_confint
 
 from evalbench.stats import corrected_rate, failure_rate
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(7)
 
 
 def table(cells):
@@ -48,37 +42,16 @@ def test_two_cells_have_the_jeffreys_posterior(rng):
     assert result.draws.shape == (10_000,)
 
 
-def test_one_cell_is_the_jeffreys_interval_of_statsmodels(rng):
-    rate = failure_rate({"fails": [1] * 12 + [0] * 88}, {"n": [5000]}, rng=rng).rate
-    assert (rate.low, rate.high) == pytest.approx(
-        proportion_confint(12, 100, method="jeffreys"), abs=0.003
-    )
-
-
-def test_one_cell_by_mover_is_wilson_of_statsmodels(rng):
+@pytest.mark.parametrize(
+    ("method", "named", "error"),
+    [("stratified", "jeffreys", 0.003), ("mover_wilson", "wilson", 1e-9)],
+)
+def test_one_cell_is_the_interval_of_statsmodels(method, named, error, rng):
     labels = {"fails": [1] * 12 + [0] * 88}
-    rate = failure_rate(labels, {"n": [5000]}, method="mover_wilson", rng=rng).rate
+    rate = failure_rate(labels, {"n": [5000]}, method=method, rng=rng).rate
     assert (rate.low, rate.high) == pytest.approx(
-        proportion_confint(12, 100, method="wilson"), abs=1e-9
+        proportion_confint(12, 100, method=named), abs=error
     )
-
-
-@pytest.mark.parametrize(("method", "weight"), [("ppi", 1), ("ppi++", None)])
-def test_prediction_powered_equals_ppi_py(method, weight, rng):
-    cells = [("all", 1, 14, 20, 1200), ("all", 0, 9, 180, 8800)]
-    rate = failure_rate(*table(cells), method=method, rng=rng).rate
-    human = np.repeat([1.0, 0, 1, 0], [14, 6, 9, 171])
-    judge = np.repeat([1.0, 0], [20, 180])
-    everything = np.repeat([1.0, 0], [1200, 8800])
-    value = ppi_mean_pointestimate(human, judge, everything, lam=weight)
-    assert rate.estimate == pytest.approx(value.item(), abs=1e-9)
-    low, high = ppi_mean_ci(human, judge, everything, alpha=0.05, lam=weight)
-    assert (rate.low, rate.high) == pytest.approx((low.item(), high.item()), abs=1e-9)
-
-
-def test_prediction_powered_needs_a_judge(rng):
-    with pytest.raises(ValueError, match="method 'ppi' needs a verdict"):
-        failure_rate({"fails": [1, 0]}, {"n": [10]}, method="ppi", rng=rng)
 
 
 def test_labels_drawn_by_the_judge_narrow_the_rate(rng):

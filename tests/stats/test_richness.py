@@ -8,11 +8,6 @@ from hypothesis import strategies as st
 from evalbench.stats import expected_new, sample_coverage, unseen_modes
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(2)
-
-
 def of_frequencies(*frequencies):
     """Counts with the given number of modes seen once, twice, and so on."""
     return [times for times, modes in enumerate(frequencies, 1) for _ in range(modes)]

@@ -1,20 +1,13 @@
 """Looking every day: coverage at all times, false alarms of a year, and a prompt alarm."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from evalbench.stats import alarm, confidence_sequence, score_sequence
+from evalbench.stats import alarm, confidence_sequence
 from evalbench.stats.sequential import ODDS_RATIOS
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(6)
 
 
 def test_ends_of_the_interval_solve_the_mixture_equation():
@@ -51,38 +44,6 @@ def test_bounds_and_mirror(stream):
 def test_one_batch_says_what_its_parts_say():
     whole, parts = confidence_sequence([6], [300]), confidence_sequence([1, 2, 3], [100] * 3)
     assert whole.last == parts.last
-
-
-def test_score_interval_is_its_slow_definition(rng):
-    x = rng.beta(2, 5, 40)
-    cost, seen, squares = math.log(2 / 0.05), [], 0.25
-    mean, top, total, spent = 0.5, 0.0, 0.0, 0.0
-    low, high = 0.0, 1.0
-    for t, value in enumerate(x, start=1):
-        weight = min(math.sqrt(2 * cost / (squares / t * t * math.log(t + 1))), 0.5)
-        top, total = top + weight * value, total + weight
-        spent += (value - mean) ** 2 * (-math.log(1 - weight) - weight)
-        low = max(low, (top - cost - spent) / total)
-        high = min(high, (top + cost + spent) / total)
-        seen.append(value)
-        mean = (0.5 + sum(seen)) / (t + 1)
-        squares += (value - mean) ** 2
-    last = score_sequence(x).last
-    np.testing.assert_allclose((last.low, last.high), (low, high), rtol=1e-12)
-    assert last.estimate == pytest.approx(x.mean(), abs=1e-12)
-
-
-def test_score_intervals_hold_at_every_look(rng):
-    truth = 2 / 7
-    sequences = (score_sequence(rng.beta(2, 5, 500)) for _ in range(400))
-    missed = sum(bool((s.low > truth).any() or (s.high < truth).any()) for s in sequences)
-    assert missed <= 0.05 * 400
-
-
-@pytest.mark.parametrize("scores", [[], [0.5, 1.2], [float("nan")]])
-def test_scores_out_of_range_are_refused(scores):
-    with pytest.raises(ValueError, match="scores"):
-        score_sequence(scores)
 
 
 def test_evidence_is_its_slow_definition(rng):
