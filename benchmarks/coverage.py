@@ -131,7 +131,7 @@ def main(arguments=None):
     parser.add_argument("--quick", action="store_true", help="under a minute")
     parser.add_argument("--chart", type=Path, default=Path("reports/benchmarks/coverage.svg"))
     options = parser.parse_args(arguments)
-    datasets, resamples = (400, 600) if options.quick else (options.datasets, options.resamples)
+    datasets, resamples = (500, 600) if options.quick else (options.datasets, options.resamples)
     start = time.perf_counter()
     simulated = simulate(datasets, resamples, np.random.default_rng(20260101))
     frame = pl.concat([enumerate_cases(), simulated], how="diagonal")

@@ -60,11 +60,14 @@ def exact_rows(family, prevalence, tpr, tnr, n):
     parts = {"tpr": (tp, fn), "tnr": (tn, fp), "precision": (tp, fp)}
     for name, (hit, miss) in parts.items():
         ours = "Wilson" if name == "precision" else "modified Wilson"
-        for size, weight in zip(*likely(n, hit + miss), strict=True):
-            hits, chance = likely(size, truth[name])
-            for method, interval in PROPORTION.items():
-                ends = np.stack(interval(hits, np.full_like(hits, size), LEVEL), -1)
-                tally.add(name, method, ends, truth[name], weight * chance, ours=method == ours)
+        sizes, weights = likely(n, hit + miss)
+        counts, chances = zip(*(likely(size, truth[name]) for size in sizes), strict=True)
+        lengths = [len(each) for each in counts]
+        hits, size = np.concatenate(counts), np.repeat(sizes, lengths)
+        chance = np.concatenate(chances) * np.repeat(weights, lengths)
+        for method, interval in PROPORTION.items():
+            ends = np.stack(interval(hits, size, LEVEL), -1)
+            tally.add(name, method, ends, truth[name], chance, ours=method == ours)
     for failing, weight in zip(*likely(n, tp + fn), strict=True):
         hits, chance = likely(failing, truth["tpr"])
         passed, odds = likely(n - failing, truth["tnr"])

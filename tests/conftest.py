@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import NullPool, create_engine
@@ -14,6 +15,10 @@ from sqlalchemy import NullPool, create_engine
 from evalbench.report import runbook
 from evalbench.store.ledger import Ledger
 from evalbench.store.workspace import Workspace, open_workspace
+
+# An example may take as long as a busy machine makes it.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

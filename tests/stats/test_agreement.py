@@ -3,7 +3,7 @@
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
@@ -109,7 +109,6 @@ tables = (
 )
 
 
-@settings(deadline=None)
 @given(tables, st.permutations([0, 1, 2]))
 def test_names_of_categories_and_order_of_annotators_do_not_matter(rows, names):
     table = np.array(rows)

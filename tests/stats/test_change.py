@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
@@ -89,7 +89,6 @@ def test_nulls_are_dropped_by_pair_and_counted(rng):
 outcome = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=60)
 
 
-@settings(deadline=None)
 @given(outcome)
 def test_swapping_before_and_after_mirrors_the_change(pairs):
     before, after = zip(*pairs, strict=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -56,7 +56,6 @@ def test_power_is_that_of_simulated_tests(rng):
     assert shown / 400 == pytest.approx(paired_power(n, change, churn=churn), abs=0.075)
 
 
-@settings(deadline=None)
 @given(st.floats(0.01, 0.3), st.floats(0, 0.3))
 def test_cases_and_smallest_change_are_each_others_inverse(change, churn):
     n = cases_for_change(change, churn=churn)

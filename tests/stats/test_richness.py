@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evalbench.stats import expected_new, sample_coverage, unseen_modes
@@ -30,7 +30,6 @@ def test_new_modes_follow_the_slow_definition(rng):
     assert expected_new(counts, 50, 30, rng=rng).estimate == pytest.approx(expected, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(6, 500))
 def test_bounds_and_monotony(counts, sessions):
     def drawn():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evalbench.stats import what_moved
@@ -21,7 +21,6 @@ def moved(before, after, seed=0):
     return what_moved(before, after, rng=np.random.default_rng(seed))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.floats(0, 0.95))
 def test_parts_add_up_to_the_shift_exactly(seed, segments, hidden):
     rng = np.random.default_rng(seed)
