@@ -12,35 +12,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+import evalbench as eb
 from evalbench.errors import EvalbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 app = typer.Typer(
-    name="evalbench",
     help="Evaluate an AI product on its real production traffic.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # rich takes half a second to load
 )
 
-_FOLDER = "Folder of the workspace, made on first use.  [default: data/workspace]"
-WorkspaceOption = Annotated[
-    Path | None, typer.Option("--workspace", help=_FOLDER, show_default=False)
-]
-Pairs = list[str] | None
+
+def _parse_pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise typer.BadParameter(f"expected NAME=VALUE, got {text!r}")
+    return name, value
 
 
 def _pairs(name: str, form: str, what: str) -> Any:
-    return typer.Option(name, metavar=form, help=f"{what} Repeatable.")
+    return typer.Option(name, metavar=form, parser=_parse_pair, help=f"{what} Repeatable.")
 
 
-MAP = "--map FIELD=COLUMN"
-Columns = Annotated[Pairs, _pairs(*MAP.split(), "Field from a column or a {template}.")]
-SurfaceOption = Annotated[str | None, typer.Option("--surface", help="Surface of the rows.")]
-Read = Annotated[Path, typer.Argument(help="CSV, JSONL, JSON list, Parquet or XLSX.")]
+Pairs = list[tuple] | None
+Table = Annotated[Path, typer.Argument(help="CSV, JSONL, JSON list, Parquet or XLSX.")]
 Written = Annotated[Path, typer.Argument(help="File to write: .csv, else JSONL.")]
-GROUP: dict[str, Any] = {"no_args_is_help": True}
+Surface = Annotated[str | None, typer.Option("--surface", help="Surface of the rows.")]
+Columns = Annotated[Pairs, _pairs("--map", "FIELD=COLUMN", "Field from a column or {template}.")]
+Sources = Annotated[
+    Pairs, _pairs("--map", "COLUMN=SOURCE", "Column from a field, a dotted path or a {template}.")
+]
+_FOLDER = "Folder of the workspace, made on first use.  [default: data/workspace]"
+Workspace = Annotated[Path | None, typer.Option("--workspace", help=_FOLDER, show_default=False)]
 
 
 @contextmanager
@@ -53,16 +59,6 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _parse_pairs(pairs: Sequence[str] | None, form: str) -> dict[str, str]:
-    parsed = {}
-    for pair in pairs or ():
-        name, found, value = pair.partition("=")
-        if not (found and name):
-            raise typer.BadParameter(f"expected {form}, got {pair!r}")
-        parsed[name] = value
-    return parsed
 
 
 def _tell(report: Any, *names: str) -> None:
@@ -87,11 +83,11 @@ def _tell(report: Any, *names: str) -> None:
 
 @app.command()
 def demo(
-    workspace: WorkspaceOption = None,
+    workspace: Workspace = None,
     sessions: Annotated[int, typer.Option(min=60, help="Sessions a surface.")] = 5000,
     seed: Annotated[int, typer.Option(help="Same seed, same company.")] = 7,
 ) -> None:
-    """Run the whole journey on a simulated company, and print where its report is."""
+    """Run the whole journey on a simulated company."""
     from evalbench.demo.journey import run_demo
 
     run_demo(workspace or Path("data/demo"), sessions_per_surface=sessions, seed=seed)
@@ -101,28 +97,15 @@ def demo(
 def ingest(
     path: Annotated[Path, typer.Argument(help="Traces: JSONL, JSON, CSV or Parquet, .gz or .zst.")],
     surface: Annotated[str, typer.Option(help="Product surface the traces belong to.")],
-    source_format: Annotated[
-        str, typer.Option("--format", help="Trace format; auto tells by the names it finds.")
-    ] = "auto",
-    columns: Annotated[
-        Pairs,
-        _pairs("--map", "COLUMN=SOURCE", "Column from a field, a dotted path or a {template}."),
-    ] = None,
-    workspace: WorkspaceOption = None,
+    trace_format: Annotated[str, typer.Option("--format", help="Else told by its names.")] = "auto",
+    columns: Sources = None,
+    workspace: Workspace = None,
 ) -> None:
     """Read traces into the lake. What was read before is counted as duplicate."""
-    import evalbench as eb
-
     ws = eb.open(workspace)
     with _progress(f"ingest {path.name}") as progress:
-        report = eb.observe.ingest(
-            ws,
-            path,
-            surface=surface,
-            format=source_format,
-            columns=_parse_pairs(columns, "--map COLUMN=SOURCE"),
-            progress=progress,
-        )
+        how: dict[str, Any] = {"format": trace_format, "columns": dict(columns or ())}
+        report = eb.observe.ingest(ws, path, surface=surface, **how, progress=progress)
     _tell(report, "sessions", "spans", "rejected", "duplicates")
 
 
@@ -130,11 +113,9 @@ def ingest(
 def show(
     surface: Annotated[str, typer.Argument(help="Product surface.")],
     session_id: Annotated[str, typer.Argument(help="The session.")],
-    workspace: WorkspaceOption = None,
+    workspace: Workspace = None,
 ) -> None:
     """Print a session as text, as people and judges see it."""
-    import evalbench as eb
-
     typer.echo(eb.read_session(eb.open(workspace), surface, session_id).text())
 
 
@@ -142,17 +123,16 @@ def show(
 def run(
     notebook: Annotated[str, typer.Argument(help="A notebook by name, such as 11_impact.")],
     parameters: Annotated[Pairs, _pairs("-p", "NAME VALUE", "Set a parameter.")] = None,
-    workspace: WorkspaceOption = None,
+    workspace: Workspace = None,
     reports: Annotated[Path, typer.Option(help="Folder that takes the reports.")] = Path("reports"),
 ) -> None:
-    """Execute a notebook on the workspace and print the path of its report."""
-    import evalbench as eb
+    """Execute a notebook, and print where its report is."""
     from evalbench.report import runbook
 
     ws = eb.open(workspace)
     with _progress(f"run {notebook}") as progress:
-        given = _parse_pairs(parameters, "-p NAME VALUE")
-        done = runbook.run(notebook, given, workspace=ws, reports=reports, progress=progress)
+        how: dict[str, Any] = {"workspace": ws, "reports": reports, "progress": progress}
+        done = runbook.run(notebook, dict(parameters or ()), **how)
     if done.pdf is None:
         typer.echo("no PDF: no Chromium or Chrome was found", err=True)
     typer.echo(done.html)
@@ -160,15 +140,14 @@ def run(
 
 @app.command()
 def annotate(
-    workspace: WorkspaceOption = None,
+    workspace: Workspace = None,
     surface: Annotated[str, typer.Option(help="Only queues of this surface.")] = "all",
     queue: Annotated[int, typer.Option(min=0, help="Its number; 0 is the newest open one.")] = 0,
     user: Annotated[str, typer.Option(help="Who labels.  [default: the computer's user]")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this computer.")] = 8866,
     browser: Annotated[bool, typer.Option(help="Whether to open the page.")] = True,
 ) -> None:
-    """Serve 04_annotate without code, on this computer alone, until Ctrl-C."""
-    import evalbench as eb
+    """Serve 04_annotate on this computer until Ctrl-C."""
     from evalbench.report import runbook
 
     parameters = {"surface": surface, "queue": queue, "annotator": user}
@@ -182,116 +161,82 @@ def annotate(
     runbook.serve("04_annotate", parameters, workspace=ws, port=port, opened=opened)
 
 
-labels = typer.Typer(help="Labels, ratings and notes to a file, and from one.", **GROUP)
-codebook = typer.Typer(help="The codebook to a file, and from one.", **GROUP)
-verdicts = typer.Typer(help="Verdicts of evaluators elsewhere.", **GROUP)
-app.add_typer(labels, name="labels")
-app.add_typer(codebook, name="codebook")
-app.add_typer(verdicts, name="verdicts")
+labels, codebook, verdicts = (typer.Typer(no_args_is_help=True) for _ in range(3))
+app.add_typer(labels, name="labels", help="Labels, ratings and notes to a file, and from one.")
+app.add_typer(codebook, name="codebook", help="Failure modes to a file, and from one.")
+app.add_typer(verdicts, name="verdicts", help="Verdicts of evaluators elsewhere.")
 
 
 @labels.command("export")
-def export_labels(
-    path: Written, surface: SurfaceOption = None, workspace: WorkspaceOption = None
-) -> None:
+def export_labels(path: Written, surface: Surface = None, workspace: Workspace = None) -> None:
     """Write every label, rating and note to a file."""
-    import evalbench as eb
-
     typer.echo(f"written={eb.label.export_labels(eb.open(workspace), path, surface=surface)}")
 
 
 @labels.command("import")
 def import_labels(
-    path: Read,
-    surface: SurfaceOption = None,
+    path: Table,
+    surface: Surface = None,
     annotator: Annotated[str | None, typer.Option(help="Who gave rows that name nobody.")] = None,
     criterion: Annotated[str | None, typer.Option(help="What the value of a row rates.")] = None,
     columns: Columns = None,
     traces_elsewhere: Annotated[
         bool, typer.Option("--traces-elsewhere", help="Take sessions that the lake does not know.")
     ] = False,
-    workspace: WorkspaceOption = None,
+    workspace: Workspace = None,
 ) -> None:
     """Read labels, ratings and notes into the ledger. What it has is counted as duplicate."""
-    import evalbench as eb
-
-    report = eb.label.import_labels(
-        eb.open(workspace),
-        path,
-        surface=surface,
-        annotator=annotator,
-        criterion=criterion,
-        columns=_parse_pairs(columns, MAP),
-        traces_elsewhere=traces_elsewhere,
-    )
+    how: dict[str, Any] = {"surface": surface, "annotator": annotator, "criterion": criterion}
+    how |= {"columns": dict(columns or ()), "traces_elsewhere": traces_elsewhere}
+    report = eb.label.import_labels(eb.open(workspace), path, **how)
     _tell(report, "added", "rejected", "duplicates")
 
 
 @codebook.command("export")
-def export_codebook(
-    path: Written, surface: SurfaceOption = None, workspace: WorkspaceOption = None
-) -> None:
+def export_codebook(path: Written, surface: Surface = None, workspace: Workspace = None) -> None:
     """Write every failure mode that stands to a file."""
-    import evalbench as eb
-
     typer.echo(f"written={eb.label.export_codebook(eb.open(workspace), path, surface=surface)}")
 
 
 @codebook.command("import")
 def import_codebook(
-    path: Read,
-    surface: SurfaceOption = None,
-    columns: Columns = None,
-    workspace: WorkspaceOption = None,
+    path: Table, surface: Surface = None, columns: Columns = None, workspace: Workspace = None
 ) -> None:
     """Define failure modes from a file, and edit those that it says otherwise of."""
-    import evalbench as eb
-
-    mapped = _parse_pairs(columns, MAP)
-    ws = eb.open(workspace)
-    report = eb.label.import_codebook(ws, path, surface=surface, columns=mapped)
+    how: dict[str, Any] = {"surface": surface, "columns": dict(columns or ())}
+    report = eb.label.import_codebook(eb.open(workspace), path, **how)
     _tell(report, "added", "rejected", "duplicates")
 
 
 @verdicts.command("import")
 def import_verdicts(
-    path: Read,
+    path: Table,
     surface: Annotated[str, typer.Option(help="Surface of the sessions.")],
     evaluator: Annotated[str, typer.Option(help="Whose verdicts they are.")],
     mode: Annotated[
-        str | None,
-        typer.Option(help="Failure mode of rows that name none; '' is the whole session."),
+        str | None, typer.Option(help="Of rows that name none; '' is the session as a whole.")
     ] = None,
     columns: Columns = None,
     version: Annotated[str, typer.Option(help="Version of the evaluator.")] = "1",
-    fails_when: Annotated[
-        str, typer.Option(metavar="RULE", help="Scores that fail, such as '<0.5' or '=1'.")
-    ] = "",
+    fails_when: Annotated[str, typer.Option(help="Scores that fail, as '<0.5' or '=1'.")] = "",
     values: Annotated[Pairs, _pairs("--value", "WRITTEN=READ", "Read Tie as 0.")] = None,
-    workspace: WorkspaceOption = None,
+    workspace: Workspace = None,
 ) -> None:
     """Read verdicts into the lake. One that cannot be read is kept as silent, and counted."""
-    import evalbench as eb
-
-    report = eb.evaluate.import_verdicts(
-        eb.open(workspace),
-        path,
-        surface=surface,
-        evaluator=evaluator,
-        mode=mode,
-        version=version,
-        columns=_parse_pairs(columns, MAP),
-        values=_parse_pairs(values, "--value WRITTEN=READ"),
-        fails_when=fails_when,
-    )
+    how: dict[str, Any] = {
+        "surface": surface,
+        "evaluator": evaluator,
+        "version": version,
+        "mode": mode,
+    }
+    how |= {"columns": dict(columns or ()), "values": dict(values or ()), "fails_when": fails_when}
+    report = eb.evaluate.import_verdicts(eb.open(workspace), path, **how)
     _tell(report, "added", "silent", "rejected", "duplicates")
 
 
 @app.command()
-def verify(workspace: WorkspaceOption = None) -> None:
-    """Recompute the ledger's hash chain; print 0, or the first broken event's number."""
-    import evalbench as eb
-
+def verify(workspace: Workspace = None) -> None:
+    """Recompute the chain of the ledger. Prints 0, or the number of the first broken event."""
     broken = eb.open(workspace).ledger.verify()
     typer.echo(broken or 0)
     if broken is not None:

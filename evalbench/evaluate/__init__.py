@@ -15,14 +15,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalbench.evaluate.importing import VerdictReport, import_verdicts
+    from evalbench.evaluate.importing import import_verdicts
     from evalbench.evaluate.proposals.propose import adopt, propose
     from evalbench.evaluate.spec import define, read_specification, write_specification
     from evalbench.evaluate.split import require_train
     from evalbench.evaluate.status import promote, read_statuses
 
 _HOMES = {
-    "VerdictReport": "importing",
     "adopt": "proposals.propose",
     "define": "spec",
     "import_verdicts": "importing",
@@ -35,7 +34,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "VerdictReport",
     "adopt",
     "define",
     "import_verdicts",

@@ -6,7 +6,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import polars as pl
 
 from evalbench.errors import ReadError
 from evalbench.schema import VERDICT
-from evalbench.store.tabular import ImportReport, read_flag, read_table
+from evalbench.store.tabular import ImportReport, Record, attempt, read_flag, read_table
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
@@ -33,22 +33,11 @@ FIELDS = {
     "session_id": "session conversation_id trace_id",
     "mode": "failure_mode",
     "fails": "failed",
-    "score": "",
     "rationale": "reason explanation",
-    "model": "",
-    "model_fingerprint": "",
+    **dict.fromkeys(("score", "model", "model_fingerprint"), ""),
 }
 """What a row may say, and the synonyms of each."""
-
-
-@dataclass(frozen=True)
-class VerdictReport(ImportReport):
-    """What became of the rows of a file; ``silent`` ones hold nothing that could be read.
-
-    Such as "garbage": they are kept as verdicts with an error.
-    """
-
-    silent: int
+SAYING = ("fails", "score")
 
 
 def import_verdicts(
@@ -62,11 +51,12 @@ def import_verdicts(
     columns: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
     fails_when: str = "",
-) -> VerdictReport:
+) -> ImportReport:
     """Read the verdicts of one evaluator from a file into the lake.
 
     A row needs a ``session_id`` and a ``fails`` or a ``score``; a score that is no number, or
-    ``fails`` that is neither true nor false, is an evaluator's silence and no bad row.
+    ``fails`` that is neither true nor false, is an evaluator's silence and no bad row: it is kept
+    as a verdict with an error, and counted as ``silent``.
 
     Parameters
     ----------
@@ -96,21 +86,24 @@ def import_verdicts(
             f"{path}: which failure mode do these verdicts speak of? --mode MODE says it, or "
             "--map mode=COLUMN; --mode '' is for verdicts on the session as a whole"
         )
-    rule = read_rule(fails_when) if fails_when else None
-    records, reasons = table.read({} if mode is None else {"mode": mode})
+    records, reasons = table.read(mode=mode)
     shared: dict[str, Any] = {"surface": surface, "evaluator_id": evaluator, "repeat": 0}
     shared |= {"evaluator_version": version, "judged_at": datetime.now(UTC)}
     shared |= {"run_id": table.sha256[:12]}
-    verdicts = []
-    for row, record in records.items():
+    rule = read_rule(fails_when) if fails_when else None
+
+    def read_verdict(record: Record) -> Record:
         if missing := [name for name in ("session_id", "mode") if name not in record]:
-            reasons[row] = f"{missing[0]}: there is none"
-        else:
-            verdicts.append(shared | _read_verdict(record, verdict, values or {}, rule))
-    frame = pl.DataFrame(verdicts, schema=VERDICT)
+            raise ValueError(f"{missing[0]}: there is none")
+        said = {name: str(value) for name, value in record.items() if name not in SAYING}
+        return shared | said | _read_outcome(record, values or {}, rule)
+
+    verdicts, refused = attempt(records, read_verdict)
+    frame = pl.DataFrame(list(verdicts.values()), schema=VERDICT)
     added = ws.lake.append("verdict", frame).added
-    report = table.conclude(reasons, added=added, folder=ws.rejected / "verdicts")
-    return VerdictReport(**vars(report), silent=frame["error"].count())
+    folder = ws.rejected / "verdicts"
+    report = table.conclude(reasons | refused, added=added, folder=folder)
+    return replace(report, silent=frame["error"].count())
 
 
 def read_rule(rule: str) -> Rule:
@@ -122,23 +115,18 @@ def read_rule(rule: str) -> Rule:
     return lambda number: compare(number, bound)
 
 
-def _read_verdict(
-    record: Mapping[str, Any], verdict: str, values: Mapping[str, str], rule: Rule | None
-) -> dict[str, Any]:
-    """Read the fields of a verdict; one with an ``error`` is silent."""
-    written = str(record.get(verdict, ""))
-    row: dict[str, Any] = {
-        name: str(value) for name, value in record.items() if name not in ("fails", "score")
-    }
+def _read_outcome(record: Record, values: Mapping[str, str], rule: Rule | None) -> Record:
+    """Read whether it fails, and the score; an ``error`` says that there is nothing to read."""
+    written = str(record.get("score" if rule else "fails", ""))
+    read = values.get(written, written)
     try:
         if rule:
-            score = _read_score(values.get(written, written))
-            return row | {"score": score, "fails": rule(score)}
-        if "score" in record:
-            row["score"] = _read_score(record["score"])
-        return row | {"fails": read_flag(values.get(written, written))}
+            score = _read_score(read)
+            return {"score": score, "fails": rule(score)}
+        scored = {"score": _read_score(record["score"])} if "score" in record else {}
+        return {"fails": read_flag(read), **scored}
     except ValueError:
-        return row | {"error": f"says {written!r}" if written else "says nothing"}
+        return {"error": f"says {written!r}" if written else "says nothing"}
 
 
 def _read_score(written: object) -> float:

@@ -11,7 +11,7 @@ people labelled, :func:`disagreements` lists what an adjudicator has to decide
 from .agreement.adjudication import adjudicate, disagreements
 from .codebook.table import export_codebook, import_codebook
 from .discovery.clustering import Clusters, cluster
-from .exporting import export_labels
+from .entries import export_labels
 from .importing import import_labels
 
 __all__ = [

@@ -1,21 +1,27 @@
-"""What annotators gave, as flat records: labels, ratings and notes."""
+"""What annotators gave, labels, ratings and notes, as flat records, and out to a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from pydantic import ValidationError
 
-from evalbench.label.annotation.answering import explain_invalid
-from evalbench.schema import BODIES, Label, Note, Rating
-from evalbench.store.ledger import Ledger
+from evalbench.schema import BODIES, Body, Label, Note, Rating
+from evalbench.store.tabular import Record, write_table
 
-Record = dict[str, Any]
-"""An entry, flat: names of :data:`FIELDS`, absent where it says nothing."""
-KINDS = {Label: "label.set", Rating: "rating.set", Note: "note.added"}
+if TYPE_CHECKING:
+    from evalbench.store.workspace import Workspace
+
+KINDS: dict[type[Body], str] = {Label: "label.set", Rating: "rating.set", Note: "note.added"}
+SAYING: dict[type[Body], set[str]] = {
+    Label: {"verdict", "modes", "severity", "anchors"},
+    Rating: {"value"},
+    Note: {"text"},
+}
+"""The fields of which one at least says something."""
 FIELDS = {
     "surface": "",
     "session_id": "session conversation_id trace_id",
@@ -33,18 +39,17 @@ FIELDS = {
     "note": "notes comment comments",
 }
 """The fields of a record, in the order they are written, and the synonyms of each."""
-LABEL = ("queue", "verdict", "modes", "severity", "seconds", "after_suggestion", "anchors")
 
 
 class Entry(NamedTuple):
-    """What an annotator gave to a session; the time of a label or rating is in UTC, if known."""
+    """What an annotator gave to a session; the time of a label or a rating is in UTC."""
 
     annotator: str
-    body: Label | Rating | Note
+    body: Any
 
     @property
     def time(self) -> datetime | None:
-        """When it was given."""
+        """When it was given, where that is known."""
         return getattr(self.body, "labelled_at", None)
 
     @property
@@ -54,68 +59,77 @@ class Entry(NamedTuple):
         return self.annotator, type(self.body), text
 
 
-def read_entries(ledger: Ledger) -> Iterator[Entry]:
+def export_labels(ws: Workspace, path: str | Path, *, surface: str | None = None) -> int:
+    """Write every label, rating and note, those replaced later too, and give how many.
+
+    They come by surface, session and annotator, each one's in the order they were given, as CSV
+    where the path ends so, else as JSONL. What another ledger imports of them it writes again byte
+    for byte; the number of a queue means something only in the ledger where it was drawn.
+    """
+    entries = [each for each in read_entries(ws) if surface in (None, each.body.surface)]
+    entries.sort(key=lambda each: (str(each.body.surface), each.body.session_id, each.annotator))
+    write_table(Path(path), map(to_record, entries), FIELDS)
+    return len(entries)
+
+
+def read_entries(ws: Workspace) -> Iterator[Entry]:
     """Read all that was given, in its order and with its time."""
-    events = ledger.events(list(KINDS.values()))
-    for at, actor, kind, text in events.select("at", "actor", "kind", "body").iter_rows():
-        yield _make_entry(actor, BODIES[kind].model_validate_json(text), at)
+    events = ws.ledger.events(list(KINDS.values()))
+    for at, actor, kind, session, text in events["at", "actor", "kind", "subject", "body"].rows():
+        body: Any = BODIES[kind].model_validate_json(text)
+        if isinstance(body, Note):
+            body = body.model_copy(update={"session_id": body.session_id or session})
+        yield Entry(actor, _set_time(body, at))
 
 
 def to_record(entry: Entry) -> Record:
     """Write an entry flat, leaving out what says nothing."""
-    record = entry.body.model_dump(exclude_defaults=True)
-    record |= {"annotator": entry.annotator, "note": record.pop("text", None)}
+    record = entry.body.model_dump(exclude_defaults=True) | {"annotator": entry.annotator}
+    if isinstance(entry.body, Note):
+        record["note"] = record.pop("text")
     if entry.time:
         record["labelled_at"] = entry.time.isoformat(timespec="microseconds")
-    return {name: value for name, value in record.items() if value is not None}
+    return record
 
 
-def from_record(record: Mapping[str, Any]) -> list[Entry]:
+def from_record(record: Record) -> list[Entry]:
     """Read the label, the rating and the note of a record; ValueError where a field is odd."""
-    annotator = str(record.get("annotator", ""))
-    if not annotator:
+    if "annotator" not in record:
         raise ValueError("annotator: there is none; --annotator names one for all rows")
     if "session_id" not in record:
         raise ValueError("session_id: there is none; --map session_id=COLUMN says where it is")
-    place = {name: str(record[name]) for name in ("surface", "session_id") if name in record}
-    dated = place | {name: record[name] for name in ("labelled_at",) if name in record}
-    label = {name: _read_list(name, record[name]) for name in LABEL if name in record}
-    if "modes" in label:
-        label.setdefault("verdict", "fail")
-    bodies = list[Any]()
-    try:
-        if label.keys() & {"verdict", "severity", "anchors"}:
-            label["verdict"] = str(label.get("verdict", "")).strip().lower()
-            bodies.append(Label.model_validate(dated | label))
-        if "value" in record:
-            rating = {"criterion": record.get("criterion", "value"), "value": str(record["value"])}
-            bodies.append(Rating.model_validate(dated | rating))
-        if "note" in record:
-            bodies.append(Note.model_validate(place | {"text": str(record["note"])}))
-    except ValidationError as error:
-        raise ValueError(explain_invalid(error)) from error
+    given = record | ({"text": record["note"]} if "note" in record else {})
+    for name in given.keys() & {"surface", "session_id", "criterion", "value", "text"}:
+        given[name] = str(given[name])
+    for name in given.keys() & {"modes", "anchors"}:
+        given[name] = _read_list(name, given[name])
+    if given.keys() & {"verdict", "modes"}:
+        given["verdict"] = str(given.get("verdict", "fail")).strip().lower()
+    bodies = [
+        body.model_validate({name: given[name] for name in body.model_fields if name in given})
+        for body, saying in SAYING.items()
+        if given.keys() & saying
+    ]
     if not bodies:
         raise ValueError("there is no verdict, no mode, no value and no note")
-    return [_make_entry(annotator, body) for body in bodies]
+    return [Entry(str(record["annotator"]), _set_time(body)) for body in bodies]
 
 
-def _make_entry(annotator: str, body: Any, at: datetime | None = None) -> Entry:
+def _set_time(body: Any, at: datetime | None = None) -> Any:
     """Set the time of a label or a rating in UTC; one without a zone is taken as UTC."""
     time = getattr(body, "labelled_at", None) or at
     if isinstance(body, Note) or time is None:
-        return Entry(annotator, body)
+        return body
     time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    return Entry(annotator, body.model_copy(update={"labelled_at": time}))
+    return body.model_copy(update={"labelled_at": time})
 
 
 def _read_list(name: str, value: Any) -> Any:
-    """Read modes, which a cell may divide by semicolons, and anchors, from text."""
-    if name not in ("modes", "anchors"):
-        return value
-    if isinstance(value, str) and value[0] not in "[{" and name == "modes":
-        return [mode.strip() for mode in value.split(";")]
+    """Read a list from JSON, or from a cell that divides it by semicolons."""
+    if isinstance(value, str) and name == "modes" and value[:1] not in ("[", "{"):
+        return [part.strip() for part in value.split(";")]
     try:
-        read = orjson.loads(value) if isinstance(value, str) else value
+        value = orjson.loads(value) if isinstance(value, str) else value
     except orjson.JSONDecodeError as error:
         raise ValueError(f"{name}: not JSON: {error}") from error
-    return read.get("choices") if isinstance(read, dict) else read  # as Label Studio has them
+    return value.get("choices") if isinstance(value, dict) else value  # as Label Studio has them

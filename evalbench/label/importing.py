@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from evalbench.errors import LabelError
 from evalbench.label.agreement.consensus import SESSION_KEY
 from evalbench.label.annotation.queue import check_modes
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.codebook.modes import Codebook
-from evalbench.label.entries import FIELDS, KINDS, Entry, Record, from_record, read_entries
+from evalbench.label.entries import FIELDS, KINDS, Entry, from_record, read_entries
 from evalbench.schema import Label, LabelsImported
-from evalbench.store.tabular import ImportReport, read_flag, read_table
+from evalbench.store.tabular import ImportReport, Record, attempt, read_flag, read_table
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
@@ -59,93 +57,71 @@ def import_labels(
     """
     table = read_table(path, FIELDS | ONE_MODE, columns or {})
     criterion = criterion or table.sources.get("value")
-    given = {"surface": surface, "annotator": annotator, "criterion": criterion}
-    records, reasons = table.read({name: value for name, value in given.items() if value})
+    records, reasons = table.read(surface=surface, annotator=annotator, criterion=criterion)
     codebook = read_codebook(ws.ledger)
     sessions = None if traces_elsewhere else _find_sessions(ws, records.values())
-    known: dict[object, set[datetime | None]] = {}
-    for old in read_entries(ws.ledger):
-        known.setdefault(old.content, set()).add(old.time)
+
+    def read_rows(rows: Sequence[int]) -> list[Entry]:
+        entries = _read_together([records[row] for row in rows], codebook)
+        for _, body in entries:
+            if sessions is not None and (body.surface, body.session_id) not in sessions:
+                place = f"{body.session_id!r} of {body.surface!r}"
+                raise ValueError(f"session_id: no session {place} is in the lake")
+            if isinstance(body, Label):
+                check_modes(body, codebook.named)
+        return entries
+
+    read, refused = attempt({rows: rows for rows in _group_rows(records)}, read_rows)
+    reasons |= {row: reason for rows, reason in refused.items() for row in rows}
+    known = {(each.content, time) for each in read_entries(ws) for time in (each.time, None)}
     new, added = dict[str, list[Entry]](), 0
-    for rows in _group_rows(records):
-        try:
-            entries = _read_rows([records[row] for row in rows], codebook, sessions)
-        except (ValueError, LabelError) as error:
-            reasons |= dict.fromkeys(rows, str(error))
-            continue
-        fresh = [entry for entry in entries if _is_new(entry, known)]
+    for rows, entries in read.items():
+        fresh = [entry for entry in entries if (entry.content, entry.time) not in known]
+        known |= {(each.content, time) for each in fresh for time in (each.time, None)}
         added += len(rows) if fresh else 0
         for entry in fresh:
             new.setdefault(entry.annotator, []).append(entry)
     if added:
-        note = LabelsImported(file=table.path.name, sha256=table.sha256, added=added)
-        ws.ledger.append("labels.imported", table.path.name, note)
+        event = LabelsImported(file=table.path.name, sha256=table.sha256, added=added)
+        ws.ledger.append("labels.imported", table.path.name, event)
     for name, entries in new.items():
-        events = [(KINDS[type(body)], body.session_id or "", body) for _, body in entries]
+        events = [(KINDS[type(body)], body.session_id, body) for _, body in entries]
         ws.ledger.extend(events, actor=name)
     return table.conclude(reasons, added=added, folder=ws.rejected / "labels")
 
 
 def _find_sessions(ws: Workspace, records: Iterable[Record]) -> set[tuple[str, str]]:
     """Find which of the sessions that are named the lake has."""
-    named = [(str(each.get("surface")), str(each.get("session_id"))) for each in records]
+    named = [tuple(str(each.get(name)) for name in SESSION_KEY) for each in records]
     frame = pl.LazyFrame(named, schema=dict.fromkeys(SESSION_KEY, pl.String), orient="row")
-    found = frame.join(ws.lake.sessions(), on=SESSION_KEY, how="semi").collect()
-    return set(found.iter_rows())
+    return set(frame.join(ws.lake.sessions(), on=SESSION_KEY, how="semi").collect().rows())
 
 
-def _group_rows(records: Mapping[int, Record]) -> Iterable[list[int]]:
+def _group_rows(records: Mapping[int, Record]) -> Iterable[tuple[int, ...]]:
     """Put rows together that speak of one mode each and make one label; others stand alone."""
-    groups = dict[object, list[int]]()
+    groups = dict[object, tuple[int, ...]]()
     for row, record in records.items():
         key = tuple(str(record.get(name)) for name in SAME_LABEL) if "mode" in record else row
-        groups.setdefault(key, []).append(row)
+        groups[key] = (*groups.get(key, ()), row)
     return groups.values()
 
 
-def _read_rows(
-    records: Sequence[Record], codebook: Codebook, sessions: set[tuple[str, str]] | None
-) -> list[Entry]:
-    """Read the entries of rows that stand together; an error says why these are rejected."""
-    record = {name: value for name, value in records[0].items() if name in FIELDS}
-    if "mode" in records[0]:
-        record |= _join_modes(records, codebook)
-    elif "fails" in records[0]:
-        record.setdefault("verdict", "fail" if read_flag(records[0]["fails"]) else "pass")
-    entries = from_record(record)
-    for row in records[1:]:
-        if "note" in row:
-            entries += from_record(
-                {name: row[name] for name in (*SAME_LABEL, "note") if name in row}
-            )
-    for _, body in entries:
-        if sessions is not None and (body.surface, body.session_id) not in sessions:
-            raise ValueError(
-                f"session_id: no session {body.session_id!r} of {body.surface!r} is in the lake"
-            )
-        if isinstance(body, Label):
-            check_modes(body, codebook.named)
-    return entries
-
-
-def _join_modes(records: Sequence[Record], codebook: Codebook) -> Record:
-    """Make one verdict of rows of a mode each: a label speaks of every mode of the codebook."""
+def _read_together(records: Sequence[Record], codebook: Codebook) -> list[Entry]:
+    """Read the entries of a row, or of rows that are one label: it speaks of all live modes."""
+    first = {name: value for name, value in records[0].items() if name in FIELDS}
+    if "mode" not in records[0]:
+        if "fails" in records[0]:
+            first.setdefault("verdict", "fail" if read_flag(records[0]["fails"]) else "pass")
+        return from_record(first)
     fails = dict[str, bool]()
     for record in records:
         flag = read_flag(record.get("fails", record.get("verdict", "fail")))
         if fails.setdefault(str(record["mode"]), flag) != flag:
             raise ValueError(f"mode: {record['mode']!r} both fails and passes")
-    live = codebook.live.filter(surface=str(records[0].get("surface")))["mode"]
+    live = codebook.live.filter(surface=str(first.get("surface")))["mode"]
     if not all(fails.values()) and (unsaid := [mode for mode in live if mode not in fails]):
         raise ValueError(f"mode: no row says whether it shows {unsaid[0]!r}")
     modes = [mode for mode, shown in fails.items() if shown]
-    return {"verdict": "fail" if modes else "pass", "modes": modes}
-
-
-def _is_new(entry: Entry, known: dict[object, set[datetime | None]]) -> bool:
-    """Tell, and remember, whether this was not said before."""
-    times = known.setdefault(entry.content, set())
-    if entry.time in times or (times and entry.time is None):
-        return False
-    times.add(entry.time)
-    return True
+    notes = [{name: row[name] for name in (*SAME_LABEL, "note") if name in row} for row in records]
+    entries = from_record(first | {"verdict": "fail" if modes else "pass", "modes": modes})
+    return entries + [entry for row in notes[1:] if "note" in row for entry in from_record(row)]

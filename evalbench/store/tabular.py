@@ -7,17 +7,22 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import orjson
 import polars as pl
+from pydantic import ValidationError
 
-from evalbench.errors import ReadError
+from evalbench.errors import EvalbenchError, ReadError
 
+Record = dict[str, Any]
+Key = TypeVar("Key", bound=Hashable)
+Given = TypeVar("Given")
+Read = TypeVar("Read")
 REJECT = pl.Schema({"line": pl.Int64, "reason": pl.String})
 FLAGS = dict.fromkeys("true 1 yes fail fails failed".split(), True)
 FLAGS |= dict.fromkeys("false 0 no pass passes passed".split(), False)
@@ -27,7 +32,7 @@ class Row(NamedTuple):
     """A row of a file: the record it holds, or a ``flaw`` and the ``text`` that has it."""
 
     line: int
-    record: dict[str, Any]
+    record: Record
     flaw: str = ""
     text: str = ""
 
@@ -38,6 +43,7 @@ class ImportReport:
 
     ``unused`` are the columns that nothing was read from. ``rejects_path`` is a file with line,
     reason and text of each rejected row, which can be mended and imported again, or None.
+    ``silent`` rows were taken though they say nothing.
     """
 
     added: int
@@ -45,6 +51,7 @@ class ImportReport:
     rejected: int
     unused: tuple[str, ...]
     rejects_path: Path | None
+    silent: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,31 +63,25 @@ class Table:
     rows: tuple[Row, ...]
     sources: Mapping[str, str]
 
-    def read(
-        self, constants: Mapping[str, Any]
-    ) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
-        """Read the filled fields of each row, and the reasons of rows that are none, by index.
+    def read(self, **constants: Any) -> tuple[dict[int, Record], dict[int, str]]:
+        """Read the filled fields of the rows by index, and why the others are none.
 
         ``constants`` are the values of fields that a row leaves empty.
         """
-        records, reasons = dict[int, dict[str, Any]](), dict[int, str]()
-        for index, (_, record, flaw, _) in enumerate(self.rows):
-            try:
-                values = {
-                    field: source.format_map(record) if "{" in source else record.get(source)
-                    for field, source in self.sources.items()
-                }
-            except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
-                flaw = flaw or f"no column {error}"
-            if flaw:
-                reasons[index] = flaw
-            else:
-                filled = {name: each for name, each in values.items() if each not in (None, "")}
-                records[index] = {**constants, **filled}
-        return records, reasons
+        given = {name: value for name, value in constants.items() if value is not None}
+
+        def read_row(row: Row) -> Record:
+            if row.flaw:
+                raise ValueError(row.flaw)
+            fields = {
+                field: _find_value(row.record, source) for field, source in self.sources.items()
+            }
+            return given | {name: each for name, each in fields.items() if each not in (None, "")}
+
+        return attempt(dict(enumerate(self.rows)), read_row)
 
     def conclude(self, reasons: Mapping[int, str], *, added: int, folder: Path) -> ImportReport:
-        """Count the rows, and keep those with a reason to be rejected in a file."""
+        """Count the rows, and keep those that have a reason against them in a file."""
         path = folder / f"{self.path.stem}-{self.sha256[:12]}.jsonl"
         path.unlink(missing_ok=True)
         rejects = [
@@ -125,22 +126,34 @@ def read_table(path: str | Path, fields: Mapping[str, str], columns: Mapping[str
     try:
         content = path.read_bytes()
         rows = tuple(map(_unwrap_reject, _read_rows(content)))
-    except OSError as error:
-        raise ReadError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ReadError(f"{path}: not UTF-8 text: {error}") from error
-    except (ValueError, KeyError, BadZipFile, pl.exceptions.PolarsError) as error:
-        raise ReadError(f"{path}: {error}") from error
+    except (OSError, ValueError, KeyError, BadZipFile, pl.exceptions.PolarsError) as error:
+        raise ReadError(f"{path}: cannot be read: {error}") from error
     known, claimed = _find_columns(rows), _find_read(columns.values())
     if known and (missing := sorted(claimed - known.keys())):
         raise ReadError(f"{path}: no column is {missing[0]!r}; there are {', '.join(known)}")
     free = {_simplify(name): name for name in reversed(known) if name not in claimed}
     sources = dict(columns)
     for field, synonyms in fields.items():
-        named = [_simplify(name) for name in (field, *synonyms.split()) if _simplify(name) in free]
-        if field not in columns and named:
-            sources[field] = free[named[0]]
+        names = [free[word] for word in map(_simplify, [field, *synonyms.split()]) if word in free]
+        if names:
+            sources.setdefault(field, names[0])
     return Table(path, hashlib.sha256(content).hexdigest(), rows, sources)
+
+
+def attempt(
+    items: Mapping[Key, Given], read: Callable[[Given], Read]
+) -> tuple[dict[Key, Read], dict[Key, str]]:
+    """Read each item; give what was read, and why the others could not be."""
+    done, reasons = dict[Key, Read](), dict[Key, str]()
+    for key, item in items.items():
+        try:
+            done[key] = read(item)
+        except ValidationError as error:
+            first = error.errors()[0]
+            reasons[key] = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except (ValueError, EvalbenchError) as error:
+            reasons[key] = str(error)
+    return done, reasons
 
 
 def read_flag(value: object) -> bool:
@@ -159,7 +172,7 @@ def read_rejects(folder: Path) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema={"file": pl.String, **REJECT}), *parts])
 
 
-def write_table(path: Path, records: Iterable[Mapping[str, Any]], fields: Iterable[str]) -> None:
+def write_table(path: Path, records: Iterable[Record], fields: Iterable[str]) -> None:
     """Write records as CSV where the name ends so, else as JSONL; a list in CSV is JSON."""
     rows = [{name: record[name] for name in fields if name in record} for record in records]
     if path.suffix != ".csv":
@@ -188,11 +201,10 @@ def _read_rows(content: bytes) -> Iterator[Row]:
         sheet = pandas.read_excel(io.BytesIO(content), dtype=str, keep_default_na=False)
         yield from map(Row, range(2, len(sheet) + 2), sheet.to_dict("records"))
     elif (text := content.decode("utf-8-sig")).lstrip()[:1] == "[":
-        items = map(orjson.dumps, orjson.loads(text))
-        yield from (_read_object(line, item.decode()) for line, item in enumerate(items, start=1))
+        yield from map(_read_object, enumerate(map(json.dumps, json.loads(text)), start=1))
     elif text.lstrip()[:1] == "{":
         lines = enumerate(io.StringIO(text, newline=""), start=1)
-        yield from (_read_object(line, part) for line, part in lines if part.strip())
+        yield from (_read_object(line) for line in lines if line[1].strip())
     else:
         yield from _read_csv(text)
 
@@ -212,29 +224,41 @@ def _read_csv(text: str) -> Iterator[Row]:
         except csv.Error as error:
             yield Row(start + 1, {}, str(error), "".join(lines[start : rows.line_num]))
             continue
-        record: dict[str, Any] = dict(zip(header, cells, strict=False))
+        record: Record = dict(zip(header, cells, strict=False))
         if len(cells) == len(header):
             yield Row(start + 1, record)
         elif cells:
-            surplus = {"": cells[len(header) :]}
             flaw = f"{len(cells)} cells; the header has {len(header)}"
-            yield Row(start + 1, record, flaw, write_json(record | surplus))
+            text = write_json(record | {"": cells[len(header) :]})
+            yield Row(start + 1, record, flaw, text)
 
 
-def _read_object(line: int, text: str) -> Row:
+def _read_object(numbered: tuple[int, str]) -> Row:
+    line, text = numbered
     try:
         record = orjson.loads(text)
     except orjson.JSONDecodeError:
         record = None
-    text = text.rstrip("\r\n")
-    return Row(line, record) if isinstance(record, dict) else Row(line, {}, "no JSON object", text)
+    if isinstance(record, dict):
+        return Row(line, record)
+    return Row(line, {}, "no JSON object", text.rstrip("\r\n"))
 
 
 def _unwrap_reject(row: Row) -> Row:
     """Read the text of a row that an earlier import rejected."""
     if row.record.keys() == {"line", "reason", "text"}:
-        return _read_object(row.line, str(row.record["text"]))
+        return _read_object((row.line, str(row.record["text"])))
     return row
+
+
+def _find_value(record: Record, source: str) -> Any:
+    """Give the value of a column, or a template such as ``{task}-{trial}`` that is filled in."""
+    if "{" not in source:
+        return record.get(source)
+    try:
+        return source.format_map(record)
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise ValueError(f"{source}: no column {error}") from error
 
 
 def _find_columns(rows: Iterable[Row]) -> dict[str, None]:

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-from sqlalchemy import Connection
-
-from evalbench.errors import LabelError
-from evalbench.label.annotation.answering import explain_invalid
-from evalbench.label.codebook.acts import read_codebook
-from evalbench.label.codebook.modes import REQUIRED, Codebook
-from evalbench.schema import ModeDefined
-from evalbench.store.ledger import Draft
-from evalbench.store.tabular import ImportReport, read_table, write_table
+from evalbench.label.codebook import acts
+from evalbench.label.codebook.modes import REQUIRED
+from evalbench.store.tabular import ImportReport, Record, attempt, read_table, write_table
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
@@ -28,14 +21,13 @@ def export_codebook(ws: Workspace, path: str | Path, *, surface: str | None = No
 
     As CSV where the path ends so, else as JSONL.
     """
-    modes = read_codebook(ws.ledger).modes.values()
-    records = [
-        {name: getattr(mode, name) for name in FIELDS if getattr(mode, name)}
-        for mode in modes
-        if not mode.ended and surface in (None, mode.surface)
+    modes = acts.read_codebook(ws.ledger).modes.values()
+    standing = [mode for mode in modes if not mode.ended and surface in (None, mode.surface)]
+    filled = [
+        {name: value for name in FIELDS if (value := getattr(mode, name))} for mode in standing
     ]
-    write_table(Path(path), records, FIELDS)
-    return len(records)
+    write_table(Path(path), filled, FIELDS)
+    return len(filled)
 
 
 def import_codebook(
@@ -45,49 +37,29 @@ def import_codebook(
     surface: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> ImportReport:
-    """Define the modes of a file, and edit those that it says otherwise of, in one transaction.
+    """Define the modes of a file, and edit those that it says otherwise of.
 
     A row needs a ``mode``, and a ``name`` where the mode is new; what it leaves empty stays as it
     is. ``surface`` is of rows that name none; ``columns`` are as for
     :func:`~evalbench.label.importing.import_labels`. Raises ReadError as it does.
     """
     table = read_table(path, FIELDS, columns or {})
-    records, flaws = table.read({"surface": surface} if surface else {})
-    drafts, reasons = list[Draft](), dict[int, str]()
+    records, reasons = table.read(surface=surface)
+    modes = acts.read_codebook(ws.ledger).modes
+    written = dict[tuple[str, str], Record]()
 
-    def choose(connection: Connection) -> list[Draft]:
-        codebook = read_codebook(ws.ledger, connection=connection)
-        drafts.clear()
-        reasons.clear()
-        reasons.update(flaws)
-        defined = dict[tuple[str, str], ModeDefined]()
-        for row, record in records.items():
-            try:
-                body = _define(record, codebook)
-            except LabelError as error:
-                reasons[row] = str(error)
-                continue
-            key = (body.surface, body.mode)
-            if defined.setdefault(key, body) != body:
-                reasons[row] = f"mode: {body.mode!r} stands in the file twice"
-        for key, body in defined.items():
-            old = codebook.modes.get(key)
-            if not old or any(getattr(old, name) != getattr(body, name) for name in FIELDS):
-                drafts.append(("mode.defined", body.mode, body))
-        return drafts
+    def write(record: Record) -> bool:
+        key = (str(record.pop("surface", "")), str(record.pop("mode", "")))
+        if key in written and written[key] != record:
+            raise ValueError(f"mode: {key[1]!r} stands in the file twice")
+        old = modes.get(key)
+        same = old and all(getattr(old, name) == value for name, value in record.items())
+        changed = key not in written and not (old and same and not old.ended)
+        if changed:
+            (acts.edit if old else acts.define)(ws.ledger, *key, **record)
+        written[key] = record
+        return changed
 
-    ws.ledger.extend(choose)
-    return table.conclude(reasons, added=len(drafts), folder=ws.rejected / "codebook")
-
-
-def _define(record: Mapping[str, Any], codebook: Codebook) -> ModeDefined:
-    """Make the next version of the mode that a row defines."""
-    old = codebook.modes.get((str(record.get("surface")), str(record.get("mode"))))
-    if old and old.ended:
-        raise LabelError(f"mode: {old.mode!r} was {old.ended}; take another, or undo that event")
-    kept = {name: getattr(old, name) for name in FIELDS} if old else {}
-    version = old.version + 1 if old else 1
-    try:
-        return ModeDefined.model_validate({**kept, **record, "version": version})
-    except ValidationError as error:
-        raise LabelError(explain_invalid(error)) from error
+    changed, refused = attempt(records, write)
+    added = sum(changed.values())
+    return table.conclude(reasons | refused, added=added, folder=ws.rejected / "codebook")
