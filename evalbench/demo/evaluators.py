@@ -15,7 +15,6 @@ from evalbench.evaluate.calibrate import (
     pair_verdicts,
     record_calibrations,
 )
-from evalbench.evaluate.part import open_session, read_sessions
 from evalbench.evaluate.proposals.candidates import look
 from evalbench.evaluate.proposals.propose import Proposals, adopt, propose
 from evalbench.evaluate.score import score
@@ -23,6 +22,7 @@ from evalbench.evaluate.split import assign_split, with_split
 from evalbench.evaluate.status import COUNTING, promote
 from evalbench.label.agreement.consensus import decide
 from evalbench.label.codebook.acts import read_codebook
+from evalbench.session import read_sessions
 from evalbench.store.workspace import Workspace
 
 HELD = ("tpr", "tnr")
@@ -79,14 +79,9 @@ def compare_proposals(ws: Workspace, proposals: Proposals, truth: Path) -> pl.Da
         own = planted.filter(surface=surface)
         opened = [
             session
-            for batch in read_sessions(ws.lake, str(surface), own["session_id"].to_list())
-            for stored in batch
-            if (session := open_session(str(surface), stored))
-            and (
-                session.session_id not in labelled
-                or assign_split(str(surface), session.session_id, session.row["group_key"])
-                == "test"
-            )
+            for session in read_sessions(ws.lake, str(surface), own["session_id"].to_list())
+            if session.session_id not in labelled
+            or assign_split(str(surface), session.session_id, session.row["group_key"]) == "test"
         ]
         shown = dict(own.select("session_id", "modes").iter_rows())
         for row in part.iter_rows(named=True):

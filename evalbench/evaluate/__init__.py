@@ -3,8 +3,8 @@
 :mod:`~evalbench.evaluate.spec` writes an evaluator down, frozen at a version;
 :mod:`~evalbench.evaluate.checks` are declared and need no model, and
 :mod:`~evalbench.evaluate.classifier` learns from labelled sessions. Each says of a
-:class:`~evalbench.evaluate.session.Session` what it found, as a
-:class:`~evalbench.evaluate.session.Finding`. :func:`propose` makes candidates of each kind from
+:class:`~evalbench.session.Session` what it found, as a
+:class:`~evalbench.evaluate.finding.Finding`. :func:`propose` makes candidates of each kind from
 people's labels and proposes the lightest that agrees with them; :func:`adopt` defines it.
 :mod:`~evalbench.evaluate.calibrate` compares verdicts with what people say on the test split of
 :mod:`~evalbench.evaluate.split`; :func:`read_statuses` tells which evaluators count, once a person

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 
 from evalbench.errors import EvaluatorError
-from evalbench.evaluate.session import Finding, Session
+from evalbench.evaluate.finding import ASSISTANT, Finding, list_said
 from evalbench.evaluate.split import require_train
 from evalbench.schema import SIGNALS
+from evalbench.session import Session
 from evalbench.stats.binary import MEASURES
 
 if TYPE_CHECKING:
@@ -142,36 +143,28 @@ def classify(pipeline: Pipeline, sessions: Sequence[Session], *, threshold: floa
     findings = []
     weights = values.multiply(model.coef_).tocsr()
     for session, score, row in zip(sessions, scores, weights, strict=True):
-        most = np.argsort(-row.data)[:WORDS]
-        top = [str(names[row.indices[at]]) for at in most if row.data[at] > 0]
-        told = ", ".join(name.partition("__")[2].strip() for name in top) or "nothing"
+        raising = [at for at in np.argsort(-row.data) if row.data[at] > 0]
+        top = [str(names[row.indices[at]]) for at in raising]
+        told = ", ".join(name.partition("__")[2].strip() for name in top[:WORDS]) or "nothing"
         words = [name.removeprefix("words__") for name in top if name.startswith("words__")]
         quoted = [
             text.quote(found[0])
             for word in words
-            for text in session.answers
+            for text in list_said(session, *ASSISTANT)
             if (found := re.search(re.escape(word), text.content, re.IGNORECASE))
         ]
         said = f"score {score:.2f}, fails from {threshold:.2f}; most for it: {told}"
-        evidence = quoted[:WORDS] or [text.quote() for text in session.answers[-1:]]
+        evidence = quoted[:WORDS] or [text.quote() for text in list_said(session, *ASSISTANT)[-1:]]
         findings.append(Finding(bool(score >= threshold), float(score), said, evidence))
     return findings
 
 
 def features(sessions: Sequence[Session]) -> pl.DataFrame:
-    """Give ``text``, all that was said and called, and the signals and measures, a row a session.
+    """Return ``text``, the session's own, and the signals and measures, a row a session.
 
     Numbers are compressed by arcsinh; what nobody recorded is NaN.
     """
-    texts = [
-        "\n".join(
-            (
-                *(text.content for text in (*each.questions, *each.answers)),
-                *(f"{call.name} {call.arguments}" for call in each.calls),
-            )
-        )
-        for each in sessions
-    ]
+    texts = [each.text() for each in sessions]
     rows = [[each.row[name] for name in NUMBERS] for each in sessions]
     numbers = np.array(rows, dtype=float).reshape(-1, len(NUMBERS))
     frame = pl.DataFrame(np.arcsinh(numbers), schema=list(NUMBERS))

@@ -8,7 +8,7 @@ verdict.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,27 +20,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks.base import explain
-from evalbench.evaluate.session import Finding, Session
+from evalbench.evaluate.excerpt import Excerpt, count_tokens, disarm, excerpt, name_fence
+from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.split import require_train
-from evalbench.evaluate.trace import (
-    Trace,
-    Turn,
-    count_tokens,
-    disarm,
-    name_fence,
-    read_turns,
-    show_turns,
-)
-from evalbench.llm import Limits, Reply, Request, complete_many, find_window, run
+from evalbench.llm import Reply, Request, find_window
 from evalbench.schema import Evaluator, Name
+from evalbench.session import VIEW_VERSION, Session
 
 PROMPTS = Path(__file__).parent / "prompts"
 EXAMPLE_TOKENS = 1_500
 """Room of one labelled session in a prompt."""
 QUOTE = {
     "type": "object",
-    "properties": {"span_id": {"type": "string"}, "quote": {"type": "string"}},
-    "required": ["span_id", "quote"],
+    "properties": {"turn": {"type": "integer"}, "quote": {"type": "string"}},
+    "required": ["turn", "quote"],
     "additionalProperties": False,
 }
 VERDICT_FORM = {
@@ -51,15 +44,6 @@ VERDICT_FORM = {
         "fails": {"type": "boolean"},
     },
     "required": ["rationale", "quotes", "fails"],
-    "additionalProperties": False,
-}
-PAIR_FORM = {
-    "type": "object",
-    "properties": {
-        "rationale": {"type": "string"},
-        "worse": {"type": "string", "enum": ["neither", "first", "second"]},
-    },
-    "required": ["rationale", "worse"],
     "additionalProperties": False,
 }
 
@@ -103,14 +87,16 @@ def read_parameters(value: Mapping[str, Any]) -> JudgeParameters:
 
 @cache
 def hash_template() -> str:
-    """Hash of the template file of verdicts, a part of every judge's version."""
-    return hashlib.sha256((PROMPTS / "judge.md").read_bytes()).hexdigest()[:16]
+    """Hash what judges are told and how they see a session: a part of every judge's version."""
+    view = f"view {VIEW_VERSION}".encode()
+    return hashlib.sha256((PROMPTS / "judge.md").read_bytes() + view).hexdigest()[:16]
 
 
 @cache
-def _read_template(name: str) -> tuple[Template, Template]:
-    """Give what is said before the trace and what is said around it."""
-    before, around = (PROMPTS / name).read_text(encoding="utf-8").split("\n=====\n")
+def _read_template() -> tuple[Template, Template]:
+    """Return what is said before the session and what is said around it."""
+    text = (PROMPTS / "judge.md").read_text(encoding="utf-8")
+    before, around = text.split("\n=====\n")
     return Template(before), Template(around)
 
 
@@ -124,7 +110,7 @@ class Judge:
     reply_tokens: int
     instructions: str
 
-    def ask(self, session: Session, *, key: str = "") -> tuple[Request, Trace]:
+    def ask(self, session: Session, *, key: str = "") -> tuple[Request, Excerpt]:
         """Give the question on one session, and what it shows of it.
 
         Raises
@@ -132,44 +118,35 @@ class Judge:
         EvaluatorError
             The model's window is too small for this rubric.
         """
-        [trace] = self._show([session], self.instructions)
-        fence = name_fence(self.instructions, session.session_id, trace.text)
-        asked = _read_template("judge.md")[1].substitute(fence=fence, trace=trace.text)
-        return Request(key, _say(self.instructions, asked), VERDICT_FORM), trace
+        shown = self._show(session)
+        fence = name_fence(self.instructions, session.session_id, shown.text)
+        asked = _read_template()[1].substitute(fence=fence, trace=shown.text)
+        messages = [
+            {"role": "system", "content": self.instructions},
+            {"role": "user", "content": asked},
+        ]
+        return Request(key, messages, VERDICT_FORM), shown
 
-    def read(self, reply: Reply, trace: Trace) -> Finding:
+    def read(self, reply: Reply, shown: Excerpt) -> Finding:
         """Give the verdict of an answer; a fabricated quote makes it an error."""
         if reply.error is not None or reply.parsed is None:
             return Finding(None, error=reply.error or "no answer in the form asked for")
         answer, evidence = reply.parsed, []
         for quote in answer["quotes"]:
-            found = trace.find_quote(quote["quote"], quote["span_id"])
+            found = shown.find_quote(quote["quote"], quote["turn"])
             if found is None and quote["quote"].strip():
                 said = f"fabricated quote: {quote['quote'][:200]!r} is not in the session"
                 return Finding(None, rationale=answer["rationale"], error=said)
             evidence += [found] if found else []
-        rationale = f"[{trace.note}] {answer['rationale']}" if trace.note else answer["rationale"]
+        rationale = f"[{shown.note}] {answer['rationale']}" if shown.note else answer["rationale"]
         return Finding(answer["fails"], None, rationale, evidence)
 
-    def ask_pair(self, first: Session, second: Session, *, key: str = "") -> Request:
-        """Give the question which of two sessions shows the failure more."""
-        before, around = _read_template("pairwise.md")
-        instructions = before.substitute(rubric=self.rubric)
-        shown = [trace.text for trace in self._show([first, second], instructions)]
-        fence = name_fence(instructions, *shown)
-        asked = around.substitute(fence=fence, first=shown[0], second=shown[1])
-        return Request(key, _say(instructions, asked), PAIR_FORM)
-
-    def _show(self, sessions: Sequence[Session], instructions: str) -> list[Trace]:
+    def _show(self, session: Session) -> Excerpt:
         room = None
         if self.window is not None:
-            frame = count_tokens(instructions) + 300
-            room = (self.window - self.reply_tokens - frame) / len(sessions)
+            room = self.window - self.reply_tokens - count_tokens(self.instructions) - 300
         try:
-            return [
-                show_turns(read_turns(session), room=room, rubric=self.rubric)
-                for session in sessions
-            ]
+            return excerpt(session, room=room, rubric=self.rubric)
         except ValueError as error:
             raise EvaluatorError(
                 f"{self.model}, window of {self.window} tokens: {error}"
@@ -206,65 +183,17 @@ def make_judge(
             )
         shown = sessions[example.session_id]
         require_train([shown.row], use=f"few-shot example of {evaluator.mode}")
-        turns = read_turns(shown)
-        examples.append(_show_example(example, turns, evaluator.prompt))
+        examples.append(_show_example(example, shown, evaluator.prompt))
     told = "\nSessions that people judged by this criterion:\n\n" if examples else ""
-    instructions = _read_template("judge.md")[0].substitute(
+    instructions = _read_template()[0].substitute(
         rubric=evaluator.prompt.strip(), examples=told + "\n\n".join(examples)
     )
     window = parameters.window or find_window(evaluator.model)
     return Judge(evaluator.model, evaluator.prompt, window, reply_tokens, instructions)
 
 
-def compare_sessions(
-    judge: Judge, pairs: Sequence[tuple[Session, Session]], *, limits: Limits
-) -> list[Finding | None]:
-    """Ask of each pair which session shows the failure more, in both orders.
-
-    Returns
-    -------
-    list of Finding or None
-        ``fails`` is true where the first session of the pair is worse in both orders, false where
-        the second is; None where the orders disagree, or neither is worse. None in the place of a
-        finding is a pair that the budget did not reach.
-    """
-    requests = [
-        judge.ask_pair(*ordered, key=f"{number} {order}")
-        for number, pair in enumerate(pairs)
-        for order, ordered in enumerate((pair, pair[::-1]))
-    ]
-    replies: dict[str, Reply] = {}
-
-    def keep(request: Request, reply: Reply) -> None:
-        replies[request.key] = reply
-
-    run(complete_many(requests, model=judge.model, limits=limits, on_reply=keep))
-    found = ([replies.get(f"{number} {order}") for order in (0, 1)] for number in range(len(pairs)))
-    return [_settle(*answers) for answers in found]
-
-
-def _settle(forward: Reply | None, backward: Reply | None) -> Finding | None:
-    if forward is None or backward is None:
-        return None
-    told = [reply.parsed for reply in (forward, backward)]
-    if told[0] is None or told[1] is None:
-        return Finding(None, error=forward.error or backward.error)
-    worse = told[0]["worse"], told[1]["worse"]
-    why = " / ".join(answer["rationale"] for answer in told if answer)
-    if worse == ("first", "second"):
-        return Finding(True, rationale=why)
-    if worse == ("second", "first"):
-        return Finding(False, rationale=why)
-    same = "neither is worse" if worse == ("neither", "neither") else "the orders disagree"
-    return Finding(None, rationale=f"{same}: {why}")
-
-
-def _show_example(example: Example, turns: Sequence[Turn], rubric: str) -> str:
-    trace = show_turns(turns, room=EXAMPLE_TOKENS, rubric=rubric).text
+def _show_example(example: Example, session: Session, rubric: str) -> str:
+    trace = excerpt(session, room=EXAMPLE_TOKENS, rubric=rubric).text
     fence = name_fence(rubric, example.session_id, trace)
     judged = orjson.dumps({"fails": example.fails, "why": disarm(example.why)}).decode()
     return f"<{fence}>\n{trace}\n</{fence}>\nJudged by people: {judged}"
-
-
-def _say(instructions: str, asked: str) -> list[dict[str, str]]:
-    return [{"role": "system", "content": instructions}, {"role": "user", "content": asked}]

@@ -6,25 +6,24 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks import read_check, run_check
-from evalbench.evaluate.judge import Judge, Trace, make_judge, read_parameters
-from evalbench.evaluate.session import Finding, Session
+from evalbench.evaluate.excerpt import Excerpt
+from evalbench.evaluate.finding import Finding
+from evalbench.evaluate.judge import Judge, make_judge, read_parameters
 from evalbench.evaluate.spec import Specification
 from evalbench.llm import Limits, Reply, Request, Spent, Tries, complete_many, run
+from evalbench.session import Session, read_sessions
 from evalbench.store.journal import Journal, open_journal
 from evalbench.store.lake import Lake
 
 Progress = Callable[[Spent], None]
 BATCH = 512
-"""Sessions whose spans are read at once."""
+"""Sessions that are judged by one check or classifier after the other."""
 ABSENT = "no such session in the lake"
 
 
@@ -53,14 +52,6 @@ class Result(NamedTuple):
     errors: int
     left: list[list[str]]
     spent: Spent
-
-
-class Stored(NamedTuple):
-    """A session as the lake has it."""
-
-    session_id: str
-    spans: list[dict[str, Any]]
-    row: dict[str, Any]
 
 
 def run_part(part: Part, progress: Progress | None) -> Result:
@@ -105,53 +96,53 @@ class _Scoring:
     def run_rules(self, surface: str, numbers: Sequence[int]) -> None:
         """Run checks and classifiers, batch by batch."""
         judges = {number: self._prepare(self.part.specifications[number]) for number in numbers}
-        for batch in read_sessions(self.part.lake, surface, self._wanted(numbers)):
-            opened = {each.session_id: open_session(surface, each) for each in batch}
+        wanted = self._wanted(numbers)
+        for begin in range(0, len(wanted), BATCH):
+            batch = list(read_sessions(self.part.lake, surface, wanted[begin : begin + BATCH]))
             for number, judge in judges.items():
-                wanted = [key for key in opened if key in self.left[number]]
-                there = [session for key in wanted if (session := opened[key])]
+                sessions = [each for each in batch if each.session_id in self.left[number]]
                 start = time.perf_counter()
-                found = dict(zip([each.session_id for each in there], judge(there), strict=True))
-                each_ms = (time.perf_counter() - start) * 1e3 / max(len(there), 1)
-                for key in wanted:
-                    finding = found.get(key) or Finding(None, error=ABSENT)
-                    self._record(number, key, finding, latency_ms=each_ms)
+                findings = judge(sessions)
+                each_ms = (time.perf_counter() - start) * 1e3 / max(len(sessions), 1)
+                for session, finding in zip(sessions, findings, strict=True):
+                    self._record(number, session.session_id, finding, latency_ms=each_ms)
+        self._record_absent(numbers, wanted)
 
     def run_judges(self, surface: str, model: str, numbers: Sequence[int]) -> None:
         """Ask a model, with what the limits have left."""
         used = add_spent(self.spent)
         limits = self.part.limits.less(used)
         judges = {n: self._make_judge(self.part.specifications[n]) for n in numbers}
-        waiting: dict[str, tuple[int, str, Judge, Trace]] = {}
+        waiting: dict[str, tuple[int, str, Judge, Excerpt]] = {}
         tries = self.part.tries
 
         def ask() -> Iterator[Request]:
-            for batch in read_sessions(self.part.lake, surface, self._wanted(numbers)):
-                for stored in batch:
-                    session = open_session(surface, stored)
-                    for number, judge in judges.items():
-                        if stored.session_id not in self.left[number]:
-                            continue
-                        if len(waiting) > limits.concurrency:
-                            return  # the budget is spent, and this is asked what is left
-                        key = f"{number} {stored.session_id}"
-                        try:
-                            if session is None:
-                                raise EvaluatorError(ABSENT)
-                            request, trace = judge.ask(session, key=key)
-                        except EvaluatorError as error:
-                            finding = Finding(None, error=str(error))
-                            self._record(number, stored.session_id, finding)
-                            continue
-                        waiting[key] = number, stored.session_id, judge, trace
-                        yield replace(request, tries=tries[key]) if key in tries else request
+            wanted = self._wanted(numbers)
+            seen: set[str] = set()
+            for session in read_sessions(self.part.lake, surface, wanted):
+                seen.add(session.session_id)
+                for number, judge in judges.items():
+                    if session.session_id not in self.left[number]:
+                        continue
+                    if len(waiting) > limits.concurrency:
+                        return  # the budget is spent, and this is asked what is left
+                    key = f"{number} {session.session_id}"
+                    try:
+                        request, shown = judge.ask(session, key=key)
+                    except EvaluatorError as error:
+                        finding = Finding(None, error=str(error))
+                        self._record(number, session.session_id, finding)
+                        continue
+                    waiting[key] = number, session.session_id, judge, shown
+                    yield replace(request, tries=tries[key]) if key in tries else request
+            self._record_absent(numbers, [key for key in wanted if key not in seen])
 
         def keep(request: Request, reply: Reply) -> None:
-            number, session_id, judge, trace = waiting.pop(request.key)
+            number, session_id, judge, shown = waiting.pop(request.key)
             self._record(
                 number,
                 session_id,
-                judge.read(reply, trace),
+                judge.read(reply, shown),
                 model_fingerprint=reply.fingerprint or None,
                 latency_ms=reply.latency_ms,
                 prompt_tokens=reply.prompt_tokens,
@@ -170,6 +161,12 @@ class _Scoring:
             ask(), model=model, limits=limits, on_reply=keep, on_retry=note, progress=tell
         )
         self.spent.append(replace(run(asking), left=()))
+
+    def _record_absent(self, numbers: Sequence[int], session_ids: Sequence[str]) -> None:
+        for number in numbers:
+            for key in session_ids:
+                if key in self.left[number]:
+                    self._record(number, key, Finding(None, error=ABSENT))
 
     def _wanted(self, numbers: Sequence[int]) -> list[str]:
         """Give the sessions that any of these evaluators has to judge."""
@@ -192,10 +189,8 @@ class _Scoring:
     def _make_judge(self, specification: Specification) -> Judge:
         named = [each.session_id for each in read_parameters(specification.parameters).examples]
         shown = {
-            stored.session_id: session
-            for batch in read_sessions(self.part.lake, specification.surface, named)
-            for stored in batch
-            if (session := open_session(specification.surface, stored))
+            session.session_id: session
+            for session in read_sessions(self.part.lake, specification.surface, named)
         }
         reply_tokens = self.part.limits.reply_tokens
         return make_judge(specification, sessions=shown, reply_tokens=reply_tokens)
@@ -214,38 +209,6 @@ class _Scoring:
         del self.left[number][session_id]
         self.errors += finding.error is not None
         self.verdicts += finding.error is None
-
-
-def read_sessions(lake: Lake, surface: str, ids: Sequence[str]) -> Iterator[list[Stored]]:
-    """Read sessions of the lake in batches, the next one while this one is worked on."""
-    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
-
-    def load(wanted: Sequence[str]) -> list[Stored]:
-        chosen = pl.col("session_id").is_in(list(wanted))
-        rows = lake.sessions(surface=surface).filter(chosen).collect()
-        spans = lake.spans(surface=surface).filter(chosen).collect()
-        parts: dict[str, list[dict[str, Any]]] = {key: [] for key in wanted}
-        for span in spans.sort("session_id", "started_at", "span_id").iter_rows(named=True):
-            parts[span["session_id"]].append(span)
-        known = {row["session_id"]: row for row in rows.iter_rows(named=True)}
-        return [Stored(key, parts[key], known.get(key, {})) for key in wanted]
-
-    with ThreadPoolExecutor(1) as ahead:
-        coming = [ahead.submit(load, batch) for batch in batches[:1]]
-        for following in [*batches[1:], None]:
-            if not coming:
-                return
-            loaded = coming.pop().result()
-            if following is not None:
-                coming.append(ahead.submit(load, following))
-            yield loaded
-
-
-def open_session(surface: str, stored: Stored) -> Session | None:
-    """Give a session as evaluators see it; None where the lake does not have it."""
-    if not stored.spans or not stored.row:
-        return None
-    return Session(surface, stored.session_id, stored.spans, stored.row)
 
 
 def add_spent(parts: Sequence[Spent]) -> Spent:

@@ -12,6 +12,7 @@ where it happened, and :mod:`~evalbench.session.turns` is what comes out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -65,9 +66,9 @@ def read_sessions(
     ``versions`` pins the tables ``span`` and ``session``.
     """
     pins = versions or {}
-    for start in range(0, len(ids), BATCH):
-        wanted = list(ids[start : start + BATCH])
-        chosen = pl.col("session_id").is_in(wanted)
+
+    def load(wanted: Sequence[str]) -> list[Session]:
+        chosen = pl.col("session_id").is_in(list(wanted))
         stored = lake.sessions(surface=surface, version=pins.get("session")).filter(chosen)
         logged = lake.spans(surface=surface, version=pins.get("span")).filter(chosen)
         sessions, spans = pl.collect_all([stored, logged.select("session_id", *COLUMNS)])
@@ -75,10 +76,17 @@ def read_sessions(
         of_session: dict[str, list[dict[str, Any]]] = {}
         for span in spans.iter_rows(named=True):
             of_session.setdefault(span["session_id"], []).append(span)
-        for session_id in wanted:
-            if session_id in known and session_id in of_session:
-                rows = of_session[session_id]
-                yield make_session(surface, session_id, rows, known[session_id])
+        held = (key for key in wanted if key in known and key in of_session)
+        return [make_session(surface, key, of_session[key], known[key]) for key in held]
+
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+    with ThreadPoolExecutor(1) as ahead:  # the next batch is read while this one is worked on
+        coming = [ahead.submit(load, batch) for batch in batches[:1]]
+        for following in [*batches[1:], None]:
+            loaded = coming.pop().result() if coming else []
+            if following is not None:
+                coming.append(ahead.submit(load, following))
+            yield from loaded
 
 
 def make_session(

@@ -7,13 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from evalbench.evaluate.session import Session
+from evalbench import session as view
 from evalbench.observe.sessions import session_signals
 from evalbench.schema import SPAN
 
 
 @pytest.fixture
-def make_session() -> Callable[..., Session]:
+def make_session() -> Callable[..., view.Session]:
     """Make a session of spans as a product logs them: agent, retriever, tools, model."""
 
     def make(
@@ -24,7 +24,7 @@ def make_session() -> Callable[..., Session]:
         calls: list[tuple[str, str, str]] = (),
         session_id: str = "s",
         **facts: Any,
-    ) -> Session:
+    ) -> view.Session:
         spans: list[dict[str, Any]] = [
             {"kind": "agent", "input": question, "output": answer, "latency_ms": 900.0, **facts}
         ]
@@ -60,6 +60,6 @@ def make_session() -> Callable[..., Session]:
             [{name: span.get(name) for name in SPAN} for span in spans], schema=SPAN
         )
         [row] = session_signals(frame).to_dicts()
-        return Session("support", session_id, frame.to_dicts(), row)
+        return view.make_session("support", session_id, frame, row)
 
     return make

@@ -11,7 +11,8 @@ from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks import read_check, run_check
 from evalbench.evaluate.checks.base import Check
 from evalbench.evaluate.checks.grounding import NUMBER, read_number
-from evalbench.evaluate.session import Finding, Session
+from evalbench.evaluate.finding import Finding
+from evalbench.session import Session
 
 ORDER = {
     "type": "object",
@@ -197,7 +198,7 @@ def test_each_check_fails_passes_and_says_where_there_is_nothing(
     make_session, parameters, bad, good, empty
 ):
     if empty is None:
-        nothing = replace(make_session("hello"), spans=[])
+        nothing = replace(make_session("hello"), turns=())
     else:
         nothing = make_session(**empty)
     sessions = [make_session(**bad), make_session(**good), nothing]
@@ -206,12 +207,10 @@ def test_each_check_fails_passes_and_says_where_there_is_nothing(
     assert all(each.rationale for each in found)
     assert found[2].rationale.startswith("nothing to check")
     assert found[0].evidence, "a failure quotes what shows it"
-    held = {span["span_id"]: json.dumps(span, default=str) for span in sessions[0].spans}
     for piece in found[0].evidence:
-        words = (
-            piece["quote"].partition(": ")[2] if parameters["check"] == "bound" else piece["quote"]
-        )
-        assert json.dumps(words)[1:-1] in held[piece["span_id"]]
+        turn = sessions[0].turns[piece["turn"] - 1]
+        assert piece["span_id"] in (turn.span_id, *(call.span_id for call in turn.calls))
+        assert piece["quote"] in "\n".join(turn.text_lines())
 
 
 def test_evidence_names_the_words_and_the_span(make_session):
@@ -279,7 +278,7 @@ def _turn(part):
     return built.model_copy(update={"of": part})
 
 
-EMPTY = Session("support", "s", [], {"final_output": None})
+EMPTY = Session("support", "s", {})
 
 
 @given(st.lists(st.sampled_from([True, False, None]), min_size=1))
@@ -375,7 +374,7 @@ def test_duration_and_tokens_are_worked_out(make_session):
 
 def test_a_check_leaves_its_session_as_it_was(make_session):
     session = make_session("Within 14 days [policy-7].", documents=POLICY, calls=[STATUS])
-    before = json.dumps([session.spans, session.row], default=str)
+    before = json.dumps([session.text(), session.row], default=str)
     for parameters, *_ in CASES.values():
         run_check(parameters, session)
-    assert json.dumps([session.spans, session.row], default=str) == before
+    assert json.dumps([session.text(), session.row], default=str) == before

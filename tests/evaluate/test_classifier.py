@@ -60,7 +60,7 @@ def test_it_learns_and_says_by_which_words(labelled, make_session):
     bad, good = classify(trained.pipeline, made, threshold=trained.threshold)
     assert (bad.fails, good.fails) == (True, False)
     assert bad.score > trained.threshold > good.score
-    assert {"span_id": "0-agent", "quote": "GUARANTEE"} in bad.evidence
+    assert {"span_id": "1-llm", "turn": 2, "quote": "GUARANTEE"} in bad.evidence
     assert "guarantee" in bad.rationale
 
 
@@ -176,4 +176,4 @@ def test_what_nobody_recorded_is_missing_and_not_zero(make_session):
     frame = features([make_session("a", thumbs=0), make_session(None, question=None)])
     assert frame["thumbs"].to_list()[0] == 0
     assert np.isnan(frame["thumbs"].to_list()[1])
-    assert frame["text"].to_list() == ["Where is my order?\na", ""]
+    assert frame["text"].to_list() == ["[1] user: Where is my order?\n[2] assistant: a", ""]

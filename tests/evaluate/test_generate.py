@@ -12,7 +12,6 @@ from sides import session_ids
 
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks import run_check
-from evalbench.evaluate.part import open_session, read_sessions
 from evalbench.evaluate.proposals.candidates import draw_examples
 from evalbench.evaluate.proposals.check_candidates import list_columns, search_check
 from evalbench.evaluate.proposals.propose import adopt, propose
@@ -23,6 +22,7 @@ from evalbench.evaluate.status import read_statuses
 from evalbench.llm import Limits
 from evalbench.observe.sessions import session_signals
 from evalbench.schema import SPAN
+from evalbench.session import read_sessions
 
 N = 240
 PRIMES = {n for n in range(2, N) if all(n % d for d in range(2, int(n**0.5) + 1))}
@@ -57,14 +57,9 @@ def tell(mode, fails):
 
 def open_sessions(ws, side="train"):
     ids = [f"s{number}" for number in range(N)]
-    opened = [
-        open_session("support", stored)
-        for batch in read_sessions(ws.lake, "support", ids)
-        for stored in batch
-    ]
     return [
         each
-        for each in opened
+        for each in read_sessions(ws.lake, "support", ids)
         if assign_split("support", each.session_id, each.row["group_key"]) == side
     ]
 

@@ -11,11 +11,11 @@ from model_server import ModelServer
 
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.classifier import dump_classifier, train_classifier
-from evalbench.evaluate.part import open_session, read_sessions
 from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split
 from evalbench.llm import Limits
+from evalbench.session import read_sessions
 from evalbench.store.journal import open_journal, put_verdicts, recover
 
 UNPRICED = "aiohttp_openai/unpriced"
@@ -37,10 +37,9 @@ def as_rows(ws):
 def test_each_kind_judges_each_session_once(workspace):
     sessions = fill_lake(workspace, 120)
     opened = [
-        open_session("support", stored)
-        for batch in read_sessions(workspace.lake, "support", sessions)
-        for stored in batch
-        if assign_split("support", stored.session_id, None) == "train"
+        each
+        for each in read_sessions(workspace.lake, "support", sessions)
+        if assign_split("support", each.session_id, None) == "train"
     ]
     fails = [int(each.session_id.removeprefix("s-")) % 2 == 1 for each in opened]
     trained = train_classifier(opened, fails)

@@ -28,8 +28,9 @@ from evalbench.evaluate.checks.tools import (
     ToolSchema,
 )
 from evalbench.evaluate.checks.wording import Language, PatternCheck, PersonalData, Refusal
-from evalbench.evaluate.session import Finding, Session
+from evalbench.evaluate.finding import Finding, list_calls
 from evalbench.schema import Name
+from evalbench.session import Session
 
 __all__ = ["Check", "read_check", "run_check"]
 
@@ -85,7 +86,7 @@ class EscalationMissing(Check):
         if not asked.fails:
             return replace(asked, score=None, evidence=())
         escalated = session.row["escalated"]
-        done = escalated or any(call.name in self.tools for call in session.calls)
+        done = escalated or any(call.name in self.tools for _, call in list_calls(session))
         if not done and escalated is None and not self.tools:
             return nothing("nobody recorded whether it was handed over")
         said = f"policy asks for a person ({asked.rationale})"

@@ -5,15 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from polars.exceptions import ComputeError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from evalbench.evaluate.session import Finding, Session, Text
+from evalbench.evaluate.finding import (
+    ASSISTANT,
+    Finding,
+    Passage,
+    find_answer,
+    list_results,
+    list_said,
+)
+from evalbench.session import Session
 
-Evidence = Sequence[Mapping[str, str]]
+Evidence = Sequence[Mapping[str, Any]]
 Place = Literal["final_output", "assistant", "user", "tool_results"]
 
 
@@ -31,8 +39,8 @@ class Check(BaseModel, ABC):
         found = self._look(session)
         if not found.fails or found.evidence:
             return found
-        ends = [Text(span["span_id"], span["output"] or "") for span in session.spans[-1:]]
-        shown = [each for each in (session.answer, *ends) if each and each.span_id]
+        ends = [Passage(turn.span_id, turn.number, turn.text) for turn in session.turns[-1:]]
+        shown = [each for each in (find_answer(session), *ends) if each]
         return replace(found, evidence=[each.quote() for each in shown[:1]])
 
     @abstractmethod
@@ -66,7 +74,7 @@ def match_texts(pattern: str, texts: Sequence[str]) -> list[str | None]:
     return pl.Series(texts, dtype=pl.String).str.extract(pattern, 0).to_list()
 
 
-def find_pattern(pattern: str, texts: Sequence[Text]) -> list[dict[str, str]]:
+def find_pattern(pattern: str, texts: Sequence[Passage]) -> list[dict[str, Any]]:
     """Quote the words that a pattern matches, of the first text that it does."""
     matched = match_texts(pattern, [text.content for text in texts])
     pairs = zip(texts, matched, strict=True)
@@ -87,11 +95,10 @@ Pattern = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(ch
 """In the syntax of Rust's ``regex``: no look-around, no back-references."""
 
 
-def read_place(session: Session, place: Place) -> list[Text]:
-    """Give the texts of a place."""
-    return {
-        "final_output": [session.answer] if session.answer else [],
-        "assistant": session.answers,
-        "user": session.questions,
-        "tool_results": session.results,
-    }[place]
+def read_place(session: Session, place: Place) -> list[Passage]:
+    """Return the texts of a place."""
+    if place == "final_output":
+        return [answer] if (answer := find_answer(session)) else []
+    if place == "tool_results":
+        return list_results(session)
+    return list_said(session, *(ASSISTANT if place == "assistant" else (place,)))

@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import model_validator
 
 from evalbench.evaluate.checks.base import Check, nothing, say
-from evalbench.evaluate.session import Finding, Session
+from evalbench.evaluate.finding import Finding
+from evalbench.session import Session
 
 Measure = Literal[
     "latency_p95_ms",
@@ -22,12 +23,6 @@ Measure = Literal[
     "n_tool_errors",
     "n_retries",
 ]
-OF_A_SPAN = {
-    "latency_p95_ms": "latency_ms",
-    "duration_ms": "latency_ms",
-    "tokens": "prompt_tokens",
-}
-"""The column of a span whose greatest value shows where a measure of another name comes from."""
 
 
 class Bound(Check):
@@ -53,13 +48,7 @@ class Bound(Check):
         limits = {"at least": self.least, "at most": self.most}
         allowed = " and ".join(f"{k} {v:g}" for k, v in limits.items() if v is not None)
         said = f"{self.measure} is {value:g}, allowed {allowed}"
-        column = OF_A_SPAN.get(self.measure, self.measure)
-        spans = [span for span in session.spans if above and span.get(column) is not None]
-        evidence = [
-            {"span_id": span["span_id"], "quote": f"{column}: {span[column]:g}"}
-            for span in sorted(spans, key=lambda span: span[column])[-1:]
-        ]
-        return say(above or below, said, said, evidence)
+        return say(above or below, said, said)
 
     def read(self, session: Session) -> float | None:
         """Give the measure; None where nobody recorded it."""

@@ -10,7 +10,16 @@ import polars as pl
 from pydantic import Field
 
 from evalbench.evaluate.checks.base import Check, Pattern, nothing, say
-from evalbench.evaluate.session import Finding, Session, Text
+from evalbench.evaluate.finding import (
+    ASSISTANT,
+    Finding,
+    Passage,
+    find_answer,
+    list_documents,
+    list_results,
+    list_said,
+)
+from evalbench.session import Session
 
 CITATION = r"\[([^\[\]\s][^\[\]\n]{0,79})\]\(?"
 """``[policy-7]``, and with its parenthesis a Markdown link, which is none."""
@@ -34,7 +43,7 @@ class CitationCheck(Check):
     pattern: Pattern = CITATION
 
     def _look(self, session: Session) -> Finding:
-        documents, answer = session.documents, session.answer
+        documents, answer = list_documents(session), find_answer(session)
         if not documents or answer is None:
             return nothing("no documents, or no final output")
         cited = find_citations(self.pattern, answer.content)
@@ -60,13 +69,14 @@ class NumberUnsupported(Check):
     least: float = Field(default=10, ge=0)
 
     def _look(self, session: Session) -> Finding:
-        sources, answer = session.documents + session.results, session.answer
+        answer = find_answer(session)
+        sources = list_documents(session) + list_results(session)
         if not sources or answer is None:
             return nothing("no documents and tool results, or no final output")
         numbers = [each for each in NUMBER.finditer(answer.content) if self._is_quoted(each)]
         if not numbers:
             return nothing("the output quotes no number")
-        told = sources + session.questions + session.instructions
+        told = sources + list_said(session, "user", "system")
         known = {
             value
             for source in told
@@ -96,18 +106,19 @@ class RetrievalProxy(Check):
     least: float = Field(gt=0, le=1)
 
     def _look(self, session: Session) -> Finding:
-        texts = session.answers if self.check == "context_used" else session.questions
+        roles = ASSISTANT if self.check == "context_used" else ("user",)
+        texts, documents = list_said(session, *roles), list_documents(session)
         wanted = set().union(*map(_terms, texts))
-        if not session.documents or not wanted:
+        if not documents or not wanted:
             return nothing("no documents, or no terms to look for in them")
-        held = [wanted & _terms(each) for each in session.documents]
+        held = [wanted & _terms(each) for each in documents]
         if self.check == "retrieval_precision":
             share = sum(len(each) >= OVERLAP * len(wanted) for each in held) / len(held)
         else:
             share = len(set().union(*held)) / len(wanted)
         said = f"proxy {self.check} {share:.2f}, at least {self.least:.2f}"
         fails = share < self.least
-        evidence = [texts[-1].quote(), session.documents[0].quote()] if fails else []
+        evidence = [texts[-1].quote(), documents[0].quote()] if fails else []
         return Finding(fails, 1 - share, said, evidence)
 
 
@@ -140,5 +151,5 @@ def read_number(match: re.Match[str]) -> set[Decimal | str]:
     return {*readings} or {match["digits"]}
 
 
-def _terms(text: Text) -> set[str]:
+def _terms(text: Passage) -> set[str]:
     return set(re.findall(r"\w{4,}", text.content.casefold()))

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from evalbench.evaluate.checks.base import Check, check_pattern, match_texts, nothing, say
-from evalbench.evaluate.session import Call, Finding, Session, Text
+from evalbench.evaluate.finding import Finding, Passage, find_answer, list_calls
 from evalbench.schema import Name
+from evalbench.session import Call, Session
+from evalbench.session.messages import canonical
 
 
 def _check_schema(schema: dict[str, Any]) -> dict[str, Any]:
@@ -71,9 +73,10 @@ class OutputSchema(_SchemaCheck):
     check: Literal["output_schema"]
 
     def _look(self, session: Session) -> Finding:
-        if session.answer is None:
+        answer = find_answer(session)
+        if answer is None:
             return nothing("no final output")
-        fault = self._fault(session.answer.content)
+        fault = self._fault(answer.content)
         return say(fault, fault, "the output fits its schema")
 
 
@@ -84,12 +87,12 @@ class ToolSchema(_SchemaCheck):
     tool: Name
 
     def _look(self, session: Session) -> Finding:
-        calls = [call for call in session.calls if call.name == self.tool]
+        calls = [(n, call) for n, call in list_calls(session) if call.name == self.tool]
         if not calls:
             return nothing(f"no call of {self.tool}")
-        bad = [(call, fault) for call in calls if (fault := self._fault(call.arguments))]
-        said = "; ".join(f"{self.tool}: {fault}" for _, fault in bad)
-        return say(bad, said, "the arguments fit", _quote(call for call, _ in bad))
+        bad = [(n, call, fault) for n, call in calls if (fault := self._fault(call.arguments))]
+        said = "; ".join(f"{self.tool}: {fault}" for _, _, fault in bad)
+        return say(bad, said, "the arguments fit", _quote((n, call) for n, call, _ in bad))
 
 
 class ToolNotAllowed(Check):
@@ -99,9 +102,9 @@ class ToolNotAllowed(Check):
     allowed: tuple[Name, ...]
 
     def _look(self, session: Session) -> Finding:
-        others = [call for call in session.calls if call.name not in self.allowed]
-        names = ", ".join(sorted({call.name for call in others}))
-        evidence = [Text(call.span_id, call.name).quote() for call in others]
+        others = [(n, call) for n, call in list_calls(session) if call.name not in self.allowed]
+        names = ", ".join(sorted({call.name for _, call in others}))
+        evidence = [Passage(call.span_id, n, call.name).quote() for n, call in others]
         return _untraced(session) or say(
             others, f"not allowed: {names}", "all are allowed", evidence
         )
@@ -114,7 +117,7 @@ class ToolMissing(Check):
     tools: tuple[Name, ...] = Field(min_length=1)
 
     def _look(self, session: Session) -> Finding:
-        missing = sorted(set(self.tools) - {call.name for call in session.calls})
+        missing = sorted(set(self.tools) - {call.name for _, call in list_calls(session)})
         return _untraced(session) or say(missing, f"not called: {', '.join(missing)}", "all called")
 
 
@@ -125,18 +128,24 @@ class ToolRepeated(Check):
     times: int = Field(default=2, ge=2)
 
     def _look(self, session: Session) -> Finding:
-        counts = Counter(call.key for call in session.calls)
+        calls = list_calls(session)
+        counts = Counter(_key(call) for _, call in calls)
         often = {key: count for key, count in counts.items() if count >= self.times}
         said = "; ".join(f"{name}: {count} same calls" for (name, _), count in often.items())
-        evidence = _quote(call for call in session.calls if call.key in often)
+        evidence = _quote((n, call) for n, call in calls if _key(call) in often)
         good = f"no call was made {self.times} times"
         return _untraced(session) or say(often, said, good, evidence)
 
 
 def _untraced(session: Session) -> Finding | None:
     """Without a trace nobody knows what was called."""
-    return None if session.spans else nothing("no spans")
+    return None if session.turns else nothing("no spans")
 
 
-def _quote(calls: Iterable[Call]) -> list[dict[str, str]]:
-    return [Text(call.span_id, call.arguments or call.name).quote() for call in calls]
+def _key(call: Call) -> tuple[str, str]:
+    """Return the same for the same name and arguments, however they are written."""
+    return call.name, canonical(call.arguments)
+
+
+def _quote(calls: Iterable[tuple[int, Call]]) -> list[dict[str, Any]]:
+    return [Passage(call.span_id, n, call.arguments or call.name).quote() for n, call in calls]

@@ -25,14 +25,15 @@ from evalbench.evaluate.classifier import (
     name_groups,
     train_classifier,
 )
+from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.judge import Example
-from evalbench.evaluate.part import add_spent, open_session, read_sessions
+from evalbench.evaluate.part import add_spent
 from evalbench.evaluate.proposals.check_candidates import Columns, list_columns, search_check
 from evalbench.evaluate.score import score
-from evalbench.evaluate.session import Finding, Session
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split, require_train
 from evalbench.llm import Limits, Spent
+from evalbench.session import Session, read_sessions
 from evalbench.stats.binary import ENOUGH, MEASURES
 
 if TYPE_CHECKING:
@@ -97,11 +98,9 @@ class Bench:
         """Read the labelled sessions and put each on its side; ``rest`` are the other fields."""
         sides: dict[str, list[Session]] = {"train": [], "test": []}
         ids = labels["session_id"].unique().sort().to_list()
-        for batch in read_sessions(ws.lake, surface, ids):
-            for stored in batch:
-                if session := open_session(surface, stored):
-                    side = assign_split(surface, session.session_id, session.row["group_key"])
-                    sides[side].append(session)
+        for session in read_sessions(ws.lake, surface, ids):
+            side = assign_split(surface, session.session_id, session.row["group_key"])
+            sides[side].append(session)
         return cls(ws, surface, labels, sides["train"], sides["test"], *rest)
 
     @cached_property

@@ -24,8 +24,9 @@ from evalbench.evaluate.checks import read_check
 from evalbench.evaluate.checks.base import Place, read_place
 from evalbench.evaluate.checks.bounds import Bound, Measure
 from evalbench.evaluate.classifier import choose_threshold, name_groups
-from evalbench.evaluate.session import Session
+from evalbench.evaluate.finding import list_calls
 from evalbench.evaluate.split import require_train
+from evalbench.session import Session
 from evalbench.stats.binary import MEASURES
 
 FIXED: tuple[dict[str, Any], ...] = (
@@ -88,7 +89,7 @@ def list_columns(sessions: Sequence[Session]) -> Columns:
         One of them is of the test split.
     """
     require_train([each.row for each in sessions], use="tuning example")
-    tools = sorted({call.name for each in sessions for call in each.calls if call.name})
+    tools = sorted({call.name for each in sessions for _, call in list_calls(each) if call.name})
     fixed = [
         *FIXED,
         *({"check": "tool_not_allowed", "allowed": [t for t in tools if t != u]} for u in tools),

@@ -11,12 +11,13 @@ import numpy as np
 
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.classifier import name_groups
+from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.judge import PROMPTS, make_judge, read_parameters
 from evalbench.evaluate.part import add_spent
-from evalbench.evaluate.session import Finding, Session
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import require_train
 from evalbench.llm import Limits, Reply, Request, Spent, complete_many, run
+from evalbench.session import Session
 
 MOST = 20
 """Sessions of either class on which rubrics are compared, and as many to learn from."""
