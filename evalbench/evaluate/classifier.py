@@ -30,7 +30,7 @@ NUMBERS = (
 )
 TRUSTED = ("numpy.dtype",)
 """Types in our files beyond those that skops trusts by itself."""
-WORDS = 3
+WORDS = 5
 """Words that a finding quotes."""
 
 Metric = Literal["mcc", "f1", "balanced_accuracy"]
