@@ -61,16 +61,16 @@ class Turn:
     receiver: str = ""
 
     @property
-    def heading(self) -> str:
-        """Who speaks, to whom, and on what history."""
+    def about(self) -> str:
+        """Say who speaks, to whom, and on what history; "" where there is nothing to say."""
         thread = f"thread {self.thread}" if self.thread not in ("", self.name) else ""
         to = f"to {self.receiver}" if self.receiver else ""
-        about = ", ".join(filter(None, (self.name, to, thread, self.rewritten)))
-        return f"{self.role} ({about})" if about else self.role
+        return ", ".join(filter(None, (self.name, to, thread, self.rewritten)))
 
     def text_lines(self) -> Iterator[str]:
         """Write the turn; every line of a text but its first is indented."""
-        yield f"[{self.number}] {_line(self.heading)}: {_indent(self.text)}".rstrip()
+        about = f" ({_line(self.about)})" if self.about else ""
+        yield f"[{self.number}] {self.role}{about}: {_indent(self.text)}".rstrip()
         if self.reasoning:
             yield f"  reasoning: {_indent(self.reasoning)}"
         if self.error:

@@ -122,7 +122,7 @@ def test_previous_next_and_undo_go_through_ones_own_labels(shop):
         ({**passes("s1"), "colour": "blue"}, "colour"),
         ({"act": "submit"}, "session_id"),
         ({"act": "skip", "session_id": "s1", "reason": " "}, "reason"),
-        ({"act": "text", "span_id": "s1/1", "field": "nothing", "start": 0}, "nothing"),
+        ({"act": "text", "place": "turns.0.nothing", "start": 0}, "nothing"),
         ({"act": "suggestion"}, "your own label"),
         ({"act": "undo"}, "no session that way"),
         ({"act": "dance"}, "dance"),
@@ -166,7 +166,7 @@ def test_long_texts_are_read_in_pieces(shop):
     cut = annotation.item["turns"][-1]["cut"]
     read, start = "", 0
     while start is not None:
-        asked = {"act": "text", "span_id": cut["span_id"], "field": cut["field"], "start": start}
+        asked = {"act": "text", "place": cut["place"], "start": start}
         told = annotation.answer(asked)
         read, start = read + told["text"], told["next"]
     assert read == LONG

@@ -12,6 +12,7 @@ from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.transcript import read_text, render_markdown, transcript
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.schema import Label
+from evalbench.session import Session, make_session, read_sessions
 
 if TYPE_CHECKING:
     from evalbench.label.annotation.queue import Queue
@@ -52,7 +53,7 @@ class Annotation:
         self._reasons = {item.session_id: item.reason for item in queue.body.items}
         self._labels = self._own_labels()
         self._suggested = {name for name, each in self._labels.items() if each.after_suggestion}
-        self._spans: dict[str, pl.DataFrame] = {}
+        self._sessions: dict[str, Session] = {}
         self._ahead: list[dict[str, Any]] = []
         self._back: dict[str, Any] = {}
         self.progress: dict[str, Any] = {}
@@ -114,10 +115,10 @@ class Annotation:
         """Go back to the session labelled last; submitting it again replaces its label."""
         self._turn_to(len(self._labels) - 1)
 
-    def text(self, *, span_id: str, field: str, start: int = 0) -> Answer:
+    def text(self, *, place: str, start: int = 0) -> Answer:
         """Read on in a text that the item shows cut."""
-        piece = read_text(self._spans[self.item["session_id"]], span_id, field, start)
-        return {"tell": "text", "span_id": span_id, "field": field, **piece}
+        piece = read_text(self._sessions[self.item["session_id"]], place, start)
+        return {"tell": "text", "place": place, **piece}
 
     def suggestion(self) -> Answer:
         """Show what judges said of the item, once the annotator has said it alone."""
@@ -143,7 +144,7 @@ class Annotation:
         names = list(dict.fromkeys([*list(known)[:1], *held]))[:AHEAD]
         self._ahead = [known.get(name) or self._read(name) for name in names]
         kept = {*names, self._back.get("session_id")}
-        self._spans = {name: spans for name, spans in self._spans.items() if name in kept}
+        self._sessions = {name: each for name, each in self._sessions.items() if name in kept}
         slot = self._ws.settings.annotation.slot_minutes
         self.progress = asdict(self._queue.progress(slot))
 
@@ -171,7 +172,9 @@ class Annotation:
     def _check(self, label: Label, note: str) -> None:
         if label.verdict == "fail" and not label.modes and not note.strip():
             raise LabelError("a failure needs a failure mode, or a note that says what went wrong")
-        spans = set(self._spans[label.session_id]["span_id"])
+        turns = self._sessions[label.session_id].turns
+        spans = {turn.span_id for turn in turns}
+        spans |= {call.span_id for turn in turns for call in turn.calls}
         if astray := [each.span_id for each in label.anchors if each.span_id not in spans]:
             raise LabelError(f"the session has no span {astray[0]}")
 
@@ -189,13 +192,9 @@ class Annotation:
     def _read(self, session_id: str) -> dict[str, Any]:
         """Transcript of a session as it was when it was drawn."""
         versions = self._queue.body.lake_versions
-        lake, chosen = self._ws.lake, pl.col("session_id") == session_id
-        all_spans = lake.spans(surface=self.surface, version=versions.get("span"))
-        all_sessions = lake.sessions(surface=self.surface, version=versions.get("session"))
-        spans, rows = pl.collect_all([all_spans.filter(chosen), all_sessions.filter(chosen)])
-        absent = {"session_id": session_id, "surface": self.surface}
-        row = rows.row(0, named=True) if rows.height else absent
-        self._spans[session_id] = spans
-        item = transcript(spans, row, reason=self._reasons.get(session_id, ""))
+        held = read_sessions(self._ws.lake, self.surface, [session_id], versions=versions)
+        session = next(held, None) or make_session(self.surface, session_id, [])
+        self._sessions[session_id] = session
+        item = transcript(session, reason=self._reasons.get(session_id, ""))
         label = self._labels.get(session_id)
         return {**item, "label": label.model_dump(mode="json")} if label else item

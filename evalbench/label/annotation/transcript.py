@@ -6,13 +6,12 @@ Jupyter drops what comes faster than about 1 MB a second, so long texts are cut 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
-from evalbench.label.annotation.conversation import Step, Text, Turn, conversation, read_field
 from evalbench.label.annotation.markdown import render_markdown, visible
+from evalbench.session import Call, Session, Turn
 
 __all__ = ["read_text", "render_markdown", "transcript"]
 
@@ -37,19 +36,20 @@ COUNTS = (
     ("edited_chars", "character edited by the user", "characters edited by the user"),
 )
 LOW_STARS = 2
+PLACE = re.compile(
+    r"gaps\.\d+|turns\.\d+\.(?:text|reasoning|calls\.\d+\.(?:arguments|result)|"
+    r"documents\.\d+\.content)"
+)
+"""Where a text of a session is found again."""
 
 
-def transcript(
-    spans: pl.DataFrame, session: Mapping[str, Any], *, reason: str = "", limit: int = PIECE
-) -> dict[str, Any]:
+def transcript(session: Session, *, reason: str = "", limit: int = PIECE) -> dict[str, Any]:
     """Lay out a session for the annotator, in JSON under 300 kB.
 
     Parameters
     ----------
-    spans : polars.DataFrame
-        Spans of one session, columns of :data:`evalbench.schema.SPAN`.
-    session : mapping
-        Its row, columns of :data:`evalbench.schema.SESSION`; what is missing is not told.
+    session : Session
+        What is missing in its row is not told.
     reason : str
         Why it was drawn.
     limit : int
@@ -59,94 +59,103 @@ def transcript(
     -------
     dict
         ``session_id``, ``surface``, ``facts`` (pairs of name and value), ``reason``, ``signals``
-        (phrases), ``errors``, ``turns`` and ``left_out``, the number of turns at the end that did
-        not fit. Where a text has a ``cut``, :func:`read_text` has the rest.
+        (phrases), ``errors``, ``turns``, ``gaps`` and ``left_out``, the number of turns at the end
+        that did not fit. Where a text has a ``cut``, :func:`read_text` has the rest.
     """
-    turns = conversation(spans)
     head = {
-        "session_id": session["session_id"],
-        "surface": session.get("surface"),
-        "facts": _facts(session),
+        "session_id": session.session_id,
+        "surface": session.surface,
+        "facts": _facts(session.row),
         "reason": visible(reason),
-        "signals": _signals(session),
-        "errors": _errors(turns),
+        "signals": _signals(session.row),
+        "errors": _errors(session.turns),
+        "gaps": [_plain(gap, f"gaps.{n}", PIECE) for n, gap in enumerate(session.gaps)],
     }
-    lengths = [len(text.content) for turn in turns for text in _texts(turn)]
+    lengths = [len(text) for turn in session.turns for text in _texts(turn)]
     while limit and sum(min(length, limit) for length in lengths) > AT_FIRST:
         limit //= 2
-    shown = [_turn(turn, limit) for turn in turns]
+    shown = [_turn(turn, limit) for turn in session.turns]
     while (size := len(json.dumps(shown))) > LARGEST and limit:  # all of it was markup
         limit //= 4
-        shown = [_turn(turn, limit) for turn in turns]
+        shown = [_turn(turn, limit) for turn in session.turns]
     while size > LARGEST:
         shown = shown[: len(shown) * LARGEST // size]
         size = len(json.dumps(shown))
-    return {**head, "turns": shown, "left_out": len(turns) - len(shown)}
+    return {**head, "turns": shown, "left_out": len(session.turns) - len(shown)}
 
 
-def read_text(spans: pl.DataFrame, span_id: str, field: str, start: int) -> dict[str, Any]:
+def read_text(session: Session, place: str, start: int) -> dict[str, Any]:
     """Read on in a text that :func:`transcript` cut, from the character ``start`` on.
 
     Gives ``text`` (plain, hidden characters made visible), ``next`` (where to read on, or null) and
     ``total``; the texts of all pieces joined are the whole. ValueError where there is no such text.
     """
-    for row in spans.filter(pl.col("span_id") == span_id).iter_rows(named=True):
-        try:
-            whole = read_field(row, field)
-        except (LookupError, TypeError, ValueError):
-            continue
-        end = start + PIECE
-        following = end if end < len(whole) else None
-        return {"text": visible(whole[start:end]), "next": following, "total": len(whole)}
-    raise ValueError(f"span {span_id!r} has no text {field!r}")
+    held: Any = session
+    try:
+        for name in PLACE.fullmatch(place)[0].split("."):  # type: ignore[index]
+            held = held[int(name)] if isinstance(held, tuple) else getattr(held, name)
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError(f"the session has no text {place!r}") from error
+    end = start + PIECE
+    following = end if end < len(held) else None
+    return {"text": visible(held[start:end]), "next": following, "total": len(held)}
 
 
 def _turn(turn: Turn, limit: int) -> dict[str, Any]:
+    place = f"turns.{turn.number - 1}"
     return {
+        "number": turn.number,
         "span_id": turn.span_id,
-        "role": visible(turn.role),
-        "time": f"{turn.at:%H:%M:%S}" if turn.at else "",
-        "html": render_markdown(turn.text.content[:limit]),
-        "length": min(len(turn.text.content), limit),
-        "cut": _cut(turn.text, limit),
-        "reasoning": _plain(turn.reasoning, limit),
-        "error": visible(turn.error[:500]),
-        "steps": [_step(step, limit) for step in turn.steps],
-    }
-
-
-def _texts(turn: Turn) -> Iterator[Text]:
-    yield from (text for text in (turn.text, turn.reasoning) if text)
-    for step in turn.steps:
-        yield from (text for text in (step.given, step.result) if text)
-        yield from (text for _, _, text in step.documents)
-
-
-def _step(step: Step, limit: int) -> dict[str, Any]:
-    return {
-        "kind": step.kind,
-        "name": visible(step.name[:100]),
-        "span_id": step.span_id,
-        "given": _plain(step.given, limit),
-        "result": _plain(step.result, limit),
-        "documents": [
-            {"id": visible(name[:200]), "score": score, **(_plain(text, limit) or {})}
-            for name, score, text in step.documents
+        "role": turn.role,
+        "speaker": visible(turn.about),
+        "time": f"{turn.started_at:%H:%M:%S}" if turn.started_at else "",
+        "html": render_markdown(turn.text[:limit]),
+        "length": min(len(turn.text), limit),
+        "cut": _cut(turn.text, f"{place}.text", limit),
+        "reasoning": _plain(turn.reasoning, f"{place}.reasoning", limit),
+        "error": visible(turn.error[:PIECE]),
+        "steps": [
+            _step(turn, call, f"{place}.calls.{n}", limit) for n, call in enumerate(turn.calls)
         ],
-        "error": visible(step.error[:500]),
     }
 
 
-def _plain(text: Text | None, limit: int) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    return {"text": visible(text.content[:limit]), "cut": _cut(text, limit)}
+def _texts(turn: Turn) -> Iterator[str]:
+    yield from (turn.text, turn.reasoning)
+    for call in turn.calls:
+        yield from (call.arguments, call.result)
+    yield from (document.content for document in turn.documents)
 
 
-def _cut(text: Text, limit: int) -> dict[str, Any] | None:
-    if (total := len(text.content)) <= limit:
+def _step(turn: Turn, call: Call, place: str, limit: int) -> dict[str, Any]:
+    found = [(n, each) for n, each in enumerate(turn.documents) if each.span_id == call.span_id]
+    return {
+        "kind": call.kind,
+        "name": visible(call.name[:100]),
+        "span_id": call.span_id,
+        "given": _plain(call.arguments, f"{place}.arguments", limit),
+        "result": _plain(call.result, f"{place}.result", limit),
+        "documents": [
+            {
+                "id": visible(each.id[:200]),
+                "score": each.score,
+                "text": visible(each.content[:limit]),
+                "cut": _cut(each.content, f"turns.{turn.number - 1}.documents.{n}.content", limit),
+            }
+            for n, each in found
+        ],
+        "error": visible(call.error[:PIECE]),
+    }
+
+
+def _plain(text: str, place: str, limit: int) -> dict[str, Any] | None:
+    if not text:
         return None
-    return {"span_id": text.span_id, "field": text.field, "shown": limit, "total": total}
+    return {"text": visible(text[:limit]), "cut": _cut(text, place, limit)}
+
+
+def _cut(text: str, place: str, limit: int) -> dict[str, Any] | None:
+    return {"place": place, "shown": limit, "total": len(text)} if len(text) > limit else None
 
 
 def _facts(session: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -167,11 +176,11 @@ def _signals(session: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _errors(turns: list[Turn]) -> list[dict[str, Any]]:
-    found = [(turn.span_id, turn.role, turn.error) for turn in turns]
-    found += [(step.span_id, step.name, step.error) for turn in turns for step in turn.steps]
+def _errors(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    failed = [(turn.span_id, turn.name or turn.role, turn.error) for turn in turns]
+    failed += [(call.span_id, call.name, call.error) for turn in turns for call in turn.calls]
     told: dict[tuple[str, str], dict[str, Any]] = {}
-    for span_id, name, why in found:
+    for span_id, name, why in failed:
         if why:
             first = {"span_id": span_id, "name": visible(name), "text": visible(why[:160])}
             told.setdefault((name, why), {**first, "times": 0})["times"] += 1

@@ -3,7 +3,7 @@
 
 const LONG = 1600; // characters of a message that are shown unfolded
 const MOST_HITS = 2000;
-const TITLES = { tool: ["Arguments", "Result"], documents: ["Query", "Result"] };
+const TITLES = { tool: ["Arguments", "Result"], retriever: ["Query", "Result"] };
 
 function makeFold(kind, summary, build, span = null) {
   const details = make("details", { class: `fold ${kind}`, "data-span": span }, make("summary", {}, ...summary));
@@ -50,7 +50,8 @@ class Transcript {
   build(item) {
     const more = item.left_out ? `${plural(item.left_out, "more turn")} did not fit and cannot be shown here.` : "";
     return make("div", { class: "session" }, this.buildWhy(item),
-      ...item.turns.map((turn) => this.buildTurn(turn)), make("p", { class: "quiet", text: more }));
+      ...item.turns.map((turn) => this.buildTurn(turn)), make("p", { class: "quiet", text: more }),
+      ...item.gaps.map((gap) => make("div", { class: "gap" }, make("h4", { text: "Not placed" }), ...this.buildPlain(gap))));
   }
 
   buildWhy(item) {
@@ -70,10 +71,11 @@ class Transcript {
   }
 
   buildTurn(turn) {
-    const { role } = turn;
-    const head = [make("b", { text: role }), make("time", { text: turn.time })];
+    const { role, number, speaker } = turn;
+    const head = [make("span", { class: "number", text: number }), make("b", { text: role }),
+      make("span", { class: "speaker", text: speaker }), make("time", { text: turn.time })];
     const prose = () => (turn.html ? [this.buildProse(turn), this.buildMore(turn.cut, null)].filter(Boolean) : []);
-    const article = make("article", { class: "turn", "data-span": turn.span_id, "data-role": role, "aria-label": role });
+    const article = make("article", { class: "turn", "data-span": turn.span_id, "data-role": role, "aria-label": `${number} ${role}` });
     if (role === "system") article.append(makeFold("instructions", head, prose));
     else article.append(make("header", {}, ...head), ...prose());
     if (turn.reasoning) article.append(makeFold("reasoning", ["Reasoning"], () => this.buildPlain(turn.reasoning)));
@@ -119,7 +121,7 @@ class Transcript {
   buildMore(cut, text) {
     if (!cut) return null;
     const more = makeButton({ class: "more" });
-    const { span_id, field, total } = cut;
+    const { place, total } = cut;
     let start = cut.shown;
     const tell = () => (more.textContent = `Read on: ${count(start)} of ${count(total)} characters are shown`);
     const append = (piece) => {
@@ -132,15 +134,15 @@ class Transcript {
     };
     more.addEventListener("click", () => {
       more.disabled = true;
-      this.answers.set(`${span_id} ${field}`, append);
-      this.ask({ act: "text", span_id, field, start });
+      this.answers.set(place, append);
+      this.ask({ act: "text", place, start });
     });
     tell();
     return more;
   }
 
   readOn(piece) {
-    this.answers.get(`${piece.span_id} ${piece.field}`)?.(piece);
+    this.answers.get(piece.place)?.(piece);
   }
 
   // Finding the way
