@@ -92,11 +92,11 @@ def make_spans(i):
 def make_body(ws):
     """Give one of our requests, for the bare loops to send."""
     from evalbench.evaluate.judge import VERDICT_FORM, make_judge
-    from evalbench.evaluate.part import open_session, read_sessions
+    from evalbench.session import read_sessions
 
-    [[stored]] = read_sessions(ws.lake, "support", ["session-0"])
+    [session] = read_sessions(ws.lake, "support", ["session-0"])
     judge = make_judge(make_specification(), sessions={})
-    request, _ = judge.ask(open_session("support", stored))
+    request, _ = judge.ask(session)
     schema = {"name": "answer", "schema": VERDICT_FORM, "strict": True}
     return {
         "messages": request.messages,
