@@ -213,25 +213,6 @@ def test_skipping_needs_a_reason_and_an_item_without_a_label(draw):
     assert queue.ledger.events("item.skipped").is_empty()
 
 
-def test_nobody_sees_anothers_label_before_their_own(draw):
-    sit = draw(2)
-    sit("ben").submit(give("s1"))
-    sit("ben").submit(give("s1", "fail", modes=["rude"]))
-    with pytest.raises(LabelError, match="s1: give your own label first"):
-        sit("ana").others("s1")
-    sit("ana").submit(give("s1"))
-    assert sit("ana").others("s1").select("actor", "verdict").rows() == [("ben", "fail")]
-    assert sit("ben").others("s1")["actor"].to_list() == ["ana"]
-
-
-def test_a_label_before_the_queue_does_not_open_the_eyes(draw):
-    draw.ledger.append("label.set", "s1", give("s1"))
-    sit = draw(2)
-    sit("ben").submit(give("s1"))
-    with pytest.raises(LabelError, match="your own label first"):
-        sit("curator").others("s1")
-
-
 @pytest.mark.parametrize(
     ("label", "message"),
     [

@@ -153,7 +153,7 @@ def test_a_review_lists_each_session_once_in_the_order_of_reading():
         orient="row",
     )
     seen = pl.DataFrame(
-        {"surface": "shop", "session_id": ["s2", "s2", "s2", "s9"], "mode": [4, 4, 2, 4]}
+        {"surface": "shop", "session_id": ["s2", "s2", "s2", "s9"], "mode": list("4424")}
     )
     assert review(labels, seen).rows() == [
         ("shop", "s2", 90.0, ["2", "4"]),

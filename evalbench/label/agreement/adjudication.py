@@ -14,24 +14,12 @@ from evalbench.schema import Judgement, Label
 from evalbench.store.ledger import Ledger
 
 
-def disagreements(
-    labels: pl.DataFrame, modes: pl.DataFrame, adjudicated: pl.DataFrame
-) -> pl.DataFrame:
+def disagreements(labels: pl.DataFrame, modes: pl.DataFrame, rulings: pl.DataFrame) -> pl.DataFrame:
     """List the sessions whose annotators disagree on a mode or the verdict, most disputed first.
 
-    Parameters
-    ----------
-    labels, modes : polars.DataFrame
-        As for :func:`evalbench.label.agreement.consensus.judgements`.
-    adjudicated : polars.DataFrame
-        ``label.adjudicated`` events as ``ledger.bodies`` gives them. Their sessions wait no longer,
-        unless labels have come that the adjudicator did not see.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, session_id, disputed`` (modes, "any" for the verdict), ``said`` (who said what),
-        ``labels`` (numbers of their events) and ``waits``.
+    Takes labels, modes and rulings as :func:`decide` does. Returns ``surface, session_id,
+    disputed`` (modes, "any" for the verdict), ``said`` (who said what), ``labels`` (numbers of
+    their events) and ``waits``: no adjudicator has ruled, or labels have come that none saw.
     """
     disputed = (
         judgements(labels, modes, with_any=True)
@@ -41,23 +29,21 @@ def disagreements(
         .group_by(SESSION_KEY)
         .agg(disputed=pl.col("mode").sort())
     )
-    what = pl.when(pl.col("modes").list.len() > 0).then(
-        pl.format("{} ({})", "verdict", pl.col("modes").list.join(", "))
-    )
+    named = pl.format("{}: {} ({})", "actor", "verdict", pl.col("modes").list.join(", "))
+    plain = pl.format("{}: {}", "actor", "verdict")
+    words = pl.when(pl.col("modes").list.len() > 0).then(named).otherwise(plain)
     given = (
         latest_labels(labels)
-        .with_columns(said=pl.format("{}: {}", "actor", what.otherwise("verdict")))
         .sort("actor")
         .group_by(SESSION_KEY)
-        .agg(pl.col("said").str.join("; "), labels=pl.col("seq").sort())
+        .agg(said=words.str.join("; "), labels=pl.col("seq").sort())
     )
-    seen = adjudicated.group_by(SESSION_KEY).agg(seen=pl.col("labels").explode())
+    seen = rulings.group_by(SESSION_KEY).agg(seen=pl.col("labels").explode())
+    unseen = pl.col("labels").list.set_difference("seen").list.len()
     return (
         disputed.join(given, on=SESSION_KEY)
         .join(seen, on=SESSION_KEY, how="left")
-        .with_columns(
-            waits=pl.col("labels").list.set_difference("seen").list.len().fill_null(1) > 0
-        )
+        .with_columns(waits=unseen.fill_null(1) > 0)
         .drop("seen")
         .sort(pl.col("disputed").list.len(), *SESSION_KEY, descending=[True, False, False])
     )
@@ -66,12 +52,12 @@ def disagreements(
 def ambiguous_modes(
     agreement: pl.DataFrame, disputes: pl.DataFrame, modes: pl.DataFrame
 ) -> pl.DataFrame:
-    """Name the modes that people do not agree on, with the sessions that show it.
+    """List the modes that people do not agree on, with the sessions that show it.
 
-    Takes a row a surface and mode from ``measure_agreement``, what
-    :func:`disagreements` gives, and the codebook. Gives ``surface, mode, name, definition, alpha``
-    with its interval, ``n_items, reading, n_disputed, session_ids``; "ambiguous" first, then "not
-    settled", the lowest alpha first.
+    Takes a row a surface and mode from ``measure_agreement``, what :func:`disagreements` returns,
+    and the codebook. Returns ``surface, mode, name, definition, alpha`` with its interval,
+    ``n_items, reading, n_disputed, session_ids``; "ambiguous" first, then "not settled", the lowest
+    alpha first.
     """
     key = ["surface", "mode"]
     sessions = (
@@ -81,13 +67,13 @@ def ambiguous_modes(
     )
     doubtful = pl.col("reading").is_in(["ambiguous", "not settled"]) & (pl.col("mode") != ANY)
     measured = ("alpha", "alpha_low", "alpha_high", "n_items", "reading")
-    found = pl.col("n_disputed").fill_null(0), pl.col("session_ids").fill_null([])
     return (
         agreement.filter(doubtful)
         .join(modes.select(*key, "name", "definition"), on=key)
         .join(sessions, on=key, how="left")
+        .with_columns(pl.col("n_disputed").fill_null(0), pl.col("session_ids").fill_null([]))
         .sort("reading", "alpha", *key)
-        .select(*key, "name", "definition", *measured, *found)
+        .select(*key, "name", "definition", *measured, "n_disputed", "session_ids")
     )
 
 
@@ -100,9 +86,9 @@ def adjudicate(
     modes: Sequence[str] = (),
     reason: str,
 ) -> int:
-    """Decide what holds of a session, as the ledger's actor; the labels it rests on are noted.
+    """Rule what holds of a session, as the ledger's actor; the labels it rests on are noted.
 
-    Gives the number of the event; LabelError where fewer than two annotators have labelled the
+    Returns the number of the event; LabelError where fewer than two annotators have labelled the
     session or a mode is not in the codebook.
     """
     labels = ledger.bodies("label.set").filter(surface=surface, session_id=session_id)

@@ -15,6 +15,7 @@ from evalbench.stats import Estimate
 
 FEWEST = 30
 """Sessions with two labels under which agreement is insufficient."""
+SAME = "no drift shown"
 RELIABLE = 2 / 3
 """Krippendorff's least alpha for tentative conclusions."""
 CROWD = 8
@@ -39,10 +40,10 @@ DRIFT = columns(
 
 
 def latest_ratings(ratings: pl.DataFrame) -> pl.DataFrame:
-    """Keep the last rating of each session by each annotator on each criterion.
+    """Return the last rating of each session by each annotator on each criterion.
 
-    Takes ``rating.set`` events as ``ledger.bodies`` gives them; gives ``surface, session_id, mode``
-    (the criterion), ``annotator, value, at``, as judgements of modes have them.
+    Takes ``rating.set`` events as ``ledger.bodies`` gives them; returns ``surface, session_id,
+    mode`` (the criterion), ``annotator, value, at``, as judgements of modes have them.
     """
     key = [*SESSION_KEY, "criterion", "actor"]
     latest = ratings.sort("seq").unique(key, keep="last", maintain_order=True)
@@ -63,26 +64,13 @@ def measure_agreement(
 
     Only sessions that two annotators or more are sure of can show it; a group with fewer than
     :data:`FEWEST` of them is insufficient, and so is one where all say the same of every session.
-    The reading goes by alpha and its interval against :data:`RELIABLE`. Values that
-    are all numbers get an ordinal alpha too, and where it reads otherwise than the nominal one the
-    reading "depends on the scale". Alpha and kappa fall where a mode is rare though people agree;
-    AC1, beside them, does not.
+    The reading goes by alpha and its interval against :data:`RELIABLE`. Values that are all numbers
+    get an ordinal alpha too, and where it reads otherwise than the nominal one the reading "depends
+    on the scale". Alpha and kappa fall where a mode is rare though people agree; AC1, beside them,
+    does not.
 
-    Parameters
-    ----------
-    judged : polars.DataFrame
-        From :func:`evalbench.label.agreement.consensus.judgements` or :func:`latest_ratings`.
-    by : list of str
-        Columns that tell the groups apart; ``surface`` and ``mode`` among them.
-    level : float
-        Coverage of the intervals.
-    rng : numpy.random.Generator
-        For the intervals.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``by``, then :data:`AGREEMENT`; a row a group, sorted.
+    Takes what ``judgements`` or :func:`latest_ratings` returns, and the columns that tell the
+    groups apart, ``surface`` and ``mode`` among them. Returns these, then :data:`AGREEMENT`.
     """
     rows = [
         dict(zip(by, key, strict=True)) | _measure(part, level, rng)
@@ -94,7 +82,7 @@ def measure_agreement(
 def measure_pairs(judged: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
     """Measure agreement of every two annotators of a surface and mode: kappa is Cohen's.
 
-    Gives ``surface, mode, pair`` ("ana, ben"), then :data:`AGREEMENT`; nothing of a mode that more
+    Returns ``surface, mode, pair`` ("ana, ben"), then :data:`AGREEMENT`; nothing of a mode that more
     than :data:`CROWD` people judged.
     """
     parts = [pl.DataFrame(schema=judged.schema | {"pair": pl.String})]
@@ -112,17 +100,8 @@ def measure_drift(judged: pl.DataFrame, *, level: float, rng: np.random.Generato
 
     Compared is AC1, which moves least with how often a mode occurs. The interval of the change
     comes from the intervals of both (MOVER); "fell" and "rose" have passed a test that allows for
-    the number of modes (Benjamini-Hochberg).
-
-    Parameters
-    ----------
-    judged : polars.DataFrame
-        With ``week``, from :func:`with_week`.
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns :data:`DRIFT`; a row a mode of each surface that has two weeks.
+    the number of modes (Benjamini-Hochberg). Takes judgements ``with_week``; returns :data:`DRIFT`,
+    a row a mode of each surface that has two weeks.
 
     References
     ----------
@@ -143,12 +122,10 @@ def measure_drift(judged: pl.DataFrame, *, level: float, rng: np.random.Generato
     change_low = change - np.hypot(after - low, past_high - past)
     change_high = change + np.hypot(high - after, past - past_low)
     toward = np.where(change > 0, change - change_low, change_high - change)
-    deviations = np.divide(
-        np.abs(change), toward, out=np.zeros_like(change), where=(toward > 0) | np.isnan(toward)
-    )
+    deviations = np.where(toward == 0, 0, np.abs(change) / np.where(toward == 0, 1, toward))
     p = stats.benjamini_hochberg(2 * ndtr(deviations * ndtri((1 - level) / 2)))
-    reading = np.where(p < 1 - level, np.where(change < 0, "fell", "rose"), "no drift shown")
-    reading = np.where(np.isnan(change), "insufficient", reading)
+    moved = np.where(change < 0, "fell", "rose")
+    reading = np.where(np.isnan(change), "insufficient", np.where(p < 1 - level, moved, SAME))
     compared = pairs.rename({"n_items_before": "n_before"}).with_columns(
         change=change, change_low=change_low, change_high=change_high, reading=pl.Series(reading)
     )
@@ -167,20 +144,19 @@ def _measure(part: pl.DataFrame, level: float, rng: np.random.Generator) -> dict
     if values.n_unique() == 1:
         same = {False: "nobody saw it", True: "everybody saw it always"}
         return row | {"reason": same.get(values[0], f"every rating is {values[0]}")}
-    said = shared["session_id"].to_numpy(), shared["annotator"].to_numpy()
-    found = stats.agreement(*said, values.to_numpy(), level=level, rng=rng)
-    estimates = {name: getattr(found, name) for name in MEASURES}
-    numbers = values.cast(pl.Float64, strict=False)
-    if values.dtype != pl.Boolean and not numbers.has_nulls():
-        ordered = stats.agreement(
-            *said, numbers.to_numpy(), measure="ordinal", level=level, rng=rng
-        )
-        estimates["alpha_ordinal"] = ordered.alpha
+    who = shared["session_id"].to_numpy(), shared["annotator"].to_numpy()
+    nominal = stats.agreement(*who, values.to_numpy(), level=level, rng=rng)
+    estimates = {name: getattr(nominal, name) for name in MEASURES}
+    readings = {_read(nominal.alpha)}
+    numbers = values.cast(pl.Float64, strict=False).to_numpy()
+    if values.dtype != pl.Boolean and not np.isnan(numbers).any():
+        ordinal = stats.agreement(*who, numbers, measure="ordinal", level=level, rng=rng)
+        estimates["alpha_ordinal"] = ordinal.alpha
+        readings.add(_read(ordinal.alpha))
     for name, each in estimates.items():
         row |= {name: each.estimate, f"{name}_low": each.low, f"{name}_high": each.high}
-    readings = {_read(each) for name, each in estimates.items() if name.startswith("alpha")}
     reading = readings.pop() if len(readings) == 1 else "depends on the scale"
-    return row | {"status": "ok", "reading": reading, "reason": found.alpha.reason}
+    return row | {"status": "ok", "reading": reading, "reason": nominal.alpha.reason}
 
 
 def _read(alpha: Estimate) -> str:

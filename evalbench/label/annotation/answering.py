@@ -1,4 +1,4 @@
-"""What a sitting answers to the messages of a browser."""
+"""What a desk answers to the messages of a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def explain_invalid(error: ValidationError) -> str:
 
 
 def answer(acts: Mapping[str, Callable[..., Answer | None]], message: Any) -> Answer | None:
-    """Do the act that a message ``{"act": ..., **arguments}`` names, and give what it answers.
+    """Do the act that a message ``{"act": ..., **arguments}`` names, and return what it answers.
 
     Whatever is wrong with it gives ``{"tell": "refused", "why": ...}``.
     """

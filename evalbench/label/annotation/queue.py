@@ -70,7 +70,7 @@ class Queue:
         """Write the annotator's label and the note that came with it; it replaces an earlier one.
 
         Where others have given the item all its labels meanwhile, the label is kept with no
-        ``queue``: it does not count for this one. Gives the number of the ``label.set`` event, or
+        ``queue``: it does not count for this one. Returns the number of the ``label.set`` event;
         LabelError where the session is not in the queue or the label does not fit the codebook.
         """
         name, surface = label.session_id, label.surface
@@ -103,29 +103,12 @@ class Queue:
         body = {**self._about(session_id), "reason": reason.strip()}
         return self.ledger.append("item.skipped", session_id, body, guard=guard)
 
-    def others(self, session_id: str) -> pl.DataFrame:
-        """Read the last ``label.set`` of each other annotator since the queue was drawn.
-
-        LabelError where the annotator has not labelled it: nobody sees another's label before.
-        """
-        labels = self.ledger.bodies("label.set", subject=session_id, since=self.number)
-        here = labels.filter(surface=self.body.surface)
-        latest = here.unique("actor", keep="last", maintain_order=True)
-        others = latest.filter(pl.col("actor") != self.ledger.actor)
-        if others.height == latest.height:
-            raise LabelError(f"{session_id}: give your own label first, then see those of others")
-        return others
-
     def state(self, *, until: int | None = None) -> pl.DataFrame:
-        """Tell how every item stands now, or stood right after event ``until``.
+        """Return how every item stands now, or stood right after event ``until``.
 
-        Returns
-        -------
-        polars.DataFrame
-            In the order of the queue: session_id, wanted, then how many labelled, held and skipped
-            it, the reasons of those who skipped, and ``state``: "done", "held", "open", or
-            "skipped" where it needs somebody new, as everybody at this queue has labelled or
-            skipped it.
+        Columns :data:`STATE`, in the order of the queue: how many labelled, held and skipped it,
+        the reasons of those who skipped, and ``state``: "done", "held", "open", or "skipped" where
+        it needs somebody new, as everybody at this queue has labelled or skipped it.
         """
         if until is None:
             standing, now = self._look(), self.ledger.clock()
@@ -142,7 +125,7 @@ class Queue:
         return pl.DataFrame(rows, schema=STATE, orient="row")
 
     def progress(self, slot_minutes: float) -> Progress:
-        """Tell how far the queue is, and the annotator's pace against their weekly slot."""
+        """Measure how far the queue is, and the annotator's pace against their weekly slot."""
         return measure_progress(
             self._look(), self.ledger.actor, slot_minutes=slot_minutes, now=self.ledger.clock()
         )
@@ -168,7 +151,7 @@ class Queue:
 def assign_annotators(
     n: int, annotators_per_item: float, *, rng: np.random.Generator
 ) -> np.ndarray:
-    """Share an overlap out at random: how many people each of ``n`` items wants.
+    """Draw how many people each of ``n`` items wants.
 
     Every item gets the whole part of ``annotators_per_item`` (at least 1) or one more, and their
     sum is ``n * annotators_per_item``, where that is no whole number the one below or above, so
@@ -183,9 +166,9 @@ def assign_annotators(
 def find_queues(
     ledger: Ledger, surface: str | None = None, *, until: int | None = None
 ) -> pl.DataFrame:
-    """Find the queues that are not done, or were not at event ``until``, the newest last.
+    """List the queues that are not done, or were not at event ``until``, the newest last.
 
-    Gives queue (its number), at, surface, start, end, items, done (items with all their labels).
+    Returns queue (its number), at, surface, start, end, items, done (items with all their labels).
     """
     drawn = ledger.bodies("queue.drawn", until=until).rename({"seq": "queue"})
     if surface is not None:

@@ -7,6 +7,7 @@ that does not come back when notes are drawn again by a low stability.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -82,9 +83,7 @@ class Clusters:
     def to_frame(self) -> pl.DataFrame:
         """Return one row a cluster: cluster, n_notes, n_unsure, stability, stable."""
         notes = pl.DataFrame({"cluster": self.assignment, "unsure": self.confidence < SURE})
-        counted = notes.group_by("cluster").agg(
-            n_notes=pl.len().cast(pl.Int64), n_unsure=pl.col("unsure").sum().cast(pl.Int64)
-        )
+        counted = notes.group_by("cluster").agg(n_notes=pl.len(), n_unsure=pl.col("unsure").sum())
         return counted.sort("cluster").with_columns(
             stability=pl.Series(self.stability), stable=pl.Series(self.stability >= STABLE)
         )
@@ -97,7 +96,10 @@ def cluster(
     n_clusters: int | None = None,
     rng: np.random.Generator,
 ) -> Clusters:
-    """Cluster notes: Leiden communities of the graph of nearest neighbours.
+    """Cluster notes: Louvain communities of the graph of nearest neighbours.
+
+    Nearness is wording (or what the embedding sees): notes about one subject with different faults
+    come together. ``weak`` and ``reason`` say when that is all there is.
 
     Parameters
     ----------
@@ -117,14 +119,9 @@ def cluster(
         Fewer than 10 different texts, ``vectors`` of another length or not finite, or
         ``n_clusters`` not between 2 and a third of the different texts.
 
-    Notes
-    -----
-    Nearness is wording (or what the embedding sees): notes about one subject with different faults
-    come together. ``weak`` and ``reason`` say when that is all there is.
-
     References
     ----------
-    Traag, Waltman and van Eck (2019), From Louvain to Leiden. Scientific Reports 9, 5233.
+    Blondel et al. (2008), Fast unfolding of communities in large networks. J. Stat. Mech. P10008.
     Hennig (2007), Cluster-wise assessment of cluster stability. CSDA 52(1), 258-271.
     """
     folded, members = np.unique([fold_text(text) for text in texts], return_inverse=True)
@@ -169,30 +166,30 @@ def fold_text(text: str) -> str:
 
 
 def _check_vectors(vectors: np.ndarray, n: int) -> np.ndarray:
-    from sklearn.preprocessing import normalize
-
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != n:
         raise ValueError(f"vectors must have shape ({n}, d); got {vectors.shape}")
     if not np.isfinite(vectors).all():
         raise ValueError("vectors must be finite; got nan or infinity")
-    return normalize(vectors)
+    return _scale(vectors)
+
+
+def _scale(vectors: np.ndarray) -> np.ndarray:
+    """Scale vectors to length 1; none stays none."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)
 
 
 def _join_neighbours(points: np.ndarray) -> csr_matrix:
     """Join each note to those nearest by cosine, weighted by it."""
-    from scipy import sparse
     from sklearn.neighbors import NearestNeighbors
 
-    n = len(points)
-    nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, n - 1), algorithm="brute").fit(points)
-    distance, index = nearest.kneighbors()
-    cosine = np.clip(1 - distance.ravel() ** 2 / 2, 0, 1)
-    rows = np.repeat(np.arange(n), index.shape[1])
-    graph = sparse.csr_matrix((cosine, (rows, index.ravel())), shape=(n, n))
-    graph = (graph + graph.T) / 2
+    nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(points) - 1), algorithm="brute")
+    graph = nearest.fit(points).kneighbors_graph(mode="distance")
+    graph.data = np.clip(1 - graph.data**2 / 2, 0, 1)
+    graph = ((graph + graph.T) / 2).tocsr()
     graph.eliminate_zeros()
-    return graph.tocsr()
+    return graph
 
 
 def _choose(
@@ -200,22 +197,21 @@ def _choose(
 ) -> tuple[_Choice, str]:
     from sklearn.metrics import adjusted_rand_score
 
-    n, seed = len(points), int(rng.integers(2**31))
+    n = len(points)
     size = max(2, int(n * RESAMPLED_SHARE))
     drawn = [np.sort(rng.choice(n, size, replace=False)) for _ in range(RESAMPLES)]
 
     def resample(resolution: float, parted: np.ndarray) -> _Choice:
-        again = [(one, _part(graph[one][:, one], points[one], resolution, seed)) for one in drawn]
+        again = [(one, _part(graph[one][:, one], points[one], resolution)) for one in drawn]
         scores = [adjusted_rand_score(parted[one], found) for one, found in again]
         return _Choice(parted, again, np.array(scores))
 
     if n_clusters:
-        resolution, parted = _part_into(graph, points, n_clusters, seed)
-        merged = _merge(points, parted, n_clusters)
-        return resample(resolution, merged), f"{merged.max() + 1} clusters, as was asked for"
+        resolution, parted = _part_into(graph, points, n_clusters)
+        return resample(resolution, parted), f"{parted.max() + 1} clusters, as was asked for"
     tried: list[_Choice] = []
     for resolution in RESOLUTIONS:
-        parted = _part(graph, points, resolution, seed)
+        parted = _part(graph, points, resolution)
         if tried and (parted.max() + 1) * SMALLEST_MEAN > n:
             break
         tried.append(resample(resolution, parted))
@@ -229,51 +225,33 @@ def _choose(
     )
 
 
-def _part(graph: csr_matrix, points: np.ndarray, resolution: float, seed: int) -> np.ndarray:
+def _part(graph: csr_matrix, points: np.ndarray, resolution: float) -> np.ndarray:
     """Cut a graph into communities, the largest first; the tiny ones join the nearest."""
-    from sknetwork.clustering import Leiden
+    from sknetwork.clustering import Louvain
 
-    parted = Leiden(resolution=resolution, random_state=seed).fit_predict(graph)
+    # Its Leiden draws from C's rand(), which no seed here reaches: other clusters every time.
+    parted = Louvain(resolution=resolution).fit_predict(graph)
     sizes = np.bincount(parted)
     if (sizes >= SMALLEST).any():
         whole = np.flatnonzero(sizes >= SMALLEST)
         lost = np.flatnonzero(sizes[parted] < SMALLEST)
-        nearest = (points[lost] @ _middles(points, parted)[whole].T).argmax(axis=1)
+        nearest = (points[lost] @ _find_middles(points, parted)[whole].T).argmax(axis=1)
         parted[lost] = whole[nearest]
     return _order(parted)
 
 
-def _part_into(
-    graph: csr_matrix, points: np.ndarray, k: int, seed: int
-) -> tuple[float, np.ndarray]:
-    """Find the least resolution, near enough, that gives ``k`` communities or more."""
-    low, high = 0.05, 50.0
-    parted = _part(graph, points, high, seed)
-    while high / low > 1.02:
-        middle = (low * high) ** 0.5
-        tried = _part(graph, points, middle, seed)
-        if tried.max() + 1 >= k:
-            high, parted = middle, tried
-        else:
-            low = middle
-    return high, parted
+def _part_into(graph: csr_matrix, points: np.ndarray, k: int) -> tuple[float, np.ndarray]:
+    """Cut a graph at the least resolution that gives ``k`` communities, and merge those beyond."""
+    from sklearn.cluster import AgglomerativeClustering
 
-
-def _merge(points: np.ndarray, parted: np.ndarray, k: int) -> np.ndarray:
-    """Merge the two clusters whose notes are most alike on average, until there are ``k``."""
-    sizes = np.bincount(parted).astype(float)
-    sums = np.zeros((len(sizes), points.shape[1]))
-    np.add.at(sums, parted, points)
-    while len(sizes) > k:
-        alike = sums @ sums.T / np.outer(sizes, sizes)
-        np.fill_diagonal(alike, -np.inf)
-        kept, gone = sorted(np.unravel_index(alike.argmax(), alike.shape))
-        sums[kept] += sums[gone]
-        sizes[kept] += sizes[gone]
-        parted = np.where(parted == gone, kept, parted)
-        parted = np.where(parted > gone, parted - 1, parted)
-        sums, sizes = np.delete(sums, gone, axis=0), np.delete(sizes, gone)
-    return _order(parted)
+    grid = np.geomspace(0.05, 50, 350).tolist()
+    place = bisect_left(grid, k, key=lambda each: _part(graph, points, each).max() + 1)
+    resolution = grid[min(place, len(grid) - 1)]
+    parted = _part(graph, points, resolution)
+    if parted.max() + 1 > k:
+        merge = AgglomerativeClustering(k, metric="cosine", linkage="average")
+        parted = _order(merge.fit_predict(_find_middles(points, parted))[parted])
+    return resolution, parted
 
 
 def _order(parted: np.ndarray) -> np.ndarray:
@@ -282,17 +260,15 @@ def _order(parted: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(-sizes, kind="stable"))[parted]
 
 
-def _middles(points: np.ndarray, parted: np.ndarray) -> np.ndarray:
-    """Mean direction of each cluster, of length 1."""
-    from sklearn.preprocessing import normalize
-
+def _find_middles(points: np.ndarray, parted: np.ndarray) -> np.ndarray:
+    """Return the mean direction of each cluster, of length 1."""
     sums = np.zeros((parted.max() + 1, points.shape[1]), dtype=points.dtype)
     np.add.at(sums, parted, points)
-    return normalize(sums)
+    return _scale(sums)
 
 
 def _measure_stability(chosen: _Choice) -> np.ndarray:
-    """Mean over resamples of a cluster's Jaccard similarity to the most similar one."""
+    """Average over resamples a cluster's Jaccard similarity to the most similar one."""
     from sklearn.metrics.cluster import contingency_matrix
 
     n_clusters = chosen.parted.max() + 1
@@ -315,15 +291,12 @@ def _measure_confidence(graph: csr_matrix, parted: np.ndarray) -> np.ndarray:
 
 def _find_alike(points: np.ndarray, graph: csr_matrix) -> np.ndarray:
     """Map each note to the first of its neighbours, and of theirs, that say nearly the same."""
-    from scipy import sparse
+    from scipy.sparse.csgraph import connected_components
 
-    joined = graph.tocoo()
-    cosine = np.einsum("ij,ij->i", points[joined.row], points[joined.col])
-    close = cosine >= ALIKE
-    alike = sparse.csr_matrix(
-        (cosine[close], (joined.row[close], joined.col[close])), shape=graph.shape
-    )
-    _, group = sparse.csgraph.connected_components(alike, directed=False)
+    alike = graph.tocoo()
+    alike.data = np.einsum("ij,ij->i", points[alike.row], points[alike.col]) >= ALIKE
+    alike.eliminate_zeros()
+    _, group = connected_components(alike, directed=False)
     _, first = np.unique(group, return_index=True)
     return first[group]
 
@@ -331,7 +304,7 @@ def _find_alike(points: np.ndarray, graph: csr_matrix) -> np.ndarray:
 def _represent(points: np.ndarray, parted: np.ndarray) -> list[np.ndarray]:
     """Choose notes near the middle of each cluster that are not alike."""
     chosen = []
-    nearness = np.einsum("ij,ij->i", points, _middles(points, parted)[parted])
+    nearness = np.einsum("ij,ij->i", points, _find_middles(points, parted)[parted])
     for one in range(parted.max() + 1):
         picked: list[int] = []
         members = np.flatnonzero(parted == one)

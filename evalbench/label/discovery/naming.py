@@ -46,14 +46,8 @@ class Named(BaseModel):
 class Proposal:
     """A name for a cluster, which a person takes, changes or leaves.
 
-    Attributes
-    ----------
-    quotes : tuple of str
-        Notes, or words of them, that show the failure; the first can serve as its example.
-    source : {"model", "offline"}
-        Whether a model's proposal held. Offline severity and class are None: a person decides.
-    why : str
-        What came of asking the model where its proposal does not stand; else empty.
+    ``quotes`` are notes, or words of them, that show the failure. ``source`` says whether a model's
+    proposal held; offline severity and class are None, and ``why`` is what came of asking a model.
     """
 
     name: str
@@ -116,17 +110,15 @@ def find_fault(quotes: Sequence[str], notes: Sequence[str]) -> str:
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    written = list(dict.fromkeys(map(_flatten, notes)))
-    held = np.zeros((len(quotes), len(written)), dtype=bool)
+    written = list(dict.fromkeys(_flatten(note) for note in notes))
+    shows = np.zeros((len(quotes), len(written)), dtype=bool)
     for row, quote in enumerate(map(_flatten, quotes)):
-        held[row] = [
-            quote == note or (quote in note and len(quote.split()) >= FEWEST_WORDS)
-            for note in written
-        ]
         if not quote or not any(quote in note for note in written):
             return f"quotes what no note says: {quotes[row]!r}"
+        long = len(quote.split()) >= FEWEST_WORDS
+        shows[row] = [quote == note or (long and quote in note) for note in written]
     needed = min(QUOTES, len(written))
-    shown = (maximum_bipartite_matching(csr_matrix(held)) >= 0).sum() if quotes else 0
+    shown = (maximum_bipartite_matching(csr_matrix(shows)) >= 0).sum() if quotes else 0
     return "" if shown >= needed else f"quotes {shown} different notes; {needed} are needed"
 
 
@@ -142,28 +134,27 @@ def name_offline(texts: Sequence[str], clusters: Clusters) -> list[Proposal]:
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
-    joined = [
-        " ".join(texts[index] for index in np.flatnonzero(clusters.assignment == one).tolist())
-        for one in range(clusters.n_clusters)
+    members = [
+        np.flatnonzero(clusters.assignment == one).tolist() for one in range(clusters.n_clusters)
     ]
     quotes = [tuple(texts[index] for index in each[:QUOTES]) for each in clusters.representatives]
     names = [each[0][:80] for each in quotes]
     try:
         vectorizer = CountVectorizer(stop_words="english")
+        joined = [" ".join(texts[index] for index in each) for each in members]
         counts = vectorizer.fit_transform(joined).toarray()
     except ValueError:  # nothing but stop words
-        pass
+        weight, words = np.zeros((len(names), 0)), np.array([])
     else:
         sizes = counts.sum(axis=1, keepdims=True)
         weight = counts / np.maximum(sizes, 1) * np.log1p(sizes.mean() / counts.sum(axis=0))
         words = vectorizer.get_feature_names_out()
-        best = np.argsort(-weight, axis=1, kind="stable")[:, :TERMS]
-        telling = [words[row[weight[one, row] > 0]] for one, row in enumerate(best)]
-        names = [", ".join(terms) or name for terms, name in zip(telling, names, strict=True)]
-    return [
-        Proposal(name, "", None, None, quoted, "offline")
-        for name, quoted in zip(names, quotes, strict=True)
-    ]
+    proposals = []
+    for name, quoted, own in zip(names, quotes, weight, strict=True):
+        best = np.argsort(-own, kind="stable")[:TERMS]
+        terms = ", ".join(words[best[own[best] > 0]])
+        proposals.append(Proposal(terms or name, "", None, None, quoted, "offline"))
+    return proposals
 
 
 def _flatten(text: str) -> str:

@@ -6,11 +6,11 @@ first, more modes are seen sooner, and what is still unseen is what gives no sig
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
-from scipy.special import gammaln
+from scipy.stats import hypergeom
 
 from evalbench import stats
 from evalbench.label.agreement.consensus import SESSION_KEY
@@ -40,11 +40,10 @@ def review(labels: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
     """List the sessions that people read, with the modes each showed, in the order first labelled.
 
     Takes ``label.set`` events as ``ledger.bodies`` gives them, and what was ``seen``: ``surface,
-    session_id, mode``, failures as decided or the cluster of
-    every note; its sessions count as read, labelled or not. Gives ``surface, session_id, seconds``
-    (of all who labelled it; null where nobody's time is known) and ``modes``.
+    session_id, mode``; its sessions count as read, labelled or not. Returns ``surface, session_id,
+    seconds`` (of all who labelled it; null where nobody's time is known) and ``modes``.
     """
-    showed = seen.group_by(SESSION_KEY).agg(modes=pl.col("mode").cast(pl.String).unique().sort())
+    showed = seen.group_by(SESSION_KEY).agg(modes=pl.col("mode").unique().sort())
     time = pl.when(pl.col("seconds").count() > 0).then(pl.col("seconds").sum())
     return (
         labels.group_by(SESSION_KEY)
@@ -60,92 +59,67 @@ def measure_saturation(
 ) -> pl.DataFrame:
     """Estimate for each surface how much of what fails has been seen.
 
-    Parameters
-    ----------
-    reviewed : polars.DataFrame
-        As :func:`review` gives it.
-    more : int
-        Further sessions.
-    level : float
-        Nominal coverage of the intervals.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    polars.DataFrame
-        Three rows a surface, by ``measure``: "coverage" (the chance that the next failure is of a
-        mode already seen), "unseen" (modes, at least) and "expected_new" (modes that ``more``
-        sessions would show), with their intervals. With fewer than 30 sessions or no failure the
-        ``status`` is "insufficient" and numbers are null.
+    Takes what :func:`review` returns. Returns three rows a surface, by ``measure``: "coverage" (the
+    chance that the next failure is of a mode already seen), "unseen" (modes, at least) and
+    "expected_new" (modes that ``more`` sessions would show), with their intervals. With fewer than
+    30 sessions or no failure the ``status`` is "insufficient" and numbers are null.
     """
     rows = []
-    for (surface,), part in _by_surface(reviewed):
-        counts, n = _count_modes(part), part.height
-        settings: dict[str, Any] = {"level": level, "rng": rng}
+    for surface, counts, n in _count_by_surface(reviewed):
         found = dict.fromkeys(("coverage", "unseen", "expected_new"))
         reason = "" if len(counts) else "no session read showed a failure mode"
         reason = reason if n >= FEWEST else f"{n} sessions read; at least {FEWEST} are needed"
         if not reason:
             found = {
-                "coverage": stats.sample_coverage(counts, **settings),
-                "unseen": stats.unseen_modes(counts, n_sessions=n, **settings),
-                "expected_new": stats.expected_new(counts, n, more, **settings),
+                "coverage": stats.sample_coverage(counts, level=level, rng=rng),
+                "unseen": stats.unseen_modes(counts, n_sessions=n, level=level, rng=rng),
+                "expected_new": stats.expected_new(counts, n, more, level=level, rng=rng),
             }
         for measure, one in found.items():
             numbers = (one.estimate, one.low, one.high) if one else (None, None, None)
-            said = ("ok", one.reason) if one else ("insufficient", reason)
-            rows.append((surface, measure, *numbers, level, n, len(counts), *said))
+            status = ("ok", one.reason) if one else ("insufficient", reason)
+            rows.append((surface, measure, *numbers, level, n, len(counts), *status))
     return pl.DataFrame(rows, schema=SATURATION, orient="row")
 
 
 def rarefaction(
     reviewed: pl.DataFrame, *, more: int = MORE, level: float, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Draw the curve of modes seen against sessions read, and on to ``more`` sessions.
+    """Compute the curve of modes seen against sessions read, and on to ``more`` sessions.
 
-    Up to the sessions read it is the expectation over every order they could have been read in,
-    S(m) = sum over modes of 1 - C(T - x, m) / C(T, m) (Hurlbert 1971); it has no interval, as
-    nothing is estimated.
+    Up to the T sessions read it is the expectation over every order they could have been read in,
+    S(m) = sum over modes of 1 - C(T - x, m) / C(T, m), x the sessions that showed the mode; it has
+    no interval, as nothing is estimated.
 
-    Parameters
-    ----------
-    reviewed, more, level, rng
-        As for :func:`measure_saturation`.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, sessions, modes, low, high, part`` ("read", "expected"); the second only with 30
-        sessions or more that showed a failure.
+    Takes what :func:`review` returns. Returns ``surface, sessions, modes, low, high, part``
+    ("read", "expected"); the second only with 30 sessions or more that showed a failure.
 
     References
     ----------
     Hurlbert (1971), The nonconcept of species diversity. Ecology 52(4), 577-586.
     """
     rows: list[tuple[object, ...]] = []
-    for (surface,), part in _by_surface(reviewed):
-        counts, n = _count_modes(part), part.height
+    for surface, counts, n in _count_by_surface(reviewed):
+        seen = len(counts)
         grid = np.unique(np.linspace(0, n, POINTS).round().astype(int))
-        expected = _expect_seen(counts, n, grid)
-        rows += [
-            (surface, int(m), float(s), None, None, "read")
-            for m, s in zip(grid, expected, strict=True)
-        ]
-        if n >= FEWEST and len(counts):
-            rows.append((surface, n, float(len(counts)), *[float(len(counts))] * 2, "expected"))
-            for step in np.unique(np.linspace(0, more, STEPS + 1).round().astype(int))[1:]:
-                new = stats.expected_new(counts, n, int(step), level=level, rng=rng)
-                ends = [len(counts) + each for each in (new.estimate, new.low, new.high)]
-                rows.append((surface, n + int(step), *ends, "expected"))
-    return pl.DataFrame(rows, schema=CURVE, orient="row")
+        expected = seen - hypergeom.pmf(0, n, counts[:, None], grid).sum(axis=0)
+        points = zip(grid.tolist(), expected.tolist(), strict=True)
+        rows += [(surface, m, modes, None, None, "read") for m, modes in points]
+        if n >= FEWEST and seen:
+            rows.append((surface, n, seen, seen, seen, "expected"))
+            for step in np.unique(np.linspace(0, more, STEPS + 1).round().astype(int))[1:].tolist():
+                new = stats.expected_new(counts, n, step, level=level, rng=rng)
+                ends = [seen + each for each in (new.estimate, new.low, new.high)]
+                rows.append((surface, n + step, *ends, "expected"))
+    return pl.DataFrame(rows, schema=CURVE, orient="row", strict=False)
 
 
 def new_by_hour(reviewed: pl.DataFrame) -> pl.DataFrame:
     """Count the modes that each hour of reading showed for the first time.
 
     An hour is of all who read together. A session whose time nobody measured takes the median of
-    its surface; a surface without any measured time is left out. Gives ``surface, hour`` (1 is the
-    first), ``sessions, new_modes, modes`` (seen by its end), and ``minutes`` of the hour that were
+    its surface; a surface without any measured time is left out. Returns ``surface, hour`` (from
+    1), ``sessions, new_modes, modes`` (seen by its end), and ``minutes`` of the hour that were
     read: the last one has not run out.
     """
     clock = pl.col("seconds").fill_null(pl.col("seconds").median()).cum_sum() / 3600
@@ -169,20 +143,8 @@ def new_by_hour(reviewed: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _by_surface(reviewed: pl.DataFrame) -> list[tuple[tuple[object, ...], pl.DataFrame]]:
-    return sorted(reviewed.group_by("surface"), key=lambda group: str(group[0]))
-
-
-def _count_modes(reviewed: pl.DataFrame) -> np.ndarray:
-    """Count the sessions that showed each mode."""
-    return reviewed["modes"].explode().drop_nulls().value_counts(sort=True)["count"].to_numpy()
-
-
-def _expect_seen(counts: np.ndarray, n: int, grid: np.ndarray) -> np.ndarray:
-    rest = n - counts[:, None]
-    possible = grid <= rest
-    drawn = np.where(possible, grid, 0)
-    log_missed = (
-        gammaln(rest + 1) - gammaln(rest - drawn + 1) - gammaln(n + 1) + gammaln(n - grid + 1)
-    )
-    return (1 - np.where(possible, np.exp(log_missed), 0)).sum(axis=0)
+def _count_by_surface(reviewed: pl.DataFrame) -> Iterator[tuple[str, np.ndarray, int]]:
+    """Give each surface, the sessions that showed each of its modes, and those that were read."""
+    for (surface,), own in reviewed.sort("surface").group_by("surface", maintain_order=True):
+        modes = own["modes"].explode().drop_nulls()
+        yield str(surface), modes.value_counts(sort=True)["count"].to_numpy(), own.height

@@ -56,18 +56,10 @@ RATES = columns(
 class Discovery:
     """Texts of one surface in clusters, with names that nobody has taken yet.
 
-    Attributes
-    ----------
-    texts : polars.DataFrame
-        ``seq`` (of the note; null for a session), ``session_id`` and ``text``.
-    clusters : Clusters or None
-        None where there are too few different texts; ``reason`` says what to do.
-    position : numpy.ndarray of float, shape (n, 2)
-        As :func:`evalbench.label.discovery.vectors.lay_out` places them.
-    proposals : tuple of Proposal
-        One a cluster.
-    seed, ledger_seq : int
-        What it can be made from again, with the same texts in the lake.
+    ``texts`` are ``seq`` (of the note; null for a session), ``session_id`` and ``text``; there are
+    no ``clusters`` where too few of them differ: ``reason`` then says what to do. ``position`` is
+    where ``lay_out`` places each text; ``seed`` and ``ledger_seq`` are what all of it can be made
+    from again.
     """
 
     surface: str

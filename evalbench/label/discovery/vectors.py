@@ -47,24 +47,12 @@ def embed_texts(texts: Sequence[str], *, model: str, rng: np.random.Generator) -
 
 
 def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.ndarray:
-    """Embed texts by TF-IDF of words and characters, reduced by truncated SVD (LSA).
+    """Embed n texts by TF-IDF of words and characters, reduced by truncated SVD (LSA).
 
-    Parameters
-    ----------
-    texts : sequence of str, length n
-        Notes, messages, any short texts.
-    rng : numpy.random.Generator
-        Seeds the randomized SVD: the same state and texts give the same vectors.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n, d)
-        Rows of length 1 (0 where a text has no n-gram that others have too), d at most 200.
-
-    Notes
-    -----
     Word n-grams of 1 to 2 and character n-grams of 3 to 5 within words, log-scaled counts. Sees
-    shared wording, not meaning: "card lost" and "plastic went missing" are strangers to it.
+    shared wording, not meaning: "card lost" and "plastic went missing" are strangers to it. Returns
+    float32 of shape (n, d), d at most 200, rows of length 1 (0 where a text has no n-gram that
+    others have too). ``rng`` seeds the SVD.
 
     References
     ----------
@@ -102,18 +90,7 @@ def lay_out(vectors: np.ndarray, assignment: np.ndarray) -> np.ndarray:
     Middles of clusters by the principal components of their cosine distances, then pushed apart
     until no disc lies on another. Within a disc the distance from its middle ranks how typical a
     text is, and the angle follows the two main directions of its cluster; equal texts lie side by
-    side. Nothing else can be read off it.
-
-    Parameters
-    ----------
-    vectors : numpy.ndarray, shape (n, d)
-    assignment : numpy.ndarray of int, shape (n,)
-        Cluster of each text, 0 to k - 1, none empty.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (n, 2)
-        In [-1, 1].
+    side. Nothing else can be read off it. Returns float32 of shape (n, 2) in [-1, 1].
     """
     from sklearn.preprocessing import normalize
 
