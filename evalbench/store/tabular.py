@@ -23,6 +23,7 @@ Record = dict[str, Any]
 Key = TypeVar("Key", bound=Hashable)
 Given = TypeVar("Given")
 Read = TypeVar("Read")
+UNREADABLE = (OSError, ImportError, ValueError, KeyError, BadZipFile, pl.exceptions.PolarsError)
 REJECT = pl.Schema({"line": pl.Int64, "reason": pl.String})
 FLAGS = dict.fromkeys("true 1 yes fail fails failed".split(), True)
 FLAGS |= dict.fromkeys("false 0 no pass passes passed".split(), False)
@@ -126,7 +127,14 @@ def read_table(path: str | Path, fields: Mapping[str, str], columns: Mapping[str
     try:
         content = path.read_bytes()
         rows = tuple(map(_unwrap_reject, _read_rows(content)))
-    except (OSError, ValueError, KeyError, BadZipFile, pl.exceptions.PolarsError) as error:
+    except (
+        OSError,
+        ImportError,
+        ValueError,
+        KeyError,
+        BadZipFile,
+        pl.exceptions.PolarsError,
+    ) as error:
         raise ReadError(f"{path}: cannot be read: {error}") from error
     known, claimed = _find_columns(rows), _find_read(columns.values())
     if known and (missing := sorted(claimed - known.keys())):
@@ -199,7 +207,8 @@ def _read_rows(content: bytes) -> Iterator[Row]:
         import pandas
 
         sheet = pandas.read_excel(io.BytesIO(content), dtype=str, keep_default_na=False)
-        yield from map(Row, range(2, len(sheet) + 2), sheet.to_dict("records"))
+        records = enumerate(sheet.rename(columns=str).to_dict("records"), start=2)
+        yield from (Row(line, record) for line, record in records if any(record.values()))
     elif (text := content.decode("utf-8-sig")).lstrip()[:1] == "[":
         yield from map(_read_object, enumerate(map(json.dumps, json.loads(text)), start=1))
     elif text.lstrip()[:1] == "{":

@@ -110,7 +110,7 @@ cells = st.sampled_from(["", "s1", "nowhere", "ana", "pass", "fail", "true", "0"
 rows = st.lists(st.lists(cells, min_size=5, max_size=6) | st.just(["s1"]), max_size=8)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(rows)
 def test_every_row_of_any_table_is_added_a_duplicate_or_rejected(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("any")
