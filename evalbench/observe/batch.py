@@ -1,29 +1,24 @@
-"""What a worker does with a chunk: parse, redact, check, stage, and tell what it did."""
+"""What a worker does with a part of a source: parse, redact, check, stage, and tell what it did."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections import defaultdict
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain, islice
+from threading import Thread
+from typing import TYPE_CHECKING, NamedTuple
 
-import orjson
 import polars as pl
 
-from evalbench.observe.decode import decode, is_plain, load_formats
-from evalbench.observe.formats import opentelemetry
-from evalbench.observe.frames import (
-    OBJECTS,
-    RECORD,
-    Columns,
-    Written,
-    build_frame,
-    hash_key,
-    name_sessions,
-    write_json,
-)
-from evalbench.observe.source import LIMIT, Chunk, Flaw, Text
+from evalbench.observe.decode import decode
+from evalbench.observe.formats import find_format, load_formats
+from evalbench.observe.frames import RECORD, build_frame, hash_key, name_sessions
+from evalbench.observe.record import Row
+from evalbench.observe.source import Chunk, Flaw, Text
 from evalbench.pii import redact_columns
 from evalbench.schema import TABLES
 
@@ -32,13 +27,8 @@ if TYPE_CHECKING:
 
 READABLE = "backslashreplace"
 """How bytes that are no UTF-8 are shown in a reject."""
-
-
-NOTHING: dict[str, Any] = {}
-Alike = tuple[list[int], list[Any]]
-"""Spans of the same names: their records, and their values one span after the other."""
-STEP = 1000
-"""Records after which spans of the same names are read: they are in the processor's cache then."""
+WORKERS = 2
+"""Processes; more would not keep the promised memory: each holds a chunk in several forms."""
 
 
 class Reject(NamedTuple):
@@ -55,9 +45,9 @@ class Plan:
 
     lake: Lake
     surface: str
-    ingest_id: str
     name: str
-    formats: tuple[str, ...]
+    ingest_id: str
+    format: str
     columns: Mapping[str, str]
     redact: bool
     secret: str
@@ -65,11 +55,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a chunk. ``keys``: two 64-bit hashes of a row's key, and its record.
+    """What became of a part. ``keys``: two 64-bit hashes of a row's key, and its record.
 
     Where the source is lines, ``lines`` are how many, and a reject's line counts from the first;
     elsewhere ``lines`` is 0 and a reject names its own line. ``unnamed`` where a span still names
-    no session but its trace.
+    no session but its trace. ``position`` is how much of the source has been read with it.
     """
 
     lines: int
@@ -78,6 +68,37 @@ class Outcome:
     staged: dict[str, Staged] = field(default_factory=dict)
     keys: dict[str, pl.DataFrame] = field(default_factory=dict)
     unnamed: bool = False
+    position: int | None = None
+
+
+def process_all(parts: Iterator[Chunk | Flaw], plan: Plan) -> Iterator[Outcome]:
+    """Process the parts of a source in parallel, and give what became of them in their order."""
+    first = list(islice(parts, WORKERS))
+    if len(first) < WORKERS:  # too little to start processes for
+        return (process_part(part, plan) for part in first)
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(
+        n_jobs=WORKERS,
+        return_as="generator",
+        pre_dispatch=2 * WORKERS,
+        batch_size=1,
+        idle_worker_timeout=20,
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
+    return parallel(delayed(process_part)(part, plan) for part in chain(first, parts))
+
+
+def _end_with(parent: int) -> None:
+    """Let a worker end with the process that started it, also where that is killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def process_part(part: Chunk | Flaw, plan: Plan) -> Outcome:
@@ -85,172 +106,66 @@ def process_part(part: Chunk | Flaw, plan: Plan) -> Outcome:
     if isinstance(part, Flaw):
         reject = Reject(part.line or 0, part.reason, part.text.decode(errors=READABLE))
         return Outcome(0 if part.line else 1, 1, [reject])
-    return _process_chunk(part, plan)
+    gc.disable()  # rows are trees: what is freed is freed by its count
+    try:
+        return _process_chunk(part, plan)
+    finally:
+        gc.enable()
 
 
 def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
     lines = chunk.lines()
-    batch = _parse(lines, plan)
-    frames = {
-        table: build_frame(table, groups, batch.flaws)
-        for table, groups in batch.groups.items()
-        if groups
-    }
-    staged, keys = {}, {}
+    records, rows, flaws = _parse(lines, plan)
+    frames = {table: build_frame(table, rows[table], flaws) for table in rows if rows[table]}
+    if flaws:  # of a record with a bad verdict the spans are no use either
+        good = ~pl.col(RECORD).is_in(list(flaws))
+        frames = {table: frame.filter(good) for table, frame in frames.items()}
     frames, unnamed = name_sessions(frames)
+    staged, keys = {}, {}
     for table, frame in frames.items():
-        if batch.flaws:
-            bad = pl.Series(list(batch.flaws), dtype=pl.UInt32)
-            frame = frame.filter(~pl.col(RECORD).is_in(bad.implode()))
-        if frame.is_empty():
-            continue
-        keys[table] = frame.select(*hash_key(table), RECORD)
-        staged[table] = plan.lake.stage(
-            table, _finish(table, frame, plan), name=f"{plan.name}-{chunk.number:06}"
-        )
+        if not frame.is_empty():
+            keys[table] = frame.select(*hash_key(table), RECORD)
+            name = f"{plan.name}-{chunk.number:06}"
+            staged[table] = plan.lake.stage(table, _finish(table, frame, plan), name=name)
     rejects = [
-        Reject(batch.records[index][0], flaw, str(batch.records[index][1], errors=READABLE))
-        for index, flaw in sorted(batch.flaws.items())
+        Reject(records[index][0], flaw, str(records[index][1], errors=READABLE))
+        for index, flaw in sorted(flaws.items())
     ]
     n_lines = 0 if chunk.records else len(lines)
-    return Outcome(n_lines, len(batch.records), rejects, staged, keys, unnamed)
+    return Outcome(n_lines, len(records), rejects, staged, keys, unnamed, chunk.position)
 
 
-@dataclass
-class _Batch:
-    """Records (line, text) of a chunk, the rows read from them, and by record why it is no use."""
-
-    records: list[tuple[int, Text]] = field(default_factory=list)
-    groups: dict[str, list[Columns]] = field(default_factory=lambda: {"span": [], "verdict": []})
-    rows: dict[str, list[tuple[int, Any]]] = field(default_factory=lambda: defaultdict(list))
-    flaws: dict[int, str] = field(default_factory=dict)
-    merged: dict[tuple[str, ...], Any] = field(default_factory=dict)
-
-    def add_rows(self) -> None:
-        """Make columns of the rows that were read one by one."""
-        for table, rows in ((table, rows) for table, rows in self.rows.items() if rows):
-            names = dict.fromkeys(name for _, row in rows for name in row)
-            columns: Columns = {name: [row.get(name) for _, row in rows] for name in names}
-            self.groups[table].append({**columns, RECORD: [record for record, _ in rows]})
-
-    def add_alike(
-        self,
-        names: opentelemetry.Names,
-        records: list[int],
-        values: list[Any],
-        columns: Mapping[str, str],
-    ) -> None:
-        """Add spans of the same names; one that cannot be used is sought by halving."""
-        try:
-            found, verdicts = opentelemetry.read_alike(names, values, columns)
-            written = {name: write_json(found.pop(name)) for name in OBJECTS if name in found}
-        except Exception as error:  # no record may stop an ingest
-            if len(records) == 1:
-                self.flaws[records[0]] = _tell(error)
-                return
-            half = len(records) // 2
-            cut = len(values) // len(records) * half
-            self.add_alike(names, records[:half], values[:cut], columns)
-            self.add_alike(names, records[half:], values[cut:], columns)
-        else:
-            self._add_columns({**found, RECORD: records}, written)
-            self.rows["verdict"] += ((records[place], row) for place, row in verdicts)
-
-    def _add_columns(self, found: Columns, written: Mapping[str, bytes]) -> None:
-        """Put spans behind those that have the same columns."""
-        names = *found, *written
-        if names not in self.merged:
-            self.merged[names] = {name: [] for name in found} | {
-                name: Written() for name in written
-            }
-            self.groups["span"].append(self.merged[names])
-        merged = self.merged[names]
-        for name, values in found.items():
-            merged[name].extend(values)
-        for name, piece in written.items():
-            merged[name].append(piece)
+Records = list[tuple[int, Text]]
+Rows = dict[str, list[tuple[int, Row]]]
 
 
-def _parse(lines: list[tuple[int, Text]], plan: Plan) -> _Batch:
-    modules = load_formats(plan.formats)
-    module = modules[0]
-    columns, loads = plan.columns, orjson.loads
-    batch = _Batch()
-    records, flaws = batch.records, batch.flaws
-    alike: dict[opentelemetry.Names, Alike] = defaultdict(lambda: ([], []))
-    known: dict[tuple[tuple[str, ...], ...], Alike] = {}
-
-    def read_alike() -> None:
-        for taken, (indices, values) in alike.items():
-            if indices:
-                batch.add_alike(taken, indices[:], values, columns)
-                indices.clear()
-                values.clear()
-
-    for place in lines:
-        text = place[1]
-        value: Any = None
-        names = same = None
-        try:
-            value = loads(text)
-            names = tuple(value), tuple(value["attributes"]), tuple(value.get("context", ()))
-            same = known.get(names)
-        except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-            pass
-        short = len(text) <= LIMIT
-        if same is not None and short:  # most spans have the names of one before them
-            same[0].append(len(records))
-            records.append(place)
-            keep = same[1].extend
-            keep(value.pop("attributes").values())
-            keep(value.pop("context", NOTHING).values())
-            keep(value.values())
-            if len(records) % STEP == 0:
-                read_alike()
-            continue
-        quick = is_plain(value) and short
-        for raw, record, flaw in ((text, value, ""),) if quick else decode(text):
+def _parse(lines: Records, plan: Plan) -> tuple[Records, Rows, dict[int, str]]:
+    """Return the records (line, text) of a chunk, the rows read from them, and what flaws which."""
+    modules = load_formats(plan.format)
+    records: Records = []
+    rows: Rows = {"span": [], "verdict": []}
+    flaws: dict[int, str] = {}
+    for line, text in lines:
+        for raw, record, flaw in decode(text):
             index = len(records)
-            records.append(place if raw is text else (place[0], raw))
+            records.append((line, raw))
             if record is None:
                 flaws[index] = flaw
                 continue
+            module = find_format(record, modules) or modules[0]
             try:
-                if not module.matches(record):
-                    module = next((m for m in modules if m.matches(record)), module)
-                if module is opentelemetry:
-                    for span in opentelemetry.split_spans(record):
-                        taken, values = opentelemetry.take_apart(span)
-                        same = alike[taken]
-                        same[0].append(index)
-                        same[1].extend(values)
-                        if quick and names and _is_flat(names, taken):
-                            known[names] = same
-                    continue
-                found = module.parse(record, columns)
-            except Exception as error:  # no record may stop an ingest
-                flaws[index] = _tell(error)
+                parsed = module.parse(record, plan.columns)
+            except ValueError as error:
+                flaws[index] = str(error)
                 continue
-            if not found.spans and not found.verdicts:
+            except Exception as error:  # no record may stop an ingest
+                flaws[index] = f"cannot be read: {type(error).__name__}: {error}"
+                continue
+            if not parsed.spans and not parsed.verdicts:
                 flaws[index] = "neither a span nor a verdict is in it"
-            batch.rows["span"] += ((index, row) for row in found.spans)
-            batch.rows["verdict"] += ((index, row) for row in found.verdicts)
-    read_alike()
-    batch.add_rows()
-    return batch
-
-
-def _is_flat(names: tuple[tuple[str, ...], ...], taken: opentelemetry.Names) -> bool:
-    """Whether a span was taken apart as it stands, with nothing unfolded or gathered."""
-    shape, context, others = taken
-    outer = tuple(name for name in names[0] if name not in ("attributes", "context"))
-    return (outer, *names[1:]) == (others, shape.names, context)
-
-
-def _tell(error: Exception) -> str:
-    if isinstance(error, ValueError):
-        return str(error)
-    return f"cannot be read: {type(error).__name__}: {error}"
+            rows["span"] += [(index, row) for row in parsed.spans]
+            rows["verdict"] += [(index, row) for row in parsed.verdicts]
+    return records, rows, flaws
 
 
 def _finish(table: str, frame: pl.DataFrame, plan: Plan) -> pl.DataFrame:

@@ -1,110 +1,71 @@
-"""Rows that format modules read, as typed frames whose every value has been checked."""
+"""Rows that formats read, as typed frames whose every value has been checked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, compress
 from typing import Any
 
-import numpy as np
 import orjson
 import polars as pl
 
+from evalbench.observe.record import Row
 from evalbench.schema import KEYS, SPAN_KINDS, TABLES
-
-Columns = dict[str, Sequence[Any]]
-"""Values of rows by column, null where a row has none."""
-OBJECTS = ("input_messages", "output_messages", "attributes")
-"""Columns of JSON that may come as objects, whose text :func:`write_json` writes."""
 
 RECORD = "_record"
 """Column that says which record a row was read from."""
+OBJECTS = ("input_messages", "output_messages", "attributes", "documents")
+"""Columns that come as objects, or as the JSON of one; what is empty is null."""
 TIMES = {"span": "started_at", "verdict": "judged_at"}
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-UNTYPED = (TypeError, ValueError, OverflowError, AttributeError, pl.exceptions.PolarsError)
-BETWEEN = b",\n,"
-"""Stands between the JSON texts of :class:`Written`, in none of which a line can break."""
-BREAK = orjson.Fragment(BETWEEN.strip(b","))
+UNTYPED = (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError)
 
 
-class Written(list[bytes]):
-    """JSON texts of many rows, :data:`BETWEEN` them; each piece has those of some."""
-
-
-def write_json(values: Sequence[Any]) -> bytes:
-    """Write values as one piece of :class:`Written`; a text is taken for JSON as it is.
-
-    Raises
-    ------
-    ValueError
-        One of them cannot be written: too deep, or text that is no Unicode.
-    """
-    if str in {*map(type, values)}:
-        values = [_spare(each) if each.__class__ is str else each for each in values]
-    spaced: list[Any] = [BREAK] * (2 * len(values) - 1)
-    spaced[::2] = values
-    try:
-        return orjson.dumps(spaced, default=str)[1:-1]
-    except TypeError as error:
-        raise ValueError(f"a value cannot be kept as JSON: {error}") from error
-
-
-def _spare(text: str) -> orjson.Fragment:
-    between = BETWEEN.decode()
-    return orjson.Fragment(text.replace(between, between[:-1] + " ,"))
-
-
-def build_frame(table: str, groups: list[Columns], flaws: dict[int, str]) -> pl.DataFrame:
-    """Make a frame of rows, and note in ``flaws`` every record that has an unusable value.
+def build_frame(table: str, rows: Sequence[tuple[int, Row]], flaws: dict[int, str]) -> pl.DataFrame:
+    """Return a frame of rows, and note in ``flaws`` every record that has an unusable value.
 
     Parameters
     ----------
     table : str
         "span" or "verdict".
-    groups : list of Columns
-        Rows by the names they have: columns of the table and :data:`RECORD`; times are
-        microseconds, those of :data:`OBJECTS` JSON texts or :class:`Written`.
+    rows : sequence of (int, Row)
+        The record of each row, and its values by column; times are microseconds, those of
+        :data:`OBJECTS` objects.
     flaws : dict of int to str
         Reason by record; added to.
 
     Returns
     -------
     polars.DataFrame
-        The table's columns, times still as microseconds, and :data:`RECORD`. Rows of flawed records
-        may be in it.
+        The table's columns, times still as microseconds, and :data:`RECORD`, of good records alone.
     """
-    schema = pl.Schema(TABLES[table])
-    schema.update({RECORD: pl.UInt32(), TIMES[table]: pl.Int64()})
-    counts = [len(group[RECORD]) for group in groups]
-    columns = []
-    for name, kind in schema.items():
+    schema = pl.Schema({**TABLES[table], RECORD: pl.UInt32(), TIMES[table]: pl.Int64()})
+    records = [record for record, _ in rows]
+    known = {*chain.from_iterable(row for _, row in rows)}
+    columns = [pl.Series(RECORD, records, dtype=schema[RECORD])]
+    for name in TABLES[table]:
+        if name not in known:
+            columns.append(pl.Series(name, [None], schema[name]).new_from_index(0, len(rows)))
+            continue
+        values = [row.get(name) for _, row in rows]
         try:
-            parts = [
-                _to_series(name, group[name], kind)
-                if name in group
-                else pl.Series(name, [None], kind).new_from_index(0, count)
-                for group, count in zip(groups, counts, strict=True)
-            ]
-            columns.append(pl.concat(parts))
+            columns.append(_to_series(name, values, schema[name]))
         except UNTYPED:
-            found = [group.get(name, [None] * n) for group, n in zip(groups, counts, strict=True)]
-            records = chain.from_iterable(group[RECORD] for group in groups)
-            values = list(chain.from_iterable(found))
-            columns.append(_keep_typed(name, values, kind, records, flaws))
+            columns.append(_keep_typed(name, values, schema[name], records, flaws))
     frame = pl.DataFrame(columns)
     checks = list(_checks(table))
     failed = frame.select(check.any().alias(str(i)) for i, (check, _) in enumerate(checks)).row(0)
     for check, reason in compress(checks, failed):
         for record, told in frame.filter(check).select(RECORD, reason).iter_rows():
             flaws.setdefault(record, told)
-    return frame
+    return frame.filter(~pl.col(RECORD).is_in(list(flaws))) if flaws else frame
 
 
 def name_sessions(frames: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFrame], bool]:
     """Give spans that name no session, and their verdicts, the one their trace names elsewhere.
 
-    And tells whether spans are left whose trace names none here.
+    And tell whether spans are left whose trace names none here.
     """
     spans = frames.get("span", pl.DataFrame(schema=TABLES["span"]))
     unnamed = spans["session_id"] == spans["trace_id"]
@@ -129,50 +90,25 @@ def hash_key(table: str) -> tuple[pl.Expr, pl.Expr]:
 
 
 def _to_series(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:
-    if name == "documents":
-        return _join_documents(values, kind).cast(kind).alias(name)
-    if isinstance(values, Written):
-        return _cut_apart(values).alias(name)
-    return pl.Series(name, values, dtype=kind, strict=True)
-
-
-def _cut_apart(written: Written) -> pl.Series:
-    """JSON texts one by one, without a Python text for each."""
-    whole = BETWEEN.join(written)
-    texts = pl.Series([whole], dtype=pl.Binary).cast(pl.String).str.split(BETWEEN.decode())
-    texts = texts.explode()
-    return texts.set(texts == "null", None)
-
-
-def _join_documents(lists: Sequence[list[Any] | None], kind: pl.DataType) -> pl.Series:
-    """Make a column of lists of documents, which Polars would take row by row."""
-    import pyarrow
-
-    documents = [document for each in lists if each for document in each]
-    if documents and documents[0].__class__ is dict:
-        documents = [(each.get("id"), each.get("content"), each.get("score")) for each in documents]
-    values = zip(*documents, strict=True) if documents else ([], [], [])
-    fields = kind.inner.fields  # type: ignore[attr-defined]
-    flat = pl.DataFrame(
-        [
-            pl.Series(field.name, each, dtype=field.dtype, strict=True)
-            for field, each in zip(fields, values, strict=True)
-        ]
-    ).to_struct()
-    ends = np.cumsum([0, *(len(each) if each else 0 for each in lists)])
-    # Not pyarrow.array: it imports pandas where there is one, half a second a worker.
-    ends, missing = (
-        pl.Series(each).to_arrow() for each in (ends, [each is None for each in lists])
-    )
-    held = flat.to_arrow(compat_level=pl.CompatLevel.newest())
-    return pl.Series(pyarrow.LargeListArray.from_arrays(ends, held, mask=missing))
+    if name not in OBJECTS:
+        return pl.Series(name, values, dtype=kind, strict=True)
+    texts = [
+        each.encode()
+        if each.__class__ is str
+        else orjson.dumps(each, default=str)
+        if each
+        else None
+        for each in values
+    ]
+    written = pl.Series(name, texts, dtype=pl.Binary).cast(pl.String)
+    return written if kind == pl.String else written.str.json_decode(kind)
 
 
 def _keep_typed(
     name: str,
     values: Sequence[Any],
     kind: pl.DataType,
-    records: Iterable[int],
+    records: Sequence[int],
     flaws: dict[int, str],
 ) -> pl.Series:
     kept = list(values)
@@ -189,7 +125,7 @@ def _checks(table: str) -> Iterator[tuple[pl.Expr, pl.Expr]]:
     """Give what makes a row unusable, and the reason in words."""
     schema = TABLES[table]
     for name in dict.fromkeys(["session_id", *KEYS[table]]):
-        if name in schema and schema[name] == pl.String and name not in ("surface", "mode"):
+        if schema[name] == pl.String and name not in ("surface", "mode"):
             yield pl.col(name).fill_null("") == "", pl.lit(f"{name} is missing")
     for name, kind in schema.items():
         column = pl.col(name)

@@ -6,30 +6,29 @@ import fcntl
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import numpy as np
 import orjson
 import polars as pl
 
 from evalbench.errors import ReadError
-from evalbench.observe.batch import Outcome, Plan
-from evalbench.observe.decode import decode, find_formats, load_formats
+from evalbench.observe.batch import Outcome, Plan, process_all
+from evalbench.observe.decode import decode
+from evalbench.observe.formats import find_format, load_formats
 from evalbench.observe.frames import RECORD, hash_key
 from evalbench.observe.record import check_columns
 from evalbench.observe.sessions import collect_signals
 from evalbench.observe.source import Chunk, Flaw, read_chunks
-from evalbench.observe.workers import process_all
 
 if TYPE_CHECKING:
-    from evalbench.store.lake import Lake, Staged
+    from evalbench.store.lake import Lake
     from evalbench.store.workspace import Workspace
 
-INGESTED = ("span", "verdict")
 FIRST = 200
 """Records among which one must be of a known format."""
 EDGE = 1 << 20
@@ -65,22 +64,6 @@ class IngestReport:
     def accepted(self) -> int:
         """Records with a row that was not there before."""
         return self.records - self.rejected - self.duplicates
-
-
-@dataclass
-class _Read:
-    """A source that has been read, but of which nothing is visible yet."""
-
-    records: int = 0
-    rejected: int = 0
-    chunks: list[Outcome] = field(default_factory=list)
-
-    def keys(self, table: str) -> dict[int, pl.DataFrame]:
-        """Hashed keys of a table's staged rows, by number of chunk."""
-        return {i: each.keys[table] for i, each in enumerate(self.chunks) if table in each.keys}
-
-
-Outcomes = Iterator[tuple[Chunk | Flaw, Outcome]]
 
 
 def ingest(
@@ -128,7 +111,7 @@ def ingest(
     own = settings.surfaces[surface].columns if surface in settings.surfaces else {}
     columns = {**own, **(columns or {})}
     redact = settings.redact if redact is None else redact
-    formats = find_formats(format)
+    modules = load_formats(format)
     try:
         check_columns(columns)
     except ValueError as error:
@@ -136,33 +119,33 @@ def ingest(
     parts = read_chunks(path)
     first = _take_first(parts)
     if format == "auto":
-        _require_known(path, first, formats)
+        _require_known(path, first, modules)
     ingest_id = _identify(path, surface, format, sorted(columns.items()), redact)
     with _alone(ws.path):
         versions = ".".join(str(version) for _, version in sorted(ws.lake.versions().items()))
         plan = Plan(
             lake=ws.lake,
             surface=surface,
-            ingest_id=ingest_id,
             name=f"{ingest_id}-{versions}",
-            formats=formats,
+            ingest_id=ingest_id,
+            format=format,
             columns=columns,
             redact=redact,
             secret=settings.user_key_secret,
         )
         rejects_path = ws.rejected / f"{quote(surface, safe='')}-{ingest_id}.jsonl"
-        outcomes = process_all(chain(first, parts), plan)
-        size = path.stat().st_size
-        read = _gather(outcomes, rejects_path, lambda at: progress(at, size) if progress else None)
-        _name_across(read.chunks, ws.lake, surface)
-        new_spans, duplicates = _commit_new(read, ws.lake, surface)
+        outcomes = _gather(process_all(chain(first, parts), plan), path, rejects_path, progress)
+        _name_across(outcomes, ws.lake, surface)
+        spans, accepted = _commit_new(outcomes, ws.lake, surface)
+        records = sum(outcome.records for outcome in outcomes)
+        rejected = sum(len(outcome.rejects) for outcome in outcomes)
         return IngestReport(
             sessions=refresh_sessions(ws.lake, surface),
-            spans=new_spans,
-            rejected=read.rejected,
-            duplicates=duplicates,
-            records=read.records,
-            rejects_path=rejects_path if read.rejected else None,
+            spans=spans,
+            rejected=rejected,
+            duplicates=records - rejected - accepted,
+            records=records,
+            rejects_path=rejects_path if rejected else None,
         )
 
 
@@ -176,11 +159,10 @@ def _take_first(parts: Iterator[Chunk | Flaw]) -> list[Chunk | Flaw]:
     return first
 
 
-def _require_known(path: Path, parts: list[Chunk | Flaw], formats: tuple[str, ...]) -> None:
-    modules = load_formats(formats)
+def _require_known(path: Path, parts: list[Chunk | Flaw], modules: list[ModuleType]) -> None:
     lines = [line for part in parts if isinstance(part, Chunk) for line in part.lines()[:FIRST]]
     for record in chain.from_iterable(decode(text) for _, text in lines):
-        if record.value is not None and any(each.matches(record.value) for each in modules):
+        if record.value is not None and find_format(record.value, modules):
             return
     names = ", ".join(name for module in modules for name in module.NAMES)
     raise ReadError(
@@ -208,110 +190,79 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _gather(outcomes: Outcomes, rejects_path: Path, arrive_at: Callable[[int], None]) -> _Read:
-    """Keep what chunks staged, and write their rejects to a file that appears when it is whole."""
-    read = _Read()
-    lines = 0
+def _gather(
+    outcomes: Iterator[Outcome],
+    path: Path,
+    rejects_path: Path,
+    progress: Callable[[int, int], None] | None,
+) -> list[Outcome]:
+    """Collect outcomes, and write their rejects to a file that appears when it is whole."""
+    collected, lines, size = [], 0, path.stat().st_size
     unfinished = rejects_path.with_suffix(".unfinished")
     rejects_path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished.open("wb") as file:
-        for part, outcome in outcomes:
+        for outcome in outcomes:
             first = lines + 1 if outcome.lines else 0
             lines += outcome.lines
-            read.records += outcome.records
-            read.rejected += len(outcome.rejects)
-            read.chunks.append(outcome)
+            collected.append(outcome)
             for reject in outcome.rejects:
                 told = reject._replace(line=first + reject.line)._asdict()
                 file.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
-            if isinstance(part, Chunk):
-                arrive_at(part.position)
-    if read.rejected:
+            if progress and outcome.position is not None:
+                progress(outcome.position, size)
+    if any(outcome.rejects for outcome in collected):
         unfinished.replace(rejects_path)
     else:
         unfinished.unlink()
         rejects_path.unlink(missing_ok=True)
-    return read
+    return collected
 
 
-def _name_across(chunks: list[Outcome], lake: Lake, surface: str) -> None:
+def _name_across(outcomes: list[Outcome], lake: Lake, surface: str) -> None:
     """Give spans that name no session the one their trace names in another chunk or the lake."""
-    staged = [chunk.staged["span"] for chunk in chunks if chunk.unnamed]
-    if not staged:
+    if not any(outcome.unnamed for outcome in outcomes):
         return
     own = pl.col("session_id") == pl.col("trace_id")
-    left = pl.concat([lake.scan_staged(each).filter(own).select("trace_id") for each in staged])
-    every = [lake.spans(surface=surface)]
-    every += [lake.scan_staged(chunk.staged["span"]) for chunk in chunks if "span" in chunk.staged]
-    named = (
-        pl.concat([rows.filter(~own).select("trace_id", "session_id") for rows in every])
-        .join(left, on="trace_id", how="semi")
+    staged = [lake.scan_staged(each.staged["span"]) for each in outcomes if "span" in each.staged]
+    pairs = pl.concat(
+        rows.select("trace_id", "session_id") for rows in (lake.spans(surface=surface), *staged)
+    )
+    names = (
+        pairs.filter(~own)
+        .join(pairs.filter(own), on="trace_id", how="semi")
         .unique("trace_id", keep="first", maintain_order=True)
         .collect(engine="streaming")
     )
-    trace = pl.col("session_id")
-    for chunk in chunks if len(named) else ():
-        for table in chunk.staged:
-            rows = lake.scan_staged(chunk.staged[table])
-            lost = trace.is_in(named["trace_id"].implode())
-            if not rows.select(lost.any()).collect().item():
-                continue
-            session = trace.replace(named["trace_id"], named["session_id"])
-            renamed = rows.with_columns(session).collect()
-            chunk.staged[table] = lake.restage(chunk.staged[table], renamed)
-            chunk.keys[table] = renamed.select(*hash_key(table), chunk.keys[table][RECORD])
+    for outcome in outcomes if len(names) else ():
+        for table in outcome.staged:
+            rows = lake.scan_staged(outcome.staged[table]).collect()
+            session = pl.col("session_id").replace(names["trace_id"], names["session_id"])
+            renamed = rows.with_columns(session)
+            if not renamed["session_id"].equals(rows["session_id"]):
+                outcome.staged[table] = lake.restage(outcome.staged[table], renamed)
+                outcome.keys[table] = renamed.select(*hash_key(table), outcome.keys[table][RECORD])
 
 
-def _commit_new(read: _Read, lake: Lake, surface: str) -> tuple[int, int]:
-    """Make the new rows visible. Gives how many spans these are, and the duplicate records."""
-    repeated = {table: _find_repeated(read.keys(table), lake, table, surface) for table in INGESTED}
-    duplicates, new_spans = read.records - read.rejected, 0
-    chosen: dict[str, list[Staged]] = {table: [] for table in INGESTED}
-    for number, chunk in enumerate(read.chunks):
-        kept_records = []
-        for table, staged in chunk.staged.items():
-            new = ~repeated[table][number]
-            kept_records.append(chunk.keys[table][RECORD].to_numpy()[new])
-            if new.all():
-                chosen[table].append(staged)
-            elif new.any():
-                rows = lake.scan_staged(staged).collect().filter(new)
-                chosen[table].append(lake.restage(staged, rows))
-            else:
-                lake.discard(staged)
-            new_spans += int(new.sum()) if table == "span" else 0
-        if kept_records:
-            duplicates -= len(np.unique(np.concatenate(kept_records)))
-    for table, files in chosen.items():
-        if files:
-            lake.commit(table, files)
-    return new_spans, duplicates
-
-
-def _find_repeated(
-    keys: dict[int, pl.DataFrame], lake: Lake, table: str, surface: str
-) -> dict[int, np.ndarray]:
-    """Mark, by chunk, the rows whose key stands before them in the source or in the lake."""
-    if not keys:
-        return {}
-    h1 = np.concatenate([frame["h1"].to_numpy() for frame in keys.values()])
-    h2 = np.concatenate([frame["h2"].to_numpy() for frame in keys.values()])
-    record = np.concatenate([frame[RECORD].to_numpy() for frame in keys.values()])
-    chunk = np.repeat(np.arange(len(keys)), [len(frame) for frame in keys.values()])
-    order = np.argsort(h1)
-    if (np.diff(h1[order]) == 0).any():  # rare, and ten times slower: the first of equal keys first
-        order = np.lexsort((record, chunk, h2, h1))
-    h1, h2 = h1[order], h2[order]
-    repeated = np.zeros(len(order), dtype=bool)
-    repeated[order[1:]] = (h1[1:] == h1[:-1]) & (h2[1:] == h2[:-1])
-    there = {"span": lake.spans, "verdict": lake.verdicts}[table](surface=surface)
-    for batch in there.select(*hash_key(table)).collect_batches(engine="streaming"):
-        known1, known2 = batch["h1"].to_numpy(), batch["h2"].to_numpy()
-        place = np.minimum(np.searchsorted(h1, known1), len(h1) - 1)
-        found = (h1[place] == known1) & (h2[place] == known2)
-        repeated[order[place[found]]] = True
-    ends = np.cumsum([len(frame) for frame in keys.values()])[:-1]
-    return dict(zip(keys, np.split(repeated, ends), strict=True))
+def _commit_new(outcomes: list[Outcome], lake: Lake, surface: str) -> tuple[int, int]:
+    """Make rows visible whose key was not; return how many spans, and the records that have any."""
+    accepted, n_spans = pl.DataFrame(), 0
+    for table, there in (("span", lake.spans), ("verdict", lake.verdicts)):
+        chunks = {i: each.staged[table] for i, each in enumerate(outcomes) if table in each.staged}
+        if not chunks:
+            continue
+        keys = pl.concat(
+            outcomes[i].keys[table].with_columns(pl.lit(i).alias("chunk")).with_row_index()
+            for i in chunks
+        )
+        stored = there(surface=surface).select(*hash_key(table))
+        known = stored.join(keys.lazy(), on=["h1", "h2"], how="semi").collect(engine="streaming")
+        new = keys.unique(["h1", "h2"], keep="first", maintain_order=True)
+        new = new.join(known, on=["h1", "h2"], how="anti", maintain_order="left")
+        rows = dict(new.group_by("chunk").agg("index").iter_rows())
+        lake.commit(table, [lake.keep(file, rows.get(i, [])) for i, file in chunks.items()])
+        accepted = pl.concat([accepted, new.select("chunk", RECORD)])
+        n_spans += len(new) if table == "span" else 0
+    return n_spans, accepted.n_unique() if len(accepted) else 0
 
 
 def refresh_sessions(lake: Lake, surface: str) -> int:

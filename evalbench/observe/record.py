@@ -1,14 +1,14 @@
-"""What every format module gives back, and the small readings they share.
+"""Values of a source read as what they are, and what a format makes of one record.
 
-A format module has ``NAMES``, ``matches(record)`` and ``parse(record, columns) -> Parsed``. A
-record that cannot be used raises ``ValueError`` with the reason that its reject will show.
+A format module has ``NAMES``, ``SIGNATURES`` and ``parse(record, columns) -> Parsed``. A record
+that cannot be used raises ``ValueError`` with the reason that its reject will show.
 """
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from string import Formatter
@@ -23,17 +23,19 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TRUE = frozenset(("true", "yes", "y", "1", "1.0", "pass", "passed", "success", "t"))
 FALSE = frozenset(("false", "no", "n", "0", "0.0", "fail", "failed", "failure", "f"))
 ALIASES = {"timestamp": "started_at", "success": "outcome"}
+LONGEST_LITERAL = 1_000_000
+Row = dict[str, Any]
 
 
 class Parsed(NamedTuple):
     """Rows read from one record: keys are a subset of the table's columns, absent means null."""
 
-    spans: list[dict[str, Any]]
-    verdicts: list[dict[str, Any]]
+    spans: list[Row]
+    verdicts: list[Row]
 
 
 def to_json(value: Any) -> str:
-    """JSON text of a value; ``ValueError`` where it cannot be written (too deep, bad text)."""
+    """Return the JSON text of a value; ``ValueError`` where there is none (too deep, bad text)."""
     try:
         return orjson.dumps(value, default=str).decode()
     except TypeError as error:
@@ -41,14 +43,14 @@ def to_json(value: Any) -> str:
 
 
 def from_json(value: Any) -> Any:
-    """Value of a text that holds JSON or a Python literal; anything else comes back as it is."""
-    if not isinstance(value, str) or value[:1] not in ("{", "[", '"'):
+    """Return the value of a text that holds JSON or a Python literal, anything else as it is."""
+    if value.__class__ is not str or value[:1] not in ("{", "[", '"'):
         return value
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
         pass
-    if value[0] == '"' or len(value) > 1_000_000:
+    if value[0] == '"' or len(value) > LONGEST_LITERAL:
         return value
     try:
         return ast.literal_eval(value)
@@ -56,18 +58,18 @@ def from_json(value: Any) -> Any:
         return value
 
 
-def to_text(value: Any) -> str | None:
-    """Text as it is, null as null, everything else as JSON."""
+def to_text(value: Any, name: str = "") -> str | None:
+    """Return text as it is, null as null, everything else as JSON."""
     return value if value is None or isinstance(value, str) else to_json(value)
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell of an export says nothing: null, empty text or not a number."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    """Tell whether a cell of an export says nothing: null, empty text or not a number."""
+    return value is None or value == "" or (value.__class__ is float and math.isnan(value))
 
 
-def to_microseconds(value: Any) -> int | None:
-    """Microseconds since the epoch of ISO text (no zone means UTC), a datetime or a number.
+def to_microseconds(value: Any, name: str = "timestamp") -> int | None:
+    """Return microseconds since the epoch of ISO text (no zone means UTC), a datetime or a number.
 
     A number is seconds, milli-, micro- or nanoseconds by its size: below 1e11, 1e14, 1e17.
     """
@@ -77,14 +79,14 @@ def to_microseconds(value: Any) -> int | None:
         try:  # digits first: fromisoformat takes 20240520 for a day
             value = int(value) if value.isdecimal() else datetime.fromisoformat(value)
         except ValueError:
-            value = to_number(value, "timestamp")
+            value = to_number(value, name)
     if isinstance(value, datetime):
         gap = (value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH
         return gap.days * 86_400_000_000 + gap.seconds * 1_000_000 + gap.microseconds
     if is_missing(value):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"timestamp is not a time: {value!r}")
+        raise ValueError(f"{name} is not a time: {value!r}")
     size = abs(value)
     if size >= 1e17:
         return int(value) // 1000
@@ -92,7 +94,7 @@ def to_microseconds(value: Any) -> int | None:
 
 
 def to_number(value: Any, name: str) -> float | None:
-    """Finite number of a cell, null where it is missing."""
+    """Return the finite number of a cell, null where it is missing."""
     if is_missing(value):
         return None
     try:
@@ -105,7 +107,7 @@ def to_number(value: Any, name: str) -> float | None:
 
 
 def to_count(value: Any, name: str) -> int | None:
-    """Whole number of a cell, null where it is missing."""
+    """Return the whole number of a cell, null where it is missing."""
     if value.__class__ is int:
         return int(value)
     number = to_number(value, name)
@@ -115,7 +117,7 @@ def to_count(value: Any, name: str) -> int | None:
 
 
 def to_truth(value: Any, name: str) -> bool | None:
-    """Read true or false from a boolean, 1 or 0, or a plain word; null where it is missing."""
+    """Return true or false of a boolean, 1 or 0, or a plain word; null where it is missing."""
     if is_missing(value):
         return None
     word = str(value).strip().lower()
@@ -124,10 +126,22 @@ def to_truth(value: Any, name: str) -> bool | None:
     return word in TRUE
 
 
+_READERS: dict[Any, Callable[[Any, str], Any]] = {
+    pl.Boolean(): to_truth,
+    pl.Int64(): to_count,
+    pl.Float64(): to_number,
+}
+READERS = {
+    name: to_microseconds if dtype.is_temporal() else _READERS.get(dtype, to_text)
+    for name, dtype in SPAN.items()
+}
+"""How a value becomes one of its column; times are microseconds until they are in a frame."""
+
+
 def prompt_tokens(
     given: int | None, completion: int | None, total: int | None, *cached: int | None
 ) -> int | None:
-    """Input tokens with the cache reads and writes in them, whichever reading makes the total."""
+    """Return input tokens with cache reads and writes in them, by the reading that makes total."""
     if given is None or total is None or given + (completion or 0) == total:
         return given
     everything = given + sum(count or 0 for count in cached)
@@ -135,7 +149,7 @@ def prompt_tokens(
 
 
 def lookup(record: Any, path: str) -> Any:
-    """Value at a field name or dotted path; a name that itself holds dots is tried first."""
+    """Return the value at a name or dotted path; a name that itself holds dots is tried first."""
     if isinstance(record, Mapping):
         if path in record:
             return record[path]
@@ -155,7 +169,7 @@ def _template(source: str) -> tuple[tuple[str, str | None], ...]:
 
 
 def resolve(record: Mapping[str, Any], source: str) -> Any:
-    """Value that ``--map COLUMN=SOURCE`` means: a field, a dotted path or a ``{path}`` template."""
+    """Return what ``--map COLUMN=SOURCE`` means: a field, a dotted path or a template."""
     if "{" not in source:
         return lookup(record, source)
     text = ""
@@ -177,9 +191,7 @@ def check_columns(columns: Mapping[str, str]) -> None:
         _template(source)
 
 
-def apply_columns(
-    span: dict[str, Any], record: Mapping[str, Any], columns: Mapping[str, str]
-) -> None:
+def apply_columns(span: Row, record: Mapping[str, Any], columns: Mapping[str, str]) -> None:
     """Set on a span what ``--map`` says of its record, each value read as its column's type."""
     segments = {}
     for column, source in columns.items():
@@ -188,17 +200,7 @@ def apply_columns(
         column = ALIASES.get(column, column)
         if column.startswith("segments."):
             segments[column[9:]] = str(value)
-            continue
-        dtype = SPAN[column]
-        if column == "started_at":
-            span[column] = to_microseconds(value)
-        elif dtype == pl.Boolean:
-            span[column] = to_truth(value, column)
-        elif dtype == pl.Int64:
-            span[column] = to_count(value, column)
-        elif dtype == pl.Float64:
-            span[column] = to_number(value, column)
         else:
-            span[column] = to_text(value)
+            span[column] = READERS[column](value, column)
     if segments:
         span["segments"] = to_json(orjson.loads(span.get("segments") or "{}") | segments)

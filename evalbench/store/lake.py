@@ -127,14 +127,19 @@ class Lake:
         place = self._place(staged.table)
         changed = write_file(rows.lazy(), place, staged.surface, staged.name)
         if changed.path != staged.path:
-            self.discard(staged)
+            remove_file(self._place(staged.table), staged.path)
         return changed
 
-    def discard(self, staged: Staged) -> None:
-        """Remove a staged file that shall not be committed."""
+    def keep(self, staged: Staged, rows: Sequence[int]) -> Staged | None:
+        """Keep some rows of a staged file by their numbers; of none, the file goes."""
+        if len(rows) == staged.rows:
+            return staged
+        if rows:
+            return self.restage(staged, self.scan_staged(staged).collect()[rows])
         remove_file(self._place(staged.table), staged.path)
+        return None
 
-    def commit(self, table: str, staged: Sequence[Staged]) -> None:
+    def commit(self, table: str, staged: Sequence[Staged | None]) -> None:
         """Make staged files visible, all in one transaction. What is visible already stays so.
 
         As all that writes it raises StoreError where the store refuses, or other writers keep
@@ -143,7 +148,7 @@ class Lake:
 
         def prepare(delta: DeltaTable | None) -> Actions:
             there = set(list_files(delta)["path"])
-            return [describe_added(each) for each in staged if each.path not in there]
+            return [describe_added(each) for each in staged if each and each.path not in there]
 
         transact(self._place(table), prepare)
 

@@ -1,11 +1,9 @@
 import datetime
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalbench.observe.formats import langfuse, langsmith, openai_chat, opentelemetry
 from evalbench.observe.record import (
     apply_columns,
     check_columns,
@@ -134,61 +132,3 @@ def test_a_python_literal_is_read_and_a_deep_one_is_left():
 )
 def test_truth(value, truth):
     assert to_truth(value, "outcome") is truth
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                "role content parts type text tool_calls function arguments id name key value "
-                "message messages lc kwargs additional_kwargs function_response system config "
-                "attributes trace_id metadata usage_details input scores".split()
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-RECORD_NAMES = {
-    langfuse: "observations trace id traceId type startTime endTime input output metadata scores "
-    "usageDetails costDetails toolCalls tags timestamp value source name sessionId",
-    langsmith: "id trace_id run_type inputs outputs start_time extra tags feedback_stats error "
-    "prompt_tokens total_cost prompt_token_details name",
-    openai_chat: "messages tools session",
-    opentelemetry: "resourceSpans trace_id context start_time status attributes events name "
-    "resource span_kind session_id context.span_id attributes.llm attributes.metadata",
-}
-
-
-@pytest.mark.parametrize("module", RECORD_NAMES, ids=lambda module: module.NAMES[0])
-@given(st.data())
-def test_a_record_of_any_shape_is_read_or_refused_with_a_reason(module, data):
-    names = st.sampled_from(RECORD_NAMES[module].split())
-    record = data.draw(st.dictionaries(names, JSON, max_size=8))
-    module.matches(record)
-    with suppress(ValueError):
-        parsed = module.parse(record, {})
-        assert parsed.spans or parsed.verdicts or "resourceSpans" in record
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(
-            "llm.input_messages llm.input_messages.0.message.tool_calls gen_ai.input.messages "
-            "llm.input_messages.0.message.tool_calls.0.tool_call.id gen_ai.system_instructions "
-            "llm.output_messages.0.message.contents llm retrieval.documents annotations tag.tags "
-            "llm.output_messages.0.message.contents.0.message_content.text metadata session.id "
-            "openinference.span.kind llm.token_count.prompt input.value ai.prompt "
-            "annotations.0.annotation.name annotations.0.annotation.score".split()
-        ),
-        JSON,
-    )
-)
-def test_attributes_of_any_shape_are_read_or_refused_with_a_reason(attributes):
-    record = {"trace_id": "t", "span_id": "s", "attributes": attributes}
-    with suppress(ValueError):
-        (row,), _ = opentelemetry.parse(record, {})
-        assert row["span_id"] == "s"

@@ -134,11 +134,10 @@ def test_the_same_rows_staged_again_are_the_same_file(lake, tmp_path):
 
 def test_a_staged_file_can_be_replaced_or_discarded(lake, tmp_path):
     staged = lake.stage("session", make("session", range(4)), name="run")
-    kept = lake.restage(staged, lake.scan_staged(staged).collect()[::2])
+    kept = lake.keep(staged, [0, 2])
     assert kept.rows == 2
-    dropped = lake.stage("session", make("session", range(4)), name="dropped")
-    lake.discard(dropped)
-    lake.commit("session", [kept])
+    dropped = lake.keep(lake.stage("session", make("session", range(4)), name="dropped"), [])
+    lake.commit("session", [kept, dropped])
     assert read_ids(lake) == [0, 2]
     assert len(list(tmp_path.glob("lake/session/surface=airline/*"))) == 1
 

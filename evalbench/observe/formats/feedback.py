@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
-from evalbench.observe.record import is_missing, to_count, to_json, to_number, to_truth
+from evalbench.observe.record import (
+    Row,
+    is_missing,
+    to_count,
+    to_json,
+    to_microseconds,
+    to_number,
+    to_truth,
+)
 
 SIGNAL_OF = {
     **dict.fromkeys(("thumbs", "thumbs_up", "user_thumbs", "user_feedback", "feedback"), "thumbs"),
@@ -26,6 +35,7 @@ SIGNAL_OF = {
 THUMBS = {"up": 1, "positive": 1, "thumbs_up": 1, "good": 1, "like": 1, "liked": 1, "helpful": 1}
 THUMBS |= {"down": -1, "negative": -1, "thumbs_down": -1, "bad": -1, "dislike": -1, "unhelpful": -1}
 THUMBS |= {"1": 1, "1.0": 1, "true": 1, "-1": -1, "-1.0": -1, "0": -1, "0.0": -1, "false": -1}
+PEOPLE = ("HUMAN", "USER", "API", "ANNOTATION")
 PASSES = frozenset(("pass", "passed", "correct", "factual", "faithful", "relevant", "non_toxic"))
 FAILS = frozenset(("fail", "failed", "incorrect", "hallucinated", "irrelevant", "toxic", "wrong"))
 
@@ -70,38 +80,49 @@ def reads_as_failure(name: Any, value: Any, label: Any) -> bool | None:
     return None
 
 
-def verdict(
-    source: str,
-    name: Any,
-    *,
-    session_id: str,
-    value: Any = None,
-    label: Any = None,
-    rationale: Any = None,
-    target: str | None = None,
-    judged_at: int | None = None,
-    model: str | None = None,
-) -> dict[str, Any]:
-    """Verdict row of one score; ``target`` is the span it is about, None for the whole session.
+def add_scores(row: Row, scores: Iterable[Row]) -> list[Row]:
+    """Set the signals that people's scores mean on a span's row; return the others as verdicts.
+
+    A score has ``name``, and any of ``score``, ``label``, ``explanation``, ``time``,
+    ``annotator_kind`` (a person's unless it says otherwise) and ``target``: the span it is about,
+    None for the whole session, by default the span of the row.
+    """
+    verdicts = []
+    for score in scores:
+        value, label = score.get("score"), score.get("label")
+        name = score.get("name") or score.get("identifier") or "score"
+        if str(score.get("annotator_kind", "HUMAN")).upper() in PEOPLE:
+            read = signal(name, value if value is not None else label)
+            if read is not None:
+                row[read[0]] = read[1]
+                continue
+        whole = row.get("parent_id") is None and row["session_id"] == row.get("trace_id")
+        target = score.get("target", None if whole else row.get("span_id"))
+        verdicts.append(_verdict(row, {**score, "name": name}, target))
+    return verdicts
+
+
+def _verdict(row: Row, score: Row, target: str | None) -> Row:
+    """Return the verdict of one score.
 
     ``repeat`` is 0 for the session and a checksum of the target otherwise, so that scores of
     several spans of one session stay apart and the same export read twice gives the same key.
     """
+    value, label = score.get("score"), score.get("label")
     try:
-        score = to_number(value, "score")
+        number = to_number(value, "score")
     except ValueError:
-        score, label = None, label if not is_missing(label) else value
-    said = [str(text) for text in (label, rationale) if not is_missing(text)]
+        number, label = None, label if not is_missing(label) else value
+    said = [str(text) for text in (label, score.get("explanation")) if not is_missing(text)]
     return {
-        "session_id": session_id,
+        "session_id": row["session_id"],
         "mode": "",
-        "evaluator_id": f"{source}/{name}",
+        "evaluator_id": f"{row['source_format']}/{score['name']}",
         "evaluator_version": "source",
         "repeat": 0 if target is None else zlib.crc32(target.encode("utf-8", "replace")),
-        "fails": reads_as_failure(name, value, label),
-        "score": score,
+        "fails": reads_as_failure(score["name"], value, label),
+        "score": number,
         "rationale": ": ".join(said) or None,
         "evidence": None if target is None else to_json([{"span_id": target}]),
-        "model": model,
-        "judged_at": judged_at,
+        "judged_at": to_microseconds(score.get("time")) or row.get("started_at"),
     }

@@ -8,62 +8,37 @@ well-known name is a signal, every other score is a verdict of ``langfuse/<name>
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
-from evalbench.observe.formats.attributes import ALTERNATES
-from evalbench.observe.formats.facts import session_facts
-from evalbench.observe.formats.feedback import signal, verdict
-from evalbench.observe.formats.messages import to_messages, to_tool_call
-from evalbench.observe.record import (
-    Parsed,
-    apply_columns,
-    from_json,
-    is_missing,
-    prompt_tokens,
-    to_count,
-    to_json,
-    to_microseconds,
-    to_number,
-    to_text,
-)
+from evalbench.observe.formats.feedback import add_scores
+from evalbench.observe.formats.mapping import Mapping as Names
+from evalbench.observe.formats.mapping import read_span
+from evalbench.observe.formats.messages import to_tool_call
+from evalbench.observe.formats.opentelemetry import MAPPING as OPENTELEMETRY
+from evalbench.observe.record import Parsed, Row, apply_columns, from_json, is_missing, to_text
+from evalbench.schema import SIGNALS
 
 NAMES = ("langfuse",)
-
-KINDS = {
-    "GENERATION": "llm",
-    "SPAN": "chain",
-    "EVENT": "other",
-    **{
-        kind.upper(): kind
-        for kind in ("agent", "tool", "chain", "retriever", "evaluator", "embedding", "guardrail")
-    },
-}
-CACHE_READS = tuple(
-    "input_cache_read cache_read_input_tokens input_cached_tokens prompt_details.cache_read".split()
+SIGNATURES = (
+    {"trace", "observations"},
+    {"id", "traceId", "type", "startTime"},
+    {"id", "trace_id", "type", "start_time"},
+    {"id", "timestamp", "bookmarked"},
+    {"id", "timestamp", "htmlPath"},
+    {"id", "timestamp", "observations"},
+    {"name", "value", "source", "traceId"},
+    {"name", "value", "source", "trace_id"},
+    {"name", "value", "source", "sessionId"},
+    {"name", "value", "source", "session_id"},
+    {"name", "stringValue", "source", "traceId"},
+    {"name", "string_value", "source", "trace_id"},
 )
-CACHE_WRITES = ("input_cache_creation", "cache_creation_input_tokens", "prompt_details.cache_write")
-SESSIONS = ("session.id", *ALTERNATES["session_id"])
-COLUMNS = {
-    "id": "span_id",
-    "trace_id": "trace_id",
-    "parent_observation_id": "parent_id",
-    "name": "name",
-    "input": "input",
-    "output": "output",
-    "provided_model_name": "model",
-    "model": "model",
-    "status_message": "status_message",
-    "session_id": "session_id",
-    "user_id": "user_key",
-    "release": "release",
-    "environment": "environment",
-}
-READ = ("type", "level", "start_time", "end_time", "total_cost", "timestamp")
-"""Fields that become columns of another form and are kept no second time."""
+USAGE = "usage_details"
+FACTS = ("user_key", "environment", "release", "segments", "group_key", *SIGNALS)
+SAID = ("input", "output")
+"""Fields of a trace that repeat what its observations say."""
 
 
 @lru_cache(maxsize=4096)
@@ -71,245 +46,171 @@ def _snake(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
 
 
-def _named(record: Mapping[str, Any]) -> dict[str, Any]:
+def _camel(name: str) -> str:
+    field, dot, path = name.partition(".")
+    first, *others = field.split("_")
+    return first + "".join(map(str.capitalize, others)) + dot + path
+
+
+def _named(record: Mapping[str, Any]) -> Row:
     return {_snake(name): value for name, value in record.items() if not is_missing(value)}
 
 
-def matches(record: dict[str, Any]) -> bool:
-    """Whether this is a download of a trace, an observation, a trace row or a score row."""
-    if isinstance(record.get("observations"), list):
-        return True
-    if "traceId" in record or "trace_id" in record:
-        if "type" in record and ("startTime" in record or "start_time" in record):
-            return True
-        return "value" in record and "source" in record
-    return "id" in record and "timestamp" in record and ("bookmarked" in record or "tags" in record)
+def _inside(column: str) -> tuple[str, ...]:
+    """Return the OpenTelemetry names of a column as Langfuse keeps them in its metadata."""
+    return tuple(f"metadata.attributes.{name}" for name in OPENTELEMETRY.columns[column])
 
 
-def parse(record: dict[str, Any], columns: Mapping[str, str]) -> Parsed:
-    """Spans and verdicts of one observation, one trace row, one score or one whole trace."""
-    if "observations" in record:
+COLUMNS = {
+    "trace_id": ("trace_id",),
+    "span_id": ("id",),
+    "parent_id": ("parent_observation_id",),
+    "name": ("name",),
+    "start": ("start_time", "timestamp"),
+    "end": ("end_time",),
+    "status": ("level",),
+    "status_message": ("status_message",),
+    "session_id": ("session_id", *_inside("session_id")),
+    "user_key": ("user_id",),
+    "release": ("release", "version"),
+    "environment": ("environment",),
+    "kind": ("type",),
+    "model": ("provided_model_name", "model"),
+    "provider": _inside("provider"),
+    "tool_name": _inside("tool_name"),
+    "input": ("input",),
+    "output": ("output",),
+    "input_messages": ("input",),
+    "output_messages": ("output",),
+    "prompt_tokens": (f"{USAGE}.input",),
+    "completion_tokens": (f"{USAGE}.output",),
+    "cached_tokens": (
+        f"{USAGE}.input_cache_read",
+        f"{USAGE}.cache_read_input_tokens",
+        f"{USAGE}.input_cached_tokens",
+        f"{USAGE}.prompt_details.cache_read",
+    ),
+    "cache_writes": (
+        f"{USAGE}.input_cache_creation",
+        f"{USAGE}.cache_creation_input_tokens",
+        f"{USAGE}.prompt_details.cache_write",
+    ),
+    "total_tokens": (f"{USAGE}.total",),
+    "cost_usd": ("total_cost", "cost_details.total"),
+    "metadata": ("metadata",),
+    "tags": ("tags",),
+    "scores": ("scores",),
+}
+MAPPING = Names(
+    source="langfuse",
+    columns={
+        column: tuple(dict.fromkeys((*names, *map(_camel, names))))
+        for column, names in COLUMNS.items()
+    },
+    kinds={"GENERATION": "llm", "SPAN": "chain", "EVENT": "other"},
+)
+
+
+def parse(record: Row, columns: Mapping[str, str]) -> Parsed:
+    """Return spans and verdicts of one observation, one trace, one score or a whole download."""
+    names = {_snake(name) for name, value in record.items() if not is_missing(value)}
+    if "observations" in names:
         parsed = _parse_download(record)
+    elif names & {"value", "string_value"}:
+        parsed = _parse_score(_named(record))
     else:
-        fields = _named(record)
-        if "type" in fields and "start_time" in fields:
-            span = _observation(record, fields)
-            parsed = Parsed([span], _scores(span, from_json(fields.get("scores"))))
-        elif "value" in fields or "string_value" in fields:
-            parsed = _parse_score(fields)
-        else:
-            parsed = _parse_trace(record, fields)
-    if columns:
-        for span in parsed.spans:
-            apply_columns(span, record, columns)
+        parsed = _parse_one(record if "trace_id" in names else _as_observation(record))
+    for span in parsed.spans:
+        apply_columns(span, record, columns)
     return parsed
 
 
-def _parse_download(record: dict[str, Any]) -> Parsed:
-    observations = record["observations"]
-    held = record.get("trace")
-    own = {k: v for k, v in record.items() if k not in ("trace", "observations")}
-    trace = {**held, **own} if isinstance(held, dict) else own
-    if not isinstance(observations, list) or not all(isinstance(o, dict) for o in observations):
-        raise ValueError("observations are not a list of objects")
-    if not observations:
-        return _parse_trace(trace, _named(trace))
-    fields = _named(trace)
-    known = {"trace_id": fields["id"]} if "id" in fields else {}
-    spans = [_observation(each, {**known, **_named(each)}) for each in observations]
-    root = next((span for span in spans if span["parent_id"] is None), spans[0])
-    attributes = orjson.loads(root["attributes"] or "{}")
-    attributes["trace"] = {k: v for k, v in trace.items() if k != "observations"}
-    root["attributes"] = to_json(attributes)
-    for name, value in _trace_facts(fields).items():
-        if root.get(name) is None:
-            root[name] = value
-    session = next((s["session_id"] for s in spans if s["session_id"] != s["trace_id"]), None)
-    session = to_text(fields.get("session_id")) or session
-    if session is not None:
-        for span in spans:
-            span["session_id"] = session
-    verdicts = _scores(root, from_json(fields.get("scores")))
-    for each, span in zip(observations, spans, strict=True):
-        verdicts += _scores(span, from_json(each.get("scores")))
-    return Parsed(spans, verdicts)
+def _as_observation(trace: Row) -> Row:
+    if is_missing(trace.get("id")):
+        raise ValueError("a trace without an id")
+    span_id = f"trace-{to_text(trace['id'])}"
+    return {**trace, "trace_id": trace["id"], "id": span_id, "type": "CHAIN"}
 
 
-def _trace_facts(fields: Mapping[str, Any]) -> dict[str, Any]:
-    tags = from_json(fields.get("tags"))
-    facts = dict(session_facts(fields.get("metadata"), tags if isinstance(tags, list) else ()))
-    for name, column in (("user_id", "user_key"), ("environment", "environment")):
-        if name in fields:
-            facts[column] = to_text(fields[name])
-    release = fields.get("release", fields.get("version"))
-    return {**facts, "release": to_text(release)} if release is not None else facts
-
-
-def _observation(record: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = _trace_facts(fields)
-    for name, column in COLUMNS.items():
-        if name in fields:
-            row.setdefault(column, to_text(fields[name]))
+def _parse_one(fields: Row) -> Parsed:
+    row = read_span(fields, MAPPING)
     if "span_id" not in row or "trace_id" not in row:
         raise ValueError("an observation without an id or without a trace")
-    row["parent_id"] = row.get("parent_id")
-    row["source_format"] = NAMES[0]
-    start = row["started_at"] = to_microseconds(fields.get("start_time"))
-    end = to_microseconds(fields.get("end_time"))
-    if start is not None and end is not None:
-        row["latency_ms"] = (end - start) / 1000
-    level = fields.get("level")
-    row["status"] = None if level is None else "error" if level == "ERROR" else "ok"
-    row["kind"] = KINDS.get(str(fields.get("type")).upper(), "other")
-    _add_usage(row, fields)
-    _add_messages(row, fields)
-    inside = _inner_attributes(fields)
-    if "session_id" not in row:
-        found = (inside[name] for name in SESSIONS if inside.get(name))
-        row["session_id"] = to_text(next(found, row.get("trace_id")))
-    if row["kind"] == "tool":
-        names = ("gen_ai.tool.name", "tool.name", "ai.toolCall.name")
-        row["tool_name"] = next((inside[n] for n in names if inside.get(n)), row.get("name"))
-        row["tool_arguments"], row["tool_result"] = row.get("input"), row.get("output")
-    provider = inside.get("gen_ai.provider.name") or inside.get("gen_ai.system")
-    row["provider"] = to_text(provider or inside.get("llm.provider") or inside.get("llm.system"))
-    rest = {name: value for name, value in record.items() if _is_left(_snake(name), value, row)}
-    row["attributes"] = to_json(rest) if rest else None
-    return row
+    calls = from_json(fields.get("toolCalls", fields.get("tool_calls")))
+    answered = row.get("output_messages") or []
+    if isinstance(calls, list) and calls and not any("tool_calls" in each for each in answered):
+        read = [to_tool_call(from_json(call)) for call in calls]
+        message = {"role": "assistant", "content": None, "tool_calls": read}
+        row["output_messages"] = [*answered, message]
+    return Parsed([row], add_scores(row, _read_scores(row, row.pop("scores", None))))
 
 
-def _is_left(name: str, value: Any, row: Mapping[str, Any]) -> bool:
-    if is_missing(value) or value == [] or value == {}:
-        return False
-    if name in ("type", "level"):
-        return str(value).upper() not in (*KINDS, "DEFAULT", "ERROR")
-    return name not in READ and not (name in COLUMNS and row.get(COLUMNS[name]) == to_text(value))
+def _parse_download(record: Row) -> Parsed:
+    observations = record["observations"]
+    if not isinstance(observations, list) or not all(isinstance(o, dict) for o in observations):
+        raise ValueError("observations are not a list of objects")
+    held = record.get("trace")
+    own = {name: value for name, value in record.items() if name not in ("trace", "observations")}
+    trace = {**held, **own} if isinstance(held, dict) else own
+    if not observations:
+        return _parse_one(_as_observation(trace))
+    known = {} if is_missing(trace.get("id")) else {"trace_id": trace["id"]}
+    spans, verdicts = [], []
+    for each in observations:
+        parsed = _parse_one({**known, **each})
+        spans += parsed.spans
+        verdicts += parsed.verdicts
+    root = next((span for span in spans if "parent_id" not in span), spans[0])
+    facts = read_span({name: trace[name] for name in trace if name not in SAID}, MAPPING)
+    for name in FACTS:
+        if root.get(name) is None:
+            root[name] = facts.get(name)
+    root["attributes"]["trace"] = trace
+    of_trace = _named(trace)
+    session = next((s["session_id"] for s in spans if s["session_id"] != s["trace_id"]), None)
+    session = to_text(of_trace.get("session_id")) or session
+    for span in spans if session else ():
+        span["session_id"] = session
+    verdicts += add_scores(root, _read_scores(root, of_trace.get("scores")))
+    return Parsed(spans, [{**each, "session_id": root["session_id"]} for each in verdicts])
 
 
-def _inner_attributes(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = from_json(fields.get("metadata"))
-    inside = from_json(metadata.get("attributes")) if isinstance(metadata, dict) else None
-    return inside if isinstance(inside, dict) else {}
+def _parse_score(fields: Row) -> Parsed:
+    session = to_text(fields.get("session_id")) or to_text(fields.get("trace_id"))
+    if session is None:
+        raise ValueError("a score without a trace or a session")
+    about = {"trace_id": session, **fields, "id": f"score-{fields.get('id')}", "type": "OTHER"}
+    row = read_span({**about, "session_id": session}, MAPPING)
+    verdicts = add_scores(row, _read_scores(row, [fields]))
+    return Parsed([], verdicts) if verdicts else Parsed([row], [])
 
 
-def _add_usage(row: dict[str, Any], fields: Mapping[str, Any]) -> None:
-    usage = from_json(fields.get("usage_details"))
-    counts = {}
-    for name, value in usage.items() if isinstance(usage, dict) else ():
-        counts[name] = to_count(value, name)
-    cached = next((counts[name] for name in CACHE_READS if name in counts), None)
-    written = next((counts[name] for name in CACHE_WRITES if name in counts), None)
-    given, completion = counts.get("input"), counts.get("output")
-    row["prompt_tokens"] = prompt_tokens(given, completion, counts.get("total"), cached, written)
-    row["completion_tokens"], row["cached_tokens"] = completion, cached
-    costs = from_json(fields.get("cost_details"))
-    cost = fields.get("total_cost")
-    if cost is None and isinstance(costs, dict):
-        cost = costs.get("total")
-    row["cost_usd"] = to_number(cost, "total_cost")
-
-
-def _add_messages(row: dict[str, Any], fields: Mapping[str, Any]) -> None:
-    asked, answered = to_messages(fields.get("input")), to_messages(fields.get("output"))
-    calls = from_json(fields.get("tool_calls"))
-    if isinstance(calls, list) and calls:
-        if not any("tool_calls" in message for message in answered or ()):
-            read = [to_tool_call(from_json(call)) for call in calls]
-            message = {"role": "assistant", "content": None, "tool_calls": read}
-            answered = [*(answered or ()), message]
-    row["input_messages"] = None if asked is None else to_json(asked)
-    row["output_messages"] = None if answered is None else to_json(answered)
-
-
-def _parse_trace(record: Mapping[str, Any], fields: Mapping[str, Any]) -> Parsed:
-    trace_id = to_text(fields.get("id"))
-    if trace_id is None:
-        raise ValueError("a trace without an id")
-    row = _observation(
-        {name: value for name, value in record.items() if name != "observations"},
-        {
-            **{k: v for k, v in fields.items() if k != "type"},
-            "trace_id": trace_id,
-            "start_time": fields.get("timestamp"),
-        },
-    )
-    row |= {"span_id": f"trace-{trace_id}", "kind": "chain"}
-    return Parsed([row], _scores(row, from_json(fields.get("scores"))))
-
-
-def _scores(row: dict[str, Any], scores: Any) -> list[dict[str, Any]]:
-    """Set signals of scores on ``row``; give the other scores back as verdicts."""
-    verdicts = []
-    for score in _each_score(scores):
-        read = _signal(score)
-        if read is None:
-            verdicts.append(_verdict(score, row))
-        else:
-            row[read[0]] = read[1]
-    return verdicts
-
-
-def _each_score(scores: Any) -> Iterable[dict[str, Any]]:
-    if isinstance(scores, dict):  # the tables' form: name -> value, or name -> values
-        for name, held in scores.items():
-            for value in held if isinstance(held, list) else [held]:
-                yield (
-                    _named(value) | {"name": name}
-                    if isinstance(value, dict)
-                    else {
-                        "name": name,
-                        "value": value,
-                    }
-                )
-    for score in scores if isinstance(scores, list) else ():
-        score = from_json(score)
+def _read_scores(row: Row, scores: Any) -> Iterator[Row]:
+    """Give scores as :func:`add_scores` reads them, of a list or an object of name and value."""
+    scores = from_json(scores)
+    if isinstance(scores, dict):
+        pairs = (
+            (n, each) for n, v in scores.items() for each in (v if isinstance(v, list) else [v])
+        )
+        scores = [{**(v if isinstance(v, dict) else {"value": v}), "name": n} for n, v in pairs]
+    for score in map(from_json, scores if isinstance(scores, list) else ()):
         if not isinstance(score, dict):
             raise ValueError(f"a score is not an object: {str(score)[:80]!r}")
-        yield _named(score)
+        fields = _named(score)
+        whole = row["trace_id"] == row["session_id"]
+        yield {
+            "name": fields.get("name"),
+            "score": _read_value(fields),
+            "label": fields.get("string_value"),
+            "explanation": fields.get("comment"),
+            "time": fields.get("timestamp"),
+            "annotator_kind": "LLM" if fields.get("source") == "EVAL" else "HUMAN",
+            "target": to_text(fields.get("observation_id")) or (None if whole else row["trace_id"]),
+        }
 
 
-def _value(score: Mapping[str, Any]) -> Any:
+def _read_value(score: Row) -> Any:
     value = score.get("value", score.get("string_value"))
     if score.get("data_type") == "BOOLEAN" and value in (0, 1, "0", "1"):
         return bool(int(value))
     return score.get("string_value", value) if score.get("data_type") == "CATEGORICAL" else value
-
-
-def _signal(score: Mapping[str, Any]) -> tuple[str, Any] | None:
-    return None if score.get("source") == "EVAL" else signal(score.get("name"), _value(score))
-
-
-def _verdict(score: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    target = to_text(score.get("observation_id")) or (
-        row["trace_id"] if row["trace_id"] != row["session_id"] else None
-    )
-    return verdict(
-        NAMES[0],
-        score.get("name"),
-        session_id=row["session_id"],
-        value=_value(score),
-        label=score.get("string_value"),
-        rationale=score.get("comment"),
-        target=target,
-        judged_at=to_microseconds(score.get("timestamp")),
-    )
-
-
-def _parse_score(score: dict[str, Any]) -> Parsed:
-    session = to_text(score.get("session_id")) or to_text(score.get("trace_id"))
-    if session is None:
-        raise ValueError("a score without a trace or a session")
-    row = {
-        "trace_id": to_text(score.get("trace_id")) or session,
-        "session_id": session,
-        "span_id": f"score-{score.get('id')}",
-        "kind": "other",
-        "name": to_text(score.get("name")),
-        "started_at": to_microseconds(score.get("timestamp")),
-        "source_format": NAMES[0],
-        "attributes": to_json(score),
-    }
-    read = _signal(score)
-    if read is None:
-        return Parsed([], [_verdict(score, row)])
-    return Parsed([{**row, read[0]: read[1]}], [])

@@ -23,6 +23,7 @@ LANGCHAIN_ROLES = {
 WRAPPERS = tuple(
     "messages contents candidates choices generations new_message message output".split()
 )
+CALL_FIELDS = tuple("id call_id toolCallId name toolName arguments args input".split())
 CALL_TYPES = ("function", "function_call", "tool_call", "tool-call", "tool_use")
 Message = dict[str, Any]
 
@@ -64,6 +65,14 @@ def text_of(messages: list[Message] | None, roles: tuple[str, ...]) -> str | Non
     return None
 
 
+def unwrap(item: dict[str, Any], word: str) -> dict[str, Any]:
+    """Return the fields that OpenInference puts under a word of their own: message, tool_call."""
+    inner = item.get(word)
+    if isinstance(inner, dict):
+        return {**{name: value for name, value in item.items() if name != word}, **inner}
+    return {name.removeprefix(f"{word}."): value for name, value in item.items()}
+
+
 def _from_object(value: dict[str, Any]) -> list[Message] | None:
     if (found := _from_item(value)) is not None:
         return found
@@ -99,6 +108,8 @@ def _is_tool_definition(item: dict[str, Any]) -> bool:
 
 
 def _from_item(item: dict[str, Any]) -> list[Message] | None:
+    if "message.role" in item:
+        item = unwrap(item, "message")
     kind = item.get("type")
     if "toolName" in item and "toolCallId" in item:
         return [{"role": "assistant", "content": "", "tool_calls": [to_tool_call(item)]}]
@@ -164,17 +175,18 @@ def _split_parts(parts: list[Any]):
             calls.append({"id": "", **part["function_call"]})
         elif "function_response" in part:
             # Gemini sends the result back in the user's name and has no id for it.
-            answers.append({**_tool_result(None, part["function_response"].get("response"))})
-            name = part["function_response"].get("name")
-            answers[-1] |= {"role": "user", "function_response": name}
+            told = part["function_response"]
+            answer = {**_tool_result(None, told.get("response")), "role": "user"}
+            answers.append({**answer, "function_response": told.get("name")})
         elif kind in ("tool_call", "tool-call", "tool_use", "server_tool_call"):
             calls.append(part)
         elif kind in ("tool_call_response", "tool-result", "tool_result"):
             call = part.get("id") or part.get("toolCallId") or part.get("tool_use_id")
             held = (part.get(k) for k in ("response", "result", "output", "content"))
             answers.append(_tool_result(call, next((v for v in held if v is not None), None)))
-        elif kind == "reasoning":
-            reasoning.append(str(part.get("content") or part.get("text") or ""))
+        elif kind in ("reasoning", "thinking"):
+            told = (part.get(k) for k in ("content", "text", "thinking"))
+            reasoning.append(next((text for text in told if isinstance(text, str)), ""))
         elif isinstance(text := part.get("text", part.get("content")), str) and (
             kind in (None, "text", "input_text", "output_text")
         ):
@@ -199,22 +211,16 @@ def _tool_result(call: Any, result: Any) -> Message:
 
 
 def to_tool_call(call: Any) -> dict[str, Any]:
-    """One tool call of any vendor as ``{id, name, arguments}``, other fields after them."""
+    """Return one tool call of any vendor as ``{id, name, arguments}``, other fields after them."""
     if not isinstance(call, dict):
         return {"id": "", "name": None, "arguments": call if isinstance(call, str) else None}
-    function = call.get("function")
-    inner = {**call, **function} if isinstance(function, dict) else call
-    identifier = next((inner[k] for k in ("call_id", "toolCallId", "id") if inner.get(k)), "")
-    arguments = next((inner[k] for k in ("arguments", "args", "input") if k in inner), None)
+    call = unwrap(unwrap(call, "tool_call"), "function")
+    identifier = next((call[k] for k in ("call_id", "toolCallId", "id") if call.get(k)), "")
+    arguments = next((call[k] for k in ("arguments", "args", "input") if k in call), None)
     if not isinstance(arguments, str):
         arguments = to_json({} if arguments is None else arguments)
-    named = {"id": identifier, "name": inner.get("name") or inner.get("toolName")}
-    return {**named, "arguments": arguments, **_others(call)}
-
-
-def _others(call: dict[str, Any]) -> dict[str, Any]:
-    read = ("id", "call_id", "toolCallId", "name", "toolName", "arguments", "args", "input")
-    others = {k: v for k, v in call.items() if k not in read and k != "function"}
+    others = {name: value for name, value in call.items() if name not in CALL_FIELDS}
     if others.get("type") in CALL_TYPES:
         del others["type"]
-    return others
+    named = {"id": identifier, "name": call.get("name") or call.get("toolName")}
+    return {**named, "arguments": arguments, **others}

@@ -15,9 +15,12 @@ from typing import Any
 import orjson
 
 from evalbench.observe.formats.messages import text_of, to_messages
-from evalbench.observe.record import Parsed, apply_columns, from_json, lookup, to_json, to_text
+from evalbench.observe.record import Parsed, Row, apply_columns, from_json, lookup, to_text
 
 NAMES = ("openai-chat",)
+SIGNATURES: tuple[set[str], ...] = ()
+EVERYWHERE = ("session_id", "trace_id", "started_at")
+"""Columns that a mapping sets on every span; the others stand on the first."""
 
 
 def _is_chat(value: Any) -> bool:
@@ -30,13 +33,13 @@ def _is_chat(value: Any) -> bool:
     )
 
 
-def matches(record: dict[str, Any]) -> bool:
-    """Whether some field holds a chat; ask the other formats first."""
+def holds_chat(record: Row) -> bool:
+    """Tell whether some field holds a chat; ask the other formats first."""
     return any(_is_chat(value) for value in record.values())
 
 
-def parse(record: dict[str, Any], columns: Mapping[str, str]) -> Parsed:
-    """Spans of one transcript; ``columns["messages"]`` names the field that holds it."""
+def parse(record: Row, columns: Mapping[str, str]) -> Parsed:
+    """Return the spans of one transcript; ``columns["messages"]`` names the field that holds it."""
     field = columns.get("messages", "messages")
     chat = from_json(lookup(record, field))
     if not _is_chat(chat):
@@ -44,38 +47,29 @@ def parse(record: dict[str, Any], columns: Mapping[str, str]) -> Parsed:
     messages = to_messages(chat)
     if messages is None:
         raise ValueError(f"{field!r} holds something that is not a chat message")
-    trace = hashlib.blake2b(_canonical(record), digest_size=16).hexdigest()
-    base: dict[str, Any] = {"trace_id": trace, "session_id": trace, "source_format": NAMES[0]}
-    spans = _spans(messages, base)
-    rest = {key: value for key, value in record.items() if key != field and value is not None}
-    spans[0]["attributes"] = to_json(rest) if rest else None
-    mapped: dict[str, Any] = {}
-    apply_columns(mapped, record, columns)
-    spans[0].update(mapped)
-    everywhere: dict[str, Any] = {
-        k: mapped[k] for k in ("session_id", "trace_id", "started_at") if k in mapped
-    }
-    for span in spans:
-        span.update(everywhere)
-    return Parsed(spans, [])
-
-
-def _canonical(record: dict[str, Any]) -> bytes:
     try:
-        return orjson.dumps(record, option=orjson.OPT_SORT_KEYS, default=str)
+        canonical = orjson.dumps(record, option=orjson.OPT_SORT_KEYS, default=str)
     except TypeError as error:
         raise ValueError(f"the record cannot be kept as JSON: {error}") from error
+    trace = hashlib.blake2b(canonical, digest_size=16).hexdigest()
+    spans = _read_spans(messages, trace)
+    mapped: Row = {}
+    apply_columns(mapped, record, columns)
+    everywhere = {name: mapped[name] for name in EVERYWHERE if name in mapped}
+    rest = {name: value for name, value in record.items() if name != field and value is not None}
+    spans[0] |= {"attributes": rest, **mapped}
+    return Parsed([span | everywhere for span in spans], [])
 
 
-def _spans(messages: list[dict[str, Any]], base: dict[str, Any]) -> list[dict[str, Any]]:
-    spans: list[dict[str, Any]] = []
-    waiting: list[dict[str, Any]] = []
-    unanswered: list[dict[str, Any]] = []
+def _read_spans(messages: list[Row], trace: str) -> list[Row]:
+    spans: list[Row] = []
+    waiting: list[Row] = []
+    unanswered: list[Row] = []
 
-    def add(kind: str, **fields: Any) -> dict[str, Any]:
-        span = {**base, "span_id": f"{base['trace_id']}-{len(spans):06d}", "kind": kind, **fields}
-        spans.append(span)
-        return span
+    def add(kind: str, **columns: Any) -> Row:
+        ids = {"trace_id": trace, "session_id": trace, "span_id": f"{trace}-{len(spans):06d}"}
+        spans.append({**ids, "source_format": NAMES[0], "kind": kind, **columns})
+        return spans[-1]
 
     for message in messages:
         if message["role"] == "tool":
@@ -89,8 +83,8 @@ def _spans(messages: list[dict[str, Any]], base: dict[str, Any]) -> list[dict[st
             model=message.get("model"),
             input=text_of(waiting, ("user",)),
             output=to_text(message.get("content")),
-            input_messages=to_json(waiting),
-            output_messages=to_json([message]),
+            input_messages=waiting,
+            output_messages=[message],
         )
         waiting = []
         unanswered = [
@@ -101,26 +95,21 @@ def _spans(messages: list[dict[str, Any]], base: dict[str, Any]) -> list[dict[st
                 tool_name=call["name"],
                 tool_arguments=call["arguments"],
                 input=call["arguments"],
-                attributes=to_json({"tool_call_id": call["id"]}),
+                attributes={"tool_call_id": call["id"]},
             )
             for call in message.get("tool_calls") or []
         ]
     if waiting or not spans:
-        add(
-            "other",
-            name="after the last answer",
-            input=text_of(waiting, ("user",)),
-            input_messages=to_json(waiting),
-        )
+        text = text_of(waiting, ("user",))
+        add("other", name="after the last answer", input=text, input_messages=waiting)
     return spans
 
 
-def _answer(unanswered: list[dict[str, Any]], message: dict[str, Any]) -> None:
-    """Put a tool's answer on its call: by id, or else on the first call still without one."""
-    wanted = to_json({"tool_call_id": message.get("tool_call_id")})
-    found = next((span for span in unanswered if span["attributes"] == wanted), None)
-    if found is None:
-        found = unanswered[0] if unanswered else None
-    if found is not None:
+def _answer(unanswered: list[Row], message: Row) -> None:
+    """Put a tool's answer on its call: by id, and without one on the first call still open."""
+    call_id = message.get("tool_call_id")
+    ids = [span["attributes"]["tool_call_id"] for span in unanswered]
+    place = ids.index(call_id) if call_id in ids else 0
+    if unanswered and (call_id in ids or not call_id or not ids[0]):
+        found = unanswered.pop(place)
         found["tool_result"] = found["output"] = to_text(message.get("content"))
-        unanswered.remove(found)

@@ -1,387 +1,298 @@
 """Spans of OpenTelemetry: OTLP/JSON, one span a line, OpenInference, Phoenix, Vercel.
 
-The engine gives one record at a time: an OTLP envelope, a line of JSONL, or a row of Phoenix's
-data frame. Its spans are sorted by the names they have, and those of the same names are read
-together, column by column. What has no column stays in ``attributes`` under its own name.
+A record is an OTLP envelope, a line of JSONL, or a row of Phoenix's data frame, whose
+``attributes.*`` columns are its attributes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import base64
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-import polars as pl
-
-from evalbench.observe.formats.attributes import PLANS
-from evalbench.observe.formats.facts import session_facts
-from evalbench.observe.formats.feedback import signal, verdict
-from evalbench.observe.formats.otlp import envelope_spans, gather, plain_attributes
-from evalbench.observe.formats.shapes import (
-    DOCUMENT,
-    Pairs,
-    Rest,
-    Shape,
-    editable,
-    read_all,
-    read_objects,
-    read_slots,
-    shape_of,
-    unfold,
-)
-from evalbench.observe.frames import OBJECTS, Columns
-from evalbench.observe.record import (
-    Parsed,
-    apply_columns,
-    from_json,
-    prompt_tokens,
-    to_count,
-    to_json,
-    to_microseconds,
-    to_number,
-    to_text,
-)
-from evalbench.schema import SPAN, SPAN_KINDS
+from evalbench.observe.formats.feedback import add_scores
+from evalbench.observe.formats.mapping import Mapping as Names
+from evalbench.observe.formats.mapping import read_span
+from evalbench.observe.record import Parsed, Row, apply_columns, from_json, is_missing, to_text
 
 NAMES = ("opentelemetry", "openinference", "vercel")
-Names = tuple[Shape, tuple[str, ...], tuple[str, ...]]
-
-FIELDS = {
-    **dict.fromkeys(("trace_id", "traceId", "context.trace_id"), "trace_id"),
-    **dict.fromkeys(("span_id", "spanId", "context.span_id"), "span_id"),
-    **dict.fromkeys(("parent_id", "parentSpanId", "parent_span_id"), "parent_id"),
-    **dict.fromkeys(("start_time", "startTimeUnixNano", "start_time_unix_nano"), "start"),
-    **dict.fromkeys(("end_time", "endTimeUnixNano", "end_time_unix_nano"), "end"),
-    **dict.fromkeys(("status", "status_code"), "status"),
-    "status_message": "status_message",
-    "name": "name",
-    "session_id": "session_id",
-    "span_kind": "kind",
-    "events": "events",
-}
-"""Fields of a span outside its attributes."""
-
-KINDS = {
-    **{kind: kind for kind in SPAN_KINDS},
-    **{kind.upper(): kind for kind in SPAN_KINDS},
-    **dict.fromkeys(("chat", "text_completion", "generate_content"), "llm"),
-    **dict.fromkeys(("ai.generateText.doGenerate", "ai.streamText.doStream"), "llm"),
-    **dict.fromkeys(("ai.generateObject.doGenerate", "ai.streamObject.doStream"), "llm"),
-    **dict.fromkeys(("ai.generateText", "ai.streamText", "ai.generateObject"), "chain"),
-    **dict.fromkeys(("ai.streamObject", "workflow", "task", "invoke_workflow"), "chain"),
-    **dict.fromkeys(("invoke_agent", "create_agent"), "agent"),
-    **dict.fromkeys(("execute_tool", "ai.toolCall"), "tool"),
-    **dict.fromkeys(("embeddings", "ai.embed.doEmbed", "ai.embedMany.doEmbed"), "embedding"),
-    **dict.fromkeys(("retrieval", "retrieve"), "retriever"),
-    "rerank": "reranker",
-}
-ERRORS = frozenset(("2", "ERROR", "STATUS_CODE_ERROR", "StatusCode.ERROR", "error"))
-COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens")
-TOTALS = ("llm.token_count.total", "gen_ai.usage.total_tokens", "ai.usage.totalTokens")
-CACHE_WRITES = (
-    "llm.token_count.prompt_details.cache_write",
-    "gen_ai.usage.cache_creation.input_tokens",
+SIGNATURES = (
+    {"resourceSpans"},
+    {"trace_id", "span_id", "attributes"},
+    {"trace_id", "span_id", "start_time"},
+    {"traceId", "spanId"},
+    {"context", "attributes"},
+    {"context", "start_time"},
+    {"context.trace_id", "context.span_id"},
 )
-RELEASES = ("service.version", "deployment.environment.name", "deployment.environment")
-NO_TEXT = {name for name, kind in SPAN.items() if kind != pl.String}
-UTC_ZONES = (b"+00:00", b"Z")
-SHORTEST = len("2026-01-01T00:00:00Z")
+DEEPEST = 64
+MAPPING = Names(
+    source="opentelemetry",
+    dialects={"openinference.": "openinference", "llm.": "openinference", "ai.": "vercel"},
+    columns={
+        "trace_id": ("trace_id", "traceId"),
+        "span_id": ("span_id", "spanId"),
+        "parent_id": ("parent_id", "parentSpanId", "parent_span_id"),
+        "name": ("name",),
+        "start": ("start_time", "startTimeUnixNano", "start_time_unix_nano"),
+        "end": ("end_time", "endTimeUnixNano", "end_time_unix_nano"),
+        "status": ("status_code", "status"),
+        "failed": ("error.type",),
+        "status_message": ("status_message", "exception.message", "error.message"),
+        "session_id": (
+            "session.id",
+            "gen_ai.session.id",
+            "langfuse.session.id",
+            "traceloop.association.properties.session_id",
+            "langsmith.trace.session_id",
+            "session_id",
+            "wandb.thread_id",
+            "ai.telemetry.metadata.threadId",
+            "gen_ai.conversation.id",
+        ),
+        "user_key": (
+            "user.id",
+            "enduser.id",
+            "langfuse.user.id",
+            "traceloop.association.properties.user_id",
+            "ai.telemetry.metadata.userId",
+        ),
+        "kind": (
+            "openinference.span.kind",
+            "gen_ai.operation.name",
+            "traceloop.span.kind",
+            "ai.operationId",
+            "llm.request.type",
+            "span_kind",
+        ),
+        "model": (
+            "llm.model_name",
+            "gen_ai.response.model",
+            "gen_ai.request.model",
+            "ai.response.model",
+            "ai.model.id",
+        ),
+        "provider": (
+            "llm.provider",
+            "gen_ai.provider.name",
+            "gen_ai.system",
+            "llm.system",
+            "ai.model.provider",
+        ),
+        "prompt_tokens": (
+            "llm.token_count.prompt",
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.prompt_tokens",
+            "ai.usage.promptTokens",
+        ),
+        "completion_tokens": (
+            "llm.token_count.completion",
+            "gen_ai.usage.output_tokens",
+            "gen_ai.usage.completion_tokens",
+            "ai.usage.completionTokens",
+        ),
+        "cached_tokens": (
+            "llm.token_count.prompt_details.cache_read",
+            "gen_ai.usage.cache_read.input_tokens",
+            "ai.usage.cachedInputTokens",
+        ),
+        "total_tokens": (
+            "llm.token_count.total",
+            "gen_ai.usage.total_tokens",
+            "ai.usage.totalTokens",
+        ),
+        "cache_writes": (
+            "llm.token_count.prompt_details.cache_write",
+            "gen_ai.usage.cache_creation.input_tokens",
+        ),
+        "cost_usd": ("llm.cost.total", "gen_ai.usage.cost"),
+        "tool_name": ("tool.name", "gen_ai.tool.name", "ai.toolCall.name"),
+        "tool_arguments": ("gen_ai.tool.call.arguments", "ai.toolCall.args", "tool.parameters"),
+        "tool_result": ("gen_ai.tool.call.result", "ai.toolCall.result"),
+        "input": ("input.value",),
+        "output": ("output.value", "ai.response.text", "ai.response.object"),
+        "system": ("gen_ai.system_instructions",),
+        "input_messages": (
+            "llm.input_messages",
+            "gen_ai.input.messages",
+            "ai.prompt.messages",
+            "ai.prompt",
+        ),
+        "output_messages": (
+            "llm.output_messages",
+            "gen_ai.output.messages",
+            "ai.response.toolCalls",
+        ),
+        "documents": ("retrieval.documents", "reranker.output_documents"),
+        "release": (
+            "release",
+            "langfuse.release",
+            "langfuse.version",
+            "service.version",
+            "resource.service.version",
+            "resource.attributes.service.version",
+        ),
+        "environment": (
+            "langfuse.environment",
+            "deployment.environment.name",
+            "deployment.environment",
+            "resource.deployment.environment.name",
+            "resource.deployment.environment",
+            "resource.attributes.deployment.environment",
+        ),
+        "metadata": ("metadata",),
+        "tags": ("tag.tags",),
+        "scores": ("annotations", "evaluations"),
+        "events": ("events",),
+    },
+    kinds={
+        **dict.fromkeys(("chat", "text_completion", "generate_content"), "llm"),
+        **dict.fromkeys(("ai.generateText.doGenerate", "ai.streamText.doStream"), "llm"),
+        **dict.fromkeys(("ai.generateObject.doGenerate", "ai.streamObject.doStream"), "llm"),
+        **dict.fromkeys(("ai.generateText", "ai.streamText", "ai.generateObject"), "chain"),
+        **dict.fromkeys(("ai.streamObject", "workflow", "task", "invoke_workflow"), "chain"),
+        **dict.fromkeys(("invoke_agent", "create_agent"), "agent"),
+        **dict.fromkeys(("execute_tool", "ai.toolCall"), "tool"),
+        **dict.fromkeys(("embeddings", "ai.embed.doEmbed", "ai.embedMany.doEmbed"), "embedding"),
+        **dict.fromkeys(("retrieval", "retrieve"), "retriever"),
+        "rerank": "reranker",
+    },
+    lists={
+        "llm.input_messages.": "input_messages",
+        "llm.output_messages.": "output_messages",
+        "gen_ai.prompt.": "input_messages",
+        "gen_ai.completion.": "output_messages",
+        "retrieval.documents.": "documents",
+        "reranker.output_documents.": "documents",
+        "annotations.": "scores",
+        "evaluations.": "scores",
+    },
+    facts=(
+        "ai.telemetry.metadata.",
+        "langfuse.trace.metadata.",
+        "traceloop.association.properties.",
+        "metadata.",
+    ),
+)
 
 
-def matches(record: dict[str, Any]) -> bool:
-    """Whether this is a span: an OTLP envelope, a flat span, or a row of Phoenix's frame."""
-    if "span_id" in record or "context" in record:
-        return "attributes" in record or "start_time" in record or "name" in record
-    return "spanId" in record or "context.span_id" in record or "resourceSpans" in record
-
-
-def parse(record: dict[str, Any], columns: Mapping[str, str]) -> Parsed:
-    """Span of a record, or those of an OTLP envelope, and the verdicts of their evaluations."""
+def parse(record: Row, columns: Mapping[str, str]) -> Parsed:
+    """Return the span of a record, or those of an OTLP envelope, with verdicts of their scores."""
     parsed = Parsed([], [])
-    for span in split_spans({**record}):
-        names, values = take_apart(span)
-        found, verdicts = read_alike(names, values, columns)
-        row = {name: values[0] for name, values in found.items()}
-        row |= {name: to_json(row[name]) for name in OBJECTS if row.get(name) is not None}
-        if "documents" in row:
-            row["documents"] = [dict(zip(DOCUMENT, each, strict=True)) for each in row["documents"]]
+    for span in envelope_spans(record) if "resourceSpans" in record else (record,):
+        fields, attributes = _flatten(span)
+        row = read_span(fields, MAPPING)
+        scores = list(row.pop("scores", ()))
+        if events := from_json(row.pop("events", None)):
+            scores += _read_events(events, row)
+        parsed.verdicts.extend(add_scores(row, scores))
+        if columns:
+            apply_columns(row, {**span, "attributes": attributes}, columns)
         parsed.spans.append(row)
-        parsed.verdicts.extend(each for _, each in verdicts)
     return parsed
 
 
-def split_spans(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Spans of a record: itself, or those of an OTLP envelope."""
-    if "resourceSpans" not in record:
-        return [gather(record) if "context.span_id" in record else record]
-    return [
-        {**each["span"], "resource": each["resource"], "scope": each["scope"]}
-        for each in envelope_spans(record)
-    ]
+def _flatten(span: Row) -> tuple[Row, Row]:
+    """Put a span's own fields, its context and its attributes side by side."""
+    attributes = plain_attributes(span.get("attributes"))
+    if "context.span_id" in span:
+        cells = {name: value for name, value in span.items() if not is_missing(value)}
+        inner = {n[11:]: value for n, value in cells.items() if n.startswith("attributes.")}
+        attributes = {**attributes, **inner}
+        span = {n.removeprefix("context."): v for n, v in cells.items() if n[:11] != "attributes."}
+    fields = {**attributes, **span}
+    fields.pop("attributes", None)
+    if not attributes.keys().isdisjoint(span):
+        twice = attributes.keys() & span.keys()
+        fields |= {f"attributes.{name}": attributes[name] for name in twice}
+    if isinstance(context := fields.get("context"), dict):
+        del fields["context"]
+        fields |= context
+    if isinstance(status := fields.get("status"), dict):
+        del fields["status"]
+        fields["status_code"] = status.get("code", status.get("status_code", 0))
+        if told := status.get("message") or status.get("description"):
+            fields["status_message"] = told
+    return fields, attributes
 
 
-def take_apart(span: dict[str, Any]) -> tuple[Names, list[Any]]:
-    """Names and values of a span, which is used up; its attributes plain and flat."""
-    attributes, context = span.pop("attributes", None), span.pop("context", None)
-    if attributes.__class__ is not dict:
-        attributes = plain_attributes(attributes)
-    if context.__class__ is not dict:
-        context = {}
-    shape = shape_of(attributes)
-    if shape.nested:
-        attributes = unfold(attributes)
-        shape = shape_of(attributes)
-    names = (shape, tuple(context), tuple(span))
-    return names, [*attributes.values(), *context.values(), *span.values()]
-
-
-def read_alike(
-    names: Names, values: list[Any], mapped: Mapping[str, str]
-) -> tuple[Columns, list[tuple[int, dict[str, Any]]]]:
-    """Read spans that have the same names: their columns, and verdicts by place of the span.
-
-    Parameters
-    ----------
-    names : Names
-        Shape of the attributes, names of the context, and the other names.
-    values : list
-        The values of the first span under these names, then those of the next, and so on.
-    mapped : mapping of str to str
-        What ``--map`` says.
+def envelope_spans(document: Mapping[str, Any]) -> Iterator[Row]:
+    """Return each span of an OTLP/JSON document, with its resource's attributes and its scope.
 
     Raises
     ------
     ValueError
-        One of them cannot be used.
+        The document has no list where OTLP has one.
     """
-    shape, context_names, other_names = names
-    width = len(shape.names) + len(context_names) + len(other_names)
-    if not width:
-        raise ValueError("a span without any field")
-    count = len(values) // width
-    each = (tuple(values[place::width]) for place in range(width))
-    held: Columns = dict(zip(shape.names, each, strict=False))
-    context: Columns = dict(zip(context_names, each, strict=False))
-    others: Columns = dict(zip(other_names, each, strict=False))
-    columns: Columns = {column: held[name] for column, name in shape.columns}
-    pairs = [(name, name) for name in shape.rest]
-    rests = list(read_objects(pairs, held)) if pairs else [{} for _ in range(count)]
-    fields = _take_fields(context, others, rests)
-    for name in columns.keys() - NO_TEXT:
-        columns[name] = read_all(to_text, columns[name], str)
-    columns["source_format"] = [shape.dialect] * count
-    scores = read_slots(shape, held, columns, rests)
-    if "resource" in others:
-        _add_resource(columns, rests)
-    _identify(columns, fields, rests)
-    _convert(columns, rests)
-    if shape.facts or {"metadata", "tag.tags"} & {*held, *context, *others}:
-        _add_facts(columns, rests, shape.facts)
-    if any(fields.get("events") or ()):
-        scores = scores or [[] for _ in range(count)]
-        for place, events in enumerate(fields["events"]):
-            if events:
-                scores[place].extend(_events(columns, rests[place], from_json(events), place))
-    verdicts = [
-        (place, found)
-        for place, each in enumerate(scores or ())
-        for score in each
-        if (found := _score(columns, score, place))
-    ]
-    columns["attributes"] = [rest or None for rest in rests]
-    for place in range(count if mapped else 0):
-        record, record["context"], record["attributes"] = (
-            {name: values[place] for name, values in each.items()}
-            for each in (others, context, held)
-        )
-        row = {"segments": columns["segments"][place] if "segments" in columns else None}
-        apply_columns(row, record, mapped)
-        for name, value in row.items():
-            editable(columns, name, count)[place] = value
-    return columns, verdicts
+    for resource_spans in _objects(document, "resourceSpans"):
+        held = resource_spans.get("resource")
+        resource = plain_attributes(held.get("attributes")) if isinstance(held, dict) else {}
+        for scope_spans in _objects(resource_spans, "scopeSpans", "instrumentationLibrarySpans"):
+            scope = scope_spans.get("scope") or scope_spans.get("instrumentationLibrary") or {}
+            for span in _objects(scope_spans, "spans"):
+                yield {**span, "resource": resource, "scope": scope}
 
 
-def _take_fields(context: Columns, others: Columns, rests: list[Rest]) -> Columns:
-    """Fields outside the attributes, by what they mean; the others go to ``rests``."""
-    fields: Columns = {}
-    for name, values in (*others.items(), *context.items()):
-        if name in FIELDS:
-            fields[FIELDS[name]] = values
-            continue
-        for rest, value in zip(rests, values, strict=True):
-            if value is not None and value != [] and value != {}:
-                rest.setdefault(name, value)
-    return fields
+def _objects(holder: Mapping[str, Any], *names: str) -> Iterator[Row]:
+    for name in names:
+        items = holder.get(name) or []
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise ValueError(f"OTLP {name!r} is not a list of objects")
+        yield from items
 
 
-def _add_resource(columns: Columns, rests: list[Rest]) -> None:
-    for place, rest in enumerate(rests):
-        held = rest.get("resource")
-        if isinstance(held, dict):
-            held = plain_attributes(held["attributes"]) if "attributes" in held else held
-            for name in RELEASES:
-                if name in held:
-                    values = editable(columns, PLANS[name].column, len(rests))
-                    values[place] = held[name] if values[place] is None else values[place]
+def plain_attributes(attributes: Any) -> Row:
+    """Return attributes as one flat object, from one, JSON text or OTLP's list of keys and values.
+
+    Raises
+    ------
+    ValueError
+        They are of another shape.
+    """
+    attributes = from_json(attributes)
+    if isinstance(attributes, dict):
+        return attributes
+    if attributes is None:
+        return {}
+    if not isinstance(attributes, list):
+        raise ValueError(f"attributes are not an object: {str(attributes)[:80]!r}")
+    try:
+        return {item["key"]: _plain(item.get("value"), 0) for item in attributes}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("attributes are not a list of keys and values") from error
 
 
-def _identify(columns: Columns, fields: Columns, rests: list[Rest]) -> None:
-    """Ids, name, times, status and session of spans."""
-    nothing = [None] * len(rests)
-    for name in ("trace_id", "span_id", "parent_id", "name"):
-        columns[name] = read_all(to_text, fields.get(name, nothing), str)
-    columns["parent_id"] = [parent or None for parent in columns["parent_id"]]
-    start = columns["started_at"] = _read_times(fields.get("start", nothing))
-    columns["latency_ms"] = [
-        None if begun is None or ended is None else (ended - begun) / 1000
-        for begun, ended in zip(start, _read_times(fields.get("end", nothing)), strict=True)
-    ]
-    for name in ("session_id", "kind"):
-        for place, value in enumerate(fields.get(name, ())):
-            if value:
-                values = editable(columns, name, len(rests))
-                if values[place]:
-                    rests[place][f"span.{name}"] = value
-                else:
-                    values[place] = to_text(value)
-    sessions = zip(columns.get("session_id", nothing), columns["trace_id"], strict=True)
-    columns["session_id"] = [session or trace for session, trace in sessions]
-    messages = list(fields.get("status_message", nothing))
-    statuses = fields.get("status", nothing)
-    if dict in map(type, statuses):
-        for place, status in enumerate(statuses := list(statuses)):
-            if status.__class__ is dict:
-                told = status.get("message") or status.get("description")
-                messages[place] = told or messages[place]
-                statuses[place] = status.get("code", status.get("status_code", 0))
-    columns["status"] = [
-        "error"
-        if "error.type" in rest or str(status) in ERRORS
-        else None
-        if status is None
-        else "ok"
-        for status, rest in zip(statuses, rests, strict=True)
-    ]
-    for place, message in enumerate(messages):
-        if message:
-            values = editable(columns, "status_message", len(rests))
-            if values[place] is not None:
-                rests[place]["exception.message"] = values[place]
-            values[place] = to_text(message)
+def _plain(value: Any, depth: int) -> Any:
+    """Return the plain value of an OTLP AnyValue."""
+    if not isinstance(value, dict):
+        return value
+    if depth > DEEPEST:
+        raise ValueError(f"an attribute is nested deeper than {DEEPEST}")
+    for name, held in value.items():
+        if name == "intValue":
+            return int(held)
+        if name == "arrayValue":
+            return [_plain(item, depth + 1) for item in held.get("values") or ()]
+        if name == "kvlistValue":
+            pairs = held.get("values") or ()
+            return {pair["key"]: _plain(pair.get("value"), depth + 1) for pair in pairs}
+        if name == "bytesValue":
+            return held if isinstance(held, str) else base64.b64encode(bytes(held)).decode()
+        return held
+    return None
 
 
-def _read_times(values: Sequence[Any]) -> list[int | None]:
-    """Microseconds of times; texts of one form are read in one go, which is far quicker."""
-    if len(values) > 1 and {*map(type, values)} == {str} and len({*map(len, values)}) == 1:
-        joined, length = "".join(values), len(values[0])
-        for zone in UTC_ZONES if joined.isascii() and length >= SHORTEST else ():
-            form = [("time", f"S{length - len(zone)}"), ("zone", f"S{len(zone)}")]
-            told = np.frombuffer(joined.encode(), form)
-            if (told["zone"] == zone).all():
-                try:
-                    return told["time"].astype("datetime64[us]").view(np.int64).tolist()
-                except ValueError:
-                    break
-    return list(map(to_microseconds, values))
-
-
-def _convert(columns: Columns, rests: list[Rest]) -> None:
-    """Read kind, counts and costs as their columns want them, and a tool's own columns."""
-    kinds = columns.get("kind", [None] * len(rests))
-    default = "llm" if "model" in columns and "prompt_tokens" in columns else "other"
-    columns["kind"] = [default if kind is None else KINDS.get(kind, "other") for kind in kinds]
-    if "other" in columns["kind"]:
-        for kind, read, rest in zip(kinds, columns["kind"], rests, strict=True):
-            if kind is not None and read == "other" and kind not in rest.values():
-                rest["span_kind"] = kind
-    for name in COUNTS:
-        if name in columns:
-            columns[name] = read_all(partial(to_count, name=name), columns[name], int)
-    if "cost_usd" in columns:
-        columns["cost_usd"] = read_all(
-            partial(to_number, name="cost_usd"), columns["cost_usd"], float
-        )
-    for place, cached in enumerate(columns.get("cached_tokens", ())):
-        if cached:
-            rest, given = rests[place], editable(columns, "prompt_tokens", len(rests))
-            total = next((to_count(rest[name], name) for name in TOTALS if name in rest), None)
-            written = (to_count(rest[name], name) for name in CACHE_WRITES if name in rest)
-            completion = columns["completion_tokens"][place] if COUNTS[1] in columns else None
-            given[place] = prompt_tokens(
-                given[place], completion, total, cached, next(written, None)
-            )
-    if "tool" in columns["kind"]:
-        _add_tool(columns, [kind == "tool" for kind in columns["kind"]])
-
-
-def _add_tool(columns: Columns, tools: list[bool]) -> None:
-    """Fill a tool's name, arguments and result, and its input and output, from each other."""
-    pairs = [("tool_name", "name")]
-    for name, source in (("tool_arguments", "input"), ("tool_result", "output")):
-        pairs += [(name, source), (source, name)]
-    for name, source in pairs:
-        if source in columns:
-            held = columns.get(name, [None] * len(tools))
-            columns[name] = [
-                other if tool and value is None else value
-                for value, other, tool in zip(held, columns[source], tools, strict=True)
-            ]
-
-
-def _add_facts(columns: Columns, rests: list[Rest], own: Pairs) -> None:
-    for place, rest in enumerate(rests):
-        tags = from_json(rest.get("tag.tags"))
-        facts = session_facts(rest.get("metadata"), tags if isinstance(tags, list) else ())
-        if own:
-            facts = {**session_facts({fact: rest[name] for fact, name in own}), **facts}
-        for fact, value in facts.items():
-            values = editable(columns, fact, len(rests))
-            if values[place] is None:
-                values[place] = value
-
-
-def _events(columns: Columns, rest: Rest, events: Any, place: int) -> list[Rest]:
-    """Scores in a span's events; the message of an exception becomes the status message."""
-    rest["events"] = events
-    scores = []
+def _read_events(events: Any, row: Row) -> Iterator[Row]:
+    """Give the scores in a span's events; an exception's message becomes the status message."""
     for event in events if isinstance(events, list) else ():
         held = plain_attributes(event.get("attributes")) if isinstance(event, dict) else {}
-        if "exception.message" in held:
-            messages = editable(columns, "status_message", len(columns["kind"]))
-            if messages[place] is None:
-                messages[place] = to_text(held["exception.message"])
+        if row.get("status_message") is None:
+            row["status_message"] = to_text(held.get("exception.message"))
         if "gen_ai.evaluation.name" in held:
-            scores.append(
-                {
-                    "name": held["gen_ai.evaluation.name"],
-                    "score": held.get("gen_ai.evaluation.score.value"),
-                    "label": held.get("gen_ai.evaluation.score.label"),
-                    "explanation": held.get("gen_ai.evaluation.explanation"),
-                    "time": event.get("timeUnixNano") or event.get("timestamp"),
-                }
-            )
-    return scores
-
-
-def _score(columns: Columns, score: dict[str, Any], place: int) -> dict[str, Any] | None:
-    """Set the signal that a person's score means; any other score is given back as a verdict."""
-    value = score.get("score")
-    name = score.get("name") or score.get("identifier") or "score"
-    if str(score.get("annotator_kind", "HUMAN")).upper() in ("HUMAN", "USER", "API"):
-        read = signal(name, value if value is not None else score.get("label"))
-        if read is not None:
-            editable(columns, read[0], len(columns["kind"]))[place] = read[1]
-            return None
-    session, span = columns["session_id"][place], columns["span_id"][place]
-    whole = columns["parent_id"][place] is None and session == columns["trace_id"][place]
-    return verdict(
-        columns["source_format"][place],
-        name,
-        session_id=session,
-        value=value,
-        label=score.get("label"),
-        rationale=score.get("explanation"),
-        target=None if whole else span,
-        judged_at=to_microseconds(score.get("time")) or columns["started_at"][place],
-    )
+            yield {
+                "name": held["gen_ai.evaluation.name"],
+                "score": held.get("gen_ai.evaluation.score.value"),
+                "label": held.get("gen_ai.evaluation.score.label"),
+                "explanation": held.get("gen_ai.evaluation.explanation"),
+                "time": event.get("timeUnixNano") or event.get("timestamp"),
+            }

@@ -6,7 +6,7 @@ import pytest
 
 import evalbench as eb
 from evalbench.errors import ReadError
-from evalbench.observe import source, workers
+from evalbench.observe import source
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -91,44 +91,12 @@ def test_worker_processes_give_what_one_process_gives(ws, tmp_path, monkeypatch)
     path = write(tmp_path / "a.jsonl", [*SPANS, {"no": "span"}, *SPANS[:3]])
     report = ingest(ws, path)
     monkeypatch.setattr(source, "CHUNK", 2000)
-    started = []
-    start = workers._Worker
-    monkeypatch.setattr(workers, "_Worker", lambda plan: started.append(1) or start(plan))
     other = eb.open(tmp_path / "other")
     again = ingest(other, path)
-    assert len(started) == workers.WORKERS
     assert (again.sessions, again.spans, again.rejected, again.duplicates) == (8, 40, 1, 3)
     assert all(a.equals(b) for a, b in zip(lake(ws), lake(other), strict=True))
     assert rejects(report) == rejects(again)
     assert again.records == report.records == 44
-
-
-def test_a_mapped_text_is_kept_beside_messages_that_are_objects(ws, tmp_path):
-    texts = ["a\n,b,\n,c", '[{"role": "user", "content": "hi"}]', [{"content": "a\n,\nb"}], "null"]
-    spans = [span(0, number, said=text) for number, text in enumerate(texts)]
-    columns = {"input_messages": "attributes.said"}
-    path = write(tmp_path / "a.jsonl", spans)
-    eb.observe.ingest(ws, path, surface="support", columns=columns)
-    kept = ws.lake.spans().collect().sort("span_id")["input_messages"].to_list()
-    assert kept == ["a\n,b,\n ,c", texts[1], '[{"content":"a\\n,\\nb"}]', None]
-
-
-def test_a_worker_that_dies_is_a_clear_error_and_the_next_run_is_whole(ws, tmp_path, monkeypatch):
-    path = write(tmp_path / "a.jsonl", SPANS)
-    monkeypatch.setattr(source, "CHUNK", 2000)
-    send = workers._Worker._send
-
-    def kill_first(worker, what):
-        if isinstance(what, source.Chunk) and what.number == 3:
-            worker.process.kill()
-        send(worker, what)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(workers._Worker, "_send", kill_first)
-        with pytest.raises(ReadError, match=r"a worker process ended \(status -9\)"):
-            ingest(ws, path)
-    assert ws.lake.versions() == {}
-    assert ingest(ws, path).spans == len(SPANS)
 
 
 def test_what_is_twice_in_a_file_or_already_there_counts_as_duplicate(ws, tmp_path):

@@ -1,0 +1,331 @@
+"""Spans read by a mapping: which names of a source fill which column, and where the rest goes.
+
+A format declares a :class:`Mapping`. :func:`read_span` takes a record's fields, one flat object,
+and does for every format what is the same in all: the first name of a column that says something
+fills it, and all names that filled none are kept in ``attributes`` as the source gave them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from evalbench.observe.formats.facts import session_facts
+from evalbench.observe.formats.messages import text_of, to_messages, unwrap
+from evalbench.observe.record import (
+    READERS,
+    Row,
+    from_json,
+    lookup,
+    prompt_tokens,
+    to_count,
+    to_microseconds,
+    to_number,
+    to_text,
+)
+from evalbench.schema import SPAN, SPAN_KINDS
+
+ERRORS = frozenset(("2", "ERROR", "STATUS_CODE_ERROR", "StatusCode.ERROR", "error"))
+Reader = Callable[[Any, str], Any]
+FINE = frozenset(
+    "0 1 OK UNSET STATUS_CODE_OK STATUS_CODE_UNSET StatusCode.OK DEFAULT success".split()
+)
+MESSAGES = {"input_messages": ("user",), "output_messages": ("assistant", "model")}
+"""Columns of messages, and the roles whose last text is the ``input`` or ``output`` of the span."""
+INDEX_DIGITS = 8
+"""A numbered name with more digits in its number is an ordinary name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """What the names of a source mean.
+
+    Attributes
+    ----------
+    source : str
+        The format's name; ``dialects`` are those of a prefix that any name may begin with.
+    columns : dict of str to tuple of str
+        Column to its names, or dotted paths into a field, of which the first that says something
+        wins. Beside columns of a span these can be ``start``, ``end``, ``failed`` (any value means
+        an error), ``total_tokens``, ``cache_writes``, ``system``, ``metadata``, ``tags``,
+        ``scores`` and ``events``.
+    kinds : dict of str to str
+        The source's word to the kind of span; a kind's own name, in any case, needs no entry.
+    lists : dict of str to str
+        Prefix of names that number the items of a list, and the column that the list is.
+    facts : tuple of str
+        Prefixes of names that are a session's metadata.
+    """
+
+    source: str
+    columns: dict[str, tuple[str, ...]]
+    kinds: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, str] = field(default_factory=dict)
+    facts: tuple[str, ...] = ()
+    dialects: dict[str, str] = field(default_factory=dict)
+
+
+class Piece(NamedTuple):
+    """A name of a numbered list: its item, the field, and for a list inside, its item and field."""
+
+    position: int
+    field: str
+    inner_position: int
+    inner_field: str
+    name: str
+
+
+class Plan(NamedTuple):
+    """What one set of names means to a mapping, worked out once.
+
+    ``direct`` columns have one name; of ``choices`` the first place that says something counts, a
+    place being a field and a path into it; ``loose`` are the names that no direct column uses up.
+    """
+
+    source: str
+    direct: tuple[tuple[str, str, Reader | None], ...]
+    choices: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    loose: tuple[str, ...]
+    lists: tuple[tuple[str, tuple[Piece, ...]], ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+READ_ONLY = frozenset("failed total_tokens cache_writes metadata tags scores events".split())
+"""What is read from a field that stays in ``attributes`` beside it."""
+
+
+def read_span(fields: Row, mapping: Mapping) -> Row:
+    """Return a span's row; ``scores`` and ``events`` are left in it for the format to read.
+
+    The row's messages and ``attributes`` are objects, which become JSON in a frame.
+    """
+    plan = _plan(mapping, tuple(fields))
+    row: Row = {}
+    for column, name, read in plan.direct:
+        value = fields[name]
+        if value is not None and value != "":
+            text = read is to_text and value.__class__ is str
+            row[column] = value if text or read is None else read(value, column)
+    rest = {
+        name: value
+        for name in plan.loose
+        if (value := fields[name]) or value is False or value == 0
+    }
+    opened: Row = {}
+    for column, places in plan.choices:
+        for name, path in places:
+            value = fields[name]
+            if path:
+                if name not in opened:
+                    opened[name] = from_json(value)
+                value = lookup(opened[name], path)
+            if value is None or value == "":
+                continue
+            if column in MESSAGES and (messages := to_messages(value)) is None:
+                column = column.removesuffix("_messages")
+                if column in row:
+                    continue
+                row[column] = to_text(value)
+            elif column in MESSAGES:
+                row[column] = messages
+            else:
+                row[column] = READERS[column](value, column) if column in TYPED else value
+            if not path and _is_told_whole(column, value):
+                rest.pop(name, None)
+            break
+    for column, pieces in plan.lists:
+        items = _gather(fields, pieces)
+        row.setdefault(column, (to_messages(items) or items) if column in MESSAGES else items)
+        if column in READ_ONLY:
+            rest[column] = items
+    row["source_format"] = plan.source
+    _complete(row, rest, mapping)
+    if plan.facts or "metadata" in row or "tags" in row:
+        _add_facts(row, {fact: fields[name] for fact, name in plan.facts})
+    row["attributes"] = rest
+    return row
+
+
+def _is_told_whole(column: str, value: Any) -> bool:
+    """Tell whether a column says all that its field does; many a word says more than it becomes."""
+    if column == "kind":
+        return str(value).lower() in SPAN_KINDS
+    return column not in READ_ONLY and (column != "status" or str(value) in ERRORS | FINE)
+
+
+@lru_cache(maxsize=5000)
+def _plan(mapping: Mapping, names: tuple[str, ...]) -> Plan:
+    present = frozenset(names)
+    places = {
+        column: [place for each in wanted for place in _find_places(each, present)]
+        for column, wanted in mapping.columns.items()
+    }
+    direct = {
+        column: found[0][0]
+        for column, found in places.items()
+        if len(found) == 1 and not found[0][1] and column not in (*MESSAGES, "kind", "status")
+    }
+    choices = {column: tuple(p) for column, p in places.items() if p and column not in direct}
+    lists: dict[str, list[Piece]] = {}
+    facts = []
+    for name in names:
+        for prefix, column in mapping.lists.items():
+            if name.startswith(prefix) and (piece := _read_piece(name, name[len(prefix) :])):
+                lists.setdefault(column, []).append(piece)
+        facts += [(name[len(p) :], name) for p in mapping.facts if name.startswith(p)]
+    taken: set[tuple[Any, ...]] = set()
+    for column, pieces in lists.items():  # of two spellings of one field the first in order
+        lists[column] = [p for p in sorted(pieces) if not _was_taken(taken, (column, *p[:4]))]
+    used = {name for column, name in direct.items() if column not in READ_ONLY}
+    used |= {piece.name for pieces in lists.values() for piece in pieces}
+    dialects = (d for p, d in mapping.dialects.items() if any(n.startswith(p) for n in names))
+    return Plan(
+        next(dialects, mapping.source),
+        tuple((c, name, READERS[c] if c in TYPED else None) for c, name in direct.items()),
+        tuple(choices.items()),
+        tuple(name for name in names if name not in used),
+        tuple((column, tuple(pieces)) for column, pieces in lists.items()),
+        tuple(facts),
+    )
+
+
+def _was_taken(taken: set[tuple[Any, ...]], what: tuple[Any, ...]) -> bool:
+    before = what in taken
+    taken.add(what)
+    return before
+
+
+def _find_places(name: str, present: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Give the field of a name, or the fields whose objects may hold it."""
+    if name in present:
+        yield name, ""
+    for cut, letter in enumerate(name):
+        if letter == "." and name[:cut] in present:
+            yield name[:cut], name[cut + 1 :]
+
+
+WRAPPERS = ("message.", "document.", "annotation.", "evaluation.")
+INNER_WRAPPERS = ("tool_call.function.", "tool_call.", "function.", "message_content.")
+INNER_LISTS = {"tool_calls": "tool_calls", "contents": "parts"}
+
+
+def _read_piece(name: str, rest: str) -> Piece | None:
+    """Read ``3.message.tool_calls.0.tool_call.function.name`` and its likes."""
+    index, _, leaf = rest.partition(".")
+    for wrapper in WRAPPERS:
+        leaf = leaf.removeprefix(wrapper)
+    if not (_is_index(index) and leaf):
+        return None
+    head, _, tail = leaf.partition(".")
+    inner, _, inner_leaf = tail.partition(".")
+    if head not in INNER_LISTS or not (_is_index(inner) and inner_leaf):
+        return Piece(int(index), leaf, 0, "", name)
+    for wrapper in INNER_WRAPPERS:
+        inner_leaf = inner_leaf.removeprefix(wrapper)
+    return Piece(int(index), INNER_LISTS[head], int(inner), inner_leaf, name)
+
+
+def _is_index(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= INDEX_DIGITS
+
+
+def _gather(fields: Row, pieces: tuple[Piece, ...]) -> list[Row]:
+    """Put the pieces of a numbered list together, in the order of their numbers."""
+    items: dict[int, Row] = {}
+    for position, name, inner_position, inner_name, source in pieces:
+        item = items.setdefault(position, {})
+        if inner_name:
+            inner = item.setdefault(name, {})
+            if inner.__class__ is dict:
+                inner.setdefault(inner_position, {})[inner_name] = fields[source]
+                continue
+            name = f"{name}.{inner_position}.{inner_name}"
+        item[name] = fields[source]
+    for item in items.values():
+        for name in INNER_LISTS.values():
+            if item.get(name).__class__ is dict:
+                item[name] = list(item[name].values())
+    return list(items.values())
+
+
+def _complete(row: Row, rest: Row, mapping: Mapping) -> None:
+    """Work out of what was found the columns that more than one name says."""
+    start = row["started_at"] = to_microseconds(row.pop("start", None))
+    end = to_microseconds(row.pop("end", None))
+    if start is not None and end is not None:
+        row["latency_ms"] = (end - start) / 1000
+    status = row.get("status")
+    failed = row.pop("failed", None) is not None or str(status) in ERRORS
+    row["status"] = "error" if failed else None if status is None else "ok"
+    row["session_id"] = row.get("session_id") or row.get("trace_id")
+    word = str(row.get("kind", ""))
+    kind = mapping.kinds.get(word) or word.lower()
+    if not kind and "model" in row and "prompt_tokens" in row:
+        kind = "llm"
+    row["kind"] = kind if kind in SPAN_KINDS else "other"
+    total, written = row.pop("total_tokens", None), row.pop("cache_writes", None)
+    if cached := row.get("cached_tokens"):
+        total, written = to_count(total, "total_tokens"), to_count(written, "cache_writes")
+        given, completion = row.get("prompt_tokens"), row.get("completion_tokens")
+        row["prompt_tokens"] = prompt_tokens(given, completion, total, cached, written)
+    if "system" in row:
+        told = from_json(row.pop("system"))
+        message = {"role": "system", "parts" if isinstance(told, list) else "content": told}
+        row["input_messages"] = [*(to_messages([message]) or ()), *row.get("input_messages", ())]
+    for column, roles in MESSAGES.items():
+        side = column.removesuffix("_messages")
+        if column in row and row.get(side) is None:
+            row[side] = text_of(row[column], roles)
+    if row["kind"] == "tool":
+        _add_tool(row)
+    if "documents" in row:
+        row["documents"] = _read_documents(row["documents"], rest)
+
+
+TYPED = frozenset(SPAN.names()) - {*MESSAGES, "kind", "status", "documents"}
+
+
+def _add_tool(row: Row) -> None:
+    """Fill a tool's name, arguments and result, and its input and output, from each other."""
+    for column, other in (("tool_arguments", "input"), ("tool_result", "output")):
+        value = row.get(column) if row.get(column) is not None else row.get(other)
+        row[column], row[other] = value, row.get(other) if row.get(other) is not None else value
+    if row.get("tool_name") is None:
+        row["tool_name"] = row.get("name")
+
+
+def _read_documents(items: Any, rest: Row) -> list[Row] | None:
+    """Read documents as ``{id, content, score}``; their other fields go to ``rest``."""
+    items = from_json(items)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        return None
+    documents = []
+    for place, item in enumerate(items):
+        if "document" in item or "document.content" in item:
+            item = unwrap(item, "document")
+        told = item.get("page_content", item.get("content"))
+        score = item["score"] if "score" in item else lookup(item, "metadata.score")
+        document: Row = {"id": to_text(item.get("id")), "content": to_text(told), "score": None}
+        others = {
+            name: value
+            for name, value in item.items()
+            if name not in ("id", "content", "page_content", "score") and value is not None
+        }
+        try:
+            document["score"] = to_number(score, "score")
+        except ValueError:
+            others["score"] = score
+        if others:
+            rest[f"documents.{place}"] = others
+        documents.append(document)
+    return documents
+
+
+def _add_facts(row: Row, own: Row) -> None:
+    tags = from_json(row.pop("tags", None))
+    facts = session_facts(row.pop("metadata", None), tags if isinstance(tags, list) else ())
+    for fact, value in {**session_facts(own), **facts}.items():
+        if row.get(fact) is None:
+            row[fact] = value
