@@ -19,8 +19,8 @@ A session is read in one view, the same for people, judges and checks; ``evalben
 [1] user: Where is my order?
 
 **Label.** ``evalbench annotate`` takes labels by keyboard. What people decide goes to the ledger,
-one event each, in a chain that shows tampering. Notes that say alike become clusters, and people
-make failure modes of those:
+one event each, in a chain that shows tampering. Similar notes become clusters, and people make
+failure modes of those:
 
 >>> ws.ledger.append("note.added", "s-17", {"text": "quotes last year's policy"})  # doctest: +SKIP
 >>> eb.label.cluster(notes, rng=rng).reason  # doctest: +SKIP
@@ -30,10 +30,11 @@ to agree with people and a person has promoted it:
 
 >>> eb.evaluate.promote(ws, "support/rude/judge")  # doctest: +SKIP
 
-**Operate.** The rate of each failure mode, corrected for how the sample was drawn, with an interval
-that holds the truth as often as it says:
+**Operate.** The rate of each failure mode with its interval, corrected for how the sample was
+drawn, and what each release changed; all from one snapshot of the workspace:
 
->>> eb.stats.failure_rate(labels, population, rng=rng).rate  # doctest: +SKIP
+>>> view = eb.snapshot(ws, surface="support", quarter="2026Q3")  # doctest: +SKIP
+>>> view.rates, view.changes  # doctest: +SKIP
 
 The notebooks in ``notebooks/`` are the program: ``evalbench run 11_impact`` executes one of them
 and writes a report. ``evalbench demo`` shows the whole journey on a simulated company.
@@ -43,11 +44,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalbench import evaluate, label, observe, operate, stats
+    from evalbench import evaluate, label, observe, operate, report, snapshot, stats
     from evalbench.session import read_session
     from evalbench.store.workspace import open_workspace as open
 
-__all__ = ["evaluate", "label", "observe", "open", "operate", "read_session", "stats"]
+__all__ = [
+    "evaluate",
+    "label",
+    "observe",
+    "open",
+    "operate",
+    "read_session",
+    "report",
+    "snapshot",
+    "stats",
+]
 
 
 def __getattr__(name: str) -> Any:

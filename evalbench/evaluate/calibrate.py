@@ -68,6 +68,13 @@ def current_verdicts(
     )
 
 
+def count_silent(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Count what silent verdicts said instead, the most frequent first: ``KEY, said, n``."""
+    said = pl.coalesce("error", pl.lit("nothing to judge")).str.slice(0, 80)
+    silent = verdicts.filter(pl.col("fails").is_null()).group_by(*KEY, said=said)
+    return silent.agg(n=pl.len().cast(pl.Int64)).sort(*KEY, -pl.col("n"), "said")
+
+
 def vote(judged: pl.DataFrame) -> pl.DataFrame:
     """Let people vote on each session: ``surface, session_id, mode, truth``, null in a tie.
 

@@ -231,21 +231,20 @@ def list_uncovered(
 
     Takes what :func:`measure_coverage` takes; ``rates`` with ``per_1000`` and its interval.
 
-    Gives ``surface, mode, name, severity, said`` (the rate in words) and ``standing`` (the status
-    of each of its evaluators).
+    Gives ``surface, mode, name, severity``, the rate and ``standing`` (the status of each of its
+    evaluators).
     """
     each = pl.format("{}: {}", "kind", "status").sort().str.join("; ")
-    ends = [pl.col(name).round(1) for name in ("per_1000", "low_per_1000", "high_per_1000")]
+    often = ["per_1000", "low_per_1000", "high_per_1000"]
     heaviest = (pl.col("weight") * pl.col("often"), "weight", "name")
     return (
         _weigh(statuses, modes, rates)
         .filter(~pl.col("held"))
         .join(statuses.group_by(_MODE).agg(standing=each), on=_MODE, how="left")
-        .join(rates.select(*_MODE, said=pl.format("{} ({} to {})", *ends)), on=_MODE, how="left")
-        .with_columns(pl.col("said").fill_null("insufficient"))
+        .join(rates.select(*_MODE, *often), on=_MODE, how="left")
         .with_columns(pl.col("standing").fill_null("none"))
         .sort(*heaviest, descending=[True, True, False])
-        .select(*_MODE, "name", "severity", "said", "standing")
+        .select(*_MODE, "name", "severity", *often, "standing")
     )
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
-from evalbench.schema import SIGNALS
+from evalbench.schema import SIGNALS, columns
+from evalbench.session import Session
+
+GAPS = columns((pl.String, "surface session_id gap"))
 
 COUNTED = {
     "sessions": pl.len().cast(pl.Int64),
@@ -32,6 +37,12 @@ def surface_table(sessions: pl.DataFrame, spans: pl.LazyFrame) -> pl.DataFrame:
         .select("surface", "sessions", "tools", "errors", "users", "first", "last", "spans")
         .sort("surface")
     )
+
+
+def format_table(spans: pl.LazyFrame) -> pl.DataFrame:
+    """Count spans by surface, format and kind, the most frequent kind first."""
+    counted = spans.group_by("surface", "source_format", "kind").agg(spans=pl.len().cast(pl.Int64))
+    return counted.collect().sort("surface", "source_format", -pl.col("spans"), "kind")
 
 
 def release_table(sessions: pl.DataFrame) -> pl.DataFrame:
@@ -83,10 +94,16 @@ def signal_table(sessions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def gap_table(sessions: Iterable[Session]) -> pl.DataFrame:
+    """List the texts of sessions that could not be placed: ``surface, session_id, gap``."""
+    rows = [(each.surface, each.session_id, gap) for each in sessions for gap in each.gaps]
+    return pl.DataFrame(rows, schema=GAPS, orient="row")
+
+
 def reject_table(rejects: pl.DataFrame) -> pl.DataFrame:
-    """Count rejects by file and reason, the most frequent first: ``records, first`` line."""
+    """Count rejects by file and reason, the most frequent first: ``records``, first ``line``."""
     return (
         rejects.group_by("file", "reason")
-        .agg(records=pl.len().cast(pl.Int64), first=pl.col("line").min())
+        .agg(records=pl.len().cast(pl.Int64), line=pl.col("line").min())
         .sort("file", -pl.col("records"), "reason")
     )

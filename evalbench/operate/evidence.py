@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import polars as pl
 
 from evalbench.errors import EvalbenchError
 from evalbench.operate.impact import OUTCOME, SESSION_KEY, latest_verdicts
-from evalbench.schema import SIGNALS, Design, QueueDrawn, columns
-from evalbench.store.lake import Lake
+from evalbench.schema import SIGNALS, QueueDrawn, columns
 
-Stratify = Callable[[pl.DataFrame, Design, pl.DataFrame | None], pl.DataFrame]
 WHOLE = "all"
 """Every quarter; and the release of sessions that name none."""
 
-SAMPLED = columns((pl.String, "surface session_id stratum"), (pl.Boolean, "drawn"))
+PLACED = columns(
+    (pl.String, "surface session_id stratum"),
+    (pl.Boolean, "drawn"),
+    (pl.Float64, "inclusion_probability"),
+)
 SAMPLE = columns(
     (pl.Int64, "draw"),
-    (pl.String, "surface window design"),
+    (pl.String, "surface"),
     (pl.Int64, "strata n_sessions n_drawn n_labelled"),
 )
-LIMITS = columns((pl.String, "surface limit"), (pl.Int64, "n of"), (pl.String, "says"))
-SAYS = {
-    "no labels": "Nobody labelled these sessions, so no failure mode can be named. Shown is the"
-    " outcome that the product recorded.",
-    "outcome not recorded": "{n:,} of {of:,} sessions have no recorded outcome and are left out;"
-    " if they fail more often, the rate is too low.",
-    "insufficient": "{n:,} of {of:,} rates are insufficient: too few labelled sessions.",
-    "never seen": "{n:,} of {of:,} rates rest on no failure at all: only their upper end says"
-    " something.",
-    "cautions": "{n:,} of {of:,} rates carry a caution; column `reason` of `tables/rates.csv`.",
-    "in no draw": "{n:,} of {of:,} sessions could not have been drawn, so no rate speaks of them.",
-    "drawn, not labelled": "{n:,} of {of:,} drawn sessions have no decided label; if they differ"
-    " from the rest, the rates do too.",
-    "labelled, not drawn": "{n:,} of {of:,} labelled sessions were not drawn at random and are"
-    " not counted.",
-    "undecided": "{n:,} of {of:,} judgements (session by mode) ended undecided and are not"
-    " counted.",
-    "judge silent": "{n:,} of {of:,} verdicts of the judge are empty; they are a stratum of their"
-    " own.",
-    "no release": "{n:,} of {of:,} sessions name no release.",
-    "no time": "{n:,} of {of:,} sessions have no time, so no quarter can count them.",
-    "signals": "Nobody recorded {names}: what these would have shown is unknown, not absent.",
-}
-"""What a report cannot tell, in words, by its name."""
+LIMITS = columns((pl.String, "surface limit"), (pl.Int64, "n of"), (pl.String, "names"))
 
 
 def quarter_window(quarter: str) -> tuple[datetime | None, datetime | None]:
-    """Give the first moment of a quarter such as "2026Q3" and of the next; "all" has neither.
+    """Return the first moment of a quarter such as "2026Q3" and of the next; "all" has neither.
 
     Raises EvalbenchError for what is no quarter.
     """
@@ -64,11 +43,7 @@ def quarter_window(quarter: str) -> tuple[datetime | None, datetime | None]:
 
 
 def read_draws(
-    events: pl.DataFrame,
-    *,
-    surface: str | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
+    events: pl.DataFrame, *, surface: str | None, start: datetime | None, end: datetime | None
 ) -> dict[int, QueueDrawn]:
     """Read those ``queue.drawn`` events that may cover sessions of a surface and window."""
     bodies = map(QueueDrawn.model_validate_json, events["body"])
@@ -81,57 +56,57 @@ def read_draws(
     }
 
 
-def sampling_frame(lake: Lake, draws: dict[int, QueueDrawn], stratify: Stratify) -> pl.DataFrame:
-    """Put every session that a draw could have picked into its stratum again.
+def place_draw(seq: int, draw: QueueDrawn, stratified: pl.DataFrame) -> pl.DataFrame:
+    """Say of every session that a draw could have picked with which probability it did.
 
-    The tables are read at the versions that the draw pinned. Where several draws cover a session
-    its stratum joins theirs: within such a stratum each draw, and so all of them, is random.
-
-    Gives ``surface, session_id, stratum, drawn``.
+    ``stratified`` are the sessions that the draw was made from, with their stratum. The probability
+    is the share of the stratum that was drawn. Returns :data:`PLACED`.
     """
-    parts = [pl.DataFrame(schema=SAMPLED)]
-    for seq, draw in draws.items():
-        pins = draw.lake_versions
-        sessions = lake.sessions(
-            surface=draw.surface, start=draw.start, end=draw.end, version=pins.get("session")
-        )
-        verdicts = lake.verdicts(surface=draw.surface, version=pins.get("verdict"))
-        judged = verdicts.collect() if draw.design.evaluators else None
-        items = [item.session_id for item in draw.items]
-        parts.append(
-            stratify(sessions.collect(), draw.design, judged).select(
-                *SESSION_KEY,
-                stratum=pl.format("draw {}: {}", pl.lit(seq), "stratum"),
-                drawn=pl.col("session_id").is_in(items),
-            )
-        )
+    drawn = pl.col("session_id").is_in([item.session_id for item in draw.items])
+    probability = drawn.mean().over("stratum")
+    stratum = pl.format("draw {}: {}", pl.lit(seq), "stratum")
+    return stratified.select(
+        *SESSION_KEY, stratum=stratum, drawn=drawn, inclusion_probability=probability
+    )
+
+
+def combine_draws(placed: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Combine the draws that cover a session: its stratum is what their strata share.
+
+    Within such a stratum each draw, and so all of them, is random. The draws are independent, so a
+    session is in some of them with one less the product of the chances to be in none.
+    """
+    missed = (1 - pl.col("inclusion_probability")).product()
     return (
-        pl.concat(parts)
+        pl.concat([pl.DataFrame(schema=PLACED), *placed])
         .group_by(SESSION_KEY, maintain_order=True)
-        .agg(pl.col("stratum").str.join(" + "), pl.col("drawn").any())
+        .agg(
+            pl.col("stratum").str.join(" + "),
+            pl.col("drawn").any(),
+            inclusion_probability=1 - missed,
+        )
     )
 
 
 def report_frame(
-    sessions: pl.DataFrame, sampled: pl.DataFrame, shipped: pl.DataFrame
+    sessions: pl.DataFrame, placed: pl.DataFrame, shipped: pl.DataFrame
 ) -> pl.DataFrame:
     """Join sessions with their strata, in the order in which the releases were shipped.
 
     ``shipped`` has ``surface, release, shipped_at``; a release nobody announced counts from its
-    first session. ``sampled`` is from :func:`sampling_frame`.
+    first session. ``placed`` is from :func:`combine_draws`.
 
     Raises EvalbenchError where there are no sessions to report on.
     """
     if sessions.is_empty():
         raise EvalbenchError("no sessions in this window; see `evalbench run 01_observe`")
     dated = shipped.group_by("surface", "release").agg(pl.col("shipped_at").min())
+    first = pl.col("started_at").min().over("surface", "release")
     return (
         sessions.with_columns(pl.col("release").fill_null(WHOLE))
         .join(dated, on=["surface", "release"], how="left")
-        .with_columns(
-            since=pl.coalesce("shipped_at", pl.col("started_at").min().over("surface", "release"))
-        )
-        .join(sampled, on=SESSION_KEY, how="left")
+        .with_columns(since=pl.coalesce("shipped_at", first))
+        .join(placed, on=SESSION_KEY, how="left")
         .with_columns(pl.col("drawn").fill_null(False))
         .sort("surface", "since", "release", "session_id")
     )
@@ -140,85 +115,66 @@ def report_frame(
 def sample_table(
     frame: pl.DataFrame, labels: pl.DataFrame, draws: dict[int, QueueDrawn]
 ) -> pl.DataFrame:
-    """Describe how the sample was drawn: one row a draw that covers sessions of the report.
+    """Count, for each draw that covers sessions of the report, those it drew and people labelled.
 
-    Gives ``draw, surface, window, design, strata, n_sessions, n_drawn, n_labelled``; the counts are
-    of the report's sessions.
+    Returns :data:`SAMPLE`; the counts are of the report's sessions.
     """
-    decided = labels.drop_nulls("fails")
+    labelled = frame.join(labels.drop_nulls("fails"), on=SESSION_KEY, how="semi")
     rows = []
     for seq, draw in draws.items():
         own = pl.col("stratum").str.contains(f"draw {seq}: ", literal=True)
         covered = frame.filter(own, surface=draw.surface)
-        picked = set(covered["session_id"]) & {item.session_id for item in draw.items}
-        labelled = picked & set(decided.filter(surface=draw.surface)["session_id"])
-        if not covered.is_empty():
-            words = (draw.surface, _window_words(draw), _design_words(draw.design))
-            counts = (covered["stratum"].n_unique(), covered.height, len(picked), len(labelled))
-            rows.append((seq, *words, *counts))
+        picked = {item.session_id for item in draw.items} & set(covered["session_id"])
+        read = picked & set(labelled.filter(surface=draw.surface)["session_id"])
+        counts = (covered["stratum"].n_unique(), covered.height, len(picked), len(read))
+        rows += [(seq, draw.surface, *counts)] if covered.height else []
     return pl.DataFrame(rows, schema=SAMPLE, orient="row")
 
 
 def limits_table(
     frame: pl.DataFrame, labels: pl.DataFrame, verdicts: pl.DataFrame, rates: pl.DataFrame
 ) -> pl.DataFrame:
-    """Say, surface by surface, what the report cannot tell and how much of it that touches.
+    """Count, surface by surface, what each limit of the report touches, and of how many.
 
-    ``frame``, ``labels`` and ``verdicts`` are as for :func:`evalbench.operate.impact.mode_rates`,
-    ``rates`` from :func:`evalbench.operate.impact.rates_table`.
+    Takes what :func:`evalbench.operate.impact.mode_rates` takes, and the table of its rates.
 
-    Gives ``surface, limit, n, of, says``; nothing where nothing is limited.
+    Returns :data:`LIMITS` without those that touch nothing; ``names`` are signals nobody recorded.
     """
     rows = []
     for (surface,), sessions in frame.group_by("surface", maintain_order=True):
         known = labels.join(sessions, on=SESSION_KEY, how="semi")
         judged = latest_verdicts(verdicts.join(sessions, on=SESSION_KEY, how="semi"))
-        own = rates.filter(surface=surface)
-        counts = _count_limits(sessions, known, judged, own)
+        counts = _count_limits(sessions, known, judged, rates.filter(surface=surface))
         silent = [name for name in SIGNALS if sessions[name].is_null().all()]
+        names = {"signals": ", ".join(silent).replace("_", " ")}
         counts["signals"] = (len(silent), len(SIGNALS))
-        names = ", ".join(silent).replace("_", " ")
-        for limit, (n, of) in counts.items():
-            if n:
-                rows.append((surface, limit, n, of, SAYS[limit].format(n=n, of=of, names=names)))
+        rows += [
+            (surface, limit, n, of, names.get(limit, "")) for limit, (n, of) in counts.items() if n
+        ]
     return pl.DataFrame(rows, schema=LIMITS, orient="row")
 
 
 def _count_limits(
     sessions: pl.DataFrame, known: pl.DataFrame, judged: pl.DataFrame, rates: pl.DataFrame
 ) -> dict[str, tuple[int, int]]:
-    """Count what each limit touches, and of how many."""
     total, n_rates = sessions.height, rates.height
     outcomes = rates["mode"].eq(OUTCOME).any()
-    drawn = sessions.filter("drawn")
+    drawn, read = sessions.filter("drawn"), known.select(SESSION_KEY).unique()
     unread = drawn.join(known.drop_nulls("fails"), on=SESSION_KEY, how="anti")
-    read = known.select(SESSION_KEY).unique()
+    outside = read.join(drawn, on=SESSION_KEY, how="anti")
+    ok = rates.filter(status="ok")
     counts = {
         "no labels": (int(known.is_empty()), 1),
         "outcome not recorded": (sessions["outcome"].null_count() if outcomes else 0, total),
-        "insufficient": ((rates["status"] == "insufficient").sum(), n_rates),
-        "never seen": ((rates["estimate"] == 0).sum(), n_rates),
-        "cautions": ((rates["status"].eq("ok") & rates["reason"].ne("")).sum(), n_rates),
+        "insufficient": (n_rates - ok.height, n_rates),
+        "never seen": ((ok["estimate"] == 0).sum(), n_rates),
+        "cautions": (ok["reason"].ne("").sum(), n_rates),
         "in no draw": (0 if outcomes else sessions["stratum"].null_count(), total),
         "drawn, not labelled": (unread.height, drawn.height),
-        "labelled, not drawn": (read.join(drawn, on=SESSION_KEY, how="anti").height, read.height),
+        "labelled, not drawn": (outside.height, read.height),
         "undecided": (known["fails"].null_count(), known.height),
         "judge silent": (judged["verdict"].null_count(), judged.height),
         "no release": ((sessions["release"] == WHOLE).sum(), total),
         "no time": (sessions["started_at"].null_count(), total),
     }
     return {limit: (int(n), int(of)) for limit, (n, of) in counts.items()}
-
-
-def _window_words(draw: QueueDrawn) -> str:
-    first = f"from {draw.start:%Y-%m-%d}" if draw.start else ""
-    last = f"before {draw.end:%Y-%m-%d}" if draw.end else ""
-    return f"{first} {last}".strip() or "any time"
-
-
-def _design_words(design: Design) -> str:
-    parts = [f"all that are {' or '.join(design.always)}"] if design.always else []
-    parts += [f"the rest by {', '.join((*design.by, 'signals'))}"]
-    judges = len(design.evaluators)
-    parts += [f"and whether any of {judges} evaluators fails it"] if judges else []
-    return f"{'; '.join(parts)}; at least {design.floor} a stratum"

@@ -1,8 +1,7 @@
 """How often each failure mode occurs in each release, and what each release changed.
 
-Frames in, frames out. A rate stands for the sessions that a draw could have picked: the strata of
-the draws, split by a judge's verdict on the mode where there is one, are the cells that the labels
-stand for.
+A rate stands for the sessions that a draw could have picked. Its cells are the strata of the draws,
+divided by what an evaluator says of the mode where one does.
 """
 
 from __future__ import annotations
@@ -29,21 +28,19 @@ RATES = columns(
     (pl.Float64, "design_effect"),
     (pl.String, "method status reason"),
 )
-"""Rates as reported; numbers are null where the status is "insufficient"."""
-
 CHANGES = columns(
     (pl.String, "surface release previous_release mode name"),
-    (pl.Float64, "before after delta low high p_value smallest_shown"),
-    (pl.String, "reading"),
+    (pl.Float64, "before before_low before_high after after_low after_high"),
+    (pl.Float64, "delta low high p_value smallest_shown"),
+    (pl.String, "reading target"),
 )
 
 
 @dataclass(frozen=True)
 class ModeRate:
-    """The rate of one failure mode in one release of a surface.
+    """The rate of one failure mode in one release; ``measured`` is None where it is insufficient.
 
-    ``found`` is None where it is insufficient, and ``reason`` says why. ``n_groups`` are the users
-    or tasks that the labelled sessions share; 0 where none is named.
+    ``n_groups`` are the users or tasks that the labelled sessions share; 0 where none is named.
     """
 
     surface: str
@@ -53,7 +50,7 @@ class ModeRate:
     n_labels: int
     n_sessions: int
     n_groups: int
-    found: Rate | None
+    measured: Rate | None
     reason: str
 
 
@@ -69,50 +66,52 @@ def mode_rates(
     """Estimate the rate of every mode in every release.
 
     ``frame`` are the sessions reported on, in the order of their releases: ``surface, session_id,
-    release, group_key, outcome, stratum`` (null: in no draw's frame) and ``drawn``. ``labels`` are
-    what annotators say together: ``surface, session_id, mode, fails`` (null: undecided). Of the
-    ``verdicts`` the latest on a ``mode`` divides it. ``modes`` is
-    the codebook: ``surface, mode, name``. Draws are taken in the order of the answer.
+    release, group_key, outcome, stratum`` (null: no draw covers it) and ``drawn``. ``labels`` are
+    what people decided: ``surface, session_id, mode, fails`` (null: undecided). The latest of the
+    ``verdicts`` on a mode divides its strata. ``modes`` is the codebook: ``surface, mode, name``.
 
-    Gives rates by surface, release and mode. Where nobody labelled any session of a surface but
+    Returns rates by surface, release and mode. Where nobody labelled any session of a surface but
     outcomes are recorded, one more a release: the share of them that is "not achieved".
     """
     judged = latest_verdicts(verdicts)
     read = frame.filter("drawn").join(labels, on=SESSION_KEY)
     labelled = set(labels.join(frame, on=SESSION_KEY, how="semi")["surface"])
     rates = []
-    for (surface, release), part in frame.group_by("surface", "release", maintain_order=True):
-        measured = []
-        recorded = part.drop_nulls("outcome")
+    for (surface, release), sessions in frame.group_by("surface", "release", maintain_order=True):
+        cases = []
+        recorded = sessions.drop_nulls("outcome")
         if surface not in labelled and not recorded.is_empty():
             cells = recorded.with_columns(stratum=pl.lit("recorded"), fails=~pl.col("outcome"))
-            measured.append((OUTCOME, OUTCOME_NAME, cells, cells))
+            cases.append((OUTCOME, OUTCOME_NAME, cells, cells))
         for mode, name in modes.filter(surface=surface).select("mode", "name").iter_rows():
-            cells = part.join(judged.filter(mode=mode), on=SESSION_KEY, how="left")
-            seen = read.filter(surface=surface, release=release, mode=mode)
-            known = cells.join(seen.select(*SESSION_KEY, "fails"), on=SESSION_KEY)
-            measured.append((mode, name, cells, known))
-        for mode, name, cells, known in measured:
-            rate = _estimate(cells.drop_nulls("stratum"), known, level=level, rng=rng)
-            rates.append(ModeRate(str(surface), str(release), mode, name, *rate))
+            cells = sessions.join(judged.filter(mode=mode), on=SESSION_KEY, how="left")
+            labels_here = read.filter(surface=surface, release=release, mode=mode)
+            known = cells.join(labels_here.select(*SESSION_KEY, "fails"), on=SESSION_KEY)
+            cases.append((mode, name, cells, known))
+        for mode, name, cells, known in cases:
+            estimate = _estimate(cells.drop_nulls("stratum"), known, level=level, rng=rng)
+            rates.append(ModeRate(str(surface), str(release), mode, name, *estimate))
     return rates
 
 
 def rates_table(rates: list[ModeRate], *, quarter: str) -> pl.DataFrame:
-    """Set rates as a frame of :data:`RATES`."""
-    return pl.DataFrame([_rate_row(rate, quarter) for rate in rates], schema=RATES)
+    """Return rates as :data:`RATES`, the most frequent mode of each release first.
+
+    Numbers are null where the status is "insufficient".
+    """
+    table = pl.DataFrame([_rate_row(rate, quarter) for rate in rates], schema=RATES)
+    return _sort_within_release(table, -pl.col("estimate"), "mode")
 
 
-def release_changes(rates: list[ModeRate], *, margin: float) -> pl.DataFrame:
+def release_changes(rates: list[ModeRate], shipped: pl.DataFrame, *, margin: float) -> pl.DataFrame:
     """Compare each release with the one before it, mode by mode.
 
-    Readings are adjusted over the modes of each release (Benjamini-Hochberg).
+    Readings are adjusted over the modes of each release (Benjamini-Hochberg). ``margin`` is the
+    smallest change worth knowing of, as a share of sessions; where the labels could not show one of
+    that size the reading is "insufficient". ``shipped`` has ``surface, release, targets``.
 
-    ``margin`` is the smallest change worth knowing of, as a share of sessions; where the labels
-    could not show one of that size the reading is "insufficient".
-
-    Gives columns of :data:`CHANGES`, one row a surface, mode and pair of consecutive releases;
-    numbers are null where a rate is insufficient.
+    Returns :data:`CHANGES`, firm readings first; numbers are null where a rate is insufficient,
+    ``target`` is "yes" where the release set out to fix the mode.
     """
     last: dict[tuple[str, str], ModeRate] = {}
     by_release: dict[tuple[str, str], list[tuple[ModeRate, ModeRate]]] = {}
@@ -122,18 +121,25 @@ def release_changes(rates: list[ModeRate], *, margin: float) -> pl.DataFrame:
         last[new.surface, new.mode] = new
     rows = []
     for pairs in by_release.values():
-        known = [(old.found, new.found) for old, new in pairs if old.found and new.found]
-        raw = [stats.rate_change(*each, margin=margin) for each in known]
-        adjusted = iter(stats.adjust_readings(raw))
+        known = [
+            (old.measured, new.measured) for old, new in pairs if old.measured and new.measured
+        ]
+        changes = [stats.rate_change(*each, margin=margin) for each in known]
+        adjusted = iter(stats.adjust_readings(changes))
         rows += [
-            _change_row(old, new, next(adjusted) if old.found and new.found else None)
+            _change_row(old, new, next(adjusted) if old.measured and new.measured else None)
             for old, new in pairs
         ]
-    return pl.DataFrame(rows, schema=CHANGES)
+    targets = shipped.select("surface", "release", mode="targets", target=pl.lit("yes"))
+    named, key = targets.explode("mode").unique(), ["surface", "release", "mode"]
+    table = pl.DataFrame(rows, schema=CHANGES).drop("target").join(named, on=key, how="left")
+    firm = pl.col("reading").is_in(["regression", "improvement"])
+    aimed = table.with_columns(pl.col("target").fill_null("")).select(*CHANGES)
+    return _sort_within_release(aimed, ~firm, -pl.col("delta").abs(), "mode")
 
 
 def latest_verdicts(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Give the last verdict on each session and mode: ``surface, session_id, mode, verdict``."""
+    """Return the last verdict on each session and mode: ``surface, session_id, mode, verdict``."""
     return (
         verdicts.sort("judged_at", "evaluator_version", "repeat")
         .unique([*SESSION_KEY, "mode"], keep="last", maintain_order=True)
@@ -159,27 +165,37 @@ def _estimate(
         # Sessions that name no group are groups of their own.
         own = "session " + known["session_id"]
         labels = labels.with_columns(group=known["group_key"].fill_null(own))
-    found = stats.failure_rate(labels.to_dict(), population.to_dict(), level=level, rng=rng)
-    return *counts, found if found.rate.is_defined else None, found.rate.reason
+    rate = stats.failure_rate(labels.to_dict(), population.to_dict(), level=level, rng=rng)
+    return *counts, rate if rate.rate.is_defined else None, rate.rate.reason
 
 
 def _rate_row(rate: ModeRate, quarter: str) -> dict[str, object]:
     row: dict[str, object] = {name: getattr(rate, name) for name in RATES if hasattr(rate, name)}
     row |= {"quarter": quarter, "status": "insufficient"}
-    if rate.found is not None:
-        one = rate.found.rate
-        row |= {"estimate": one.estimate, "low": one.low, "high": one.high, "level": one.level}
-        row |= {"method": one.method, "design_effect": rate.found.design_effect, "status": "ok"}
-        row |= {"per_1000": 1000 * one.estimate}
-        row |= {"low_per_1000": 1000 * one.low, "high_per_1000": 1000 * one.high}
+    if rate.measured is not None:
+        share = rate.measured.rate
+        row |= {name: getattr(share, name) for name in ("estimate", "low", "high", "level")}
+        row |= {"per_1000": 1000 * share.estimate, "low_per_1000": 1000 * share.low}
+        row |= {"high_per_1000": 1000 * share.high, "method": share.method}
+        row |= {"design_effect": rate.measured.design_effect, "status": "ok"}
     return row
 
 
 def _change_row(old: ModeRate, new: ModeRate, change: Change | None) -> dict[str, object]:
     row: dict[str, object] = {name: getattr(new, name) for name in CHANGES if hasattr(new, name)}
     row |= {"previous_release": old.release, "reading": "insufficient"}
+    for side, measured in (("before", old.measured), ("after", new.measured)):
+        if measured is not None:
+            ends = {f"{side}_{end}": getattr(measured.rate, end) for end in ("low", "high")}
+            row |= {side: measured.rate.estimate} | ends
     if change is not None:
-        row |= {"before": change.before.estimate, "after": change.after.estimate}
         row |= {"delta": change.delta.estimate, "low": change.delta.low, "high": change.delta.high}
         row |= {"p_value": change.p_value, "smallest_shown": change.mde, "reading": change.reading}
     return row
+
+
+def _sort_within_release(rows: pl.DataFrame, *by: str | pl.Expr) -> pl.DataFrame:
+    """Sort the rows of each surface and release; these keep the order they came in."""
+    place = pl.col("place").min().over("surface", "release")
+    numbered = rows.with_row_index("place").with_columns(place)
+    return numbered.sort("place", *by, nulls_last=True).drop("place")

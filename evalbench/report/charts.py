@@ -1,4 +1,4 @@
-"""Charts and tables of the reports: a tidy frame in, no statistic computed.
+"""Charts of the reports: a tidy frame in, no statistic computed.
 
 They are read on paper and without colour: what colour says, shape, dash or text says too, and every
 chart carries a description that a screen reader speaks. Importing this module makes Altair draw
@@ -16,8 +16,8 @@ import altair as alt
 import polars as pl
 import vl_convert
 
+from evalbench.report.sentences import say_interval, say_surface
 from evalbench.report.tables import INK
-from evalbench.report.tables import table as table
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 SOFT, LINE, MARK = "#57606a", "#d0d7de", "#0b5394"
@@ -29,6 +29,7 @@ NAMED = 12
 """Clusters whose names find room on a map."""
 UNIT = "failures per 1,000 sessions, with interval"
 RATES = "Failures per 1,000 sessions with interval. "
+ENDS = ("", "_low", "_high")
 POINT: dict[str, Any] = {"filled": True, "size": 60, "opacity": 1, "color": MARK}
 
 
@@ -39,6 +40,7 @@ def _theme() -> alt.theme.ThemeConfig:
         "config": {
             "font": FONT,
             "background": "white",
+            "padding": {"left": 5, "top": 5, "bottom": 5, "right": 30},
             "view": {"stroke": None, "continuousWidth": WIDTH},
             "axis": {**text, "titleFontWeight": "normal", "gridColor": LINE, "domainColor": SOFT},
             "legend": {**text, "titleFontWeight": "normal", "orient": "top", "symbolSize": 90},
@@ -63,39 +65,49 @@ alt.renderers.enable("evalbench")
 
 
 def before_after(frame: pl.DataFrame) -> alt.LayerChart:
-    """Each failure mode before and after a release: a point with its interval for either.
+    """Draw each failure mode before and after a release: a point with its interval for either.
 
     Parameters
     ----------
     frame : polars.DataFrame
-        Of one ``surface`` and ``release``; one row a mode and moment, in the order wanted:
-        ``name, moment`` ("before 2.0", "after 2.0"; the first seen is drawn hollow), ``per_1000,
-        low_per_1000, high_per_1000`` (null where insufficient) and ``reading``.
+        Changes of one ``surface`` and ``release``: ``name, reading``, and ``before, after`` with
+        their ends ``_low, _high`` (null where insufficient), as shares.
     """
-    moments = frame["moment"].unique(maintain_order=True).to_list()
-    first = f"datum.moment === {moments[0]!r}"
-    shown = alt.Chart(frame, width=WIDTH, height=alt.Step(11)).encode(
-        y=_names(), yOffset=alt.YOffset("moment:N", sort=moments)
+    release = frame["release"][0]
+    moments = {side: f"{side} {release}" for side in ("before", "after")}
+    first = f"datum.moment === {moments['before']!r}"
+    ordered = frame.sort("after", descending=True, nulls_last=True, maintain_order=True)
+    sides = pl.concat(
+        ordered.with_row_index("place").select(
+            "place",
+            "name",
+            "reading",
+            *((1000 * pl.col(f"{side}{end}")).alias(f"rate{end}") for end in ENDS),
+            moment=pl.lit(moment),
+        )
+        for side, moment in moments.items()
+    ).sort("place", maintain_order=True)
+    shown = alt.Chart(sides, width=WIDTH, height=alt.Step(11)).encode(
+        y=_names(), yOffset=alt.YOffset("moment:N", sort=list(moments.values()))
     )
     stroke = _code(alt.Stroke, moments, (SOFT, MARK))
     interval = shown.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low_per_1000:Q", title=UNIT, axis=_ticks()),
-        x2="high_per_1000:Q",
+        x=alt.X("rate_low:Q", title=UNIT, axis=_ticks()),
+        x2="rate_high:Q",
         stroke=stroke,
         strokeDash=alt.condition(first, alt.value([4, 3]), alt.value([1, 0])),
     )
     point = shown.mark_point(size=60, strokeWidth=2, opacity=1).encode(
-        x="per_1000:Q",
+        x="rate:Q",
         stroke=stroke,
         fill=_code(alt.Fill, moments, ("white", MARK)),
         shape=_code(alt.Shape, moments, ("circle", "diamond")),
     )
-    rate, low, high = (pl.col(f"{name}per_1000").round(1) for name in ("", "low_", "high_"))
-    said = pl.format("{} ({} to {})", rate, low, high).fill_null("insufficient")
-    spoken = frame.select(name=pl.format("{}, {}", "name", "moment"), said=said)
-    title = _title(frame, f"before and after release {frame['release'][0]}")
-    layer = [interval, point, _beside(frame.filter(moment=moments[-1]), "reading")]
-    return _layered(layer, title, RATES + _spell(spoken))
+    spoken = _say(
+        sides.with_columns(name=pl.format("{}, {}", "name", "moment")), "rate", decimals=0
+    )
+    layer = [interval, point, _beside(ordered, "reading")]
+    return _layered(layer, _title(frame, f"before and after release {release}"), RATES + spoken)
 
 
 def intervals(frame: pl.DataFrame) -> alt.LayerChart:
@@ -104,13 +116,19 @@ def intervals(frame: pl.DataFrame) -> alt.LayerChart:
     Parameters
     ----------
     frame : polars.DataFrame
-        Of one ``surface`` and ``release``, in the order wanted: ``name, per_1000, low_per_1000,
-        high_per_1000`` (null where insufficient), and ``said``, the same in words.
+        Rates of one ``surface`` and ``release``, in the order wanted: ``name, per_1000,
+        low_per_1000, high_per_1000`` (null where insufficient).
     """
     release = frame["release"][0]
-    layer = _forest(frame, "low_per_1000", "per_1000", "high_per_1000", axis=UNIT)
-    title = _title(frame, "all sessions" if release == "all" else release)
-    return _layered([*layer, _beside(frame, "said")], title, RATES + _spell(frame))
+    ends = {"per_1000": "rate", "low_per_1000": "rate_low", "high_per_1000": "rate_high"}
+    rates = frame.rename(ends)
+    texts = [
+        say_interval(*row) for row in rates.select("rate", "rate_low", "rate_high").iter_rows()
+    ]
+    layer = _forest(rates, "rate", axis=UNIT)
+    title = _title(frame, "all sessions" if release == "all" else f"release {release}")
+    beside = _beside(rates.with_columns(said=pl.Series(texts, dtype=pl.String)), "said")
+    return _layered([*layer, beside], title, RATES + _say(rates, "rate", decimals=0))
 
 
 def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
@@ -120,15 +138,14 @@ def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
     ----------
     frame : polars.DataFrame
         Of one ``surface``, in the order wanted: ``name, alpha, alpha_low, alpha_high, ac1`` (null
-        where insufficient), ``alpha_said`` and ``reading``.
+        where insufficient) and ``reading``.
     least : float
         Alpha under which labels do not count, drawn as a line.
     """
     axis = "Krippendorff's alpha with interval; hollow: Gwet's AC1; dashed: least alpha"
-    layer = _forest(frame, "alpha_low", "alpha", "alpha_high", axis=axis)
-    layer = [_line(least), *layer, _hollow(frame, "ac1"), _beside(frame, "reading")]
-    spoken = frame.select("name", said=pl.format("{}, {}", "alpha_said", "reading"))
-    return _layered(layer, _title(frame, "agreement on each failure mode"), _spell(spoken))
+    layer = [_line(least), *_forest(frame, "alpha", axis=axis), _hollow(frame, "ac1")]
+    title = _title(frame, "agreement on each failure mode")
+    return _layered([*layer, _beside(frame, "reading")], title, _say(frame, "alpha", "reading"))
 
 
 def alignments(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
@@ -138,16 +155,15 @@ def alignments(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
     ----------
     frame : polars.DataFrame
         Of one ``surface``, in the order wanted: ``who, mcc, mcc_low, mcc_high, ceiling``
-        (null where not defined), ``mcc_said`` and ``status``.
+        (null where not defined) and ``status``.
     least : float
         MCC from which an evaluator is aligned, drawn as a line.
     """
     named = frame.with_columns(name="who")
     axis = "MCC with interval; hollow: people against each other; dashed: aligned from"
-    layer = _forest(named, "mcc_low", "mcc", "mcc_high", axis=axis)
-    layer = [_line(least), *layer, _hollow(named, "ceiling"), _beside(named, "status")]
-    spoken = named.select("name", said=pl.format("{}, {}", "mcc_said", "status"))
-    return _layered(layer, _title(frame, "agreement of evaluators with people"), _spell(spoken))
+    layer = [_line(least), *_forest(named, "mcc", axis=axis), _hollow(named, "ceiling")]
+    title = _title(frame, "agreement of evaluators with people")
+    return _layered([*layer, _beside(named, "status")], title, _say(named, "mcc", "status"))
 
 
 def agreement_by_week(frame: pl.DataFrame) -> alt.LayerChart:
@@ -157,7 +173,7 @@ def agreement_by_week(frame: pl.DataFrame) -> alt.LayerChart:
     ----------
     frame : polars.DataFrame
         Of one ``surface``: ``week`` (its Monday), ``alpha, alpha_low, alpha_high`` (null where
-        insufficient) and ``alpha_said``.
+        insufficient).
     """
     shown = alt.Chart(frame, width=PAGE, height=110).encode(
         x=_weeks("week", scale=alt.Scale(padding=12))
@@ -166,9 +182,8 @@ def agreement_by_week(frame: pl.DataFrame) -> alt.LayerChart:
         y=alt.Y("alpha_low:Q", title="alpha", axis=alt.Axis(tickCount=4)), y2="alpha_high:Q"
     )
     point = shown.mark_point(**POINT).encode(y="alpha:Q")
-    spoken = frame.select(name=pl.format("week of {}", "week"), said="alpha_said")
-    title = _title(frame, "agreement on pass or fail, by week")
-    return _layered([interval, point], title, _spell(spoken))
+    spoken = _say(frame.with_columns(name=pl.format("week of {}", "week")), "alpha")
+    return _layered([interval, point], _title(frame, "agreement on pass or fail, by week"), spoken)
 
 
 def over_time(frame: pl.DataFrame) -> alt.LayerChart:
@@ -217,8 +232,9 @@ def cluster_map(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
     Parameters
     ----------
     frame : polars.DataFrame
-        One row a text: ``x, y, cluster, name, sure``.
+        Of one ``surface``, one row a text: ``x, y, cluster, name, sure``.
     title : str
+        What the texts are, shown after the surface.
     """
     shown = alt.Chart(frame, width=PAGE, height=PAGE * 0.7).encode(
         x=alt.X("x:Q", axis=None),
@@ -233,7 +249,7 @@ def cluster_map(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
     said = alt.Chart(largest.head(NAMED)).encode(x="x:Q", y="y:Q", text="name:N")
     halo = said.mark_text(fontSize=12, dy=-10, stroke="white", strokeWidth=4, strokeJoin="round")
     layer = [sure, unsure, halo, said.mark_text(fontSize=12, dy=-10, color=INK)]
-    return _layered(layer, title, _spell(largest.select("name", said="n")))
+    return _layered(layer, _title(frame, title), _spell(largest.select("name", said="n")))
 
 
 def seen_by_reading(frame: pl.DataFrame) -> alt.LayerChart:
@@ -264,14 +280,14 @@ def _layered(layer: list[Any], title: str, spoken: str) -> alt.LayerChart:
 
 
 def _title(frame: pl.DataFrame, text: str) -> str:
-    return f"{frame['surface'][0]}: {text}"
+    return f"{say_surface(frame['surface'][0])}: {text}"
 
 
-def _forest(frame: pl.DataFrame, low: str, value: str, high: str, *, axis: str) -> list[alt.Chart]:
+def _forest(frame: pl.DataFrame, value: str, *, axis: str) -> list[alt.Chart]:
     """Draw a row a name, with the value and its interval."""
     shown = alt.Chart(frame, width=WIDTH, height=alt.Step(22)).encode(y=_names())
     interval = shown.mark_rule(strokeWidth=2, color=MARK).encode(
-        x=alt.X(f"{low}:Q", title=axis, axis=_ticks()), x2=f"{high}:Q"
+        x=alt.X(f"{value}_low:Q", title=axis, axis=_ticks()), x2=f"{value}_high:Q"
     )
     return [interval, shown.mark_point(**POINT).encode(x=f"{value}:Q")]
 
@@ -304,10 +320,19 @@ def _ticks(**options: Any) -> alt.Axis:
     return alt.Axis(tickCount=6, labelFlush=False, **options)
 
 
-def _code(channel: Any, moments: list[str], codes: tuple[str, str]) -> Any:
+def _code(channel: Any, moments: dict[str, str], codes: tuple[str, str]) -> Any:
     """Encode the moments; channels of one field share one legend."""
-    scale = alt.Scale(domain=moments, range=codes[: len(moments)])
-    return channel("moment:N", sort=moments, title=None, scale=scale)
+    domain = list(moments.values())
+    return channel("moment:N", sort=domain, title=None, scale=alt.Scale(domain=domain, range=codes))
+
+
+def _say(frame: pl.DataFrame, value: str, *after: str, decimals: int = 2) -> str:
+    """Say the value of each name with its interval, and what other columns say of it."""
+    rows = frame.select("name", *(value + end for end in ENDS), *after).iter_rows()
+    return " ".join(
+        f"{', '.join([f'{name}: {say_interval(*numbers[:3], decimals=decimals)}', *numbers[3:]])}."
+        for name, *numbers in rows
+    )
 
 
 def _spell(frame: pl.DataFrame) -> str:

@@ -1,15 +1,102 @@
-"""What one run of a notebook leaves for others to read: result, tables and manifest."""
+"""The report of one notebook run: what it says, draws and keeps for others to read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 import polars as pl
+from IPython.display import Markdown, display
+
+from evalbench.report.sentences import name_rows
+from evalbench.report.tables import set_table
+from evalbench.snapshot import Snapshot
 
 _JSON = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a notebook leaves in its folder: ``result.json`` and the tables, under their names.
+
+    Rows that speak of a failure mode or an evaluator get its ``name`` or ``who``, as the snapshot's
+    codebook has them.
+    """
+
+    view: Snapshot
+    folder: str | Path
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+
+    def say(self, markdown: str) -> None:
+        """Show a text."""
+        display(Markdown(markdown))
+
+    def charts(
+        self,
+        draw: Callable[..., Any],
+        frame: pl.DataFrame,
+        *,
+        by: Sequence[str] = ("surface",),
+        empty: str = "",
+        **options: Any,
+    ) -> None:
+        """Draw one chart for each value of the columns ``by``; say ``empty`` of no rows."""
+        if frame.is_empty() and empty:
+            self.say(empty)
+        named = name_rows(frame, self.view)
+        for part in named.partition_by(by, maintain_order=True) if named.height else ():
+            display(draw(part, **options))
+
+    def table(
+        self,
+        name: str,
+        frame: pl.DataFrame,
+        *,
+        by: str | Sequence[str] = (),
+        empty: str = "None.",
+        first: int | None = None,
+        keep: bool = True,
+    ) -> None:
+        """Show the table of this name in the glossary and keep all of its columns and rows.
+
+        Parameters
+        ----------
+        name : str
+            One of :data:`evalbench.report.glossary.TABLES`.
+        by : str or sequence of str
+            Columns whose values become headings between the rows.
+        empty : str
+            Said instead of a table without rows.
+        first : int, optional
+            Rows on the page.
+        keep : bool
+            False where the rows are kept under another name already.
+        """
+        named = name_rows(frame, self.view)
+        if keep:
+            self.tables[name] = named
+        if named.is_empty():
+            return self.say(empty)
+        groups, level = [by] if isinstance(by, str) else list(by), self.view.ws.settings.level
+        display(set_table(name, named, by=groups, level=level, first=first))
+
+    def keep(self, **frames: pl.DataFrame) -> None:
+        """Keep tables that the page does not show, or shows as a chart."""
+        self.tables.update(frames)
+
+    def write(self) -> None:
+        """Write ``result.json``, each table as a list of its rows, and ``tables/{name}.csv``."""
+        folder = Path(self.folder) / "tables"
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = {name: frame.to_dicts() for name, frame in self.tables.items()}
+        write_json(folder.parent / "result.json", rows)
+        for name, frame in self.tables.items():
+            lists = pl.selectors.by_dtype(pl.List(pl.String), pl.List(pl.Int64))
+            flat = frame.with_columns(lists.cast(pl.List(pl.String)).list.join("; "))
+            flat.write_csv(folder / f"{name}.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
 
 
 def write_json(path: Path, value: object) -> None:
@@ -19,19 +106,3 @@ def write_json(path: Path, value: object) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(orjson.dumps(value, option=_JSON))
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The folder of one run, as the notebook sees it."""
-
-    folder: str | Path
-
-    def write(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        """Write ``result.json``, each frame as a list of its rows, and ``tables/{name}.csv``."""
-        tables = Path(self.folder) / "tables"
-        tables.mkdir(parents=True, exist_ok=True)
-        rows = {name: frame.to_dicts() for name, frame in frames.items()}
-        write_json(tables.parent / "result.json", rows)
-        for name, frame in frames.items():
-            frame.write_csv(tables / f"{name}.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")

@@ -33,8 +33,8 @@ from traitlets import default
 
 from evalbench.errors import NotebookError
 from evalbench.report.report import write_json
-from evalbench.schema import TABLES, ReportPublished
-from evalbench.store.lake import BEFORE_FIRST
+from evalbench.schema import ReportPublished
+from evalbench.snapshot import pin_lake
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
@@ -210,8 +210,7 @@ def _coerce(name: str, value: object, default: object) -> Any:
 
 def _pin(given: dict[str, Any], workspace: Workspace) -> None:
     """Fill the pins that were not given with the present state."""
-    absent = dict.fromkeys(TABLES, BEFORE_FIRST)
-    given["lake_versions"] = {**absent, **workspace.lake.versions(), **given["lake_versions"]}
+    given["lake_versions"] = pin_lake(workspace, given["lake_versions"])
     if given["ledger_seq"] is None:
         # A report says what was read; that it was made changes nothing that the next one reads.
         reports = set(workspace.ledger.events("report.published")["seq"])

@@ -1,59 +1,58 @@
-"""Tables of the reports."""
+"""Tables of the reports: headed and written as the glossary says."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from evalbench.report.glossary import COLUMNS, PARTICULAR, TABLES, Column
+from evalbench.report.sentences import say_group, say_interval, say_number, say_surface
+
 if TYPE_CHECKING:
     from great_tables import GT
-    from IPython.display import Markdown
 
 INK = "#1b1f24"
+LISTED = 5
+"""Items of a list that a cell names."""
 
 
-def table(
-    frame: pl.DataFrame,
-    *,
-    labels: Mapping[str, str],
-    by: str | None = None,
-    decimals: Mapping[str, int] | None = None,
-    empty: str = "None.",
-) -> GT | Markdown:
-    """Set a frame as a report's table: the labelled columns alone, in the order of the labels.
+def set_table(
+    name: str, frame: pl.DataFrame, *, by: list[str], level: float, first: int | None
+) -> GT:
+    """Set the table of this name in the glossary.
 
     Parameters
     ----------
+    name : str
+        A key of :data:`evalbench.report.glossary.TABLES`.
     frame : polars.DataFrame
-        One row a row; text is escaped.
-    labels : mapping
-        Column to heading.
-    by : str, optional
-        Column whose values become headings between the rows.
-    decimals : mapping, optional
-        Decimals of a number column; whole numbers get their thousands set apart without it.
-    empty : str
-        Said instead of a table without rows.
+        One row a row, with the columns that the glossary shows; text is escaped.
+    by : list of str
+        Columns whose values become headings between the rows.
+    level : float
+        Of the intervals.
+    first : int, optional
+        Rows on the page; all without it.
     """
     from great_tables import GT
-    from IPython.display import Markdown
 
-    if frame.is_empty():
-        return Markdown(empty)
-    shown = frame.select(*labels, *([by] if by else []))
-    made = GT(
-        shown, groupname_col=by, id="table-" + hashlib.sha256(str(labels).encode()).hexdigest()[:8]
-    )
-    made = made.cols_label(dict(labels)).sub_missing(missing_text="–")
-    whole = [name for name in labels if shown.schema[name].is_integer()]
-    made = made.fmt_integer(columns=whole) if whole else made
-    for name, places in (decimals or {}).items():
-        made = made.fmt_number(columns=name, decimals=places)
+    shown = TABLES[name].split()
+    head = frame.head(first or frame.height)
+    cells = [_write_cells(head, column).alias(column) for column in shown]
+    groups = [say_group(dict(zip(by, row, strict=True))) for row in head.select(by).iter_rows()]
+    grouping = [pl.Series("group", groups, pl.String)] if by else []
+    identity = "table-" + hashlib.sha256(name.encode()).hexdigest()[:8]
+    made = GT(pl.DataFrame([*cells, *grouping]), groupname_col="group" if by else None, id=identity)
+    headings: dict[str, Any] = {column: _head(name, column, frame, level) for column in shown}
+    numbers = [
+        column for column in shown if frame.schema[column].is_numeric() and not _ends(column, frame)
+    ]
+    made = made.cols_label(headings).cols_align("right", numbers).sub_missing(missing_text="–")
     return made.tab_options(
-        column_labels_hidden=not any(labels.values()),
+        column_labels_hidden=not any(headings.values()),
         table_font_size="13px",
         data_row_padding="4px",
         table_width="100%",
@@ -62,3 +61,41 @@ def table(
         table_border_top_color=INK,
         table_border_bottom_color=INK,
     )
+
+
+def _head(name: str, column: str, frame: pl.DataFrame, level: float) -> str:
+    heading = PARTICULAR.get((name, column), COLUMNS[column].heading)
+    return heading + (f" ({level:.0%} interval)" if _ends(column, frame) else "")
+
+
+def _ends(name: str, frame: pl.DataFrame) -> tuple[str, str] | None:
+    """Return the columns that hold the ends of a column's interval."""
+    ends = COLUMNS[name].ends or (f"{name}_low", f"{name}_high")
+    return ends if set(ends) <= set(frame.columns) else None
+
+
+def _write_cells(frame: pl.DataFrame, name: str) -> pl.Series:
+    """Write a column as text; null where there is nothing to say."""
+    values, column = frame[name], COLUMNS[name]
+    if ends := _ends(name, frame):
+        rows = (frame.select(name, *ends) * column.scale).iter_rows()
+        texts = [say_interval(*row, decimals=column.decimals, signed=column.signed) for row in rows]
+        return pl.Series(texts, dtype=pl.String).str.replace_all(" ", "\u00a0")
+    write = say_surface if name == "surface" else partial(_write_cell, column=column)
+    return pl.Series(map(write, values), dtype=pl.String)
+
+
+def _write_cell(value: object, column: Column) -> str | None:
+    match value:
+        case pl.Series():
+            named = ", ".join(map(str, value.head(LISTED)))
+            more = len(value) - LISTED
+            return f"{named} and {more} more" if more > 0 else named
+        case None | "":
+            return None
+        case bool():
+            return "fails" if value else "passes"
+        case int() | float():
+            decimals = column.decimals if isinstance(value, float) else 0
+            return say_number(value * column.scale, decimals=decimals, signed=column.signed)
+    return str(value)

@@ -17,9 +17,9 @@ from evalbench.label.codebook.restate import (
     restate,
     restate_verdicts,
 )
-from evalbench.observe.sampling.draw import stratify
-from evalbench.operate import evidence, impact
+from evalbench.operate import impact
 from evalbench.schema import VERDICT
+from evalbench.snapshot import take_snapshot
 from evalbench.store.workspace import open_workspace
 
 SURFACE = "support_copilot"
@@ -78,13 +78,12 @@ def split_one(ws):
 
 def estimate(ws, labels, modes):
     """Rates by release and mode, as the impact report works them out from labels alone."""
-    drawn = evidence.read_draws(ws.ledger.events("queue.drawn"), surface=SURFACE)
-    sampled = evidence.sampling_frame(ws.lake, drawn, stratify)
-    sessions = ws.lake.sessions(surface=SURFACE).collect()
-    frame = evidence.report_frame(sessions, sampled, ws.ledger.bodies("release.shipped"))
+    frame = take_snapshot(ws, SURFACE).frame
     rng, silent = np.random.default_rng(5), pl.DataFrame(schema=VERDICT)
     rates = impact.mode_rates(frame, labels, silent, modes, level=0.95, rng=rng)
-    return {(rate.release, rate.mode): rate.found.rate.estimate for rate in rates if rate.found}
+    return {
+        (rate.release, rate.mode): rate.measured.rate.estimate for rate in rates if rate.measured
+    }
 
 
 def rates_now(ws):

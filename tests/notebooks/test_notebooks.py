@@ -9,6 +9,7 @@ import pytest
 
 from evalbench.errors import NotebookError
 from evalbench.report import runbook
+from evalbench.schema import BODIES
 
 SMALL = {
     "01_observe": {},
@@ -24,6 +25,10 @@ NAMES = sorted(path.stem for path in runbook.NOTEBOOKS.glob("*.ipynb"))
 FORBIDDEN = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.AsyncFunctionDef, ast.Lambda)
 
 
+def read(name):
+    return nbformat.read(runbook.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
     return tmp_path_factory.mktemp("reports")
@@ -31,7 +36,7 @@ def reports(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_written_as_the_house_style_asks(name):
-    notebook = nbformat.read(runbook.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    notebook = read(name)
     first, *_ = notebook.cells
     assert first.cell_type == "markdown"
     assert first.source.startswith("# ")
@@ -52,6 +57,28 @@ def test_it_is_written_as_the_house_style_asks(name):
         assert not any(isinstance(part, FORBIDDEN) for part in ast.walk(tree))
     for cell in code[2:]:
         assert len(cell.source.splitlines()) <= 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_asks_one_snapshot_and_names_no_event_and_no_pin(name):
+    code = [cell.source for cell in read(name).cells if cell.cell_type == "code"]
+    _, imports, *rest = code
+    written = "\n".join([imports, *rest])
+    assert not [kind for kind in BODIES if f'"{kind}"' in written]
+    assert not [
+        word for word in ("restate(", "decide(", "sampling_frame", "headings") if word in written
+    ]
+    [asking] = [cell for cell in rest if "eb.snapshot(" in cell]
+    others = "\n".join(cell for cell in rest if cell is not asking)
+    assert "lake_versions=lake_versions" in asking or "**pins" in asking
+    assert "lake_versions" not in others
+    assert "ledger_seq" not in others
+
+
+def test_all_of_them_together_are_short():
+    code = [cell.source for name in NAMES for cell in read(name).cells if cell.cell_type == "code"]
+    lines = [line for source in code for line in source.splitlines()]
+    assert len([line for line in lines if line.strip() and not line.startswith("#")]) < 350
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,10 +6,13 @@ from evalbench.operate import coverage
 
 
 def test_surfaces_are_counted_from_sessions_and_spans(sessions):
-    spans = pl.LazyFrame({"surface": ["shop"] * 7})
+    kinds = ["llm"] * 5 + ["tool"] * 2
+    spans = pl.LazyFrame({"surface": ["shop"] * 7, "source_format": ["x"] * 7, "kind": kinds})
     [row] = coverage.surface_table(sessions, spans).to_dicts()
     assert (row["sessions"], row["spans"], row["users"]) == (400, 7, 0)
     assert f"{row['first']} {row['last']}" == "2026-07-01 2026-07-17"
+    formats = coverage.format_table(spans)
+    assert formats.rows() == [("shop", "x", "llm", 5), ("shop", "x", "tool", 2)]
 
 
 def test_releases_keep_their_order_and_the_unnamed_are_shown(sessions):

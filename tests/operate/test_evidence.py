@@ -8,16 +8,17 @@ import pytest
 from evalbench.errors import EvalbenchError
 from evalbench.observe.sampling.draw import stratify
 from evalbench.operate.evidence import (
+    PLACED,
+    combine_draws,
     limits_table,
+    place_draw,
     quarter_window,
     read_draws,
     report_frame,
     sample_table,
-    sampling_frame,
 )
 from evalbench.operate.impact import RATES
 from evalbench.schema import Design, DrawnItem, QueueDrawn
-from evalbench.store.lake import Lake
 
 
 def drawn(sessions, **changes):
@@ -27,6 +28,10 @@ def drawn(sessions, **changes):
     ]
     fields = {"surface": "shop", "seed": 1, "design": Design(by=("release",)), "lake_versions": {}}
     return QueueDrawn(**{**fields, **changes}, items=items)
+
+
+def place(seq, draw, sessions):
+    return place_draw(seq, draw, stratify(sessions, draw.design))
 
 
 @pytest.mark.parametrize(
@@ -47,59 +52,60 @@ def test_what_is_no_quarter_is_refused(quarter):
         quarter_window(quarter)
 
 
-def test_every_session_of_a_draw_gets_its_stratum_again_at_the_pinned_version(tmp_path, sessions):
-    lake = Lake(str(tmp_path))
-    lake.append("session", sessions.head(300))
-    pins = lake.versions()
-    lake.append("session", sessions.tail(100))
-    frame = sampling_frame(lake, {5: drawn(["s001"], lake_versions=pins)}, stratify)
-    assert frame.height == 300
-    assert frame.filter("drawn")["session_id"].to_list() == ["s001"]
-    assert set(frame["stratum"]) == {
-        f"draw 5: release={release} | {band}"
-        for release in ("9", "10")
-        for band in ("signals", "no signals")
-    }
-
-
-def test_two_draws_of_the_same_sessions_cross_their_strata(tmp_path, sessions):
-    lake = Lake(str(tmp_path))
-    lake.append("session", sessions)
-    late = drawn(["s399"], start=sessions["started_at"][300], design=Design(always=("reported",)))
-    frame = sampling_frame(lake, {5: drawn(["s001"]), 9: late}, stratify)
+def test_every_session_of_a_draw_gets_its_stratum_and_its_chance(sessions):
+    frame = combine_draws([place(5, drawn(["s001", "s002", "s399"]), sessions)])
     assert frame.height == 400
-    assert frame.filter("drawn")["session_id"].sort().to_list() == ["s001", "s399"]
+    assert frame.filter("drawn")["session_id"].to_list() == ["s001", "s002", "s399"]
+    chances = frame.group_by("stratum").agg(pl.col("inclusion_probability").unique())
+    expected = {
+        "draw 5: release=9 | signals": 0,
+        "draw 5: release=9 | no signals": 2 / 150,
+        "draw 5: release=10 | signals": 0,
+        "draw 5: release=10 | no signals": 1 / 150,
+    }
+    assert dict(chances.explode("inclusion_probability").iter_rows()) == pytest.approx(expected)
+
+
+def test_two_draws_of_the_same_sessions_cross_their_strata(sessions):
+    late = drawn(["s396"], design=Design(always=("reported",)))
+    draws = place(5, drawn(["s001", "s396"]), sessions), place(9, late, sessions.tail(100))
+    frame = combine_draws(draws)
+    assert frame.height == 400
+    assert frame.filter("drawn")["session_id"].sort().to_list() == ["s001", "s396"]
     both = frame.filter(pl.col("stratum").str.contains("draw 9"))
     assert both.height == 100
-    assert "draw 5: release=10 | signals + draw 9: always: reported" in set(both["stratum"])
+    [row] = both.filter(session_id="s396").to_dicts()
+    assert row["stratum"] == "draw 5: release=10 | signals + draw 9: always: reported"
+    assert row["inclusion_probability"] == pytest.approx(1 - (1 - 1 / 50) * (1 - 1 / 25))
 
 
-def test_without_a_draw_the_frame_is_empty_but_has_its_columns(tmp_path, sessions, shipped):
-    sampled = sampling_frame(Lake(str(tmp_path)), {}, stratify)
-    frame = report_frame(sessions, sampled, shipped)
+def test_without_a_draw_the_frame_is_empty_but_has_its_columns(sessions, shipped):
+    frame = report_frame(sessions, combine_draws([]), shipped)
     assert frame["stratum"].null_count() == frame.height
     assert not frame["drawn"].any()
 
 
 def test_releases_come_in_the_order_they_were_shipped(sessions, shipped):
-    sampled = pl.DataFrame(schema=["surface", "session_id", "stratum"]).cast(pl.String)
-    sampled = sampled.with_columns(drawn=pl.lit(True))
-    frame = report_frame(sessions, sampled, shipped)
-    assert frame["release"].unique(maintain_order=True).to_list() == ["9", "10"]
-    unannounced = report_frame(sessions, sampled, shipped.clear())
-    assert unannounced["release"].unique(maintain_order=True).to_list() == ["9", "10"]
+    placed = pl.DataFrame(schema=PLACED)
+    for announced in (shipped, shipped.clear()):
+        frame = report_frame(sessions, placed, announced)
+        assert frame["release"].unique(maintain_order=True).to_list() == ["9", "10"]
     with pytest.raises(EvalbenchError, match="01_observe"):
-        report_frame(sessions.clear(), sampled, shipped)
+        report_frame(sessions.clear(), placed, shipped)
 
 
 def test_draws_of_other_surfaces_and_times_are_left_out():
     body = drawn([], start=datetime(2026, 1, 1, tzinfo=UTC), end=datetime(2026, 4, 1, tzinfo=UTC))
     events = pl.DataFrame({"seq": [4], "body": [body.model_dump_json()]})
-    assert read_draws(events) == read_draws(events, surface="shop") == {4: body}
-    assert read_draws(events, surface="other") == {}
+
+    def read(surface=None, start=None, end=None):
+        return read_draws(events, surface=surface, start=start, end=end)
+
+    assert read() == read("shop") == {4: body}
+    assert read("other") == {}
     start, end = quarter_window("2026Q2")
-    assert read_draws(events, start=start, end=end) == {}
-    assert read_draws(events, start=body.start, end=end) == {4: body}
+    assert read(start=start, end=end) == {}
+    assert read(start=body.start, end=end) == {4: body}
 
 
 def test_the_sample_table_counts_what_was_drawn_and_labelled(frame, labels):
@@ -116,26 +122,17 @@ def test_limits_name_what_is_missing_and_how_much(frame, labels, verdicts):
         stratum=pl.when(pl.int_range(pl.len()) < 395).then("stratum"),
     )
     missing = labels.with_columns(fails=pl.when(pl.int_range(pl.len()) > 0).then(pl.col("fails")))
-    silent = verdicts.clear().vstack(
-        pl.DataFrame(
-            [{"surface": "shop", "session_id": "s000", "mode": "rude"}],
-            schema=verdicts.schema,
-        )
-    )
-    rates = pl.DataFrame(
-        [{"surface": "shop", "status": "insufficient", "mode": "rude", "reason": "few"}],
-        schema=RATES,
-    )
+    about = {"surface": "shop", "mode": "rude"}
+    silent = pl.DataFrame([about | {"session_id": "s000"}], schema=verdicts.schema)
+    rates = pl.DataFrame([about | {"status": "insufficient", "reason": "few"}], schema=RATES)
     limits = limits_table(gaps, missing, silent, rates)
-    counted = dict(limits.select("limit", "n").iter_rows())
-    outside = labels.filter(pl.col("session_id") >= "s390").height
-    assert counted == {
+    assert dict(limits.select("limit", "n").iter_rows()) == {
         "insufficient": 1,
         "in no draw": 5,
         "drawn, not labelled": 1,
-        "labelled, not drawn": outside,
+        "labelled, not drawn": labels.filter(pl.col("session_id") >= "s390").height,
         "undecided": 1,
         "judge silent": 1,
         "signals": 10,
     }
-    assert "thumbs" in limits.filter(limit="signals")["says"][0]
+    assert "thumbs" in limits.filter(limit="signals")["names"][0]

@@ -54,13 +54,13 @@ def test_verdicts_divide_the_strata(frame, labels, modes):
     truth = frame.select("session_id").join(labels, on="session_id", how="left")["fails"]
     verdicts = judge(frame, truth.fill_null(False))
     [before, _] = estimate(frame, labels, verdicts, modes)
-    cells = {(cell.verdict, cell.rate) for cell in before.found.by_stratum}
+    cells = {(cell.verdict, cell.rate) for cell in before.measured.by_stratum}
     assert {verdict for verdict, _ in cells} == {True, False}
     assert all(rate == verdict for verdict, rate in cells)  # this judge is never wrong
     other = judge(frame, truth.fill_null(False)).with_columns(mode=pl.lit("cold"))
-    assert {cell.verdict for cell in estimate(frame, labels, other, modes)[0].found.by_stratum} == {
-        None
-    }
+    assert {
+        cell.verdict for cell in estimate(frame, labels, other, modes)[0].measured.by_stratum
+    } == {None}
 
 
 def test_too_few_labels_are_insufficient_and_never_a_number(frame, labels, verdicts, modes):
@@ -98,31 +98,36 @@ def test_without_labels_the_recorded_outcome_is_reported_by_group(frame, labels,
     none = labels.clear()
     [grouped, _] = [r for r in estimate(recorded, none, verdicts, modes) if r.mode == OUTCOME]
     [single, _] = [r for r in estimate(alone, none, verdicts, modes) if r.mode == OUTCOME]
-    assert grouped.found.rate.estimate == single.found.rate.estimate == 0.5
+    assert grouped.measured.rate.estimate == single.measured.rate.estimate == 0.5
     assert grouped.n_groups == 20
-    width = grouped.found.rate.high - grouped.found.rate.low
-    assert width > 2 * (single.found.rate.high - single.found.rate.low)
+    width = grouped.measured.rate.high - grouped.measured.rate.low
+    assert width > 2 * (single.measured.rate.high - single.measured.rate.low)
 
 
-def test_changes_follow_the_order_of_releases_and_the_margin(frame, labels, verdicts, modes):
+def test_changes_follow_the_order_of_releases_and_the_margin(
+    frame, labels, verdicts, modes, shipped
+):
     worse = labels.join(frame.select("session_id", "release"), on="session_id").with_columns(
         fails=pl.when(release="9").then(True).otherwise(False)
     )
     rates = estimate(frame, worse.drop("release"), verdicts, modes)
-    [change] = release_changes(rates, margin=0.1).to_dicts()
+    [change] = release_changes(rates, shipped, margin=0.1).to_dicts()
     assert (change["previous_release"], change["release"]) == ("9", "10")
-    assert change["delta"] == -1
-    assert change["reading"] == "improvement"
+    assert (change["before"], change["after"], change["delta"]) == (1, 0, -1)
+    assert change["before_low"] < 1 > change["after_high"]
+    assert (change["reading"], change["target"]) == ("improvement", "yes")
     same = estimate(frame, labels, verdicts, modes)
-    assert release_changes(same, margin=0.001)["reading"].to_list() == ["insufficient"]
-    assert release_changes(same, margin=0.9)["reading"].to_list() == ["no change shown"]
+    for margin, reading in ((0.001, "insufficient"), (0.9, "no change shown")):
+        assert release_changes(same, shipped, margin=margin)["reading"].to_list() == [reading]
 
 
-def test_a_change_of_an_insufficient_rate_is_insufficient(frame, labels, verdicts, modes):
+def test_a_change_of_an_insufficient_rate_is_insufficient(frame, labels, verdicts, modes, shipped):
     few = labels.join(frame.filter(release="9").select("session_id"), on="session_id")
-    changes = release_changes(estimate(frame, few, verdicts, modes), margin=0.1)
-    assert changes["reading"].to_list() == ["insufficient"]
-    assert changes["delta"].null_count() == 1
+    rates = estimate(frame, few, verdicts, modes)
+    [change] = release_changes(rates, shipped.clear(), margin=0.1).to_dicts()
+    assert (change["reading"], change["delta"], change["target"]) == ("insufficient", None, "")
+    assert change["before"] > 0
+    assert change["after"] is None
 
 
 def test_the_same_seed_gives_the_same_frames_and_no_input_changes(frame, labels, verdicts, modes):

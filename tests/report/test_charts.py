@@ -2,8 +2,6 @@
 
 import polars as pl
 import pytest
-from great_tables import GT
-from IPython.display import Markdown
 from polars.testing import assert_frame_equal
 
 from evalbench.report import charts
@@ -19,19 +17,18 @@ ALL = (
 
 
 @pytest.fixture
-def moments():
-    return pl.DataFrame(
-        {
-            "surface": ["shop"] * 4,
-            "release": ["2"] * 4,
-            "name": ["Is rude", "Is rude", "Is <cold>", "Is <cold>"],
-            "moment": ["before 2", "after 2"] * 2,
-            "per_1000": [50.0, 20.0, None, None],
-            "low_per_1000": [30.0, 10.0, None, None],
-            "high_per_1000": [80.0, 35.0, None, None],
-            "reading": ["improvement"] * 2 + ["insufficient"] * 2,
-        }
-    )
+def changes():
+    """Give a failure mode that a release changed, and one that cannot be told."""
+    known = {"before": [0.05, None], "before_low": [0.03, None], "before_high": [0.08, None]}
+    known |= {"after": [0.02, None], "after_low": [0.01, None], "after_high": [0.035, None]}
+    about = {"surface": ["shop"] * 2, "release": ["2"] * 2, "name": ["Is rude", "Is <cold>"]}
+    return pl.DataFrame(about | known | {"reading": ["improvement", "insufficient"]})
+
+
+@pytest.fixture
+def rates(changes):
+    ends = {"before": "per_1000", "before_low": "low_per_1000", "before_high": "high_per_1000"}
+    return changes.rename(ends).with_columns(pl.col(list(ends.values())) * 1000)
 
 
 def agreed():
@@ -45,19 +42,16 @@ def agreed():
             "alpha_low": [0.7, None],
             "alpha_high": [0.9, None],
             "ac1": [0.9, None],
-            "alpha_said": ["0.80 (0.70 to 0.90)", "insufficient"],
             "reading": ["people agree", "insufficient"],
         }
     ).with_columns(pl.col("week").str.to_date())
 
 
 @pytest.fixture
-def chart(request, moments):
+def chart(request, changes, rates):
     kinds = {
-        "before_after": lambda: charts.before_after(moments),
-        "intervals": lambda: charts.intervals(
-            moments.filter(moment="after 2").with_columns(said=pl.lit("20.0 (10.0 to 35.0)"))
-        ),
+        "before_after": lambda: charts.before_after(changes),
+        "intervals": lambda: charts.intervals(rates),
         "over_time": lambda: charts.over_time(
             pl.DataFrame(
                 {"surface": ["shop"] * 2, "start": ["2026-07-06", "2026-07-13"], "sessions": [5, 0]}
@@ -76,67 +70,58 @@ def chart(request, moments):
 @pytest.mark.parametrize("chart", ALL, indirect=True)
 def test_every_chart_is_described_and_drawn_within_the_page(chart):
     specification = chart.to_dict()
-    assert "shop" in specification["description"]
+    assert "Shop: " in specification["description"]
     page = chart._repr_mimebundle_()["text/html"]
     assert page.startswith('<svg role="figure" aria-label="')
     assert "<script" not in page
     assert "href" not in page.replace("xmlns:xlink", "")
 
 
-def test_before_and_after_differ_in_shape_and_dash_as_well_as_colour(moments):
-    before = moments.clone()
-    specification = charts.before_after(moments).to_dict()
+def test_before_and_after_differ_in_shape_and_dash_as_well_as_colour(changes):
+    before = changes.clone()
+    specification = charts.before_after(changes).to_dict()
     interval, point, said = specification["layer"]
     shape = point["encoding"]["shape"]["scale"]
     assert shape == {"domain": ["before 2", "after 2"], "range": ["circle", "diamond"]}
     assert interval["encoding"]["strokeDash"]["condition"]["test"] == "datum.moment === 'before 2'"
     assert said["encoding"]["text"]["field"] == "reading"
-    assert interval["encoding"]["x2"]["field"] == "high_per_1000"
-    assert_frame_equal(moments, before)
+    rows = specification["datasets"][interval["data"]["name"]]
+    assert [(row["name"], row["moment"], row["rate"]) for row in rows[:2]] == [
+        ("Is rude", "before 2", 50),
+        ("Is rude", "after 2", 20),
+    ]
+    assert_frame_equal(changes, before)
 
 
-def test_the_description_says_insufficient_aloud(moments):
-    spoken = charts.before_after(moments).to_dict()["description"]
-    assert "Is rude, before 2: 50.0 (30.0 to 80.0)." in spoken
+def test_the_description_says_insufficient_aloud(changes, rates):
+    spoken = charts.before_after(changes).to_dict()["description"]
+    assert "Is rude, before 2: 50 (30 to 80)." in spoken
     assert "Is <cold>, after 2: insufficient." in spoken
+    assert "Is rude: 50 (30 to 80)." in charts.intervals(rates).to_dict()["description"]
+    said = charts.agreements(agreed(), least=2 / 3).to_dict()["description"]
+    assert "Is rude: 0.80 (0.70 to 0.90), people agree." in said
 
 
-def test_text_of_traces_stays_text(moments):
-    page = charts.before_after(moments)._repr_mimebundle_()["text/html"]
-    assert "<cold>" not in page
-    table = charts.table(moments, labels={"name": "Mode", "per_1000": "Rate"}, by="surface")
-    assert isinstance(table, GT)
-    assert "<cold>" not in table.as_raw_html()
+def test_text_of_traces_stays_text(changes):
+    assert "<cold>" not in charts.before_after(changes)._repr_mimebundle_()["text/html"]
 
 
-def test_two_charts_of_a_page_do_not_share_clipping_paths(moments):
+def test_two_charts_of_a_page_do_not_share_clipping_paths(rates):
     import altair as alt
 
     drawn = [
         alt.Chart(frame).mark_point(clip=True).encode(x="per_1000")._repr_mimebundle_()["text/html"]
-        for frame in (moments, moments.head(1))
+        for frame in (rates, rates.head(1))
     ]
     names = [page.split('<clipPath id="')[1].split('"')[0] for page in drawn]
     assert names[0] != names[1]
     assert all(f"url(#{name})" in page for name, page in zip(names, drawn, strict=True))
 
 
-def test_a_table_shows_the_labelled_columns_in_order_and_says_when_empty(moments):
-    page = charts.table(
-        moments, labels={"per_1000": "Rate", "name": "Mode"}, decimals={"per_1000": 2}
-    ).as_raw_html()
-    assert page.index("Rate") < page.index("Mode")
-    assert ">20.00<" in page
-    assert ">–<" in page
-    assert "reading" not in page
-    nothing = charts.table(moments.clear(), labels={"name": "Mode"}, empty="None at all.")
-    assert isinstance(nothing, Markdown)
-    assert nothing.data == "None at all."
-
-
 def test_a_map_names_its_clusters_once_and_tells_them_aloud():
     frame = pl.DataFrame(
         {
+            "surface": ["shop"] * 3,
             "x": [0.0, 0.1, 0.9],
             "y": [0.0, -0.2, 0.5],
             "cluster": [0, 0, 1],
@@ -144,7 +129,7 @@ def test_a_map_names_its_clusters_once_and_tells_them_aloud():
             "sure": [True, False, True],
         }
     )
-    drawn = charts.cluster_map(frame, title="shop: notes")
+    drawn = charts.cluster_map(frame, title="notes")
     sure, unsure, halo, said = drawn.to_dict()["layer"]
     assert (sure["mark"]["type"], unsure["mark"]["type"]) == ("circle", "point")
     assert halo["data"] == said["data"]
@@ -153,7 +138,7 @@ def test_a_map_names_its_clusters_once_and_tells_them_aloud():
         ("Is <rude>", 0.1, -0.2),  # above its highest point
         ("Is late", 0.9, 0.5),
     ]
-    assert drawn.to_dict()["description"] == "shop: notes. Is <rude>: 2. Is late: 1."
+    assert drawn.to_dict()["description"] == "Shop: notes. Is <rude>: 2. Is late: 1."
     assert "<rude>" not in drawn._repr_mimebundle_()["text/html"]
 
 
@@ -163,4 +148,4 @@ def test_what_reading_shows_is_counted_then_expected():
     frame = pl.DataFrame([*rows, ("shop", 130, 4.6, 4.0, 6.0, "expected")], columns, orient="row")
     drawn = charts.seen_by_reading(frame).to_dict()
     assert drawn["layer"][1]["encoding"]["strokeDash"]["sort"] == ["read", "expected"]
-    assert drawn["description"] == "shop: kinds of failure seen. 4.6 after 130 sessions."
+    assert drawn["description"] == "Shop: kinds of failure seen. 4.6 after 130 sessions."

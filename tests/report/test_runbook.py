@@ -23,10 +23,12 @@ title = "a"
 WRITE = """
 import sys
 import polars as pl
-from evalbench.report.report import Report
+import evalbench as eb
 print("</pre><script>alert(1)</script>")
 row = {"n": n, "share": share, "flag": flag, "names": ",".join(names), "title": title}
-Report(folder).write({"given": pl.DataFrame([row | {"python": sys.executable}])})
+report = eb.report(eb.snapshot(workspace), folder)
+report.keep(given=pl.DataFrame([row | {"python": sys.executable}]))
+report.write()
 """
 
 

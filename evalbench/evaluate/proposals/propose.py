@@ -17,7 +17,7 @@ import polars as pl
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.part import add_spent
 from evalbench.evaluate.proposals.candidates import CANDIDATE, UNTESTED, Bench, Candidate, Row
-from evalbench.evaluate.spec import Specification, define
+from evalbench.evaluate.spec import Specification, define, write_specification
 from evalbench.evaluate.status import COUNTING
 from evalbench.llm import Limits, Spent
 from evalbench.schema import EvaluatorKind
@@ -138,6 +138,16 @@ def adopt(
         define(ws.ledger, candidate.specification, modes=modes)
         adopted.append(candidate.specification)
     return adopted
+
+
+def write_proposals(proposals: Proposals) -> str:
+    """Write what is proposed in Markdown: specifications, and what was changed in a rubric."""
+    parts = []
+    for name in proposals.modes["evaluator_id"].drop_nulls():
+        made = proposals.made[name]
+        parts.append(f"```yaml\n{write_specification(made.specification)}```")
+        parts += [f"```diff\n{made.diff}\n```"] if made.diff else []
+    return "\n\n".join(parts)
 
 
 def _conclude(rows: Sequence[Row]) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -161,6 +162,19 @@ def assign_annotators(
         raise ValueError(f"annotators_per_item must be at least 1, got {annotators_per_item}")
     steps = np.floor(annotators_per_item * np.arange(n + 1) + rng.random())
     return rng.permutation(np.diff(steps).astype(int))
+
+
+def record_draw(
+    ledger: Ledger, items: pl.DataFrame, *, surface: str, quarter: str, **drawn_from: Any
+) -> int:
+    """Write ``queue.drawn`` and return its number, by which annotators find the queue.
+
+    ``items`` have the columns of a :class:`evalbench.schema.DrawnItem`; ``drawn_from`` are the
+    other fields of the event.
+    """
+    rows = items.select(list(DrawnItem.model_fields)).to_dicts()
+    body = {"surface": surface, "items": rows, **drawn_from}
+    return ledger.append("queue.drawn", f"{surface}/{quarter}", body)
 
 
 def find_queues(

@@ -1,0 +1,351 @@
+"""What the reports say: numbers with their interval, names for keys, "insufficient" aloud."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from evalbench.label.agreement.consensus import ANY
+from evalbench.operate.evidence import WHOLE
+from evalbench.schema import Design, QueueDrawn
+
+if TYPE_CHECKING:
+    from evalbench.evaluate.proposals.propose import Proposals
+    from evalbench.snapshot import Snapshot
+
+KEY = ["surface", "mode"]
+INSUFFICIENT = "insufficient"
+STATUSES = ("gating", "aligned", "not aligned", INSUFFICIENT)
+LIMITS = {
+    "no labels": "Nobody labelled these sessions, so no failure mode can be named. Shown is the"
+    " outcome that the product recorded.",
+    "outcome not recorded": "{n:,} of {of:,} sessions have no recorded outcome and are left out. If"
+    " they fail more often, the rate is too low.",
+    "insufficient": "{n:,} of {of:,} rates are insufficient: too few sessions were labelled.",
+    "never seen": "{n:,} of {of:,} rates rest on no failure at all. Only their upper end says"
+    " something.",
+    "cautions": "{n:,} of {of:,} rates carry a caution, in the column “reason” of the table rates.",
+    "in no draw": "{n:,} of {of:,} sessions could not have been drawn, so no rate speaks of them.",
+    "drawn, not labelled": "{n:,} of {of:,} drawn sessions have no decided label. If they differ"
+    " from the rest, the rates do too.",
+    "labelled, not drawn": "{n:,} of {of:,} labelled sessions were not drawn at random and are"
+    " not counted.",
+    "undecided": "{n:,} of {of:,} judgements of a session and mode ended undecided and are not"
+    " counted.",
+    "judge silent": "{n:,} of {of:,} verdicts are empty. They are a stratum of their own.",
+    "no release": "{n:,} of {of:,} sessions name no release.",
+    "no time": "{n:,} of {of:,} sessions have no time, so no quarter can count them.",
+    "signals": "Nobody recorded {names}. What these would have shown is unknown, not absent.",
+}
+READINGS = {
+    "regression": "got worse",
+    "improvement": "got better",
+    "no change shown": "showed no change",
+    "insufficient": "too small a sample to tell",
+}
+WEIGHTS = {"severity": "weighed by severity", "severity x frequency": "by severity and frequency"}
+ASKED = {
+    "coverage": "Chance that the next failure is of a kind already seen",
+    "unseen": "Kinds of failure not seen yet, at least",
+    "expected_new": "New kinds that {more} more sessions would show",
+}
+
+
+def say_number(value: float, *, decimals: int = 0, signed: bool = False) -> str:
+    """Write a number with thousands set apart and a true minus sign: "−1,204"."""
+    text = f"{value:{'+' if signed else ''},.{decimals}f}"
+    zero = not any(digit in text for digit in "123456789")
+    return text.lstrip("+-") if zero else text.replace("-", "−")
+
+
+def say_interval(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    *,
+    decimals: int = 0,
+    signed: bool = False,
+) -> str:
+    """Write a number with its interval, "48 (31 to 70)"; "insufficient" where there is none."""
+    if value is None or low is None or high is None or math.isnan(value):
+        return INSUFFICIENT
+    number, *ends = (
+        say_number(each, decimals=decimals, signed=signed) for each in (value, low, high)
+    )
+    return f"{number} ({' to '.join(ends)})"
+
+
+def say_count(n: int, noun: str) -> str:
+    """Write how many there are: "1 session", "2,104 sessions"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def say_surface(surface: str) -> str:
+    """Write a surface's key as a name: "Support copilot" of "support_copilot"."""
+    return surface[:1].upper() + surface[1:].replace("_", " ")
+
+
+def say_group(row: Mapping[str, object]) -> str:
+    """Write the heading that rows of a table or chart stand under: "Shop, release 2.1"."""
+    words = {"surface": say_surface, "release": "release {}".format}
+    parts = [
+        words.get(name, str)(str(value))
+        for name, value in row.items()
+        if (name, value) != ("release", WHOLE)
+    ]
+    return ", ".join(parts)
+
+
+def name_rows(frame: pl.DataFrame, view: Snapshot) -> pl.DataFrame:
+    """Add ``name`` of the failure mode, and ``who`` of the evaluator, where a frame has their keys.
+
+    An evaluator made elsewhere goes by the name that it came with.
+    """
+    columns = set(frame.columns)
+    if columns >= set(KEY) and "name" not in columns:
+        names = view.codebook.to_frame().select(*KEY, "name")
+        joined = frame.join(names, on=KEY, how="left", maintain_order="left")
+        whole = pl.when(pl.col("mode") == ANY).then(pl.lit("Pass or fail"))
+        frame = joined.with_columns(name=whole.otherwise(pl.coalesce("name", "mode")))
+    if columns >= {*KEY, "evaluator_id"}:
+        kinds = {name: each.kind for name, each in view.specifications.items()}
+        own_name = pl.col("evaluator_id").replace(kinds)
+        frame = frame.with_columns(who=pl.format("{} ({})", "name", own_name))
+    return frame
+
+
+def say_sources(view: Snapshot) -> str:
+    """Say what a report was made from: the sessions, and the state of the two stores."""
+    days = view.sessions["started_at"].drop_nulls().sort().dt.to_string("%e %B %Y")
+    when = "" if days.is_empty() else f" from {days[0].strip()} to {days[-1].strip()}"
+    surfaces = ", ".join(map(say_surface, view.sessions["surface"].unique().sort()))
+    tables = ", ".join(
+        f"{table} {version}"
+        for table, version in sorted(view.lake_versions.items())
+        if version >= 0
+    )
+    stores = f"Lake versions: {tables or 'none'}; ledger up to event {view.ledger_seq}."
+    return f"{say_count(view.sessions.height, 'session')}{when} of {surfaces}. {stores}"
+
+
+def say_draw(
+    population: pl.DataFrame, items: pl.DataFrame, view: Snapshot, queue: int | None
+) -> str:
+    """Say how many sessions were drawn, how many labels they want, and where the draw is."""
+    total, labels = int(population["n"].sum()), int(items["annotators"].sum())
+    of = f"{items.height:,} of {say_count(total, 'session')} of {say_surface(str(view.surface))}"
+    kept = "Not recorded (dry run)" if queue is None else f"Recorded as queue {queue}"
+    return f"**{of}**, {say_count(labels, 'label')}. {kept}. Seed {view.seed}."
+
+
+def say_strata(population: pl.DataFrame, surface: str) -> pl.DataFrame:
+    """Name each stratum, with the ``share`` of its sessions that is read, and say it."""
+    name = pl.col("stratum").str.replace_all(" | ", ", ", literal=True).str.replace_all("=", " ")
+    read = {"share": pl.col("drawn") / pl.col("n"), "said": pl.format("{} of {}", "drawn", "n")}
+    return population.select(surface=pl.lit(surface), name=name, **read)
+
+
+def impact_headline(rates: pl.DataFrame, changes: pl.DataFrame, sample: pl.DataFrame) -> str:
+    """Say in a few lines what fails most, and what each release changed, surface by surface."""
+    lines = []
+    for (surface,), own in rates.group_by("surface", maintain_order=True):
+        labelled = int(sample.filter(surface=surface)["n_labelled"].sum())
+        read = f", {say_count(labelled, 'session')} labelled" if labelled else ""
+        lines += [f"**{say_surface(str(surface))}**{read}", f"- {_say_most_frequent(own)}"]
+        released = changes.filter(surface=surface).partition_by("release", maintain_order=True)
+        lines += [f"- {_say_release(release)}" for release in released]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _say_most_frequent(rates: pl.DataFrame) -> str:
+    last = rates.filter(pl.col("release") == rates["release"].last())
+    when = "" if last["release"][0] == WHOLE else f" since release {last['release'][0]}"
+    top = last.filter(status="ok").sort("estimate", descending=True).head(1).to_dicts()
+    if not top:
+        return f"Insufficient evidence{when}: no rate can be given."
+    [row] = top
+    said = say_interval(row["per_1000"], row["low_per_1000"], row["high_per_1000"])
+    interval = f"{row['level']:.0%} interval"
+    return f"Most frequent{when}: *{row['name']}*, {said} of 1,000 sessions ({interval})."
+
+
+def _say_release(changes: pl.DataFrame) -> str:
+    """Say what became of the failures a release set out to fix, and of the others."""
+    aimed = changes.filter(target="yes")
+    rest = changes.filter(target="").partition_by("reading", as_dict=True)
+    said = [f"Release {changes['release'][0]}"]
+    if aimed.height:
+        fixed = [
+            f"*{name}* ({READINGS[how]})" for name, how in aimed["name", "reading"].iter_rows()
+        ]
+        said.append(f"set out to fix {'; '.join(fixed)}.")
+    else:
+        said.append("named no failure to fix.")
+    for reading, words in READINGS.items():
+        rows = rest.get((reading,), changes.clear())
+        if rows.is_empty():
+            continue
+        if reading in ("regression", "improvement"):
+            numbers = [
+                f"*{row['name']}* {words}, {_say_delta(row)} per 1,000"
+                for row in rows.iter_rows(named=True)
+            ]
+            said.append(f"{'; '.join(numbers)}.")
+        elif reading == INSUFFICIENT:
+            other = "the other failure" if rows.height == 1 else f"{rows.height} other failures"
+            said.append(f"For {other} the sample was too small to tell.")
+        else:
+            said.append(f"{say_count(rows.height, 'other failure')} {words}.")
+    return " ".join(said)
+
+
+def _say_delta(row: Mapping[str, float]) -> str:
+    return say_interval(*(1000 * row[name] for name in ("delta", "low", "high")), signed=True)
+
+
+def say_limits(limits: pl.DataFrame) -> pl.DataFrame:
+    """Add ``says``: what a report cannot tell, in a sentence."""
+    texts = [LIMITS[row["limit"]].format(**row) for row in limits.iter_rows(named=True)]
+    return limits.with_columns(says=pl.Series(texts, dtype=pl.String))
+
+
+def say_sample(sample: pl.DataFrame, draws: Mapping[int, QueueDrawn]) -> pl.DataFrame:
+    """Add the ``window`` and ``design`` of each draw in words."""
+    windows = {seq: _say_window(draw) for seq, draw in draws.items()}
+    designs = {seq: _say_design(draw.design) for seq, draw in draws.items()}
+    return sample.with_columns(
+        window=pl.col("draw").replace_strict(windows, return_dtype=pl.String),
+        design=pl.col("draw").replace_strict(designs, return_dtype=pl.String),
+    )
+
+
+def _say_window(draw: QueueDrawn) -> str:
+    first = f"from {draw.start:%Y-%m-%d}" if draw.start else ""
+    last = f"before {draw.end:%Y-%m-%d}" if draw.end else ""
+    return f"{first} {last}".strip() or "any time"
+
+
+def _say_design(design: Design) -> str:
+    always = f"all that are {' or '.join(design.always)}; " if design.always else ""
+    by = ", ".join((*design.by, "signals")).replace("segments.", "")
+    judged = " and whether an evaluator fails it" if design.evaluators else ""
+    return f"{always}the rest by {by}{judged}; at least {design.floor} a stratum"
+
+
+def agreement_headline(found: pl.DataFrame, disputes: pl.DataFrame) -> str:
+    """Say, surface by surface, what these labels can carry.
+
+    Takes what ``measure_agreement`` found by surface and mode, and the sessions in dispute.
+    """
+    if found.is_empty():
+        return "Nobody has labelled a session by failure modes, so agreement cannot be measured."
+    lines = []
+    for (surface,), own in found.group_by("surface", maintain_order=True):
+        [verdict] = own.filter(mode=ANY).to_dicts()
+        alpha = say_interval(*(verdict[f"alpha{end}"] for end in ("", "_low", "_high")), decimals=2)
+        counts = Counter(own.filter(pl.col("mode") != ANY)["reading"])
+        agreed = counts.pop("people agree", 0)
+        doubts = ", ".join(f"{n} {reading}" for reading, n in sorted(counts.items()))
+        waiting = disputes.filter("waits", surface=surface).height
+        lines += [
+            f"**{say_surface(str(surface))}**",
+            f"- Pass or fail: alpha {alpha}, {verdict['reading']};"
+            f" {say_count(verdict['n_items'], 'session')} with two labels or more.",
+            f"- People agree on {agreed} of {agreed + counts.total()} failure modes"
+            f"{f' ({doubts})' if doubts else ''}.",
+            f"- {say_count(waiting, 'session')} wait{'s' if waiting == 1 else ''} for an"
+            " adjudicator.",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def say_disputes(disputes: pl.DataFrame, view: Snapshot) -> pl.DataFrame:
+    """Name the failure modes that each session's annotators disagree on."""
+    named = {key: mode.name for key, mode in view.codebook.modes.items()}
+    about = [
+        [named.get((surface, mode), mode) for mode in disputed if mode != ANY] or ["pass or fail"]
+        for surface, disputed in disputes.select("surface", "disputed").iter_rows()
+    ]
+    return disputes.with_columns(disputed=pl.Series(about, dtype=pl.List(pl.String)))
+
+
+def say_saturation(measured: pl.DataFrame, *, more: int) -> pl.DataFrame:
+    """Add ``asked``: the question that each measure answers."""
+    questions = {measure: words.format(more=more) for measure, words in ASKED.items()}
+    return measured.with_columns(asked=pl.col("measure").replace_strict(questions))
+
+
+def calibration_headline(found: pl.DataFrame, verdicts: pl.DataFrame) -> str:
+    """Say how many evaluators agree with people, and how many verdicts say nothing."""
+    if found.is_empty():
+        why = "none has judged a session that people labelled and that is kept for the test."
+        return f"**No evaluator can be measured yet**: {why}"
+    counts = Counter(found["status"])
+    said = ", ".join(f"{counts[name]} {name}" for name in STATUSES if name in counts)
+    silent = verdicts["fails"].null_count()
+    quiet = f" {silent:,} of {say_count(verdicts.height, 'verdict')} say nothing." if silent else ""
+    return f"**{say_count(found.height, 'evaluator')} measured against people: {said}.**{quiet}"
+
+
+def coverage_headline(coverage: pl.DataFrame, uncovered: pl.DataFrame) -> str:
+    """Say how many failure modes an evaluator watches, and what weighs most of the rest."""
+    if coverage.is_empty():
+        return "**No failure mode counts yet**, so there is nothing an evaluator could cover."
+    shares = {row["weight"]: row for row in coverage.iter_rows(named=True)}
+    counted = shares.pop("modes")
+    said = f"**{counted['covered']:.0f} of {counted['of']:.0f} failure modes are covered**"
+    weighed = [
+        f"{100 * row['share']:.0f}% {WEIGHTS[weight]}"
+        for weight, row in shares.items()
+        if row["share"] is not None
+    ]
+    said += f" ({', '.join(weighed)})." if weighed else "."
+    heaviest = ", ".join(uncovered["name"].head(3))
+    return f"{said} Not covered, the heaviest first: {heaviest}." if heaviest else said
+
+
+def say_coverage(coverage: pl.DataFrame) -> pl.DataFrame:
+    """Add the ``name`` of each way to count, and its share in words, ``said``."""
+    names = {"modes": "each mode alike"} | WEIGHTS
+    percent = pl.format("{}%", (100 * pl.col("share")).round(0).cast(pl.Int64))
+    return coverage.with_columns(
+        name=pl.col("weight").replace_strict(names), said=percent.fill_null("not known")
+    )
+
+
+def proposals_headline(proposals: Proposals) -> str:
+    """Say for how many failure modes an evaluator is proposed."""
+    modes = proposals.modes
+    if modes.is_empty():
+        return "**Nothing to propose**: every failure mode has an evaluator, or none was asked for."
+    kinds = Counter(modes["kind"].drop_nulls())
+    proposed = ", ".join(f"{n} by a {kind}" for kind, n in kinds.items())
+    of = say_count(modes.height, "failure mode")
+    first = f"An evaluator is proposed for {kinds.total()} of {of}: {proposed}."
+    said = first if kinds else f"No evaluator could be proposed for {of}."
+    without = Counter(modes.filter(pl.col("kind").is_null())["status"])
+    rest = ", ".join(f"{n} {status}" for status, n in without.items())
+    return f"**{said}**" + (f" Without a proposal: {rest}." if rest else "")
+
+
+def say_proposals(proposals: Proposals, candidates: pl.DataFrame) -> pl.DataFrame:
+    """Put beside each proposal how far it agreed with people, and what it costs."""
+    key, known = [*KEY, "kind"], set(proposals.modes.columns)
+    facts = candidates.select(*key, *(name for name in candidates.columns if name not in known))
+    joined = proposals.modes.join(facts, on=key, how="left", maintain_order="left")
+    return joined.with_columns(pl.col("kind").fill_null("none"))
+
+
+def say_cost(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Add ``cost_said``: what 1,000 sessions cost, where anything was measured."""
+    dollars = pl.format("${} per 1,000", pl.col("dollars_per_1000").round(2))
+    cost = pl.when(pl.col("dollars_per_1000") == 0).then(pl.lit("free")).otherwise(dollars)
+    unknown = pl.when(pl.col("n").is_not_null()).then(pl.lit("unknown"))
+    measured = pl.col("dollars_per_1000").is_not_null()
+    return candidates.with_columns(cost_said=pl.when(measured).then(cost).otherwise(unknown))

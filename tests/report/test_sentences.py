@@ -1,0 +1,115 @@
+"""The report's sentences say numbers with their interval, and "insufficient" aloud."""
+
+import polars as pl
+import pytest
+
+import evalbench as eb
+from evalbench.operate.evidence import LIMITS, SAMPLE
+from evalbench.operate.impact import CHANGES, RATES
+from evalbench.report import sentences
+from evalbench.schema import Design, QueueDrawn
+
+
+def rate(mode, estimate, **columns):
+    row = {"surface": "support_copilot", "release": "2", "mode": mode, "name": f"Is {mode}"}
+    row |= {"status": "ok" if estimate else "insufficient", "estimate": estimate, "level": 0.95}
+    if estimate:
+        row |= {"per_1000": 1000 * estimate, "low_per_1000": 31.2, "high_per_1000": 70.4}
+    return row | columns
+
+
+def change(mode, reading, target="", **columns):
+    row = {"surface": "support_copilot", "release": "2", "mode": mode, "name": f"Is {mode}"}
+    return row | {"reading": reading, "target": target} | columns
+
+
+@pytest.mark.parametrize(
+    ("numbers", "how", "text"),
+    [
+        ((48.2, 31, 70.4), {}, "48 (31 to 70)"),
+        ((0.8312, 0.7, 0.9), {"decimals": 2}, "0.83 (0.70 to 0.90)"),
+        ((-12.3, -20, 3.1), {"signed": True}, "−12 (−20 to +3)"),
+        ((-0.4, -1204, 0.2), {"signed": True}, "0 (−1,204 to 0)"),
+        ((None, None, None), {}, "insufficient"),
+        ((float("nan"), 0, 1), {}, "insufficient"),
+    ],
+)
+def test_a_number_stands_with_its_interval(numbers, how, text):
+    assert sentences.say_interval(*numbers, **how) == text
+
+
+def test_the_headline_names_the_worst_mode_and_what_became_of_the_targets():
+    rates = pl.DataFrame([rate("rude", 0.0482), rate("cold", None)], schema=RATES)
+    readings = ["no change shown", "regression", *["insufficient"] * 2]
+    numbers = {"delta": 0.009, "low": 0.001, "high": 0.02}
+    rows = [change("rude", "improvement", "yes")]
+    rows += [change(f"m{n}", reading, **numbers) for n, reading in enumerate(readings)]
+    changes = pl.DataFrame(rows, schema=CHANGES)
+    counted = {"surface": "support_copilot", "n_labelled": 1200}
+    sample = pl.DataFrame([counted], schema=SAMPLE)
+    said = sentences.impact_headline(rates, changes, sample)
+    assert said.splitlines() == [
+        "**Support copilot**, 1,200 sessions labelled",
+        "- Most frequent since release 2: *Is rude*, 48 (31 to 70) of 1,000 sessions"
+        " (95% interval).",
+        "- Release 2 set out to fix *Is rude* (got better). *Is m1* got worse, +9 (+1 to +20) per"
+        " 1,000. 1 other failure showed no change. For 2 other failures the sample was too small"
+        " to tell.",
+    ]
+    nothing = sentences.impact_headline(rates.filter(mode="cold"), changes.clear(), sample)
+    assert "Insufficient evidence since release 2" in nothing
+    unaimed = sentences.impact_headline(rates, changes.filter(target=""), sample)
+    assert "Release 2 named no failure to fix." in unaimed
+
+
+def test_every_limit_is_a_sentence():
+    rows = [("shop", limit, 1, 2000, "thumbs") for limit in sentences.LIMITS]
+    says = sentences.say_limits(pl.DataFrame(rows, schema=LIMITS, orient="row"))["says"]
+    assert all(text.endswith(".") and "{" not in text for text in says)
+    assert "Nobody recorded thumbs." in says[-1]
+
+
+def test_a_draw_is_described_by_its_window_and_strata():
+    design = Design(by=("release",), always=("reported",), evaluators=("judge",))
+    draw = QueueDrawn(surface="shop", seed=1, design=design, lake_versions={}, items=())
+    sample = pl.DataFrame([{"draw": 5}], schema=SAMPLE)
+    [row] = sentences.say_sample(sample, {5: draw, 9: draw}).to_dicts()
+    assert row["window"] == "any time"
+    assert row["design"] == (
+        "all that are reported; the rest by release, signals and whether an evaluator fails it;"
+        " at least 5 a stratum"
+    )
+
+
+def test_modes_and_evaluators_are_named_and_foreign_ones_keep_their_names(workspace):
+    definition = dict.fromkeys(("definition", "example", "owner"), "x")
+    mode = {"mode": "rude", "surface": "shop", "name": "Is rude", "severity": "polish"}
+    body = mode | definition | {"failure_class": "answer quality"}
+    workspace.ledger.append("mode.defined", "rude", body)
+    frame = pl.DataFrame(
+        {"surface": "shop", "mode": ["any", "rude", "scale"], "evaluator_id": ["a", "b", "c"]}
+    )
+    named = sentences.name_rows(frame, eb.snapshot(workspace))
+    assert named["name"].to_list() == ["Pass or fail", "Is rude", "scale"]
+    assert named["who"].to_list() == ["Pass or fail (a)", "Is rude (b)", "scale (c)"]
+
+
+def test_sources_name_the_state_of_both_stores(workspace):
+    said = sentences.say_sources(eb.snapshot(workspace))
+    assert said == "0 sessions of . Lake versions: none; ledger up to event 0."
+
+
+def test_coverage_names_what_weighs_most_of_the_rest():
+    shares = [("modes", 1.0, 4.0, 0.25), ("severity", 9.0, 12.0, 0.75), ("x", 0.0, 0.0, None)]
+    columns = ["weight", "covered", "of", "share"]
+    coverage = pl.DataFrame(shares, schema=columns, orient="row")
+    coverage = coverage.with_columns(pl.col("weight").replace({"x": "severity x frequency"}))
+    uncovered = pl.DataFrame({"name": ["Is rude", "Is cold"]})
+    assert sentences.coverage_headline(coverage, uncovered) == (
+        "**1 of 4 failure modes are covered** (75% weighed by severity). Not covered, the heaviest"
+        " first: Is rude, Is cold."
+    )
+    assert sentences.say_coverage(coverage)["said"].to_list() == ["25%", "75%", "not known"]
+    assert "nothing an evaluator could cover" in sentences.coverage_headline(
+        coverage.clear(), uncovered
+    )
