@@ -68,6 +68,12 @@ def current_verdicts(
     )
 
 
+def on_criterion(verdicts: pl.DataFrame, criterion: str) -> pl.DataFrame:
+    """Take verdicts on a criterion, or on the session as a whole, as verdicts on the criterion."""
+    spoken = verdicts.filter(pl.col("mode").is_in(["", criterion]))
+    return spoken.with_columns(mode=pl.lit(criterion))
+
+
 def count_silent(verdicts: pl.DataFrame) -> pl.DataFrame:
     """Count what silent verdicts said instead, the most frequent first: ``KEY, said, n``."""
     said = pl.coalesce("error", pl.lit("nothing to judge")).str.slice(0, 80)
