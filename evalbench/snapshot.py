@@ -23,7 +23,7 @@ from evalbench.label.agreement import consensus, measures
 from evalbench.label.annotation import queue
 from evalbench.label.codebook import acts, restate
 from evalbench.label.codebook.modes import Codebook
-from evalbench.label.discovery import saturation, texts
+from evalbench.label.discovery import drafts, saturation, texts
 from evalbench.observe.sampling.draw import stratify
 from evalbench.operate import evidence, impact
 from evalbench.schema import TABLES, VERDICT, QueueDrawn
@@ -219,14 +219,14 @@ class Snapshot:
 
     def review(self, book: Codebook) -> pl.DataFrame:
         """List the sessions that people read, with the kinds of failure that each showed."""
-        seen = texts.list_seen(book, self._notes, self.truth)
+        seen = drafts.list_seen(book, self._notes, self.truth)
         return saturation.review(self.labels, seen)
 
     def draft_rates(self, book: Codebook) -> pl.DataFrame:
         """Estimate how often each draft happens at least, by the notes that are in it."""
-        noted = texts.label_drafts(book, self._notes, self.labels)
-        drafts = book.to_frame().filter(status="draft")
-        return self._rate_overall(noted, pl.DataFrame(schema=VERDICT), drafts)
+        noted = drafts.label_drafts(book, self._notes, self.labels)
+        modes = book.to_frame().filter(status="draft")
+        return self._rate_overall(noted, pl.DataFrame(schema=VERDICT), modes)
 
     @cached_property
     def _notes(self) -> pl.DataFrame:
