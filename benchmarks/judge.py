@@ -59,7 +59,7 @@ def make_specification():
 
 def fill_lake(ws, n):
     """Put n sessions into the lake, each of an agent, a tool call and a model call."""
-    from evalbench.observe.sessions import session_signals
+    from evalbench.observe.sessions import fold_sessions
     from evalbench.schema import SPAN
 
     for start in range(0, n, 2_000):
@@ -70,7 +70,7 @@ def fill_lake(ws, n):
         ]
         spans = pl.DataFrame([{name: row.get(name) for name in SPAN} for row in rows], SPAN)
         ws.lake.append("span", spans)
-        ws.lake.append("session", session_signals(spans))
+        ws.lake.append("session", fold_sessions(spans.lazy()))
 
 
 def make_spans(i):

@@ -9,7 +9,7 @@ import evalbench as eb
 from evalbench.evaluate.score import PRELOADED, _pool, score
 from evalbench.evaluate.spec import Specification
 from evalbench.llm import Limits
-from evalbench.observe.sessions import session_signals
+from evalbench.observe.sessions import fold_sessions
 from evalbench.schema import SPAN
 
 MODEL = "aiohttp_openai/judge-1"
@@ -44,7 +44,7 @@ def fill_lake(ws, n, surface="support"):
         ]
     spans = pl.DataFrame([{name: row.get(name) for name in SPAN} for row in rows], schema=SPAN)
     ws.lake.append("span", spans)
-    ws.lake.append("session", session_signals(spans))
+    ws.lake.append("session", fold_sessions(spans.lazy()))
     return [f"s-{number}" for number in range(n)]
 
 

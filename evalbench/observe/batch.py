@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain, islice
-from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -27,8 +23,6 @@ if TYPE_CHECKING:
 
 READABLE = "backslashreplace"
 """How bytes that are no UTF-8 are shown in a reject."""
-WORKERS = 2
-"""Processes; more would not keep the promised memory: each holds a chunk in several forms."""
 
 
 class Reject(NamedTuple):
@@ -69,36 +63,6 @@ class Outcome:
     keys: dict[str, pl.DataFrame] = field(default_factory=dict)
     unnamed: bool = False
     position: int | None = None
-
-
-def process_all(parts: Iterator[Chunk | Flaw], plan: Plan) -> Iterator[Outcome]:
-    """Process the parts of a source in parallel, and give what became of them in their order."""
-    first = list(islice(parts, WORKERS))
-    if len(first) < WORKERS:  # too little to start processes for
-        return (process_part(part, plan) for part in first)
-    from joblib import Parallel, delayed
-
-    parallel = Parallel(
-        n_jobs=WORKERS,
-        return_as="generator",
-        pre_dispatch=2 * WORKERS,
-        batch_size=1,
-        idle_worker_timeout=20,
-        initializer=_end_with,
-        initargs=(os.getpid(),),
-    )
-    return parallel(delayed(process_part)(part, plan) for part in chain(first, parts))
-
-
-def _end_with(parent: int) -> None:
-    """Let a worker end with the process that started it, also where that is killed."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
 
 
 def process_part(part: Chunk | Flaw, plan: Plan) -> Outcome:

@@ -17,12 +17,13 @@ import orjson
 import polars as pl
 
 from evalbench.errors import ReadError
-from evalbench.observe.batch import Outcome, Plan, process_all
+from evalbench.observe.batch import Outcome, Plan, process_part
 from evalbench.observe.decode import decode
 from evalbench.observe.formats import find_format, load_formats
 from evalbench.observe.frames import RECORD, hash_key
+from evalbench.observe.parallel import map_parallel
 from evalbench.observe.record import check_columns
-from evalbench.observe.sessions import collect_signals
+from evalbench.observe.sessions import fold_sessions
 from evalbench.observe.source import Chunk, Flaw, read_chunks
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def ingest(
             secret=settings.user_key_secret,
         )
         rejects_path = ws.rejected / f"{quote(surface, safe='')}-{ingest_id}.jsonl"
-        outcomes = _gather(process_all(chain(first, parts), plan), path, rejects_path, progress)
+        parts_done = map_parallel(process_part, chain(first, parts), plan)
+        outcomes = _gather(parts_done, path, rejects_path, progress)
         _name_across(outcomes, ws.lake, surface)
         spans, accepted = _commit_new(outcomes, ws.lake, surface)
         records = sum(outcome.records for outcome in outcomes)
@@ -274,7 +276,7 @@ def refresh_sessions(lake: Lake, surface: str) -> int:
     known = lake.sessions(surface=surface).select("session_id", known="n_spans").collect()
     spans = lake.spans(surface=surface)
     if known.is_empty() and spans.select(pl.len()).collect().item() <= SPANS_AT_ONCE:
-        sessions = collect_signals(spans).sort("session_id")
+        sessions = fold_sessions(spans).sort("session_id")
         lake.upsert("session", sessions)
         return len(sessions)
     counted = spans.group_by("session_id").agg(n=pl.len())
@@ -290,5 +292,5 @@ def refresh_sessions(lake: Lake, surface: str) -> int:
         if len(sessions) < len(stale) or stale["known"].count():
             # Not a join: this is asked while a file is read, so that no other text is unpacked.
             spans = spans.filter(pl.col("session_id").is_in(sessions["session_id"].implode()))
-        lake.upsert("session", collect_signals(spans).sort("session_id"))
+        lake.upsert("session", fold_sessions(spans).sort("session_id"))
     return stale["known"].null_count()

@@ -7,13 +7,17 @@ holds one text a session at a time and never the text of all spans.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import narwhals as nw
 import polars as pl
 
+from evalbench.observe.parallel import map_parallel
 from evalbench.schema import SESSION, SIGNALS
+from evalbench.session import outline
+from evalbench.session.spans import COLUMNS
 
 KEY = ["surface", "session_id"]
 ORDER = ("started_at", "span_id")
@@ -22,11 +26,15 @@ MEASURES = ("prompt_tokens", "completion_tokens", "cost_usd")
 RAISED_BY_ANY = ("regenerated", "abandoned", "escalated", "refused", "reported")
 LAST_RECORDED = ("outcome", "thumbs", "stars", "confidence")
 MICROSECOND = timedelta(microseconds=1)
+SPANS_AT_ONCE = 10_000
+"""Spans of which whole sessions are outlined at a time."""
+OUTLINE = pl.Schema(
+    {name: SESSION[name] for name in (*KEY, "first_input", "final_output", "n_turns")}
+)
+"""Columns of the session table that its view gives, not a fold over spans."""
 TYPES = nw.Schema.from_polars(SESSION)
 
 TOOL = nw.col("kind") == "tool"
-LLM = nw.col("kind") == "llm"
-ROOT = nw.col("parent_id").is_null() & nw.col("kind").is_in(["llm", "chain", "agent", "other"])
 WRAPPER = nw.col("kind").is_in(["agent", "chain"])
 
 
@@ -34,8 +42,7 @@ def session_signals(spans: Any) -> Any:
     """Fold spans into sessions.
 
     Spans are ordered by ``(started_at, span_id)``, those without a time first. What no span of the
-    session recorded is null, never false. A root span has no parent and is of kind ``llm``,
-    ``chain``, ``agent`` or ``other``.
+    session recorded is null, never false.
 
     ============================  ==================================================================
     column                        from the spans of the session
@@ -44,16 +51,12 @@ def session_signals(spans: Any) -> Any:
     environment, segments
     group_key                     the same; the ``user_key`` where none was mapped
     started_at, ended_at          first start; last of start + latency
-    n_turns                       root spans with an output: one a trace of an agent, one an answer
-                                  of a chat; where no root has one, ``llm`` spans with an output
     n_spans                       all
     n_tool_calls, n_tool_errors   ``tool`` spans; those of status ``error``
     n_retries                     tool calls of a name and arguments that were called before
     prompt_tokens,                sum; ``agent`` and ``chain`` spans repeat what is inside them and
     completion_tokens, cost_usd   count only where nothing else recorded any
     latency_p95_ms                95th percentile over all spans, linear
-    first_input                   of the first root span with an input, else of the first ``llm``
-    final_output                  of the last root span with an output, else of the last ``llm``
     outcome, thumbs, stars,       the last recorded
     confidence
     regenerated, abandoned,       true where any that was recorded is true
@@ -70,16 +73,29 @@ def session_signals(spans: Any) -> Any:
     Returns
     -------
     the same kind of frame
-        As lazy as ``spans``; columns of :data:`evalbench.schema.SESSION`, rows in no set order.
+        As lazy as ``spans``; columns of :data:`evalbench.schema.SESSION` but those of
+        :data:`OUTLINE`, rows in no set order.
     """
     frame = nw.from_native(spans)
     return _join([part(frame) for part in PARTS])
 
 
-def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
-    """Fold spans into sessions with the streaming engine, in bounded memory.
+def fold_sessions(spans: pl.LazyFrame) -> pl.DataFrame:
+    """Fold spans into rows of the session table: their signals, and the outline of what was said.
 
-    One part of the fold after the other: side by side each would hold its texts at once, and take
+    ``first_input``, ``final_output`` and ``n_turns`` are those of the view that people and judges
+    read, :mod:`evalbench.session`. Memory is bounded where the spans of a session lie together.
+    """
+    signals = collect_signals(spans)
+    whole = _gather_sessions(spans, signals.select(*KEY, "n_spans"))
+    outlines = pl.concat([OUTLINE.to_frame(), *map_parallel(_outline_sessions, whole)])
+    return signals.join(outlines, on=KEY, how="left").select(SESSION.names())
+
+
+def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
+    """Fold with the streaming engine, in bounded memory.
+
+    One part of the fold after the other: side by side each would hold its columns at once, and take
     no less time. Arguments of tools are only ever compared: their 64-bit hashes serve; and a
     surface, the same in every row, takes the room of a number.
     """
@@ -91,16 +107,38 @@ def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
     return _join([nw.from_native(part) for part in parts]).collect()
 
 
+def _gather_sessions(spans: pl.LazyFrame, sizes: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Give frames of whole sessions, each as soon as all of its spans have been seen."""
+    wanted = spans.select(*KEY, *COLUMNS)
+    held = wanted.collect_schema().to_frame()
+    for batch in wanted.collect_batches(chunk_size=SPANS_AT_ONCE, engine="streaming"):
+        held = pl.concat([held, batch])
+        seen = held.group_by(KEY).agg(n_spans=pl.len().cast(pl.Int64))
+        whole = seen.join(sizes, on=[*KEY, "n_spans"], how="semi")
+        yield held.join(whole, on=KEY, how="semi")
+        held = held.join(whole, on=KEY, how="anti")
+
+
+def _outline_sessions(spans: pl.DataFrame) -> pl.DataFrame:
+    of_session: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for span in spans.iter_rows(named=True):
+        of_session.setdefault((span["surface"], span["session_id"]), []).append(span)
+    rows = [(*key, *outline(each)) for key, each in of_session.items()]
+    return pl.DataFrame(rows, schema=OUTLINE, orient="row")
+
+
 def _join(parts: list[Any]) -> Any:
     *rest, sessions = parts
     for part in rest:
         sessions = sessions.join(part, on=KEY, how="left")
     sessions = sessions.with_columns(
-        nw.col("n_turns", "n_retries").fill_null(0),
+        nw.col("n_retries").fill_null(0),
         *(nw.coalesce(name, f"wrapped_{name}").alias(name) for name in MEASURES),
         group_key=nw.coalesce("group_key", "user_key"),
     )
-    return sessions.select(*(_typed(name) for name in SESSION)).to_native()
+    return sessions.select(
+        *(_typed(name) for name in SESSION if name not in OUTLINE or name in KEY)
+    ).to_native()
 
 
 def _facts(spans: Any) -> Any:
@@ -114,28 +152,6 @@ def _facts(spans: Any) -> Any:
         n_spans=nw.len(),
         n_tool_calls=_count(TOOL),
         n_tool_errors=_count(TOOL & (nw.col("status") == "error")),
-    )
-
-
-def _first_inputs(spans: Any) -> Any:
-    asked = spans.filter((ROOT | LLM) & ~nw.col("input").is_null())
-    return (
-        asked.with_columns(inner=nw.when(ROOT).then(0).otherwise(1))
-        .group_by(KEY)
-        .agg(first_input=nw.col("input").first(order_by=("inner", *ORDER)))
-    )
-
-
-def _final_outputs(spans: Any) -> Any:
-    answered = spans.filter((ROOT | LLM) & ~nw.col("output").is_null())
-    roots = nw.col("outer").sum()
-    return (
-        answered.with_columns(outer=nw.when(ROOT).then(1).otherwise(0))
-        .group_by(KEY)
-        .agg(
-            n_turns=nw.when(roots > 0).then(roots).otherwise(nw.len()),
-            final_output=nw.col("output").last(order_by=("outer", *ORDER)),
-        )
     )
 
 
@@ -166,7 +182,7 @@ def _retries(spans: Any) -> Any:
     return calls.group_by(KEY).agg(n_retries=(nw.col("calls") - 1).sum())
 
 
-PARTS = (_retries, _latencies, _recorded_signals, _first_inputs, _final_outputs, _facts)
+PARTS = (_retries, _latencies, _recorded_signals, _facts)
 """The heaviest first: what it takes, the others take again. The last has every session."""
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from evalbench import session as view
-from evalbench.observe.sessions import session_signals
+from evalbench.observe.sessions import fold_sessions
 from evalbench.schema import SPAN
 
 
@@ -59,7 +59,7 @@ def make_session() -> Callable[..., view.Session]:
         frame = pl.DataFrame(
             [{name: span.get(name) for name in SPAN} for span in spans], schema=SPAN
         )
-        [row] = session_signals(frame).to_dicts()
+        [row] = fold_sessions(frame.lazy()).to_dicts()
         return view.make_session("support", session_id, frame, row)
 
     return make

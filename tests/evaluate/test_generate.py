@@ -20,7 +20,7 @@ from evalbench.evaluate.spec import Specification, read_specifications
 from evalbench.evaluate.split import assign_split
 from evalbench.evaluate.status import read_statuses
 from evalbench.llm import Limits
-from evalbench.observe.sessions import session_signals
+from evalbench.observe.sessions import fold_sessions
 from evalbench.schema import SPAN
 from evalbench.session import read_sessions
 
@@ -46,7 +46,7 @@ def fill(ws, say, *, users=120):
         ]
     spans = pl.DataFrame([{name: row.get(name) for name in SPAN} for row in rows], schema=SPAN)
     ws.lake.append("span", spans)
-    ws.lake.append("session", session_signals(spans))
+    ws.lake.append("session", fold_sessions(spans.lazy()))
 
 
 def tell(mode, fails):

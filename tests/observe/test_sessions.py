@@ -9,10 +9,15 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from evalbench.observe.sessions import collect_signals, session_signals
+from evalbench.observe import sessions
+from evalbench.observe.sessions import OUTLINE, collect_signals, fold_sessions, session_signals
 from evalbench.schema import SESSION, SPAN
+from evalbench.session import outline
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+FOLDED = pl.Schema(
+    {n: t for n, t in SESSION.items() if n not in ("first_input", "final_output", "n_turns")}
+)
 
 
 def make_spans(rows):
@@ -76,15 +81,11 @@ def slow(spans):
     def last(name):
         return next(reversed(of(name)), None)
 
-    speaking = ("llm", "chain", "agent", "other")
-    roots = [s for s in known if s["parent_id"] is None and s["kind"] in speaking]
-    models = [s for s in known if s["kind"] == "llm"]
     wrappers = [s for s in known if s["kind"] in ("agent", "chain")]
     leaves = [s for s in known if s["kind"] not in ("agent", "chain", None)]
     tools = [s for s in known if s["kind"] == "tool"]
     calls = [(s["tool_name"], s["tool_arguments"]) for s in tools]
     calls = [call for call in calls if None not in call]
-    outputs = of("output", roots) or of("output", models)
     starts = [s for s in known if s["started_at"] is not None]
     row = {
         name: max(of(name), default=None)
@@ -105,7 +106,6 @@ def slow(spans):
             (s["started_at"] + timedelta(microseconds=round((s["latency_ms"] or 0) * 1000))
              for s in starts), default=None,
         ),
-        "n_turns": len(outputs),
         "n_spans": len(known),
         "n_tool_calls": len(tools),
         "n_tool_errors": sum(s["status"] == "error" for s in tools),
@@ -113,8 +113,6 @@ def slow(spans):
         "latency_p95_ms": (
             float(np.percentile(of("latency_ms"), 95)) if of("latency_ms") else None
         ),
-        "first_input": next(iter(of("input", roots) or of("input", models)), None),
-        "final_output": outputs[-1] if outputs else None,
         "schema_valid": all(of("schema_valid")) if of("schema_valid") else None,
         "edited_chars": sum(of("edited_chars")) if of("edited_chars") else None,
         **{name: last(name) for name in ("outcome", "thumbs", "stars", "confidence")},
@@ -134,9 +132,9 @@ def test_polars_duckdb_and_a_loop_agree():
     by = ["surface", "session_id"]
     folded = collect_signals(spans.lazy()).sort(by)
     looped = pl.DataFrame(
-        [slow(rows.to_dicts()) for _, rows in spans.group_by(by)], schema=SESSION
+        [slow(rows.to_dicts()) for _, rows in spans.group_by(by)], schema=FOLDED
     ).sort(by)
-    assert folded.schema == SESSION
+    assert folded.schema == FOLDED
     assert_frame_equal(folded, looped)
     assert_frame_equal(fold_in_duckdb(spans).sort(by), looped)
     assert_frame_equal(session_signals(spans).sort(by), looped)
@@ -152,50 +150,33 @@ def test_lazy_in_lazy_out():
 def test_no_spans_are_no_sessions():
     empty = collect_signals(pl.LazyFrame(schema=SPAN))
     assert empty.is_empty()
-    assert empty.schema == SESSION
+    assert empty.schema == FOLDED
 
 
-def test_a_chat_without_times_has_a_turn_an_answer():
+def test_an_agent_counts_no_token_twice():
     spans = make_spans(
         [
-            {"span_id": "0", "kind": "llm", "input": "book it", "output": None},
-            {"span_id": "1", "kind": "tool", "parent_id": "0", "tool_name": "book",
-             "tool_arguments": "{}", "output": "error"},
-            {"span_id": "2", "kind": "tool", "parent_id": "0", "tool_name": "book",
-             "tool_arguments": "{}", "output": "booked"},
-            {"span_id": "3", "kind": "llm", "output": "it is booked"},
-            {"span_id": "4", "kind": "llm", "input": "thanks", "output": "you are welcome"},
-            {"span_id": "5", "kind": "other", "input": "bye"},
+            {"span_id": str(n), "parent_id": parent, "kind": kind, "prompt_tokens": tokens}
+            for n, (parent, kind, tokens) in enumerate(
+                ((None, "agent", 30), ("0", "llm", 10), ("0", "llm", 20), (None, "evaluator", None))
+            )
         ]
-    )  # fmt: skip
+    )
     session = collect_signals(spans.lazy()).row(0, named=True)
-    assert session["n_turns"] == 2
-    assert session["n_retries"] == 1
-    assert session["first_input"] == "book it"
-    assert session["final_output"] == "you are welcome"
+    assert session["prompt_tokens"] == 30
     assert session["started_at"] is session["ended_at"] is None
     assert {session[name] for name in ("outcome", "reported", "thumbs", "cost_usd")} == {None}
 
 
-def test_an_agent_has_a_turn_a_trace_and_counts_no_token_twice():
-    spans = make_spans(
-        [
-            {"trace_id": trace, "span_id": f"{trace}{span_id}", "parent_id": parent,
-             "kind": kind, "started_at": START + timedelta(minutes=minute, seconds=second),
-             "input": f"{kind} in {trace}", "output": f"{kind} out {trace}",
-             "prompt_tokens": tokens}
-            for minute, trace in enumerate("ab")
-            for span_id, parent, kind, second, tokens in (
-                (0, None, "agent", 0, 30), (1, "0", "llm", 1, 10), (2, "0", "llm", 9, 20),
-                (3, None, "evaluator", 20, None),
-            )
-        ]
-    )  # fmt: skip
-    session = collect_signals(spans.lazy()).row(0, named=True)
-    assert session["n_turns"] == 2
-    assert session["prompt_tokens"] == 60
-    assert session["first_input"] == "agent in a"
-    assert session["final_output"] == "agent out b"
+def test_what_was_said_is_what_the_view_of_the_session_says(monkeypatch):
+    monkeypatch.setattr(sessions, "SPANS_AT_ONCE", 700)
+    spans = make_many(3_000)
+    folded = fold_sessions(spans.lazy())
+    assert folded.schema == SESSION
+    for surface, session_id, *told in folded.select(OUTLINE.names()).iter_rows():
+        own = spans.filter(surface=surface, session_id=session_id)
+        assert tuple(told) == outline(own)
+    assert fold_sessions(pl.LazyFrame(schema=SPAN)).schema == SESSION
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 0.0), (2, 0.95), (21, 19.0), (41, 38.0)])

@@ -1,0 +1,44 @@
+"""Work over a stream in worker processes, results in the order of the stream."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from threading import Thread
+from typing import Any
+
+WORKERS = 2
+"""More would not keep the promised memory: each holds a chunk in several forms."""
+
+
+def map_parallel(function: Callable[..., Any], items: Iterable[Any], *rest: Any) -> Iterator[Any]:
+    """Give ``function(item, *rest)`` of each item; of few items without starting processes."""
+    items = iter(items)
+    first = list(islice(items, WORKERS))
+    if len(first) < WORKERS:
+        return (function(item, *rest) for item in first)
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(
+        n_jobs=WORKERS,
+        return_as="generator",
+        pre_dispatch=2 * WORKERS,
+        batch_size=1,
+        idle_worker_timeout=20,
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
+    return parallel(delayed(function)(item, *rest) for item in chain(first, items))
+
+
+def _end_with(parent: int) -> None:
+    """Let a worker end with the process that started it, also where that is killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
