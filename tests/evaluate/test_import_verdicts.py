@@ -18,7 +18,9 @@ def read(workspace, tmp_path):
         path.write_text(text)
         report = import_verdicts(workspace, path, **HOW, **how)
         counts = (report.added, report.silent, report.duplicates, report.rejected)
-        return counts, workspace.lake.verdicts().sort("session_id", "mode").collect()
+        return counts, workspace.lake.verdicts().sort(
+            "session_id", "mode", "evaluator_version"
+        ).collect()
 
     return run
 
@@ -34,7 +36,9 @@ def test_columns_by_their_names_need_no_mapping(read):
         ("b", "rude", None, "x", "says nothing"),
     ]
     assert read(text)[0] == (0, 1, 4, 2)
-    assert read(text, version="2")[0] == (3, 1, 1, 2)
+    counts, verdicts = read(text, version="2")
+    assert counts == (3, 1, 1, 2)
+    assert verdicts["evaluator_version"].to_list() == ["1", "2"] * 3
     counts, verdicts = read(text, mode="")
     assert counts == (1, 1, 4, 1)
     assert verdicts.filter(mode="")["session_id"].to_list() == ["b"]

@@ -65,6 +65,7 @@ def test_what_goes_out_comes_back_the_same(ws, tmp_path, suffix):
         ws.ledger.extend([(kind, body.session_id, body)], actor=annotator)
     first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
     assert export_labels(ws, first) == 8
+    assert first.read_text()[:9] == {"csv": "surface,s", "jsonl": '{"surface'}[suffix]
     assert export_labels(ws, again, surface="elsewhere") == 0
     other = open_shop(tmp_path / "other")
     report = import_labels(other, first)
@@ -159,7 +160,10 @@ def test_a_bad_row_is_told_and_the_others_are_taken(ws, read):
     ("row", "reason"),
     [
         ('{"session_id": "s1", "annotator": "a", "verdict": "pass", "seconds": -1}', "seconds"),
-        ('{"session_id": "s1", "annotator": "a", "verdict": "fail", "anchors": "["}', "anchors"),
+        (
+            '{"session_id": "s1", "annotator": "a", "verdict": "fail", "anchors": "["}',
+            "anchors:",
+        ),
         ('{"session_id": "s1", "annotator": "a", "severity": "safety"}', "verdict"),
         ('{"annotator": "a", "verdict": "pass"}', "--map session_id=COLUMN"),
         ('{"session_id": "s1", "verdict": "pass"}', "--annotator"),
