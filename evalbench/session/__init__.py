@@ -19,8 +19,9 @@ import polars as pl
 
 from evalbench.errors import StoreError
 from evalbench.schema import SESSION
-from evalbench.session.history import History, Node, Step
+from evalbench.session.history import History, make_empty
 from evalbench.session.spans import COLUMNS, order_spans
+from evalbench.session.threads import Node, Step
 from evalbench.session.turns import Call, Document, Session, Turn
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _place_orphans(history: History) -> list[Node]:
             own[-1:] or [questions[step.trace_id]] if step.trace_id in questions else before[-1:]
         )
         if not place:
-            place = [history.make_empty(step)]
+            place = [make_empty(history.spans, step)]
             nodes.insert(0, place[0])
         place[0].steps.append(step)
     return nodes
@@ -187,7 +188,7 @@ def _make_turn(node: Node, numbers: Mapping[int, int], thread: str) -> Turn:
     rewritten = "rewritten history" if node.rewritten else ""
     if node.cut_before:
         rewritten = f"given a history without turns up to {numbers[id(node.cut_before)]}"
-    speaker = node.agent if message.role == "assistant" else ""
+    speaker = span.agent if message.role == "assistant" else ""
     return Turn(
         numbers[id(node)],
         message.role,

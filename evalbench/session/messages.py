@@ -67,7 +67,14 @@ def read_messages(value: Any) -> tuple[list[Message], list[str]]:
     items = read_value(value) if isinstance(value, str) else value
     if not isinstance(items, list):
         return [], [value] if value else []
-    messages = [_read(item) for item in items if isinstance(item, dict)]
+    messages: list[Message] = []
+    for message in (_read(item) for item in items if isinstance(item, dict)):
+        thought = messages[-1] if messages and message.role == "assistant" else None
+        if thought and thought.reasoning and not (thought.text or thought.calls):
+            # The thought of this very answer, as an item of its own.
+            message.reasoning = "\n".join(filter(None, (thought.reasoning, message.reasoning)))
+            messages.pop()
+        messages.append(message)
     return messages, [plain(item) for item in items if not isinstance(item, dict)]
 
 
@@ -131,6 +138,12 @@ def _walk(held: Any, role: str) -> Iterator[Message]:
                 yield Message(role, "", inner)
             elif isinstance(inner, (dict, list)):
                 yield from _walk(inner, role)
+
+
+def plain_text(raw: str | None) -> str:
+    """Return a text without the object that LangChain wraps around a lone one."""
+    held = unwrap(read_value(raw))
+    return held if isinstance(held, str) else raw or ""
 
 
 def unwrap(held: Any) -> Any:

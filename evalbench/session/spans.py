@@ -35,7 +35,7 @@ class Span:
         self.number = self.last = 0
         self.depth: int = parent.depth + 1 if parent else 0
         self.closing: list[Span] = []
-        self.wraps = self.replied = False
+        self.wraps = self.goes_on = self.wraps_told = self.replied = False
         self.thread: Any = None
         self.cut_before: Any = None
         self.told: set[str] = set()
@@ -48,6 +48,16 @@ class Span:
             own = parent.start if own[0] else max(own, parent.start)
         self.start: tuple[bool, Any] = own
         self.agent: str = _name_agent(row) or (parent.agent if parent else "")
+
+    @property
+    def kind(self) -> str | None:
+        """Return its kind."""
+        return self.row["kind"]
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether nothing is inside it."""
+        return self.last == self.number
 
     @property
     def call_id(self) -> str:
@@ -68,12 +78,13 @@ class Span:
             span = span.parent
         return spans
 
-    def tell(self, thread: Any, messages: Sequence[Message]) -> None:
-        """Tell the spans around it what is said here, and in which thread."""
+    def tell(self, thread: Any, messages: Sequence[Message], *, goes_on: bool = False) -> None:
+        """Tell the spans around it what is said here, after what stands where a list goes on."""
         self.thread = self.thread or thread
         texts = [text for message in messages if (text := message.text.strip())]
         for outer in self.around():
             outer.thread = outer.thread or thread
+            outer.goes_on |= goes_on
             outer.told.update(texts)
             outer.answered |= any(m.role == "assistant" and m.text.strip() for m in messages)
 
@@ -82,10 +93,12 @@ class Span:
         for outer in self.around():
             outer.found.update(text.strip() for text in texts)
 
-    def tell_error(self, why: str) -> None:
-        """Tell the spans around it what went wrong here."""
+    def fail(self) -> str:
+        """Return what went wrong here, and tell the spans around it."""
+        why = self.row["status_message"] or "failed without a message"
         for outer in self.around():
             outer.errors.append(why)
+        return why
 
     def repeats(self, message: Message, role: str) -> bool:
         """Whether the spans inside say this text already; an output may be a part of theirs."""
@@ -95,6 +108,8 @@ class Span:
         if not text:
             return False
         if text in self.told or (text in self.found and self.answered):
+            return True
+        if self.goes_on and any(node.message.text.strip() == text for node in self.thread.nodes):
             return True
         return role == "assistant" and len(text) >= LONG and any(text in told for told in self.told)
 
