@@ -33,7 +33,6 @@ class Span:
         self.row, self.parent = row, parent
         self.span_id, self.trace_id = row["span_id"], row["trace_id"]
         self.number = self.last = 0
-        self.depth: int = parent.depth + 1 if parent else 0
         self.closing: list[Span] = []
         self.wraps = self.goes_on = self.wraps_told = self.replied = False
         self.thread: Any = None
@@ -47,6 +46,8 @@ class Span:
         if parent and not parent.start[0]:
             own = parent.start if own[0] else max(own, parent.start)
         self.start: tuple[bool, Any] = own
+        same = parent is not None and parent.start == own
+        self.path: tuple[str, ...] = (*(parent.path if parent and same else ()), row["span_id"])
         self.agent: str = _name_agent(row) or (parent.agent if parent else "")
 
     @property
@@ -130,7 +131,7 @@ def order_spans(rows: Sequence[Row]) -> list[Span]:
             hidden = outer_key in made and outer is None
             made[key] = None if hidden or inner["kind"] in HIDDEN_KINDS else Span(inner, outer)
     spans = [span for span in made.values() if span]
-    spans.sort(key=lambda span: (span.start, span.depth, span.span_id))
+    spans.sort(key=lambda span: (span.start, span.path))
     for number, span in enumerate(spans):
         span.number = span.last = number
     for span in reversed(spans):
