@@ -24,23 +24,62 @@ import polars as pl
 from claims import claim, show
 
 from evalbench.demo.company import QUARTERS, SURFACES
-from evalbench.demo.evaluators import compare_proposals, propose_evaluators
+from evalbench.demo.evaluators import read_truth
 from evalbench.demo.journey import play_year
 from evalbench.errors import EvaluatorError
+from evalbench.evaluate.proposals.candidates import look
+from evalbench.evaluate.proposals.propose import propose
 from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
-from evalbench.evaluate.split import with_split
+from evalbench.evaluate.split import assign_split, with_split
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.session import read_sessions
 from evalbench.store.workspace import open_workspace
+
+HELD = ("tpr", "tnr")
 
 
 def measure(ws):
     """Give what was proposed for each mode, and the intervals beside the truth."""
     modes, compared = [], []
     for surface in SURFACES:
-        found = propose_evaluators(ws, surface, rng=np.random.default_rng(7))
+        codebook = read_codebook(ws.ledger).live.filter(surface=surface)
+        found = propose(ws, read_truth(ws, codebook), codebook, rng=np.random.default_rng(7))
         modes.append(found.modes)
         compared.append(compare_proposals(ws, found, ws.path / "truth"))
     return pl.concat(modes), pl.concat(compared)
+
+
+def compare_proposals(ws, proposals, truth):
+    """The true TPR and TNR in all sessions but those tuned on, beside the printed intervals."""
+    planted = pl.read_parquet(truth / "sessions.parquet")
+    labelled = set(ws.ledger.events("label.set")["subject"])
+    rows = []
+    for [surface], part in proposals.candidates.filter("proposed").group_by("surface"):
+        own = planted.filter(surface=surface)
+        opened = [
+            session
+            for session in read_sessions(ws.lake, str(surface), own["session_id"].to_list())
+            if session.session_id not in labelled
+            or assign_split(str(surface), session.session_id, session.row["group_key"]) == "test"
+        ]
+        shown = dict(own.select("session_id", "modes").iter_rows())
+        for row in part.iter_rows(named=True):
+            fails = np.array([row["mode"] in shown[each.session_id] for each in opened])
+            found = look(proposals.made[row["evaluator_id"]], opened)
+            flagged = np.array([each.fails for each in found], dtype=float)
+            rates = {"tpr": (flagged[fails] == 1).mean(), "tnr": (flagged[~fails] == 0).mean()}
+            ends = {
+                f"{name}{end}": row[f"{name}{end}"]
+                for name in HELD
+                for end in ("", "_low", "_high")
+            }
+            told = {f"true_{name}": float(rates[name]) for name in HELD}
+            rows.append({name: row[name] for name in ("surface", "mode", "kind")} | ends | told)
+    return pl.DataFrame(rows).with_columns(
+        pl.col(f"true_{name}").is_between(f"{name}_low", f"{name}_high").alias(f"{name}_held")
+        for name in HELD
+    )
 
 
 def count_refused_leaks(ws):
@@ -75,7 +114,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             ws = open_workspace(Path(folder), user="benchmark")
             year = {"seed": seed, "sessions_per_surface": asked.sessions, "quarters": QUARTERS}
-            play_year(ws, **year, progress=lambda title, done, total: None)
+            play_year(ws, **year)
             modes, found = measure(ws)
             standing.append(modes)
             compared.append(found)

@@ -21,7 +21,7 @@ class StoreError(EvalbenchError):
 
 
 class LedgerError(StoreError):
-    """An event is refused: unknown kind, a body that does not fit, or a guard that did not hold."""
+    """An event is refused: its kind is unknown, its body does not fit, or somebody was first."""
 
 
 class LabelError(EvalbenchError):

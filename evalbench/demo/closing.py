@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from evalbench.demo.company import quarter_bounds
@@ -22,28 +23,22 @@ def write_truth(simulated: list[Simulated], folder: Path) -> None:
     pl.concat(each.sessions.select(columns) for each in simulated).write_parquet(
         folder / "sessions.parquet"
     )
-    pl.DataFrame(
-        [
-            (each.surface.surface, release.release, mode.mode, rate)
-            for each in simulated
-            for release, rates in zip(
-                each.surface.releases, each.surface.planted_rates().tolist(), strict=True
-            )
-            for mode, rate in zip(each.surface.modes, rates, strict=True)
-        ],
-        schema=[*KEY, "planted_rate"],
-        orient="row",
-    ).write_parquet(folder / "rates.parquet")
+    planted = [
+        (each.surface.surface, release.release, mode.mode)
+        for each in simulated
+        for release in each.surface.releases
+        for mode in each.surface.modes
+    ]
+    rates = np.concatenate([each.surface.planted_rates().ravel() for each in simulated])
+    frame = pl.DataFrame(planted, schema=KEY, orient="row").with_columns(planted_rate=rates)
+    frame.write_parquet(folder / "rates.parquet")
 
 
 def realised_rates(truth: Path, quarter: str) -> pl.DataFrame:
-    """Share of a quarter's sessions that show each mode: what an estimate of it aims at.
+    """Return the share of a quarter's sessions that show each mode: what an estimate aims at.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``surface, release, mode, sessions, truth``; a row for every planted mode, also where no
-        session shows it, and for "any".
+    Gives ``surface, release, mode, sessions, truth``; a row for every planted mode, also where no
+    session shows it, and for "any".
     """
     start, end = quarter_bounds(quarter)
     sessions = pl.read_parquet(truth / "sessions.parquet").filter(
@@ -65,12 +60,8 @@ def realised_rates(truth: Path, quarter: str) -> pl.DataFrame:
 def compare_with_truth(rates: pl.DataFrame, truth: Path) -> pl.DataFrame:
     """Put the truth beside each rate, and whether the interval holds it; null without an estimate.
 
-    Parameters
-    ----------
-    rates : polars.DataFrame
-        ``surface, quarter, release, mode, estimate, low, high``, as shares of sessions.
-    truth : Path
-        Folder that :func:`write_truth` wrote.
+    Takes ``surface, quarter, release, mode, estimate, low, high`` as shares of sessions, and the
+    folder that :func:`write_truth` wrote.
     """
     planted = pl.concat(
         realised_rates(truth, quarter).with_columns(quarter=pl.lit(quarter))
@@ -94,16 +85,9 @@ def say_coverage(closing: pl.DataFrame) -> str:
 
 
 def write_closing(closing: pl.DataFrame, reports: Mapping[str, Path], page: Path) -> Path:
-    """Write the comparison as one HTML page that loads nothing, with links to the reports.
+    """Write :func:`compare_with_truth` as one HTML page that loads nothing.
 
-    Parameters
-    ----------
-    closing : polars.DataFrame
-        From :func:`compare_with_truth`.
-    reports : mapping of str to Path
-        Title to HTML file, beneath the folder of ``page``.
-    page : Path
-        File to write.
+    It links to the ``reports``, title to HTML file, which are beneath its folder.
     """
     from great_tables import GT, html
 

@@ -93,7 +93,7 @@ class Surface:
     """What its traces are written from: system, model, facts, documents, intents."""
 
     def planted_rates(self) -> np.ndarray:
-        """Rates of every release (rows) and mode (columns), in their order."""
+        """Return the rates of every release (rows) and mode (columns), in their order."""
         current = {mode.mode: mode.rate for mode in self.modes}
         rows = []
         for release in self.releases:
@@ -102,29 +102,19 @@ class Surface:
         return np.array(rows)
 
 
-@dataclass(frozen=True)
-class Company:
-    """Surfaces, and the people who label: name to how well they read.
-
-    The adjudicator decides, with the labels at hand, where annotators disagree.
-    """
-
-    surfaces: list[Surface]
-    annotators: Mapping[str, Reader]
-    adjudicator: Reader
+ANNOTATORS = {
+    "ana": Reader(0.97, 0.998),
+    "bruno": Reader(0.93, 0.996),
+    "chiara": Reader(0.95, 0.997),
+}
+"""The people who label, and how well they read."""
+ADJUDICATOR = Reader(0.99, 0.999)
+"""Who decides, with the labels at hand, where annotators disagree."""
 
 
-def load_company() -> Company:
-    """Read the planted company from the package."""
-    return Company(
-        surfaces=[_load_surface(name) for name in SURFACES],
-        annotators={
-            "ana": Reader(0.97, 0.998),
-            "bruno": Reader(0.93, 0.996),
-            "chiara": Reader(0.95, 0.997),
-        },
-        adjudicator=Reader(0.99, 0.999),
-    )
+def load_company() -> list[Surface]:
+    """Read the surfaces of the planted company from the package."""
+    return [_load_surface(name) for name in SURFACES]
 
 
 def _load_surface(name: str) -> Surface:
@@ -140,7 +130,7 @@ def _load_surface(name: str) -> Surface:
 
 
 def quarter_bounds(quarter: str) -> tuple[datetime, datetime]:
-    """First moment of a quarter such as ``2026Q3``, and of the one after it, in UTC."""
+    """Return the first moment of a quarter such as ``2026Q3``, and of the next, in UTC."""
     year, number = int(quarter[:4]), int(quarter[5])
     start = datetime(year, 3 * number - 2, 1, tzinfo=UTC)
     following = (year, 3 * number + 1) if number < 4 else (year + 1, 1)

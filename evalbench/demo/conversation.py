@@ -47,19 +47,11 @@ class Turn(NamedTuple):
 def write_conversation(
     surface: Surface, intent: str, modes: list[Mode], *, started: int, uniforms: Uniforms
 ) -> list[Turn]:
-    """Write one session.
+    """Write one session of an intent in which these modes fail.
 
-    Parameters
-    ----------
-    intent : str
-        One of the surface's intents.
-    modes : list of Mode
-        What fails in it. A mode of the tool or the documents shows in the first turn, which has
-        both; any other in a turn that is drawn.
-    started : int
-        Microseconds since the epoch.
-    uniforms : iterator of float
-        Draws from [0, 1), at least 150.
+    A mode of the tool or the documents shows in the first turn, which has both; any other in a turn
+    that is drawn. ``started`` is in microseconds since the epoch; of ``uniforms``, draws from
+    [0, 1), it takes up to 150.
     """
     script = surface.script
     plan = next(each for each in script["intents"] if each["name"] == intent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -46,34 +47,22 @@ def to_openinference(span: LoggedStep) -> Row:
         "session.id": span.row["session_id"],
     }
     if span.parent_id is None:
-        attributes |= {
-            "user.id": span.row["user"],
-            "metadata": orjson.dumps(span.metadata()).decode(),
-        }
+        attributes |= {"user.id": span.row["user"], "metadata": _json(span.metadata())}
     for number, (name, value) in enumerate(span.signals.items()):
-        key = f"annotations.{number}.annotation"
-        attributes |= {
-            f"{key}.name": name,
-            f"{key}.score": float(value),
-            f"{key}.annotator_kind": "HUMAN",
-        }
-    if step.input:
-        attributes["input.value"] = step.input
-    if step.output:
-        attributes["output.value"] = step.output
+        parts = {"name": name, "score": float(value), "annotator_kind": "HUMAN"}
+        attributes |= _prefixed(f"annotations.{number}.annotation", parts)
+    texts = {"input.value": step.input, "output.value": step.output}
+    attributes |= {name: text for name, text in texts.items() if text}
     if step.kind == "llm":
         model = span.surface.script["model"]
         attributes |= {"llm.model_name": model["name"], "llm.provider": model["provider"]}
         for number, message in enumerate(step.messages):
-            for part, value in message.items():
-                attributes[f"llm.input_messages.{number}.message.{part}"] = value
-        reply = "llm.output_messages.0.message"
-        attributes[f"{reply}.role"] = "assistant"
+            attributes |= _prefixed(f"llm.input_messages.{number}.message", message)
+        reply = {"role": "assistant", "content": step.output}
         if step.tool_call:
-            function = f"{reply}.tool_calls.0.tool_call.function"
-            attributes |= {f"{function}.name": step.tool_call, f"{function}.arguments": _text(step)}
-        else:
-            attributes[f"{reply}.content"] = step.output
+            function = {"name": step.tool_call, "arguments": _json(step.arguments)}
+            reply = {"role": "assistant", **_prefixed("tool_calls.0.tool_call.function", function)}
+        attributes |= _prefixed("llm.output_messages.0.message", reply)
         attributes |= {
             "llm.token_count.prompt": step.prompt_tokens,
             "llm.token_count.completion": step.completion_tokens,
@@ -81,10 +70,11 @@ def to_openinference(span: LoggedStep) -> Row:
             "llm.cost.total": span.cost_usd(),
         }
     if step.kind == "tool":
+        arguments = _json(step.arguments)
         attributes |= {
             "tool.name": step.name,
-            "tool.parameters": _text(step),
-            "input.value": _text(step),
+            "tool.parameters": arguments,
+            "input.value": arguments,
         }
     attributes |= _numbered_documents(step)
     return {
@@ -100,12 +90,7 @@ def to_openinference(span: LoggedStep) -> Row:
     }
 
 
-OPERATIONS = {
-    "agent": "invoke_agent",
-    "llm": "chat",
-    "tool": "execute_tool",
-    "retriever": "retrieval",
-}
+OPERATIONS = dict(agent="invoke_agent", llm="chat", tool="execute_tool", retriever="retrieval")
 
 
 def to_opentelemetry(span: LoggedStep) -> Row:
@@ -118,10 +103,8 @@ def to_opentelemetry(span: LoggedStep) -> Row:
     if span.parent_id is None:
         attributes |= {"user.id": span.row["user"], "gen_ai.agent.name": step.name}
         attributes |= {f"app.{name}": value for name, value in span.metadata().items()}
-        attributes["gen_ai.input.messages"] = _parts([{"role": "user", "content": step.input}])
-        attributes["gen_ai.output.messages"] = _parts(
-            [{"role": "assistant", "content": step.output}]
-        )
+        attributes["gen_ai.input.messages"] = _parts("user", step.input)
+        attributes["gen_ai.output.messages"] = _parts("assistant", step.output)
     attributes |= {f"app.{name}": value for name, value in span.signals.items()}
     if step.kind == "llm":
         model = span.surface.script["model"]
@@ -133,16 +116,16 @@ def to_opentelemetry(span: LoggedStep) -> Row:
             "gen_ai.request.model": model["name"],
             "gen_ai.usage.input_tokens": step.prompt_tokens,
             "gen_ai.usage.output_tokens": step.completion_tokens,
-            "gen_ai.input.messages": _parts(step.messages),
-            "gen_ai.output.messages": orjson.dumps(
-                [{"role": "assistant", "parts": [reply]}]
-            ).decode(),
+            "gen_ai.input.messages": _json(
+                [_message(each["role"], each["content"]) for each in step.messages]
+            ),
+            "gen_ai.output.messages": _json([{"role": "assistant", "parts": [reply]}]),
             "app.cost_usd": span.cost_usd(),
         }
     elif step.kind == "tool":
         attributes |= {
             "gen_ai.tool.name": step.name,
-            "gen_ai.tool.call.arguments": _text(step),
+            "gen_ai.tool.call.arguments": _json(step.arguments),
             "gen_ai.tool.call.result": step.output,
         }
     elif step.kind == "retriever":
@@ -185,16 +168,15 @@ def to_langsmith(span: LoggedStep) -> Row:
         "extra": {"metadata": metadata},
         "session_id": "7d0f4a52-0000-4000-8000-5a1e57e5ea7c",
     }
-    if span.signals:
-        run["feedback_stats"] = {
-            name: {"n": 1, "avg": float(value)} for name, value in span.signals.items()
-        }
+    feedback = {name: {"n": 1, "avg": float(value)} for name, value in span.signals.items()}
+    if feedback:
+        run["feedback_stats"] = feedback
     if step.kind == "llm":
         model = span.surface.script["model"]
         metadata |= {"ls_model_name": model["name"], "ls_provider": model["provider"]}
         reply: Row = {"role": "assistant", "content": step.output}
         if step.tool_call:
-            function = {"name": step.tool_call, "arguments": _text(step)}
+            function = {"name": step.tool_call, "arguments": _json(step.arguments)}
             reply |= {"content": None, "tool_calls": [{"type": "function", "function": function}]}
         run |= {
             "inputs": {"messages": step.messages},
@@ -208,36 +190,34 @@ def to_langsmith(span: LoggedStep) -> Row:
         run["inputs"] = step.arguments
     elif step.kind == "retriever":
         documents = [
-            {
-                "page_content": each["content"],
-                "metadata": {"id": each["id"], "score": each["score"]},
-                "type": "Document",
-            }
-            for each in step.documents
+            {"page_content": text, "metadata": {"id": name, "score": score}, "type": "Document"}
+            for name, text, score in map(dict.values, step.documents)
         ]
         run |= {"inputs": {"query": step.input}, "outputs": {"documents": documents}}
     return run
 
 
+def _prefixed(prefix: str, parts: Mapping[str, Any]) -> Row:
+    return {f"{prefix}.{name}": value for name, value in parts.items()}
+
+
 def _numbered_documents(step: Step) -> Row:
-    return {
-        f"retrieval.documents.{number}.document.{part}": value
-        for number, document in enumerate(step.documents)
-        for part, value in document.items()
-    }
+    numbered: Row = {}
+    for number, document in enumerate(step.documents):
+        numbered |= _prefixed(f"retrieval.documents.{number}.document", document)
+    return numbered
 
 
-def _text(step: Step) -> str:
-    return orjson.dumps(step.arguments).decode()
+def _message(role: str, content: str) -> Row:
+    return {"role": role, "parts": [{"type": "text", "content": content}]}
 
 
-def _parts(messages: Any) -> str:
-    return orjson.dumps(
-        [
-            {"role": each["role"], "parts": [{"type": "text", "content": each["content"]}]}
-            for each in messages
-        ]
-    ).decode()
+def _parts(role: str, content: str) -> str:
+    return _json([_message(role, content)])
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _iso(microseconds: int) -> str:

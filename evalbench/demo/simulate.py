@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 
-from evalbench.demo.company import (
-    QUARTERS,
-    SEVERITY_WEIGHTS,
-    Company,
-    Signal,
-    Surface,
-    quarter_bounds,
-)
+from evalbench.demo.company import QUARTERS, SEVERITY_WEIGHTS, Signal, Surface, quarter_bounds
 from evalbench.schema import SIGNALS, TIME
 
 SESSIONS_PER_USER = 4
@@ -24,50 +19,43 @@ USER_SPREAD = 0.35
 
 @dataclass(frozen=True)
 class Simulated:
-    """Sessions with their planted truth.
+    """Sessions of a surface with their planted truth.
 
-    Attributes
-    ----------
-    surface : Surface
-        What they were drawn from.
-    sessions : polars.DataFrame
-        One row a session in order of time: ``surface, session_id, user, release, started_at,
-        tier, locale, intent, modes`` (list of text) and the signals, null where not recorded.
-    failing : numpy.ndarray of bool, shape (sessions, modes)
-        The same truth as a table.
+    ``sessions`` has a row a session in order of time: ``surface, session_id, user, release,
+    started_at, tier, locale, intent, modes`` (list of text) and the signals, null where not
+    recorded. ``failing`` is the same truth as a table, (sessions, modes).
     """
 
     surface: Surface
     sessions: pl.DataFrame
     failing: np.ndarray
 
+    def rows(self, session_ids: Sequence[str]) -> np.ndarray:
+        """Return where these sessions stand in the table."""
+        order = {session: row for row, session in enumerate(self.sessions["session_id"])}
+        return np.array([order[session] for session in session_ids], dtype=int)
+
 
 def simulate(
-    company: Company, *, sessions_per_surface: int, rng: np.random.Generator
+    company: Sequence[Surface], *, sessions_per_surface: int, rng: np.random.Generator
 ) -> list[Simulated]:
-    """Draw a year of sessions for every surface, in the order of ``company.surfaces``."""
-    return [
-        simulate_surface(surface, sessions=sessions_per_surface, rng=stream)
-        for surface, stream in zip(company.surfaces, rng.spawn(len(company.surfaces)), strict=True)
-    ]
-
-
-def simulate_surface(surface: Surface, *, sessions: int, rng: np.random.Generator) -> Simulated:
-    """Draw a year of sessions.
+    """Draw a year of sessions for every surface, in their order.
 
     The mean chance of a mode over the sessions of a release is its planted rate exactly; users
     differ around it.
     """
+    return [
+        _simulate_surface(surface, sessions_per_surface, stream)
+        for surface, stream in zip(company, rng.spawn(len(company)), strict=True)
+    ]
+
+
+def _simulate_surface(surface: Surface, sessions: int, rng: np.random.Generator) -> Simulated:
     users = max(1, sessions // SESSIONS_PER_USER)
     activity = rng.gamma(2.0, size=users)
     user = rng.choice(users, size=sessions, p=activity / activity.sum())
     started = _draw_times(sessions, rng=rng)
-    shipped = np.array(
-        [
-            np.datetime64(release.shipped_at.replace(tzinfo=None), "us")
-            for release in surface.releases
-        ]
-    )
+    shipped = np.array([_moment(release.shipped_at) for release in surface.releases])
     release = np.searchsorted(shipped, started, side="right") - 1
     proneness = np.exp(rng.normal(0, USER_SPREAD, size=users))[user]
     share = np.bincount(release, minlength=len(shipped))
@@ -102,12 +90,13 @@ def simulate_surface(surface: Surface, *, sessions: int, rng: np.random.Generato
     return Simulated(surface, frame.with_columns(signals), failing)
 
 
+def _moment(time: datetime) -> np.datetime64:
+    return np.datetime64(time.replace(tzinfo=None), "us")
+
+
 def _draw_times(sessions: int, *, rng: np.random.Generator) -> np.ndarray:
     """Draw times over the year, fewer at weekends and at night, sorted."""
-    start, end = (
-        np.datetime64(moment.replace(tzinfo=None), "us")
-        for moment in (quarter_bounds(QUARTERS[0])[0], quarter_bounds(QUARTERS[-1])[1])
-    )
+    start, end = _moment(quarter_bounds(QUARTERS[0])[0]), _moment(quarter_bounds(QUARTERS[-1])[1])
     days = np.arange(start, end, np.timedelta64(1, "D"))
     weekday = (days.astype("datetime64[D]").astype(int) + 3) % 7
     load = np.where(weekday < 5, 1.0, 0.35)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import orjson
 
 from evalbench.demo.conversation import Turn, write_conversation
-from evalbench.demo.records import (
-    LoggedStep,
-    to_langsmith,
-    to_openinference,
-    to_opentelemetry,
-)
+from evalbench.demo.records import LoggedStep, to_langsmith, to_openinference, to_opentelemetry
 from evalbench.demo.simulate import Simulated
 
 UNIFORMS = 200
@@ -34,29 +28,16 @@ class TraceFormat:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
+OWN_NAMES = (
+    "release segments.tier segments.locale segments.intent cost_usd outcome thumbs edited_chars "
+    "regenerated schema_valid confidence reported abandoned"
+)
 FORMATS = {
     "support_copilot": TraceFormat(to_openinference, ".openinference.jsonl.gz"),
     "code_reviewer": TraceFormat(
         to_opentelemetry,
         ".opentelemetry.jsonl",
-        {
-            column: f"attributes.app.{column.removeprefix('segments.')}"
-            for column in (
-                "release",
-                "segments.tier",
-                "segments.locale",
-                "segments.intent",
-                "cost_usd",
-                "outcome",
-                "thumbs",
-                "edited_chars",
-                "regenerated",
-                "schema_valid",
-                "confidence",
-                "reported",
-                "abandoned",
-            )
-        },
+        {name: f"attributes.app.{name.removeprefix('segments.')}" for name in OWN_NAMES.split()},
     ),
     "sales_research": TraceFormat(to_langsmith, ".langsmith.jsonl"),
 }
@@ -67,34 +48,24 @@ def write_traces(simulated: Simulated, path: Path, *, rng: np.random.Generator) 
     """Write the traces of one surface, a span a line, sessions in order of time; ``.gz`` packs."""
     to_record = FORMATS[simulated.surface.surface].to_record
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _create(path) as file:
-        for spans in _sessions(simulated, rng=rng):
-            records = (to_record(span) for span in spans)
-            file.write(
-                b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in records)
-            )
-
-
-@contextmanager
-def _create(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("wb") as file:
-        if path.suffix != ".gz":
-            yield file
-            return
+    with path.open("wb") as plain:
         # Neither a name nor a time goes into the header: the same seed gives the same bytes.
-        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
-            yield packed  # type: ignore[misc]
+        packed = gzip.GzipFile("", "wb", 1, plain, mtime=0) if path.suffix == ".gz" else None
+        for spans in _sessions(simulated, rng=rng):
+            lines = (orjson.dumps(to_record(s), option=orjson.OPT_APPEND_NEWLINE) for s in spans)
+            (packed or plain).write(b"".join(lines))
+        if packed:
+            packed.close()
 
 
 def _sessions(simulated: Simulated, *, rng: np.random.Generator) -> Iterator[Iterator[LoggedStep]]:
-    surface = simulated.surface
-    modes = {mode.mode: mode for mode in surface.modes}
+    modes = {mode.mode: mode for mode in simulated.surface.modes}
     draws = rng.random((simulated.sessions.height, UNIFORMS), dtype=np.float32)
     starts = simulated.sessions["started_at"].dt.timestamp("us").to_list()
     rows = simulated.sessions.iter_rows(named=True)
     for row, started, uniforms in zip(rows, starts, draws, strict=True):
         turns = write_conversation(
-            surface,
+            simulated.surface,
             row["intent"],
             [modes[mode] for mode in row["modes"]],
             started=started,

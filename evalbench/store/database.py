@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from evalbench.errors import StoreError
-from evalbench.store.chain import GENESIS
+from evalbench.store.chain import GENESIS, Event
 
 METADATA = sa.MetaData()
 
@@ -21,15 +21,12 @@ EVENT = sa.Table(
     "event",
     METADATA,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("at", sa.Text, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False, index=True),
-    sa.Column("subject", sa.Text, nullable=False, index=True),
-    sa.Column("body", sa.Text, nullable=False),
-    sa.Column("previous_hash", sa.Text, nullable=False),
-    sa.Column("hash", sa.Text, nullable=False),
+    *(
+        sa.Column(name, sa.Text, nullable=False, index=name in ("kind", "subject"))
+        for name in Event._fields[1:]
+    ),
 )
-"""What happened. A guard may read it through the connection it is given."""
+"""What happened. Who chooses what to append may read it through the connection they are given."""
 
 HEAD = sa.Table(
     "event_head",
@@ -80,7 +77,11 @@ def connect_database(url: str) -> sa.Engine:
     elif address.get_backend_name() != "sqlite":
         raise StoreError(f"ledger: {address} must be a sqlite or a postgresql URL")
     elif address.database:
-        _make_folder(Path(address.database).parent)
+        folder = Path(address.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"ledger: cannot make {folder}: {error.strerror}") from error
     engine = sa.create_engine(address, pool_pre_ping=True)
     _forget_connections_in_forks(engine)
     if engine.dialect.name == "sqlite":
@@ -117,13 +118,6 @@ def _forget_connections_in_forks(engine: sa.Engine) -> None:
             inherited.dispose(close=False)
 
     os.register_at_fork(after_in_child=forget)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"ledger: cannot make the folder {folder}: {error.strerror}") from error
 
 
 def _set_up_sqlite(connection: Any, record: object) -> None:

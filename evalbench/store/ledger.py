@@ -19,7 +19,6 @@ from evalbench.store.bodies import describe_columns, fit_value
 from evalbench.store.chain import Event, find_break, seal
 from evalbench.store.database import EVENT, HEAD, connect_database, transact
 
-Guard = Callable[[Connection], None]
 Draft = tuple[str, str, Mapping[str, object] | Body]
 """Kind, subject and body of an event that is not written yet."""
 
@@ -47,43 +46,15 @@ class Ledger:
         weakref.finalize(self, engine.dispose)
         return engine
 
-    def append(
-        self,
-        kind: str,
-        subject: str,
-        body: Mapping[str, object] | Body,
-        *,
-        guard: Guard | None = None,
-    ) -> int:
-        """Append one event, and give its sequence number.
+    def append(self, kind: str, subject: str, body: Mapping[str, object] | Body) -> int:
+        """Append one event about a subject, e.g. a session or a failure mode; give its number.
 
-        Parameters
-        ----------
-        kind : str
-            One of :data:`evalbench.schema.BODIES`.
-        subject : str
-            What it is about, e.g. a session or a failure mode.
-        body : mapping or Body
-            The fields of its kind.
-        guard : callable, optional
-            Called with the connection when no other writer can come between it and the event. It
-            raises LedgerError where the event must not be; then nothing is written.
+        ``body`` has the fields of its ``kind``, one of :data:`evalbench.schema.BODIES`.
 
-        Raises
-        ------
-        LedgerError
-            The kind is unknown, the body does not fit it, or the guard did not hold.
-        StoreError
-            The database refuses.
+        Raises LedgerError where the kind is unknown or the body does not fit it, StoreError where
+        the database refuses.
         """
-        drafts: list[Draft] = [(kind, subject, body)]
-
-        def hold(connection: Connection) -> list[Draft]:
-            if guard is not None:
-                guard(connection)
-            return drafts
-
-        return self.extend(hold if guard else drafts)
+        return self.extend([(kind, subject, body)])
 
     def extend(
         self,
@@ -93,15 +64,9 @@ class Ledger:
     ) -> int:
         """Append many events in one transaction, all or none, and give the last sequence number.
 
-        Parameters
-        ----------
-        events : iterable of (kind, subject, body), or callable
-            A callable chooses them by what it reads through the connection it is given, when no
-            other writer can come between; where it raises, nothing is written.
-        actor : str, optional
-            Who decided, where it was someone else.
-
-        Raises LedgerError and StoreError as :meth:`append` does.
+        A callable chooses them by what it reads through the connection it is given, when no other
+        writer can come between; where it raises, nothing is written. ``actor`` is who decided,
+        where it was someone else. Raises LedgerError and StoreError as :meth:`append` does.
         """
         drafts = [] if callable(events) else _encode(events)
         with transact(self._engine) as connection:
@@ -132,12 +97,9 @@ class Ledger:
     ) -> pl.DataFrame:
         """Read events in their order, of some kinds and of a subject.
 
-        ``since`` is the seq they all come after, ``until`` the last; ``connection`` is that of a
-        transaction of :meth:`extend`.
-
-        Gives seq, at, actor, kind, subject, body (JSON text), previous_hash, hash.
-
-        Raises LedgerError where a kind is unknown.
+        ``since`` is the seq they all come after, ``until`` the last (0: none of them);
+        ``connection`` is that of a transaction of :meth:`extend`. Gives seq, at, actor, kind,
+        subject, body (JSON text), previous_hash, hash; LedgerError where a kind is unknown.
         """
         query = select(EVENT).order_by(EVENT.c.seq)
         if kind is not None:
@@ -164,11 +126,8 @@ class Ledger:
     ) -> pl.DataFrame:
         """Read events of one kind with a column for each field of their body.
 
-        They are chosen as by :meth:`events`.
-
-        Gives seq, at, actor, subject, then the fields: tuples as lists, models as structs, mappings
-        as JSON text. The columns are there where no event is.
-
+        They are chosen as by :meth:`events`. Gives seq, at, actor, subject, then the fields: tuples
+        as lists, models as structs, mappings as JSON text. The columns are there where no event is.
         Raises LedgerError where the kind is unknown, or a stored body no longer fits it.
         """
         model = _find_model(kind)

@@ -12,8 +12,6 @@ from evalbench.settings import Settings, load_settings
 from evalbench.store.lake import Lake
 from evalbench.store.ledger import Ledger
 
-SETTINGS = "evalbench.toml"
-
 
 @dataclass(frozen=True)
 class Workspace:
@@ -39,24 +37,17 @@ def open_workspace(path: str | Path | None = None, *, user: str | None = None) -
     """Open a workspace; its folder is made on first use.
 
     The path is by default ``$EVALBENCH_WORKSPACE``, or ``data/workspace``; the user, who decides,
-    that of the operating system.
-
-    Raises
-    ------
-    StoreError
-        The path is not a folder that can be written to.
-    SettingsError
-        ``evalbench.toml`` cannot be used.
+    that of the operating system. Raises StoreError where the path is not a folder that can be
+    written to, SettingsError where ``evalbench.toml`` cannot be used.
     """
     folder = Path(path or os.environ.get("EVALBENCH_WORKSPACE") or "data/workspace").absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"cannot make this folder: {error.strerror}"
-        raise StoreError(f"workspace {folder}: {reason}") from error
+        raise StoreError(f"workspace {folder}: cannot make it: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise StoreError(f"workspace {folder}: cannot write to this folder")
-    settings = load_settings(folder / SETTINGS)
+        raise StoreError(f"workspace {folder}: cannot write to it")
+    settings = load_settings(folder / "evalbench.toml")
     user = user or getpass.getuser()
     lake, ledger = settings.lake, settings.ledger
     return Workspace(

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from evalbench.demo.company import load_company
+from evalbench.demo.journey import run
 from evalbench.demo.simulate import simulate
+from evalbench.store.workspace import open_workspace
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +21,10 @@ def year(company):
 @pytest.fixture(scope="session")
 def small_year(company):
     return simulate(company, sessions_per_surface=60, rng=np.random.default_rng(11))
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The whole journey, once: the workspace and what it leaves behind."""
+    ws = open_workspace(tmp_path_factory.mktemp("demo"), user="tester")
+    return ws, run(ws, seed=5, sessions_per_surface=4000, quarters=("2026Q2", "2026Q3"))

@@ -7,7 +7,7 @@ from evalbench.schema import SIGNALS, ModeDefined, ReleaseShipped
 
 
 def test_every_surface_has_12_to_18_distinct_modes_that_the_ledger_takes(company):
-    for surface in company.surfaces:
+    for surface in company:
         assert 12 <= len(surface.modes) <= 18
         for part in ("mode", "name", "definition", "example"):
             assert len({getattr(mode, part) for mode in surface.modes}) == len(surface.modes)
@@ -19,7 +19,7 @@ def test_every_surface_has_12_to_18_distinct_modes_that_the_ledger_takes(company
 
 
 def test_releases_move_known_modes_and_lower_their_targets(company):
-    for surface in company.surfaces:
+    for surface in company:
         names = [mode.mode for mode in surface.modes]
         rates = surface.planted_rates()
         assert rates.shape == (len(surface.releases), len(names))
@@ -39,7 +39,7 @@ def test_releases_move_known_modes_and_lower_their_targets(company):
 
 
 def test_a_release_ships_inside_every_quarter_and_one_before_the_year(company):
-    for surface in company.surfaces:
+    for surface in company:
         shipped = [release.shipped_at for release in surface.releases]
         assert shipped == sorted(shipped)
         assert shipped[0] < quarter_bounds(QUARTERS[0])[0]
@@ -54,7 +54,7 @@ def test_a_quarter_ends_where_the_next_begins(quarter, end):
 
 
 def test_every_sentence_uses_facts_that_are_there(company):
-    for surface in company.surfaces:
+    for surface in company:
         script = surface.script
         known = set(script["facts"]) | {"email"}
         used = set()
@@ -69,7 +69,7 @@ def test_every_sentence_uses_facts_that_are_there(company):
 
 
 def test_signals_are_those_of_the_schema_and_documents_exist(company):
-    for surface in company.surfaces:
+    for surface in company:
         assert set(surface.signals) <= set(SIGNALS)
         documents = {document["id"] for document in surface.script["documents"]}
         for mode in surface.modes:

@@ -51,12 +51,12 @@ def year(company):
 
 
 @pytest.fixture(scope="module")
-def read(company, year):
+def read(year):
     """Four hundred sessions of each surface, drawn at random and labelled by three people."""
     rng, frames = np.random.default_rng(11), {}
     for each in year:
         drawn = rng.choice(each.sessions["session_id"].to_numpy(), 400, replace=False).tolist()
-        labels = label_sessions(company, each, drawn, queue=1, rng=rng)
+        labels = label_sessions(each, drawn, queue=1, rng=rng)
         rows = [
             label.model_dump() | {"actor": name, "seq": number}
             for name, given in labels.items()

@@ -26,38 +26,30 @@ def test_the_default_folder(tmp_path, monkeypatch, variable, expected):
     assert open_workspace().path == tmp_path / expected
 
 
-def test_settings_say_where_lake_and_ledger_are(tmp_path):
-    Path(tmp_path, "evalbench.toml").write_text(
-        'lake = "s3://bucket/lake"\nledger = "postgresql://localhost/team"\n'
-        '[lake_options]\nAWS_REGION = "eu-north-1"\n'
-    )
-    workspace = open_workspace(tmp_path, user="ana")
-    assert workspace.lake.url == "s3://bucket/lake"
-    assert workspace.lake.options == {"AWS_REGION": "eu-north-1"}
-    assert workspace.ledger.url == "postgresql://localhost/team"
-
-
-def test_relative_places_are_in_the_workspace(tmp_path):
-    Path(tmp_path, "evalbench.toml").write_text('lake = "big"\nledger = "people.sqlite"\n')
+@pytest.mark.parametrize(
+    ("lake", "ledger", "lake_url", "ledger_url"),
+    [
+        ("s3://bucket/lake", "postgresql://h/team", "s3://bucket/lake", "postgresql://h/team"),
+        ("big", "people.sqlite", "{folder}/big", "sqlite:///{folder}/people.sqlite"),
+    ],
+)
+def test_settings_say_where_lake_and_ledger_are(tmp_path, lake, ledger, lake_url, ledger_url):
+    text = f'lake = "{lake}"\nledger = "{ledger}"\n[lake_options]\nAWS_REGION = "eu-north-1"\n'
+    Path(tmp_path, "evalbench.toml").write_text(text)
     workspace = open_workspace(tmp_path)
-    assert workspace.lake.url == str(tmp_path / "big")
-    assert workspace.ledger.url == f"sqlite:///{tmp_path / 'people.sqlite'}"
+    assert workspace.lake.url == lake_url.format(folder=tmp_path)
+    assert workspace.lake.options == {"AWS_REGION": "eu-north-1"}
+    assert workspace.ledger.url == ledger_url.format(folder=tmp_path)
 
 
-@pytest.mark.parametrize("path", ["file", "file/below"])
-def test_a_path_that_is_no_folder_is_refused(tmp_path, path):
+def test_a_folder_or_settings_that_cannot_be_used_are_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot make this folder"):
-        open_workspace(tmp_path / path)
-
-
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(StoreError, match="cannot write to this folder"):
-        open_workspace(tmp_path)
-
-
-def test_wrong_settings_are_refused(tmp_path):
-    Path(tmp_path, "evalbench.toml").write_text("lakes = 1\n")
+    for path in ("file", "file/below"):
+        with pytest.raises(StoreError, match="cannot make it"):
+            open_workspace(tmp_path / path)
+    (tmp_path / "evalbench.toml").write_text("lakes = 1\n")
     with pytest.raises(SettingsError, match="lakes"):
+        open_workspace(tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(StoreError, match="cannot write to it"):
         open_workspace(tmp_path)

@@ -97,12 +97,13 @@ class Queue:
         LabelError where the session is not in the queue or has the annotator's label.
         """
 
-        def guard(connection: Connection) -> None:
+        def choose(connection: Connection) -> list[Draft]:
             if self.ledger.actor in self._find(session_id, connection).labels:
                 raise LabelError(f"{session_id} has your label already; label it anew to change it")
+            body = {**self._about(session_id), "reason": reason.strip()}
+            return [("item.skipped", session_id, body)]
 
-        body = {**self._about(session_id), "reason": reason.strip()}
-        return self.ledger.append("item.skipped", session_id, body, guard=guard)
+        return self.ledger.extend(choose)
 
     def state(self, *, until: int | None = None) -> pl.DataFrame:
         """Return how every item stands now, or stood right after event ``until``.
