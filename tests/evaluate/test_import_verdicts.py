@@ -1,10 +1,18 @@
 """Verdicts of evaluators elsewhere: of a mode, whole, silent, or rejected, and never lost."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import make
+import numpy as np
 import polars as pl
 import pytest
 
+import evalbench as eb
 from evalbench.errors import ReadError
 from evalbench.evaluate.importing import import_verdicts, read_rule
+from evalbench.label.annotation.queue import record_draw
+from evalbench.schema import Design, Label
 
 HOW = {"surface": "shop", "evaluator": "x"}
 
@@ -87,3 +95,27 @@ def test_a_rule_is_a_sign_and_a_number():
     assert read_rule("= 1")(1.0)
     with pytest.raises(ReadError, match="'half' is no rule"):
         read_rule("half")
+
+
+def test_imported_verdicts_enter_the_rates_and_narrow_them(workspace, read):
+    rude = {f"s{number}": number % 4 == 0 for number in range(400)}
+    august = datetime(2026, 8, 1, tzinfo=UTC)
+    workspace.lake.append("session", make.sessions(*rude, started_at=august, release="1"))
+    make.modes(workspace.ledger, "rude")
+    view = eb.snapshot(workspace, surface="shop", quarter="2026Q3")
+    design, rng = Design(), np.random.default_rng(7)
+    items = eb.observe.draw(view.sessions, 100, design=design, rng=rng).items
+    items = items.with_columns(annotators=1)
+    queue = record_draw(workspace.ledger, items, design=design, **view.drawn_from)
+    for name in items["session_id"]:
+        seen = {"verdict": "fail", "modes": ("rude",)} if rude[name] else {"verdict": "pass"}
+        label = Label(surface="shop", session_id=name, queue=queue, **seen)
+        workspace.ledger.append("label.set", name, label)
+    rows = "".join(f"{name},rude,{fails}\n" for name, fails in rude.items())
+    assert read(f"session_id,mode,fails\n{rows}")[0] == (400, 0, 0, 0)
+    after = eb.snapshot(workspace, surface="shop", quarter="2026Q3")
+    before = replace(after, lake_versions={**after.lake_versions, "verdict": -1})
+    assert after.verdicts["evaluator_id"].unique().to_list() == ["x"]
+    [without], [with_them] = before.rates.to_dicts(), after.rates.to_dicts()
+    assert with_them["estimate"] == pytest.approx(0.25, abs=0.02)
+    assert with_them["high"] - with_them["low"] < (without["high"] - without["low"]) / 2
