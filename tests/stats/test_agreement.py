@@ -148,25 +148,6 @@ def test_words_and_categories_in_order():
     assert words.alpha == of_table(numbers, measure="ordinal").alpha
 
 
-@pytest.mark.parametrize(
-    ("columns", "options", "message"),
-    [
-        (([], [], []), {}, "item must be one non-empty column"),
-        (([1, 1], ["a"], [1, 1]), {}, "annotator must be as long as item .2 values., got 1"),
-        (([1, 2], ["a", "a"], [1, 1]), {}, r"annotator must name at least two .*, got \['a'\]"),
-        (([1, 1], ["a", "b"], [None, None]), {}, r"annotator must name at least two .* got \[\]"),
-        (([1, 1], ["a", "b"], [1, 3]), {"categories": [0, 1]}, r"value must be .*, got 3"),
-        (([1, 1, 1], ["a", "a", "b"], [1, 1, 1]), {}, "annotator must rate an item once, got 'a'"),
-        (([1, 1], ["a", "b"], ["x", "y"]), {"measure": "ordinal"}, "value must .* got 'x'"),
-        (([1, 1], ["a", "b"], [1, 1]), {"measure": "ratio"}, "measure must be .*, got 'ratio'"),
-        (([1, 1], ["a", "b"], [1, 1]), {"level": 0}, "level must lie between 0 and 1, got 0"),
-    ],
-)
-def test_errors_name_the_argument_and_the_value(columns, options, message, rng):
-    with pytest.raises(ValueError, match=message):
-        agreement(*columns, **options, rng=rng)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "annotators", "prevalence", "care"), [(100, 2, 0.1, 0.97), (300, 5, 0.03, 0.8)]

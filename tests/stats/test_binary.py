@@ -182,29 +182,7 @@ def test_a_perfect_judge_has_every_measure_at_one(failing, passing):
         assert measure.low < 1 == pytest.approx(measure.high)
 
 
-@pytest.mark.parametrize(
-    ("truth", "verdict", "options", "message"),
-    [
-        ([], [], {}, "truth must be one non-empty column"),
-        ([1, 0], [1], {}, r"verdict must be as long as truth \(2 values\), got 1 values"),
-        ([1, 2], [1, 0], {}, r"truth must hold 0, 1 or null, got .*2"),
-        ([1, 0], ["fail", "pass"], {}, "verdict must hold 0, 1 or null, got .*fail"),
-        ([None, None], [1, 0], {}, "truth and verdict must share a session, got 2"),
-        ([[1], [0]], [1, 0], {}, "truth must be one non-empty column"),
-        ([1, 0], [1, 0], {"level": 95}, "level must lie between 0 and 1, got 95"),
-        ([1, 0], [1, 0], {"abstained": "pass"}, "abstained must be one of .*, got 'pass'"),
-        ([1, 0], [1, 0], {"groups": ["a"]}, "groups must be as long as truth"),
-        ([1, 0], [1, 0], {"groups": ["a", None]}, "groups must not hold null, .* position 1"),
-    ],
-)
-def test_unusable_arguments_are_named_with_the_value(truth, verdict, options, message, rng):
-    with pytest.raises(ValueError, match=message):
-        alignment(truth, verdict, rng=rng, **options)
-
-
 def test_proportion_counts_what_it_leaves_out(rng):
     rate = proportion([1, 0, None, 0], rng=rng)
     assert (rate.n, rate.estimate) == (3, pytest.approx(1 / 3))
     assert rate.reason == "1 without a value were left out"
-    with pytest.raises(ValueError, match="fails must hold at least one 0 or 1, got 2 null"):
-        proportion([None, None], rng=rng)

@@ -144,22 +144,6 @@ def test_many_modes_read_together_lose_a_lucky_finding(rng):
     assert together[0].delta == lucky.delta
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(before=[], after=[]), "before must be one non-empty column"),
-        (dict(before=[1, 0], after=[1]), "after must be as long as before .2 values., got 1"),
-        (dict(before=[2], after=[1]), "before must hold 0, 1 or null, got 2"),
-        (dict(before=[None], after=[1]), "before and after must share a complete pair, got 1"),
-        (dict(before=[1], after=[1], level=1.5), "level must lie between 0 and 1, got 1.5"),
-        (dict(before=[1], after=[1], margin=0), "margin must lie above 0 and at most 1, got 0"),
-    ],
-)
-def test_errors_name_the_argument_and_the_value(arguments, message, rng):
-    with pytest.raises(ValueError, match=message):
-        paired_change(**arguments, rng=rng)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("cells", [(0.02, 0.02, 0.04, 0.92), (0.1, 0.05, 0.05, 0.8)])
 def test_newcombe_covers(cells, rng):

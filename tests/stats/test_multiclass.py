@@ -61,14 +61,6 @@ def test_a_category_nobody_used_leaves_macro_means_undefined(rng):
     assert result.macro_recall.low < result.macro_recall.high
 
 
-def test_shared_groups_widen_the_interval(scores, rng):
-    human, judge = (np.repeat(side, 4) for side in scores)
-    group = np.repeat(np.arange(300), 4)
-    alone = table_alignment(human, judge, categories=SCORES, rng=rng).mcc
-    shared = table_alignment(human, judge, categories=SCORES, groups=group, rng=rng).mcc
-    assert shared.high - shared.low == pytest.approx(2 * (alone.high - alone.low), rel=0.1)
-
-
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))
 def test_bounds_hold_and_the_order_of_names_does_not_matter(pairs):
     human, judge = zip(*pairs, strict=True)
@@ -80,18 +72,3 @@ def test_bounds_hold_and_the_order_of_names_does_not_matter(pairs):
         estimate = getattr(one, name)
         assert -1 - 1e-12 <= estimate.low <= estimate.high <= 1 + 1e-12
         assert estimate.estimate == pytest.approx(getattr(other, name).estimate, nan_ok=True)
-
-
-@pytest.mark.parametrize(
-    ("truth", "verdict", "options", "message"),
-    [
-        ([], [], {}, "truth must be one non-empty column"),
-        ([1, 2], [1], {}, "verdict must be as long as truth"),
-        ([1, 7], [1, 2], {}, "truth must hold 1, 2, 3, 4, 5, got 7"),
-        ([None], [1], {}, "truth must hold at least one category, got 1 null"),
-        ([1], [1], {"categories": (1,)}, r"categories must be at least two and differ, got \(1,\)"),
-    ],
-)
-def test_unusable_arguments_are_named_with_the_value(truth, verdict, options, message, rng):
-    with pytest.raises(ValueError, match=message):
-        table_alignment(truth, verdict, **({"categories": SCORES} | options), rng=rng)

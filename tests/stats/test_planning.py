@@ -123,33 +123,3 @@ def test_a_stratum_gives_no_more_than_it_has():
     labels = {"stratum": ["a", "a", "b", "b"], "fails": [0, 1, 0, None]}
     plan = labels_next(labels, {"stratum": ["a", "b"], "n": [1000, 4]}, n=1001)
     assert plan.n.tolist() == [998, 3]
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: labels_for_rate(2, 0.1), "rate must lie between 0 and 1, got 2"),
-        (lambda: labels_for_rate(0.1, 0), "half_width must lie between 0 and 1/2, got 0"),
-        (
-            lambda: labels_for_rate(0.1, 0.1, design_effect=0.5),
-            "design_effect must be at least 1, got 0.5",
-        ),
-        (lambda: labels_for_mcc(0, 0.8, 0.9, 0.1), "prevalence must lie inside .*, got 0"),
-        (lambda: labels_for_mcc(0.1, 0.8, 1.9, 0.1), "tnr must lie between 0 and 1, got 1.9"),
-        (lambda: cases_for_change(0, churn=0), "change must lie above 0 .*, got 0"),
-        (lambda: cases_for_change(0.5, churn=0.4), "churn must lie between .*, got 0.4"),
-        (lambda: paired_power(0, 0.1, churn=0), "n must be at least 1, got 0"),
-        (lambda: labels_next(LABELS, POPULATION, n=0), "n must lie between 1 and .*, got 0"),
-        (
-            lambda: labels_next(ONE, {"stratum": ["a"], "n": [5]}, n=1),
-            r"labels must lie in cells that population counts, got \('x', None\)",
-        ),
-        (
-            lambda: labels_next(LABELS, POPULATION | {"n": [9000, 1, 300, 200]}, n=1),
-            "population n must hold every labelled session, got 1",
-        ),
-    ],
-)
-def test_errors_name_the_argument_and_the_value(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

@@ -25,13 +25,6 @@ def table(cells):
 TWO = [("all", 1, 30, 60, 500), ("all", 0, 3, 140, 9500)]
 
 
-def test_the_rate_adds_up_over_cells_by_share(rng):
-    rate = failure_rate(*table(TWO), rng=rng).rate
-    assert rate.estimate == pytest.approx(0.05 * 30 / 60 + 0.95 * 3 / 140, abs=1e-12)
-    assert rate.n == 200
-    assert rate.reason == ""
-
-
 def test_two_cells_have_the_jeffreys_posterior(rng):
     result = failure_rate(*table(TWO), rng=rng)
     draws = 0.05 * scipy_stats.beta.rvs(30.5, 30.5, size=10**6, random_state=rng)
@@ -182,31 +175,6 @@ def test_a_larger_population_of_the_same_shares_changes_nothing(cells):
     )
 
 
-@pytest.mark.parametrize(
-    ("labels", "population", "message"),
-    [
-        ({"fails": []}, {"n": [10]}, "labels fails must be one non-empty column"),
-        ({"fails": [None]}, {"n": [10]}, "labels fails must hold at least one 0 or 1"),
-        ({"fails": [3]}, {"n": [10]}, "labels fails must hold 0, 1 or null, got .*3"),
-        ({"fails": [1]}, {"n": [0]}, r"population n must count at least one session, got \[0\]"),
-        ({"fails": [1]}, {"n": [-4]}, "population n must be whole and at least 0, got -4"),
-        (
-            {"fails": [1], "stratum": ["x"]},
-            {"n": [9], "stratum": ["y"]},
-            "labels must lie in cells that population counts, got .*'x'",
-        ),
-        (
-            {"fails": [1, 0], "stratum": ["x"]},
-            {"n": [9], "stratum": ["x"]},
-            "labels stratum must have 2 values, got 1 values",
-        ),
-    ],
-)
-def test_unusable_tables_are_named_with_the_value(labels, population, message, rng):
-    with pytest.raises(ValueError, match=message):
-        failure_rate(labels, population, rng=rng)
-
-
 def test_rogan_gladen_is_its_formula_and_jeffreys_draws(rng):
     rate = corrected_rate(120, 1000, tp=45, fn=5, fp=10, tn=140, rng=rng)
     assert rate.estimate == pytest.approx((0.12 - 10 / 150) / (0.9 - 10 / 150), abs=1e-12)
@@ -252,18 +220,3 @@ def test_a_corrected_rate_is_refused_or_between_zero_and_one(flagged, tp, fn, fp
 def test_a_perfect_judge_changes_nothing_but_the_width(rng):
     rate = corrected_rate(120, 1000, tp=500, fn=0, fp=0, tn=500, rng=rng)
     assert rate.estimate == pytest.approx(0.12)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"flagged": 11}, r"n must be at least 1 and at least flagged \(11\), got 10"),
-        ({"fp": -1}, "fp must be whole and at least 0, got -1"),
-        ({"tn": 2.5}, "tn must be whole and at least 0, got 2.5"),
-        ({"tp": 0, "fn": 0}, r"tp, fn, fp, tn must hold both classes, got 0 \+ 0 failing"),
-    ],
-)
-def test_unusable_counts_are_named_with_the_value(change, message, rng):
-    counts = {"flagged": 3, "n": 10, "tp": 5, "fn": 5, "fp": 5, "tn": 5} | change
-    with pytest.raises(ValueError, match=message):
-        corrected_rate(counts.pop("flagged"), counts.pop("n"), **counts, rng=rng)

@@ -52,26 +52,6 @@ def test_nothing_new_where_all_are_frequent(rng):
     assert unseen.high > 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(counts=[]), "counts must be one non-empty column"),
-        (dict(counts=[-1]), "counts must be whole and at least 0, got -1"),
-        (dict(counts=[1.5]), "counts must be whole and at least 0, got 1.5"),
-        (dict(counts=[5], n_sessions=4), "n_sessions must be at least every count, got 4"),
-        (dict(counts=[5], level=1), "level must lie between 0 and 1, got 1"),
-    ],
-)
-def test_errors_name_the_argument_and_the_value(arguments, message, rng):
-    with pytest.raises(ValueError, match=message):
-        unseen_modes(**arguments, rng=rng)
-
-
-def test_more_must_be_some(rng):
-    with pytest.raises(ValueError, match="more must be at least 1, got 0"):
-        expected_new([1, 2], 10, 0, rng=rng)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("modes", "sessions"), [(10, 100), (20, 300), (50, 100)])
 def test_intervals_cover_where_modes_are_equally_frequent(modes, sessions, rng):

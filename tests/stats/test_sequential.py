@@ -41,11 +41,6 @@ def test_bounds_and_mirror(stream):
     assert (sequence.high[~seen] == 1).all()
 
 
-def test_one_batch_says_what_its_parts_say():
-    whole, parts = confidence_sequence([6], [300]), confidence_sequence([1, 2, 3], [100] * 3)
-    assert whole.last == parts.last
-
-
 def test_evidence_is_its_slow_definition(rng):
     fails, n = rng.binomial(50, 0.1, 12), np.full(12, 50)
     answer = alarm(fails, n, baseline=0.08)
@@ -68,24 +63,6 @@ def test_a_counted_baseline_is_less_sharp_than_a_known_one():
     assert (known.bound, known.threshold) == (0.02, pytest.approx(20))
     assert counted.bound > 0.023
     assert counted.threshold == pytest.approx(40)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(fails=[], n=[]), "fails must be one non-empty column"),
-        (dict(fails=[1, 2], n=[3]), "n must be as long as fails .2 values., got 1"),
-        (dict(fails=[-1], n=[3]), "fails must be whole and at least 0, got -1"),
-        (dict(fails=[1], n=[2.5]), "n must be whole and at least 0, got 2.5"),
-        (dict(fails=[4], n=[3]), "fails must be at most n, got 4 of 3"),
-        (dict(fails=[1], n=[3], baseline=(5, 4)), r"baseline must be .*, got \(5, 4\)"),
-        (dict(fails=[1], n=[3], baseline=1.0), "baseline must have a rate .*, got 1.0"),
-        (dict(fails=[1], n=[3], level=1), "level must lie between 0 and 1, got 1"),
-    ],
-)
-def test_errors_name_the_argument_and_the_value(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        alarm(**{"baseline": 0.1} | arguments)
 
 
 @pytest.mark.slow

@@ -68,21 +68,6 @@ def test_a_new_segment_is_traffic():
     assert (answer.mix.estimate, answer.system.estimate) == (0.5, 0)
 
 
-@pytest.mark.parametrize(
-    ("before", "message"),
-    [
-        ({"segment": [], "fails": []}, "fails must be one non-empty column"),
-        ({"segment": ["a"], "fails": [None]}, "fails of before must be 0 or 1, got null"),
-        ({"segment": ["a"], "fails": [3]}, "fails must hold 0, 1 or null, got 3"),
-        ({"segment": ["a"], "fails": [1], "rescored": [None]}, "rescored must .*, got 1 nulls"),
-        ({"segment": ["a", "b"], "fails": [1]}, "segment must be as long as fails"),
-    ],
-)
-def test_errors_name_the_argument_and_the_value(before, message):
-    with pytest.raises(ValueError, match=message):
-        moved(before, {"segment": ["a"], "fails": [1]})
-
-
 @pytest.mark.slow
 def test_parts_cover():
     rng, held = np.random.default_rng(5), np.zeros(2)
