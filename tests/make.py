@@ -73,8 +73,45 @@ def sessions(*names, surface="shop", **columns):
     return pl.DataFrame(rows, schema=SESSION)
 
 
+MODE_FIELDS = {
+    "definition": "It is wrong.",
+    "example": "Such as this.",
+    "severity": "user impact",
+    "failure_class": "answer quality",
+    "owner": "ana",
+}
+
+
 def modes(ledger, *names, surface="shop"):
     """Define failure modes that count."""
-    fields = {"definition": "d", "example": "e", "severity": "polish", "owner": "ana"}
     for name in names:
-        acts.define(ledger, surface, name, name=name.title(), failure_class="recovery", **fields)
+        acts.define(ledger, surface, name, name=name.title(), **MODE_FIELDS)
+
+
+def notes(ledger, *texts, surface="shop"):
+    """Write notes, each in a session of its own: s1, s2, ..."""
+    names = [f"s{number}" for number in range(1, len(texts) + 1)]
+    ledger.extend(
+        ("note.added", name, {"text": text, "surface": surface, "session_id": name})
+        for name, text in zip(names, texts, strict=True)
+    )
+
+
+def queue(ledger, *annotators, surface="shop", lake_versions=None):
+    """Draw the sessions s1, s2, ..., each for so many annotators; give the queue's number."""
+    chance = {"stratum": "all", "inclusion_probability": 0.5, "reason": "random"}
+    items = [
+        {"session_id": f"s{number}", "annotators": wanted, **chance}
+        for number, wanted in enumerate(annotators, start=1)
+    ]
+    drawn = {"seed": 1, "design": {}, "lake_versions": lake_versions or {}, "items": items}
+    return ledger.append("queue.drawn", surface, {"surface": surface, **drawn})
+
+
+def labels(*rows, surface="shop", **columns):
+    """Make labels as the ledger gives them, of ``(session, annotator, verdict, modes)``."""
+    names = ["session_id", "actor", "verdict", "modes"]
+    schema = dict.fromkeys(names[:3], pl.String) | {"modes": pl.List(pl.String)}
+    frame = pl.DataFrame(rows, schema=schema, orient="row").with_row_index("seq", offset=1)
+    numbered = frame.with_columns(pl.col("seq").cast(pl.Int64), surface=pl.lit(surface))
+    return numbered.with_columns(**{"at": pl.lit(START), "labelled_at": None, **columns})

@@ -1,7 +1,6 @@
-"""Majority votes against the slow definition: a loop over sessions, modes and annotators."""
+"""Decided labels against the slow definition, and what is reported of agreement."""
 
-from datetime import UTC, datetime
-
+import make
 import numpy as np
 import polars as pl
 import pytest
@@ -13,229 +12,192 @@ from evalbench import stats
 from evalbench.errors import LabelError
 from evalbench.label.agreement.adjudication import adjudicate, ambiguous_modes, disagreements
 from evalbench.label.agreement.consensus import decide, judgements
-from evalbench.label.agreement.measures import measure_agreement, measure_drift, with_week
-from evalbench.label.annotation.workload import measure_cadence
-
-MODES = pl.DataFrame(
-    {"surface": ["support", "support", "review"], "mode": ["tone", "facts", "tone"]}
+from evalbench.label.agreement.measures import (
+    latest_ratings,
+    measure_agreement,
+    measure_drift,
+    measure_pairs,
+    with_week,
 )
-SCHEMA = {
-    "seq": pl.Int64,
-    "surface": pl.String,
-    "session_id": pl.String,
-    "actor": pl.String,
-    "verdict": pl.String,
-    "modes": pl.List(pl.String),
-}
-OUT = ["surface", "session_id", "mode", "fails", "n_annotators", "n_fail"]
 
-
-def make_labels(rows):
-    numbered = [(seq, *row) for seq, row in enumerate(rows)]
-    return pl.DataFrame(numbered, schema=SCHEMA, orient="row")
-
-
-said = st.one_of(
+MODES = pl.DataFrame({"surface": ["shop", "shop", "bank"], "mode": ["tone", "facts", "tone"]})
+SHOP = MODES.filter(surface="shop")
+JUDGED = st.one_of(
     st.just(("pass", [])),
     st.just(("unsure", [])),
     st.lists(st.sampled_from(["tone", "facts"]), max_size=2).map(lambda modes: ("fail", modes)),
 )
-labelled = st.tuples(
-    st.sampled_from(["support", "review"]), st.sampled_from("xy"), st.sampled_from("abc"), said
-)
+LABELS = st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from("abc"), JUDGED), max_size=20)
+RULINGS = st.lists(st.tuples(st.sampled_from("xyz"), JUDGED), max_size=3)
 
 
-def slow(rows, modes_of, sees):
-    latest = {(surface, session, actor): what for surface, session, actor, what in rows}
-    out = []
-    for surface, session in sorted({key[:2] for key in latest}):
-        sure = [
-            what
-            for key, what in latest.items()
-            if key[:2] == (surface, session) and what[0] != "unsure"
-        ]
-        for mode in sorted(modes_of(surface)):
-            fail = sum(sees(what, mode) for what in sure)
+def decide_slowly(labels, rulings):
+    """Loop over sessions, modes and annotators."""
+    latest = {(session, actor): what for session, actor, what in labels}
+    ruled = dict(rulings)
+    for session in sorted({session for session, _ in latest}):
+        said = [what for (name, _), what in latest.items() if name == session]
+        sure = [modes for verdict, modes in said if verdict != "unsure"]
+        for mode in ("facts", "tone"):
+            fail = sum(mode in modes for modes in sure)
             fails = None if 2 * fail == len(sure) else 2 * fail > len(sure)
-            out.append((surface, session, mode, fails, len(sure), fail))
-    return out
+            if session in ruled:
+                verdict, modes = ruled[session]
+                fails = None if verdict == "unsure" else mode in modes
+            yield "shop", session, mode, fails, len(sure), fail
 
 
-@given(st.lists(labelled, max_size=20))
-def test_votes_equal_the_slow_definition(rows):
-    labels = make_labels(
-        [(surface, session, actor, *what) for surface, session, actor, what in rows]
-    )
-    before = labels.clone()
-    votes = decide(labels, labels.clear(), MODES)
-    assert votes.columns == OUT
-    assert votes.rows() == slow(
-        rows,
-        lambda surface: MODES.filter(surface=surface)["mode"].to_list(),
-        lambda what, mode: mode in what[1],
-    )
-    assert_frame_equal(labels, before)
+@given(LABELS, RULINGS)
+def test_decided_labels_equal_the_slow_definition(labels, rulings):
+    given_labels = make.labels(*((session, who, *what) for session, who, what in labels))
+    ruled = make.labels(*((session, "eva", *what) for session, what in rulings))
+    before = given_labels.clone(), ruled.clone()
+    decided = decide(given_labels, ruled, MODES)
+    names = ["surface", "session_id", "mode", "fails", "n_annotators", "n_fail"]
+    assert decided.columns == names
+    assert decided.rows() == list(decide_slowly(labels, rulings))
+    for frame, old in zip((given_labels, ruled), before, strict=True):
+        assert_frame_equal(frame, old)
 
 
 def test_three_reasons_fail_a_session_but_no_mode():
-    labels = as_events(
-        [
-            ("support", "x", "ana", "fail", ["tone"]),
-            ("support", "x", "ben", "fail", ["facts"]),
-            ("support", "x", "eva", "fail", []),
-        ]
+    labels = make.labels(
+        ("x", "ana", "fail", ["tone"]), ("x", "ben", "fail", ["facts"]), ("x", "eva", "fail", [])
     )
     assert decide(labels, labels.clear(), MODES)["fails"].to_list() == [False, False]
-    said = judgements(labels, MODES, with_any=True)
-    assert said.filter(mode="any")["value"].to_list() == [True, True, True]
-
-
-def as_events(rows, **columns):
-    return make_labels(rows).with_columns(
-        **{"at": pl.lit(None), "labelled_at": pl.lit(None), **columns}
-    )
-
-
-SPLIT = [
-    ("support", "x", "ana", "fail", ["tone"]),
-    ("support", "x", "ben", "pass", []),
-    ("support", "y", "ana", "fail", ["tone"]),
-    ("support", "y", "ben", "fail", ["tone"]),
-]
-
-
-def test_the_adjudicator_wins_where_there_is_a_ruling():
-    labels, codebook = as_events(SPLIT), MODES.filter(surface="support")
-    rulings = make_labels(
-        [
-            ("support", "x", "eva", "pass", []),
-            ("support", "x", "eva", "fail", ["facts"]),
-            ("support", "y", "eva", "unsure", []),
-        ]
-    )
-    assert decide(labels, rulings, codebook).rows() == [
-        ("support", "x", "facts", True, 2, 0),
-        ("support", "x", "tone", False, 2, 1),
-        ("support", "y", "facts", None, 2, 0),
-        ("support", "y", "tone", None, 2, 2),
-    ]
+    judged = judgements(labels, MODES, with_any=True)
+    assert judged.filter(mode="any")["value"].to_list() == [True, True, True]
+    assert judged.filter(mode="tone")["value"].to_list() == [True, False, False]
 
 
 def test_a_disagreement_waits_until_an_adjudicator_has_seen_every_label(workspace):
+    ledger = workspace.ledger
+    make.modes(ledger, "tone", "facts")
+
     def write(actor, session, verdict, *modes):
-        body = {"surface": "support", "session_id": session, "verdict": verdict, "modes": modes}
-        return workspace.ledger.extend([("label.set", session, body)], actor=actor)
+        body = {"surface": "shop", "session_id": session, "verdict": verdict, "modes": modes}
+        return ledger.extend([("label.set", session, body)], actor=actor)
 
-    def queue():
-        events = [workspace.ledger.bodies(kind) for kind in ("label.set", "label.adjudicated")]
-        return disagreements(events[0], MODES, events[1])
+    def waiting():
+        return disagreements(ledger.bodies("label.set"), MODES, ledger.bodies("label.adjudicated"))
 
-    for mode in ("tone", "facts"):
-        kind = {"severity": "polish", "failure_class": "recovery", "owner": "ana"}
-        text = {"name": mode, "definition": "d", "example": "e"}
-        workspace.ledger.append(
-            "mode.defined", mode, {"surface": "support", "mode": mode, **text, **kind}
-        )
-    assert queue().is_empty()
+    assert waiting().is_empty()
     first, second = write("ana", "x", "fail", "tone"), write("ben", "x", "pass")
     write("ana", "y", "fail", "tone")
-    [row] = queue().to_dicts()
-    assert row["disputed"] == ["any", "tone"]
-    assert row["said"] == "ana: fail (tone); ben: pass"
-    assert (row["labels"], row["waits"]) == ([first, second], True)
+    assert waiting().rows(named=True) == [
+        {
+            "surface": "shop",
+            "session_id": "x",
+            "disputed": ["any", "tone"],
+            "said": "ana: fail (tone); ben: pass",
+            "labels": [first, second],
+            "waits": True,
+        }
+    ]
     rule = {"verdict": "fail", "modes": ["tone"], "reason": "the last turn is curt"}
-    adjudicate(workspace.ledger, "support", "x", **rule)
-    [ruling] = workspace.ledger.bodies("label.adjudicated").to_dicts()
+    adjudicate(ledger, "shop", "x", **rule)
+    [ruling] = ledger.bodies("label.adjudicated").to_dicts()
     assert (ruling["actor"], ruling["labels"]) == ("tester", [first, second])
-    assert queue()["waits"].to_list() == [False]
+    assert waiting()["waits"].to_list() == [False]
     write("eva", "x", "fail", "facts")
-    assert queue()["waits"].to_list() == [True]
+    assert waiting()["waits"].to_list() == [True]
     with pytest.raises(LabelError, match="has 1 labels"):
-        adjudicate(workspace.ledger, "support", "y", **rule)
+        adjudicate(ledger, "shop", "y", **rule)
     with pytest.raises(LabelError, match="no mode 'mood'"):
-        adjudicate(workspace.ledger, "support", "x", **{**rule, "modes": ["mood"]})
+        adjudicate(ledger, "shop", "x", **{**rule, "modes": ["mood"]})
 
 
-def test_agreement_is_that_of_the_statistics_or_insufficient_aloud():
+@pytest.fixture(scope="module")
+def labels():
+    """Two read 300 sessions: alike of tone until the third week, at random of facts."""
+    rng, rows = np.random.default_rng(5), []
+    for number, there in enumerate(rng.random(300) < 0.4):
+        for who in ("ana", "ben"):
+            seen = {"facts": rng.random() < 0.3, "tone": there}
+            if number >= 200:
+                seen["tone"] = rng.random() < 0.4
+            modes = [mode for mode, value in seen.items() if value]
+            rows.append((f"s{number:03d}", who, "fail" if modes else "pass", modes))
+    weeks = pl.lit(make.START) + pl.duration(weeks=(pl.col("seq") - 1) // 200)
+    return make.labels(*rows).with_columns(at=weeks)
+
+
+def test_agreement_is_that_of_the_statistics_and_a_mode_people_guess_at_is_ambiguous(labels):
     rng = np.random.default_rng(0)
-    start = datetime(2026, 3, 2, tzinfo=UTC)
-    rows = [
-        (
-            "support",
-            f"s{i:03d}",
-            who,
-            *(("fail", ["tone"]) if (i + slip * (i % 9 == 0)) % 4 == 0 else ("pass", [])),
-        )
-        for i in range(120)
-        for slip, who in enumerate(("ana", "ben"))
+    judged = judgements(labels, SHOP)
+    measured = measure_agreement(judged, by=["surface", "mode"], level=0.95, rng=rng)
+    assert measured.select("mode", "n_items", "n_annotators", "reading").rows() == [
+        ("facts", 300, 2, "ambiguous"),
+        ("tone", 300, 2, "not settled"),
     ]
-    labels = as_events(
-        [*rows, ("review", "z", "ana", "pass", [])],
-        at=pl.lit(start) + pl.duration(weeks=pl.col("seq") // 80),
-    )
-    judged = with_week(judgements(labels, MODES, with_any=True))
-    found = measure_agreement(judged, by=["surface", "mode"], level=0.95, rng=rng)
-    assert found.select("surface", "mode", "n_items", "reading").rows() == [
-        ("review", "any", 0, "insufficient"),
-        ("review", "tone", 0, "insufficient"),
-        ("support", "any", 120, "people agree"),
-        ("support", "facts", 120, "insufficient"),
-        ("support", "tone", 120, "people agree"),
-    ]
-    reasons = found["reason"].to_list()
-    assert reasons[0] == "0 sessions with two labels; 30 are needed"
-    assert reasons[3] == "nobody saw it"
-    tone = judged.filter(surface="support", mode="tone")
-    slow = stats.agreement(
+    tone = judged.filter(mode="tone")
+    expected = stats.agreement(
         tone["session_id"], tone["annotator"], tone["value"], rng=np.random.default_rng(1)
     )
-    [row] = found.filter(surface="support", mode="tone").to_dicts()
     for name in ("percent", "kappa", "alpha", "ac1"):
-        assert row[name] == pytest.approx(getattr(slow, name).estimate)
-    weeks = measure_agreement(judged, by=["surface", "mode", "week"], level=0.95, rng=rng)
-    assert weeks.filter(surface="support", mode="tone")["n_items"].to_list() == [40, 40, 40]
-    drift = measure_drift(judged, level=0.95, rng=rng)
-    [moved] = drift.filter(mode="tone").to_dicts()
-    assert (moved["n_before"], moved["n_items"], moved["reading"]) == (80, 40, "no drift shown")
-    assert moved["change_low"] < moved["change"] < moved["change_high"]
-
-
-def test_a_mode_that_people_guess_at_is_ambiguous_and_a_fall_is_seen():
-    rng = np.random.default_rng(5)
-    start = datetime(2026, 3, 2, tzinfo=UTC)
-    truth = rng.random(300) < 0.4
-    rows = []
-    for i, there in enumerate(truth):
-        for who in ("ana", "ben"):
-            facts = rng.random() < 0.3
-            tone = there if i < 200 else rng.random() < 0.4
-            modes = [name for name, seen in (("facts", facts), ("tone", tone)) if seen]
-            rows.append(("support", f"s{i:03d}", who, "fail" if modes else "pass", modes))
-    labels = as_events(rows, at=pl.lit(start) + pl.duration(weeks=pl.col("seq") // 400))
-    judged = with_week(judgements(labels, MODES))
-    found = measure_agreement(judged, by=["surface", "mode"], level=0.95, rng=rng)
-    codebook = MODES.with_columns(name="mode", definition=pl.lit("what it means"))
+        assert measured[name][1] == pytest.approx(getattr(expected, name).estimate)
+    pairs = measure_pairs(judged, level=0.95, rng=rng).sort("mode")
+    assert pairs["pair"].unique().to_list() == ["ana, ben"]
+    assert pairs["kappa"].to_list() == pytest.approx(measured["kappa"].to_list())
+    codebook = SHOP.with_columns(name="mode", definition=pl.lit("what it means"))
     disputes = disagreements(labels, codebook, labels.clear().with_columns(labels=pl.lit([1])))
-    first = ambiguous_modes(found, disputes, codebook).to_dicts()[0]
-    assert (first["mode"], first["reading"]) == ("facts", "ambiguous")
-    assert first["n_disputed"] == len(first["session_ids"]) > 80
-    drift = measure_drift(judged, level=0.95, rng=rng)
-    assert dict(drift.select("mode", "reading").iter_rows()) == {
-        "facts": "no drift shown",
-        "tone": "fell",
-    }
+    facts, _ = ambiguous_modes(measured, disputes, codebook).to_dicts()
+    assert (facts["mode"], facts["definition"]) == ("facts", "what it means")
+    assert facts["n_disputed"] == len(facts["session_ids"]) > 80
 
 
-def test_cadence_counts_minutes_against_the_slot():
-    at = pl.lit(datetime(2026, 3, 2, tzinfo=UTC)) + pl.duration(weeks=pl.col("seq") // 3)
-    labels = as_events(SPLIT, at=at, seconds=pl.lit(600.0))
-    pace = measure_cadence(labels, slot_minutes=120)
-    columns = ("annotators", "labels", "minutes", "slot_percent", "sessions_an_hour")
-    assert pace.select(columns).rows() == [
-        (2, 3, pytest.approx(30), pytest.approx(12.5), pytest.approx(6)),
-        (1, 1, pytest.approx(10), pytest.approx(100 / 12), pytest.approx(6)),
+def test_a_fall_of_agreement_in_the_last_week_is_seen(labels):
+    rng = np.random.default_rng(0)
+    judged = with_week(judgements(labels, SHOP))
+    weeks = measure_agreement(judged, by=["surface", "mode", "week"], level=0.95, rng=rng)
+    assert weeks.filter(mode="tone")["n_items"].to_list() == [100] * 3
+    assert weeks.filter(mode="tone")["reading"].to_list()[0] == "people agree"
+    facts, tone = measure_drift(judged, level=0.95, rng=rng).to_dicts()
+    assert (facts["reading"], tone["reading"]) == ("no drift shown", "fell")
+    assert (tone["n_before"], tone["n_items"]) == (200, 100)
+    assert tone["change"] == pytest.approx(tone["ac1"] - tone["ac1_before"])
+    assert tone["change_low"] < tone["change"] < tone["change_high"] < 0
+
+
+def test_what_cannot_be_told_is_insufficient_aloud():
+    rng = np.random.default_rng(0)
+    few = make.labels(*((f"s{n}", who, "pass", []) for n in range(29) for who in "ab"))
+    same = make.labels(*((f"s{n}", who, "pass", []) for n in range(30) for who in "ab"))
+    for labels, reason in (
+        (few, "29 sessions with two labels; 30 are needed"),
+        (same, "nobody saw it"),
+    ):
+        judged = with_week(judgements(labels, SHOP))
+        measured = measure_agreement(judged, by=["surface", "mode"], level=0.95, rng=rng)
+        assert measured.select("status", "reading", "reason").unique().rows() == [
+            ("insufficient", "insufficient", reason)
+        ]
+        assert measured["alpha"].null_count() == 2
+        assert measure_drift(judged, level=0.95, rng=rng).is_empty()
+
+
+def test_a_scale_is_read_as_names_and_as_steps_and_the_last_rating_counts():
+    rng = np.random.default_rng(1)
+    values = [
+        (n, who, 1 + (n + (who == "b" and n % 3 == 0)) % 5) for n in range(60) for who in "ab"
     ]
-    unknown = measure_cadence(
-        labels.with_columns(seconds=pl.lit(None, pl.Float64)).head(2), slot_minutes=120
+    rows = [(0, "a", 5), *values]
+    ratings = pl.DataFrame(
+        {
+            "seq": range(len(rows)),
+            "surface": "shop",
+            "session_id": [f"s{n}" for n, _, _ in rows],
+            "criterion": "helpful",
+            "actor": [who for _, who, _ in rows],
+            "value": [str(value) for *_, value in rows],
+            "at": make.START,
+            "labelled_at": None,
+        }
     )
-    assert unknown["minutes"].to_list() == [None]
+    latest = latest_ratings(ratings)
+    assert latest.height == 120
+    assert latest.filter(session_id="s0", annotator="a")["value"].item() == "1"
+    [row] = measure_agreement(latest, by=["surface", "mode"], level=0.95, rng=rng).to_dicts()
+    assert row["mode"] == "helpful"
+    assert row["alpha_ordinal"] > row["alpha"]
+    assert row["reading"] in ("depends on the scale", "not settled", "ambiguous", "people agree")

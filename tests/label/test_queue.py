@@ -1,37 +1,148 @@
-from datetime import UTC, datetime, timedelta
+"""The queue against a slow definition, whoever does what when; then what it says in words."""
 
+import tempfile
+from datetime import timedelta
+
+import make
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from evalbench.errors import LabelError, LedgerError
 from evalbench.label.annotation.queue import Queue, assign_annotators, find_queues
-from evalbench.label.annotation.workload import add_minutes
+from evalbench.label.annotation.workload import add_minutes, measure_cadence
 from evalbench.schema import Label
 from evalbench.store.ledger import Ledger
 
-MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
-MODE = {
-    "mode": "rude",
-    "surface": "shop",
-    "name": "Is rude",
-    "definition": "The assistant is rude to the customer.",
-    "example": "That is your problem.",
-    "severity": "user impact",
-    "failure_class": "answer quality",
-    "owner": "ana",
-}
+PEOPLE = ("ana", "ben", "cem")
+WANTED = (1, 2, 1, 2)
+HOLD = 30
 
 
 class Clock:
     def __init__(self):
-        self.now = MONDAY
+        self.now = make.START
 
     def __call__(self):
         return self.now
 
     def go_on(self, **time):
         self.now += timedelta(**time)
+
+
+def give(session, verdict="pass", **fields):
+    return Label(surface="shop", session_id=session, verdict=verdict, **fields)
+
+
+def names(items):
+    return [item.session_id for item in items]
+
+
+class Annotators(RuleBasedStateMachine):
+    """People reserve, label, skip and stay away; what they did is read off the ledger."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder, self.clock = tempfile.TemporaryDirectory(), Clock()
+        self.url = f"sqlite:///{self.folder.name}/ledger.sqlite"
+        self.ledger = Ledger(self.url, actor="curator", clock=self.clock)
+        self.number = make.queue(self.ledger, *WANTED)
+        self.queues = {each: self.sit(each) for each in PEOPLE}
+
+    def sit(self, actor):
+        return Queue(Ledger(self.url, actor=actor, clock=self.clock), self.number)
+
+    def read(self, kind):
+        events = self.ledger.bodies(kind).filter(queue=self.number)
+        return events.select("session_id", "actor", "seq", "at").rows()
+
+    def count(self):
+        """Slow definition: who labelled, holds and skipped each item."""
+        given = [(*key, seq) for *key, seq, _ in self.read("label.set")]
+        skipped = [(*key, seq) for *key, seq, _ in self.read("item.skipped")]
+        last = {(name, actor): seq for name, actor, seq in [*given, *skipped]}
+        held = {
+            (row["session_id"], row["actor"])
+            for row in self.ledger.bodies("item.reserved").rows(named=True)
+            if row["expires_at"] > self.clock.now
+            and row["seq"] > last.get((row["session_id"], row["actor"]), 0)
+        }
+        labelled = {key[:2] for key in given}
+        return labelled, held, {key[:2] for key in skipped} - labelled
+
+    @rule(actor=st.sampled_from(PEOPLE), ahead=st.integers(1, 2))
+    def reserve(self, actor, ahead):
+        before = self.count()
+        offered = names(self.queues[actor].reserve(ahead=ahead, minutes=HOLD))
+        labelled, held, skipped = self.count()
+        assert len(offered) <= ahead
+        for name in offered:
+            wanted = WANTED[int(name[1:]) - 1]
+            others = {who for one, who in labelled | held if one == name} - {actor}
+            assert (name, actor) in held - labelled - skipped
+            assert len(others) < wanted
+        assert held - before[1] <= {(name, actor) for name in offered}
+
+    @rule(actor=st.sampled_from(PEOPLE), item=st.integers(1, len(WANTED)), fails=st.booleans())
+    def label(self, actor, item, fails):
+        name, (labelled, *_) = f"s{item}", self.count()
+        full = sum(one == name for one, _ in labelled) >= WANTED[item - 1]
+        self.queues[actor].submit(give(name, "fail" if fails else "pass"))
+        counted = self.ledger.bodies("label.set")["queue"][-1]
+        assert counted == (None if full and (name, actor) not in labelled else self.number)
+
+    @rule(actor=st.sampled_from(PEOPLE), item=st.integers(1, len(WANTED)))
+    def skip(self, actor, item):
+        name, head = f"s{item}", self.ledger.head()
+        labelled, *_ = self.count()
+        try:
+            self.queues[actor].skip(name, "too long")
+        except LabelError:
+            assert (name, actor) in labelled
+            assert self.ledger.head() == head
+
+    @rule(minutes=st.sampled_from([5, 16, 31]))
+    def wait(self, minutes):
+        self.clock.go_on(minutes=minutes)
+
+    @invariant()
+    def the_state_is_what_the_ledger_says(self):
+        labelled, held, skipped = self.count()
+        for actor in PEOPLE:
+            state = self.queues[actor].state()
+            for name, wanted, *counts in state.select(pl.exclude("reasons", "state")).rows():
+                sets = (labelled, held, skipped)
+                assert counts == [sum(one == name for one, _ in each) for each in sets]
+                assert counts[0] <= wanted
+        state = self.sit("eva").state()  # read anew
+        assert state.equals(self.queues["ana"].state())
+        progress = self.queues["ana"].progress(120)
+        assert progress.done == state.filter(state="done").height
+        assert progress.done + progress.left == len(WANTED)
+        assert progress.by_me == sum(who == "ana" for _, who in labelled)
+
+    def teardown(self):
+        """All that was drawn can be reached once the holds ran out."""
+        self.clock.go_on(hours=2)
+        for actor in ("dan", "eva", "fay"):
+            queue, given = self.sit(actor), []
+            while offered := names(queue.reserve(ahead=2, minutes=HOLD)):
+                queue.submit(give(offered[0]))
+                given.append(offered[0])
+            assert len(given) == len(set(given))
+        assert set(self.sit("ana").state()["state"]) == {"done"}
+        assert find_queues(self.ledger).is_empty()
+        assert self.ledger.verify() is None
+        self.folder.cleanup()
+
+
+TestAnnotators = Annotators.TestCase
+TestAnnotators.settings = settings(
+    max_examples=12, stateful_step_count=15, deadline=None, phases=[Phase.generate]
+)
 
 
 @pytest.fixture
@@ -44,173 +155,64 @@ def draw(tmp_path, clock):
     """Draw a queue of items that want so many annotators each; give a way to sit down at it."""
     url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     ledger = Ledger(url, actor="curator", clock=clock)
-    ledger.append("mode.defined", "rude", MODE)
+    make.modes(ledger, "rude")
 
     def write(*wanted, surface="shop"):
-        items = [
-            {
-                "session_id": f"s{number}",
-                "stratum": "all",
-                "inclusion_probability": 0.5,
-                "reason": "random",
-                "annotators": annotators,
-            }
-            for number, annotators in enumerate(wanted, start=1)
-        ]
-        body = {"surface": surface, "seed": 1, "design": {}, "lake_versions": {}, "items": items}
-        number = ledger.append("queue.drawn", surface, body)
+        number = make.queue(ledger, *wanted, surface=surface)
         return lambda actor: Queue(Ledger(url, actor=actor, clock=clock), number)
 
     write.ledger = ledger
     return write
 
 
-def names(items):
-    return [item.session_id for item in items]
-
-
-def give(session, verdict="pass", **fields):
-    return Label(surface="shop", session_id=session, verdict=verdict, **fields)
-
-
-def states(queue):
-    return queue.state()["state"].to_list()
-
-
-def test_items_come_in_the_order_of_the_queue_each_to_one_person(draw):
-    sit = draw(1, 1, 1)
-    ana, ben = sit("ana"), sit("ben")
-    assert names(ana.reserve(minutes=30)) == ["s1"]
-    assert names(ben.reserve(ahead=2, minutes=30)) == ["s2", "s3"]
-    ana.submit(give("s1"))
-    assert ana.reserve(minutes=30) == []
-    assert ana.ledger.verify() is None
-
-
-def test_what_others_began_comes_first_so_that_pairs_get_finished(draw):
+def test_what_others_began_comes_first_and_a_reopened_notebook_resumes(draw, clock):
     sit = draw(1, 1, 2, 2)
     sit("ana").submit(give("s3"))
-    assert names(sit("cem").reserve(minutes=30)) == ["s3"]
-    assert names(sit("ben").reserve(ahead=3, minutes=30)) == ["s1", "s2", "s4"]
+    assert names(sit("cem").reserve(minutes=HOLD)) == ["s3"]
+    assert names(sit("ben").reserve(ahead=3, minutes=HOLD)) == ["s1", "s2", "s4"]
+    assert names(sit("ben").reserve(ahead=1, minutes=HOLD)) == ["s1"]
     sit("ben").skip("s1", "too long")
-    assert names(sit("ana").reserve(ahead=3, minutes=30)) == ["s4", "s1"]
+    assert names(sit("ana").reserve(ahead=3, minutes=HOLD)) == ["s4", "s1"]
+    clock.go_on(minutes=50)  # the holds ran out, and nobody took them
+    assert names(sit("ben").reserve(ahead=2, minutes=HOLD)) == ["s2", "s4"]
 
 
-def test_a_reopened_notebook_resumes_at_the_same_item(draw, clock):
-    sit = draw(2, 2, 2)
-    assert names(sit("ana").reserve(ahead=2, minutes=30)) == ["s1", "s2"]
-    clock.go_on(minutes=20)
-    sit("ana").reserve(ahead=1, minutes=30)
-    sit("ben").submit(give("s2"))
-    assert names(sit("ana").reserve(ahead=2, minutes=30)) == ["s1", "s2"]
-    clock.go_on(minutes=50)  # both holds ran out, and nobody took them
-    assert names(sit("ana").reserve(ahead=2, minutes=30)) == ["s1", "s2"]
-
-
-def test_a_hold_that_ran_out_goes_to_somebody_else(draw, clock):
+def test_a_hold_ends_on_the_minute_and_is_renewed_when_half_of_it_is_gone(draw, clock):
     sit = draw(1)
-    ana, ben = sit("ana"), sit("ben")
-    ana.reserve(minutes=30)
-    clock.go_on(minutes=29)
-    assert ben.reserve(minutes=30) == []
-    clock.go_on(minutes=1)
-    assert names(ben.reserve(minutes=30)) == ["s1"]
-    assert ana.reserve(minutes=30) == []
-
-
-def test_a_hold_is_renewed_only_when_half_of_it_is_gone(draw, clock):
-    queue = draw(1)("ana")
-    queue.reserve(minutes=30)
-    for _ in range(3):
+    for _ in range(4):
+        sit("ana").reserve(minutes=HOLD)
         clock.go_on(minutes=5)
-        queue.reserve(minutes=30)
-    assert queue.ledger.events("item.reserved").height == 2
-    clock.go_on(minutes=29)
-    assert states(queue) == ["held"]
-
-
-def test_an_item_never_comes_twice_to_the_same_person(draw, clock):
-    sit = draw(2, 2)
-    ana = sit("ana")
-    for session in ("s1", "s2"):
-        assert names(ana.reserve(minutes=30)) == [session]
-        ana.submit(give(session))
-        clock.go_on(hours=2)
-    assert sit("ana").reserve(minutes=30) == []
-    assert states(ana) == ["open", "open"]
-
-
-def test_a_label_that_comes_late_is_kept_but_does_not_count(draw, clock):
-    sit = draw(1)
-    sit("ana").reserve(minutes=30)
-    clock.go_on(minutes=31)
-    sit("ben").submit(give("s1"))
-    late = sit("ana").submit(give("s1", "fail", modes=["rude"]))
-    labels = draw.ledger.bodies("label.set")
-    assert labels.select("seq", "actor", "queue").rows()[1] == (late, "ana", None)
-    assert labels["queue"][0] == sit("ben").number
-    assert sit("ana").state()["labelled"].to_list() == [1]
-
-
-def test_a_late_label_counts_where_there_is_room(draw, clock):
-    sit = draw(1)
-    sit("ana").reserve(minutes=30)
-    clock.go_on(minutes=31)
-    sit("ben").reserve(minutes=30)
-    sit("ana").submit(give("s1"))
-    assert draw.ledger.bodies("label.set")["queue"].to_list() == [sit("ana").number]
-    assert sit("ben").reserve(minutes=30) == []  # he need not read it in vain
-
-
-def test_a_second_label_replaces_the_first(draw):
-    sit = draw(1, 1)
-    ana = sit("ana")
-    ana.submit(give("s1", "fail", modes=["rude"]))
-    ana.submit(give("s1"))
-    assert draw.ledger.bodies("label.set")["queue"].to_list() == [ana.number] * 2
-    assert ana.state()["labelled"].to_list() == [1, 0]
-    assert ana.progress(120).minutes_per_failure is None
-
-
-def test_a_note_is_written_with_its_label(draw):
-    queue = draw(1)("ana")
-    seq = queue.submit(give("s1"), note=" odd tone ")
-    note, label = queue.ledger.events(since=seq - 2).iter_rows(named=True)
-    assert (note["kind"], label["kind"], label["seq"]) == ("note.added", "label.set", seq)
-    assert queue.ledger.bodies("note.added", subject="s1")["text"].item() == "odd tone"
-
-
-def test_a_skipped_item_does_not_come_back_to_that_person(draw, clock):
-    sit = draw(1, 1)
-    ana = sit("ana")
-    ana.reserve(ahead=2, minutes=30)
-    ana.skip("s1", "I wrote this prompt")
-    clock.go_on(hours=2)
-    assert names(sit("ana").reserve(ahead=2, minutes=30)) == ["s2"]
-    assert names(sit("ben").reserve(minutes=30)) == ["s1"]
+    assert draw.ledger.events("item.reserved").height == 2
+    clock.go_on(minutes=24)
+    assert sit("ben").reserve(minutes=HOLD) == []
+    clock.go_on(minutes=1)
+    assert names(sit("ben").reserve(minutes=HOLD)) == ["s1"]
 
 
 def test_an_item_that_everybody_skips_is_told(draw):
     sit = draw(1, 2)
     for person in ("ana", "ben"):
-        sit(person).reserve(minutes=30)
         sit(person).skip("s1", f"{person} cannot read Finnish")
     sit("ana").submit(give("s2"))
-    stuck = sit("ben").state().row(0, named=True)
-    assert (stuck["state"], stuck["skipped"], stuck["held"]) == ("skipped", 2, 0)
-    assert stuck["reasons"] == ["ana cannot read Finnish", "ben cannot read Finnish"]
-    assert names(sit("cem").reserve(ahead=2, minutes=30)) == ["s2", "s1"]
-    assert sit("ana").state()["state"][0] == "held"
+    assert sit("ben").state().rows() == [
+        ("s1", 1, 0, 0, 2, [f"{who} cannot read Finnish" for who in ("ana", "ben")], "skipped"),
+        ("s2", 2, 1, 0, 0, [], "open"),
+    ]
+    sit("cem").reserve(ahead=2, minutes=HOLD)
+    assert sit("ana").state()["state"].to_list() == ["held", "held"]
 
 
-def test_skipping_needs_a_reason_and_an_item_without_a_label(draw):
-    queue = draw(1)("ana")
+def test_a_note_is_written_with_its_label_and_skipping_needs_a_reason(draw):
+    queue = draw(1, 1)("ana")
     with pytest.raises(LedgerError, match=r"item\.skipped: reason"):
         queue.skip("s1", " ")
-    queue.submit(give("s1"))
+    seq = queue.submit(give("s1"), note=" odd tone ")
+    note, label = queue.ledger.events(since=seq - 2).iter_rows(named=True)
+    assert (note["kind"], label["kind"], label["seq"]) == ("note.added", "label.set", seq)
+    [note] = queue.ledger.bodies("note.added", subject="s1").to_dicts()
+    assert (note["text"], note["surface"], note["session_id"]) == ("odd tone", "shop", "s1")
     with pytest.raises(LabelError, match="s1 has your label already"):
         queue.skip("s1", "too long")
-    assert queue.ledger.events("item.skipped").is_empty()
 
 
 @pytest.mark.parametrize(
@@ -233,35 +235,31 @@ def test_a_label_that_does_not_fit_is_refused_by_name(draw, label, message):
     assert queue.ledger.events("label.set").is_empty()
 
 
-def test_the_state_adds_up(draw, clock):
-    sit = draw(1, 2, 1, 1)
-    sit("ana").submit(give("s1"))
-    sit("ana").submit(give("s2"))
-    sit("ana").skip("s3", "too long")
-    sit("ben").reserve(ahead=2, minutes=30)
-    state = sit("ana").state()
-    assert state.drop("reasons").rows() == [
-        ("s1", 1, 1, 0, 0, "done"),
-        ("s2", 2, 1, 1, 0, "held"),
-        ("s3", 1, 0, 1, 1, "held"),
-        ("s4", 1, 0, 0, 0, "open"),
-    ]
-    progress = sit("ben").progress(120)
-    assert (progress.done, progress.left, progress.by_me) == (1, 3, 0)
-    assert progress.done + progress.left == state.height
-    clock.go_on(hours=1)
-    assert states(sit("ben")) == ["done", "open", "open", "open"]
+def test_queues_that_are_not_done_are_found_and_others_say_what_to_do(draw):
+    assert find_queues(draw.ledger).is_empty()
+    with pytest.raises(LabelError, match=r"no queue 1: there is none yet; notebook 02_sample"):
+        Queue(draw.ledger, 1).reserve(minutes=HOLD)
+    first, second, third = draw(1), draw(1, 2), draw(1, surface="bank")
+    with pytest.raises(LabelError, match=rf"no queue 99: there are {first('ana').number}, "):
+        _ = Queue(draw.ledger, 99).body
+    first("ana").submit(give("s1"))
+    head = draw.ledger.head()
+    for name in ("s1", "s2", "s2"):
+        second("ana").submit(give(name))
+    queues = find_queues(draw.ledger)
+    assert queues["queue"].to_list() == [second("ana").number, third("ana").number]
+    assert find_queues(draw.ledger, "shop").select("items", "done").rows() == [(2, 1)]
+    assert find_queues(draw.ledger, "shop", until=head)["done"].to_list() == [0]
 
 
-def test_pace_is_not_slowed_by_a_break(draw, clock):
+def test_speed_is_not_slowed_by_a_break(draw, clock):
     queue = draw(*[1] * 20)("ana")
     assert queue.progress(120).sessions_per_hour is None
     for number in range(1, 21):
         clock.go_on(minutes=2)
         if number == 10:
             clock.go_on(hours=3)
-        verdict = {"verdict": "fail", "modes": ["rude"]} if number % 4 == 0 else {}
-        queue.submit(give(f"s{number}", **verdict))
+        queue.submit(give(f"s{number}", "fail" if number % 4 == 0 else "pass"))
     progress = queue.progress(120)
     assert progress.sessions_per_hour == pytest.approx(30)
     assert progress.minutes_per_failure == pytest.approx(8)
@@ -272,12 +270,10 @@ def test_pace_is_not_slowed_by_a_break(draw, clock):
 
 
 def test_measured_seconds_win_over_the_times_of_labels():
-    labels = pl.DataFrame(
-        {
-            "actor": ["ana", "ana", "ben", "ana", "ana"],
-            "at": [MONDAY + timedelta(minutes=10 * step) for step in (0, 1, 2, 5, 3)],
-            "seconds": [60.0, None, None, 7_200.0, 120.0],
-        }
+    at = [make.START + timedelta(minutes=10 * step) for step in (0, 1, 2, 5, 3)]
+    seconds = [60.0, None, None, 7_200.0, 120.0]
+    labels = pl.DataFrame({"actor": ["ana", "ana", "ben", "ana", "ana"], "at": at}).with_columns(
+        seconds=pl.Series(seconds)
     )
     before = labels.clone()
     minutes = add_minutes(labels)
@@ -287,24 +283,18 @@ def test_measured_seconds_win_over_the_times_of_labels():
     assert minutes["minutes"].to_list() == [1, 10, None, 2, 6]
 
 
-def test_a_queue_that_was_not_drawn_says_what_to_do(draw):
-    with pytest.raises(LabelError, match=r"no queue 1: there is none yet; notebook 02_sample"):
-        Queue(draw.ledger, 1).reserve(minutes=30)
-    number = draw(1)("ana").number
-    with pytest.raises(LabelError, match=rf"no queue 99: there are {number}; notebook"):
-        _ = Queue(draw.ledger, 99).body
-
-
-def test_queues_that_are_not_done_are_found(draw):
-    assert find_queues(draw.ledger).is_empty()
-    first, second, third = draw(1), draw(1, 2), draw(1, surface="bank")
-    first("ana").submit(give("s1"))
-    second("ana").submit(give("s1"))
-    second("ana").submit(give("s2"))
-    second("ana").submit(give("s2"))
-    found = find_queues(draw.ledger)
-    assert found["queue"].to_list() == [second("ana").number, third("ana").number]
-    assert find_queues(draw.ledger, "shop").select("items", "done").rows() == [(2, 1)]
+def test_cadence_counts_minutes_against_the_slot():
+    given = [(name, who, "pass", []) for name in "xy" for who in ("ana", "ben")]
+    weeks = pl.lit(make.START) + pl.duration(weeks=pl.col("seq") // 4)
+    labels = make.labels(*given).with_columns(at=weeks, seconds=pl.lit(600.0))
+    cadence = measure_cadence(labels, slot_minutes=120)
+    columns = ("annotators", "labels", "minutes", "slot_percent", "sessions_an_hour")
+    assert cadence.select(columns).rows() == [
+        (2, 3, pytest.approx(30), pytest.approx(12.5), pytest.approx(6)),
+        (1, 1, pytest.approx(10), pytest.approx(100 / 12), pytest.approx(6)),
+    ]
+    untimed = labels.with_columns(seconds=pl.lit(None, pl.Float64)).head(2)
+    assert measure_cadence(untimed, slot_minutes=120)["minutes"].to_list() == [None]
 
 
 @pytest.mark.parametrize("mean", [1, 1.2, 1.37, 2, 2.5])
@@ -316,14 +306,5 @@ def test_an_overlap_share_holds_in_expectation(mean):
     assert np.abs(totals - 37 * mean).max() < 1
     assert totals.mean() == pytest.approx(37 * mean, abs=0.03)
     assert draws.mean(axis=0) == pytest.approx(np.full(37, mean), abs=0.04)
-
-
-def test_the_same_seed_shares_out_the_same():
-    def again(seed):
-        return assign_annotators(50, 1.3, rng=np.random.default_rng(seed)).tolist()
-
-    assert again(3) == again(3)
-    assert again(3) != again(4)
-    assert assign_annotators(0, 1.3, rng=np.random.default_rng(3)).size == 0
     with pytest.raises(ValueError, match=r"annotators_per_item must be at least 1, got 0\.5"):
-        assign_annotators(3, 0.5, rng=np.random.default_rng(3))
+        assign_annotators(3, 0.5, rng=rng)

@@ -7,6 +7,7 @@ with the next step to take, a value that does not fit LedgerError. Pressed twice
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from evalbench.label.codebook.modes import Codebook
 from evalbench.schema import BODIES, DraftedMode, ModeDefined
 from evalbench.store.ledger import Draft, Ledger
 
+NEXT = sys.maxsize
+"""Number of an act that is not written yet: after every other, and none that can be undone."""
 Fields = Mapping[str, object]
 Fill = Callable[[Codebook, Connection], Fields]
 
@@ -184,8 +187,7 @@ def _write(
             body = BODIES[kind].model_validate(body)
         except ValidationError:
             return [(kind, subject, body)]  # the ledger refuses it, and says why
-        seq = acts[-1].seq + 1 if acts else 1
-        _check(acts, book, Act(seq, ledger.clock(), ledger.actor, kind, body))
+        _check(acts, book, Act(NEXT, ledger.clock(), ledger.actor, kind, body))
         return [(kind, subject, body)]
 
     seq = ledger.extend(choose)

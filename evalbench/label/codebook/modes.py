@@ -58,7 +58,7 @@ class Mode:
     severity: str | None = None
     failure_class: str | None = None
     owner: str = ""
-    version: int = 0
+    version: int = 1
     promoted: bool = False
     ended: Literal["", "merged", "split", "retired"] = ""
     heirs: tuple[str, ...] = ()
