@@ -82,8 +82,8 @@ def measure_agreement(
 def measure_pairs(judged: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
     """Measure agreement of every two annotators of a surface and mode: kappa is Cohen's.
 
-    Returns ``surface, mode, pair`` ("ana, ben"), then :data:`AGREEMENT`; nothing of a mode that more
-    than :data:`CROWD` people judged.
+    Returns ``surface, mode, pair`` ("ana, ben"), then :data:`AGREEMENT`; nothing of a mode that
+    more than :data:`CROWD` people judged.
     """
     parts = [pl.DataFrame(schema=judged.schema | {"pair": pl.String})]
     for (_, _), part in judged.group_by("surface", "mode"):
