@@ -76,8 +76,8 @@ def sessions(*names, surface="shop", **columns):
 MODE_FIELDS = {
     "definition": "It is wrong.",
     "example": "Such as this.",
-    "severity": "user impact",
-    "failure_class": "answer quality",
+    "severity": "polish",
+    "failure_class": "recovery",
     "owner": "ana",
 }
 
