@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from evalbench.observe.formats.feedback import add_scores
 from evalbench.observe.formats.mapping import Mapping as Names
-from evalbench.observe.formats.mapping import read_span
+from evalbench.observe.formats.mapping import read_span, read_table, read_words
 from evalbench.observe.record import Parsed, Row, apply_columns, from_json, is_missing
 
 NAMES = ("braintrust",)
@@ -21,39 +21,38 @@ SIGNATURES = (
 )
 MAPPING = Names(
     source="braintrust",
-    columns={
-        "trace_id": ("root_span_id",),
-        "span_id": ("span_id",),
-        "parent_id": ("span_parents.0",),
-        "name": ("span_attributes.name", "name"),
-        "start": ("metrics.start", "created"),
-        "end": ("metrics.end",),
-        "failed": ("error",),
-        "status_message": ("error.message", "error"),
-        "session_id": (
-            "metadata.session_id",
-            "metadata.conversation_id",
-            "metadata.thread_id",
-        ),
-        "user_key": ("metadata.user_id", "metadata.user"),
-        "kind": ("span_attributes.type", "type"),
-        "model": ("metadata.model",),
-        "provider": ("metadata.provider",),
-        "input": ("input",),
-        "output": ("output",),
-        "input_messages": ("input",),
-        "output_messages": ("output",),
-        "prompt_tokens": ("metrics.prompt_tokens",),
-        "completion_tokens": ("metrics.completion_tokens",),
-        "cached_tokens": ("metrics.prompt_cached_tokens", "metrics.cached"),
-        "cache_writes": ("metrics.prompt_cache_creation_tokens",),
-        "total_tokens": ("metrics.tokens",),
-        "cost_usd": ("metrics.estimated_cost", "metrics.cost"),
-        "metadata": ("metadata",),
-        "tags": ("tags",),
-        "scores": ("scores",),
-    },
-    kinds={"score": "evaluator", "function": "chain", "task": "chain", "eval": "chain"},
+    columns=read_table("""
+        trace_id: root_span_id
+        span_id: span_id
+        parent_id: span_parents.0
+        name: span_attributes.name name
+        start: metrics.start created
+        end: metrics.end
+        failed: error
+        status_message: error.message error
+        session_id: metadata.session_id metadata.conversation_id metadata.thread_id
+        user_key: metadata.user_id metadata.user
+        kind: span_attributes.type type
+        model: metadata.model
+        provider: metadata.provider
+        input: input
+        output: output
+        input_messages: input
+        output_messages: output
+        prompt_tokens: metrics.prompt_tokens
+        completion_tokens: metrics.completion_tokens
+        cached_tokens: metrics.prompt_cached_tokens metrics.cached
+        cache_writes: metrics.prompt_cache_creation_tokens
+        total_tokens: metrics.tokens
+        cost_usd: metrics.estimated_cost metrics.cost
+        metadata: metadata
+        tags: tags
+        scores: scores
+    """),
+    kinds=read_words("""
+        evaluator: score
+        chain: function task eval
+    """),
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from evalbench.observe.formats.feedback import add_scores
 from evalbench.observe.formats.mapping import Mapping as Names
-from evalbench.observe.formats.mapping import read_span
+from evalbench.observe.formats.mapping import read_span, read_table
 from evalbench.observe.formats.messages import to_tool_call
 from evalbench.observe.formats.opentelemetry import MAPPING as OPENTELEMETRY
 from evalbench.observe.record import Parsed, Row, apply_columns, from_json, is_missing, to_text
@@ -35,7 +35,6 @@ SIGNATURES = (
     {"name", "stringValue", "source", "traceId"},
     {"name", "string_value", "source", "trace_id"},
 )
-USAGE = "usage_details"
 FACTS = ("user_key", "environment", "release", "segments", "group_key", *SIGNALS)
 SAID = ("input", "output")
 """Fields of a trace that repeat what its observations say."""
@@ -56,51 +55,40 @@ def _named(record: Mapping[str, Any]) -> Row:
     return {_snake(name): value for name, value in record.items() if not is_missing(value)}
 
 
-def _inside(column: str) -> tuple[str, ...]:
-    """Return the OpenTelemetry names of a column as Langfuse keeps them in its metadata."""
-    return tuple(f"metadata.attributes.{name}" for name in OPENTELEMETRY.columns[column])
-
-
-COLUMNS = {
-    "trace_id": ("trace_id",),
-    "span_id": ("id",),
-    "parent_id": ("parent_observation_id",),
-    "name": ("name",),
-    "start": ("start_time", "timestamp"),
-    "end": ("end_time",),
-    "status": ("level",),
-    "status_message": ("status_message",),
-    "session_id": ("session_id", *_inside("session_id")),
-    "user_key": ("user_id",),
-    "release": ("release", "version"),
-    "environment": ("environment",),
-    "kind": ("type",),
-    "model": ("provided_model_name", "model"),
-    "provider": _inside("provider"),
-    "tool_name": _inside("tool_name"),
-    "input": ("input",),
-    "output": ("output",),
-    "input_messages": ("input",),
-    "output_messages": ("output",),
-    "prompt_tokens": (f"{USAGE}.input",),
-    "completion_tokens": (f"{USAGE}.output",),
-    "cached_tokens": (
-        f"{USAGE}.input_cache_read",
-        f"{USAGE}.cache_read_input_tokens",
-        f"{USAGE}.input_cached_tokens",
-        f"{USAGE}.prompt_details.cache_read",
-    ),
-    "cache_writes": (
-        f"{USAGE}.input_cache_creation",
-        f"{USAGE}.cache_creation_input_tokens",
-        f"{USAGE}.prompt_details.cache_write",
-    ),
-    "total_tokens": (f"{USAGE}.total",),
-    "cost_usd": ("total_cost", "cost_details.total"),
-    "metadata": ("metadata",),
-    "tags": ("tags",),
-    "scores": ("scores",),
-}
+COLUMNS = read_table("""
+    trace_id: trace_id
+    span_id: id
+    parent_id: parent_observation_id
+    name: name
+    start: start_time timestamp
+    end: end_time
+    status: level
+    status_message: status_message
+    session_id: session_id
+    user_key: user_id
+    release: release version
+    environment: environment
+    kind: type
+    model: provided_model_name model
+    input: input
+    output: output
+    input_messages: input
+    output_messages: output
+    prompt_tokens: usage_details.input
+    completion_tokens: usage_details.output
+    cached_tokens: usage_details.input_cache_read usage_details.cache_read_input_tokens
+        usage_details.input_cached_tokens usage_details.prompt_details.cache_read
+    cache_writes: usage_details.input_cache_creation usage_details.cache_creation_input_tokens
+        usage_details.prompt_details.cache_write
+    total_tokens: usage_details.total
+    cost_usd: total_cost cost_details.total
+    metadata: metadata
+    tags: tags
+    scores: scores
+""")
+for _column in ("session_id", "provider", "tool_name"):  # of an OpenTelemetry span in metadata
+    _inner = (f"metadata.attributes.{name}" for name in OPENTELEMETRY.columns[_column])
+    COLUMNS[_column] = (*COLUMNS.get(_column, ()), *_inner)
 MAPPING = Names(
     source="langfuse",
     columns={

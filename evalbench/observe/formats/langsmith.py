@@ -6,50 +6,44 @@ from collections.abc import Mapping
 
 from evalbench.observe.formats.feedback import add_scores
 from evalbench.observe.formats.mapping import Mapping as Names
-from evalbench.observe.formats.mapping import read_span
+from evalbench.observe.formats.mapping import read_span, read_table
 from evalbench.observe.record import Parsed, Row, apply_columns, from_json, is_missing
 
 NAMES = ("langsmith",)
 SIGNATURES = ({"id", "run_type", "inputs"}, {"id", "run_type", "dotted_order"})
 MAPPING = Names(
     source="langsmith",
-    columns={
-        "trace_id": ("trace_id",),
-        "span_id": ("id",),
-        "parent_id": ("parent_run_id",),
-        "name": ("name",),
-        "start": ("start_time",),
-        "end": ("end_time",),
-        "status": ("status",),
-        "failed": ("error",),
-        "status_message": ("error",),
-        "session_id": (
-            "extra.metadata.session_id",
-            "extra.metadata.conversation_id",
-            "extra.metadata.thread_id",
-        ),
-        "kind": ("run_type",),
-        "model": (
-            "extra.metadata.ls_model_name",
-            "extra.invocation_params.model",
-            "extra.invocation_params.model_name",
-        ),
-        "provider": ("extra.metadata.ls_provider",),
-        "input": ("inputs",),
-        "output": ("outputs",),
-        "input_messages": ("inputs",),
-        "output_messages": ("outputs",),
-        "documents": ("outputs.documents",),
-        "prompt_tokens": ("prompt_tokens",),
-        "completion_tokens": ("completion_tokens",),
-        "cached_tokens": ("prompt_token_details.cache_read",),
-        "cache_writes": ("prompt_token_details.cache_creation",),
-        "total_tokens": ("total_tokens",),
-        "cost_usd": ("total_cost",),
-        "metadata": ("extra.metadata",),
-        "tags": ("tags",),
-        "scores": ("feedback_stats",),
-    },
+    columns=read_table("""
+        trace_id: trace_id
+        span_id: id
+        parent_id: parent_run_id
+        name: name
+        start: start_time
+        end: end_time
+        status: status
+        failed: error
+        status_message: error
+        session_id: extra.metadata.session_id extra.metadata.conversation_id
+            extra.metadata.thread_id
+        kind: run_type
+        model: extra.metadata.ls_model_name extra.invocation_params.model
+            extra.invocation_params.model_name
+        provider: extra.metadata.ls_provider
+        input: inputs
+        output: outputs
+        input_messages: inputs
+        output_messages: outputs
+        documents: outputs.documents
+        prompt_tokens: prompt_tokens
+        completion_tokens: completion_tokens
+        cached_tokens: prompt_token_details.cache_read
+        cache_writes: prompt_token_details.cache_creation
+        total_tokens: total_tokens
+        cost_usd: total_cost
+        metadata: extra.metadata
+        tags: tags
+        scores: feedback_stats
+    """),
 )
 
 

@@ -67,6 +67,23 @@ class Mapping:
     dialects: dict[str, str] = field(default_factory=dict)
 
 
+def read_table(text: str) -> dict[str, tuple[str, ...]]:
+    """Read lines of ``column: name name``, of which a column may have several."""
+    table: dict[str, tuple[str, ...]] = {}
+    column = ""
+    for word in text.split():
+        if word.endswith(":"):
+            column = word[:-1]
+        else:
+            table[column] = (*table.get(column, ()), word)
+    return table
+
+
+def read_words(text: str) -> dict[str, str]:
+    """Read lines of ``meaning: word word`` as what each word means."""
+    return {word: meaning for meaning, words in read_table(text).items() for word in words}
+
+
 class Piece(NamedTuple):
     """A name of a numbered list: its item, the field, and for a list inside, its item and field."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from evalbench.observe.formats.feedback import add_scores
 from evalbench.observe.formats.mapping import Mapping as Names
-from evalbench.observe.formats.mapping import read_span
+from evalbench.observe.formats.mapping import read_span, read_table, read_words
 from evalbench.observe.record import Parsed, Row, apply_columns, from_json, is_missing, to_text
 
 NAMES = ("opentelemetry", "openinference", "vercel")
@@ -29,144 +29,72 @@ DEEPEST = 64
 MAPPING = Names(
     source="opentelemetry",
     dialects={"openinference.": "openinference", "llm.": "openinference", "ai.": "vercel"},
-    columns={
-        "trace_id": ("trace_id", "traceId"),
-        "span_id": ("span_id", "spanId"),
-        "parent_id": ("parent_id", "parentSpanId", "parent_span_id"),
-        "name": ("name",),
-        "start": ("start_time", "startTimeUnixNano", "start_time_unix_nano"),
-        "end": ("end_time", "endTimeUnixNano", "end_time_unix_nano"),
-        "status": ("status_code", "status"),
-        "failed": ("error.type",),
-        "status_message": ("status_message", "exception.message", "error.message"),
-        "session_id": (
-            "session.id",
-            "gen_ai.session.id",
-            "langfuse.session.id",
-            "traceloop.association.properties.session_id",
-            "langsmith.trace.session_id",
-            "session_id",
-            "wandb.thread_id",
-            "ai.telemetry.metadata.threadId",
-            "gen_ai.conversation.id",
-        ),
-        "user_key": (
-            "user.id",
-            "enduser.id",
-            "langfuse.user.id",
-            "traceloop.association.properties.user_id",
-            "ai.telemetry.metadata.userId",
-        ),
-        "kind": (
-            "openinference.span.kind",
-            "gen_ai.operation.name",
-            "traceloop.span.kind",
-            "ai.operationId",
-            "llm.request.type",
-            "span_kind",
-        ),
-        "model": (
-            "llm.model_name",
-            "gen_ai.response.model",
-            "gen_ai.request.model",
-            "ai.response.model",
-            "ai.model.id",
-        ),
-        "provider": (
-            "llm.provider",
-            "gen_ai.provider.name",
-            "gen_ai.system",
-            "llm.system",
-            "ai.model.provider",
-        ),
-        "prompt_tokens": (
-            "llm.token_count.prompt",
-            "gen_ai.usage.input_tokens",
-            "gen_ai.usage.prompt_tokens",
-            "ai.usage.promptTokens",
-        ),
-        "completion_tokens": (
-            "llm.token_count.completion",
-            "gen_ai.usage.output_tokens",
-            "gen_ai.usage.completion_tokens",
-            "ai.usage.completionTokens",
-        ),
-        "cached_tokens": (
-            "llm.token_count.prompt_details.cache_read",
-            "gen_ai.usage.cache_read.input_tokens",
-            "ai.usage.cachedInputTokens",
-        ),
-        "total_tokens": (
-            "llm.token_count.total",
-            "gen_ai.usage.total_tokens",
-            "ai.usage.totalTokens",
-        ),
-        "cache_writes": (
-            "llm.token_count.prompt_details.cache_write",
-            "gen_ai.usage.cache_creation.input_tokens",
-        ),
-        "cost_usd": ("llm.cost.total", "gen_ai.usage.cost"),
-        "tool_name": ("tool.name", "gen_ai.tool.name", "ai.toolCall.name"),
-        "tool_arguments": ("gen_ai.tool.call.arguments", "ai.toolCall.args", "tool.parameters"),
-        "tool_result": ("gen_ai.tool.call.result", "ai.toolCall.result"),
-        "input": ("input.value",),
-        "output": ("output.value", "ai.response.text", "ai.response.object"),
-        "system": ("gen_ai.system_instructions",),
-        "input_messages": (
-            "llm.input_messages",
-            "gen_ai.input.messages",
-            "ai.prompt.messages",
-            "ai.prompt",
-        ),
-        "output_messages": (
-            "llm.output_messages",
-            "gen_ai.output.messages",
-            "ai.response.toolCalls",
-        ),
-        "documents": ("retrieval.documents", "reranker.output_documents"),
-        "release": (
-            "release",
-            "langfuse.release",
-            "langfuse.version",
-            "service.version",
-            "resource.service.version",
-            "resource.attributes.service.version",
-        ),
-        "environment": (
-            "langfuse.environment",
-            "deployment.environment.name",
-            "deployment.environment",
-            "resource.deployment.environment.name",
-            "resource.deployment.environment",
-            "resource.attributes.deployment.environment",
-        ),
-        "metadata": ("metadata",),
-        "tags": ("tag.tags",),
-        "scores": ("annotations", "evaluations"),
-        "events": ("events",),
-    },
-    kinds={
-        **dict.fromkeys(("chat", "text_completion", "generate_content"), "llm"),
-        **dict.fromkeys(("ai.generateText.doGenerate", "ai.streamText.doStream"), "llm"),
-        **dict.fromkeys(("ai.generateObject.doGenerate", "ai.streamObject.doStream"), "llm"),
-        **dict.fromkeys(("ai.generateText", "ai.streamText", "ai.generateObject"), "chain"),
-        **dict.fromkeys(("ai.streamObject", "workflow", "task", "invoke_workflow"), "chain"),
-        **dict.fromkeys(("invoke_agent", "create_agent"), "agent"),
-        **dict.fromkeys(("execute_tool", "ai.toolCall"), "tool"),
-        **dict.fromkeys(("embeddings", "ai.embed.doEmbed", "ai.embedMany.doEmbed"), "embedding"),
-        **dict.fromkeys(("retrieval", "retrieve"), "retriever"),
-        "rerank": "reranker",
-    },
-    lists={
-        "llm.input_messages.": "input_messages",
-        "llm.output_messages.": "output_messages",
-        "gen_ai.prompt.": "input_messages",
-        "gen_ai.completion.": "output_messages",
-        "retrieval.documents.": "documents",
-        "reranker.output_documents.": "documents",
-        "annotations.": "scores",
-        "evaluations.": "scores",
-    },
+    columns=read_table("""
+        trace_id: trace_id traceId
+        span_id: span_id spanId
+        parent_id: parent_id parentSpanId parent_span_id
+        name: name
+        start: start_time startTimeUnixNano start_time_unix_nano
+        end: end_time endTimeUnixNano end_time_unix_nano
+        status: status_code status
+        failed: error.type
+        status_message: status_message exception.message error.message
+        session_id: session.id gen_ai.session.id langfuse.session.id
+            traceloop.association.properties.session_id langsmith.trace.session_id session_id
+            wandb.thread_id ai.telemetry.metadata.threadId gen_ai.conversation.id
+        user_key: user.id enduser.id langfuse.user.id traceloop.association.properties.user_id
+            ai.telemetry.metadata.userId
+        kind: openinference.span.kind gen_ai.operation.name traceloop.span.kind ai.operationId
+            llm.request.type span_kind
+        model: llm.model_name gen_ai.response.model gen_ai.request.model ai.response.model
+            ai.model.id
+        provider: llm.provider gen_ai.provider.name gen_ai.system llm.system ai.model.provider
+        prompt_tokens: llm.token_count.prompt gen_ai.usage.input_tokens gen_ai.usage.prompt_tokens
+            ai.usage.promptTokens
+        completion_tokens: llm.token_count.completion gen_ai.usage.output_tokens
+            gen_ai.usage.completion_tokens ai.usage.completionTokens
+        cached_tokens: llm.token_count.prompt_details.cache_read
+            gen_ai.usage.cache_read.input_tokens ai.usage.cachedInputTokens
+        total_tokens: llm.token_count.total gen_ai.usage.total_tokens ai.usage.totalTokens
+        cache_writes: llm.token_count.prompt_details.cache_write
+            gen_ai.usage.cache_creation.input_tokens
+        cost_usd: llm.cost.total gen_ai.usage.cost
+        tool_name: tool.name gen_ai.tool.name ai.toolCall.name
+        tool_arguments: gen_ai.tool.call.arguments ai.toolCall.args tool.parameters
+        tool_result: gen_ai.tool.call.result ai.toolCall.result
+        input: input.value
+        output: output.value ai.response.text ai.response.object
+        system: gen_ai.system_instructions
+        input_messages: llm.input_messages gen_ai.input.messages ai.prompt.messages ai.prompt
+        output_messages: llm.output_messages gen_ai.output.messages ai.response.toolCalls
+        documents: retrieval.documents reranker.output_documents
+        release: release langfuse.release langfuse.version service.version resource.service.version
+            resource.attributes.service.version
+        environment: langfuse.environment deployment.environment.name deployment.environment
+            resource.deployment.environment.name resource.deployment.environment
+            resource.attributes.deployment.environment
+        metadata: metadata
+        tags: tag.tags
+        scores: annotations evaluations
+        events: events
+    """),
+    kinds=read_words("""
+        llm: chat text_completion generate_content ai.generateText.doGenerate ai.streamText.doStream
+            ai.generateObject.doGenerate ai.streamObject.doStream
+        chain: ai.generateText ai.streamText ai.generateObject ai.streamObject workflow task
+            invoke_workflow
+        agent: invoke_agent create_agent
+        tool: execute_tool ai.toolCall
+        embedding: embeddings ai.embed.doEmbed ai.embedMany.doEmbed
+        retriever: retrieval retrieve
+        reranker: rerank
+    """),
+    lists=read_words("""
+        input_messages: llm.input_messages. gen_ai.prompt.
+        output_messages: llm.output_messages. gen_ai.completion.
+        documents: retrieval.documents. reranker.output_documents.
+        scores: annotations. evaluations.
+    """),
     facts=(
         "ai.telemetry.metadata.",
         "langfuse.trace.metadata.",
