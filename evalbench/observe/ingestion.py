@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -27,7 +27,7 @@ from evalbench.observe.sessions import fold_sessions
 from evalbench.observe.source import Chunk, Flaw, read_chunks
 
 if TYPE_CHECKING:
-    from evalbench.store.lake import Lake
+    from evalbench.store.lake import Lake, Staged
     from evalbench.store.workspace import Workspace
 
 FIRST = 200
@@ -225,9 +225,9 @@ def _name_across(outcomes: list[Outcome], lake: Lake, surface: str) -> None:
     if not any(outcome.unnamed for outcome in outcomes):
         return
     own = pl.col("session_id") == pl.col("trace_id")
-    staged = [lake.scan_staged(each.staged["span"]) for each in outcomes if "span" in each.staged]
+    spans = [lake.scan_staged(each.staged["span"]) for each in outcomes if "span" in each.staged]
     pairs = pl.concat(
-        rows.select("trace_id", "session_id") for rows in (lake.spans(surface=surface), *staged)
+        rows.select("trace_id", "session_id") for rows in (lake.spans(surface=surface), *spans)
     )
     names = (
         pairs.filter(~own)
@@ -240,8 +240,9 @@ def _name_across(outcomes: list[Outcome], lake: Lake, surface: str) -> None:
             rows = lake.scan_staged(outcome.staged[table]).collect()
             session = pl.col("session_id").replace(names["trace_id"], names["session_id"])
             renamed = rows.with_columns(session)
-            if not renamed["session_id"].equals(rows["session_id"]):
-                outcome.staged[table] = lake.restage(outcome.staged[table], renamed)
+            changed = not renamed["session_id"].equals(rows["session_id"])
+            if changed and (staged := lake.restage(outcome.staged[table], renamed)):
+                outcome.staged[table] = staged
                 outcome.keys[table] = renamed.select(*hash_key(table), outcome.keys[table][RECORD])
 
 
@@ -260,11 +261,19 @@ def _commit_new(outcomes: list[Outcome], lake: Lake, surface: str) -> tuple[int,
         known = stored.join(keys.lazy(), on=["h1", "h2"], how="semi").collect(engine="streaming")
         new = keys.unique(["h1", "h2"], keep="first", maintain_order=True)
         new = new.join(known, on=["h1", "h2"], how="anti", maintain_order="left")
-        rows = dict(new.group_by("chunk").agg("index").iter_rows())
-        lake.commit(table, [lake.keep(file, rows.get(i, [])) for i, file in chunks.items()])
+        kept = dict(new.group_by("chunk").agg("index").iter_rows())
+        files = (_keep(lake, file, kept.get(i, [])) for i, file in chunks.items())
+        lake.commit(table, [file for file in files if file])
         accepted = pl.concat([accepted, new.select("chunk", RECORD)])
         n_spans += len(new) if table == "span" else 0
     return n_spans, accepted.n_unique() if len(accepted) else 0
+
+
+def _keep(lake: Lake, staged: Staged, rows: Sequence[int]) -> Staged | None:
+    """Keep some rows of a staged file by their numbers."""
+    if len(rows) == staged.rows:
+        return staged
+    return lake.restage(staged, lake.scan_staged(staged).collect()[rows])
 
 
 def refresh_sessions(lake: Lake, surface: str) -> int:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import polars as pl
 
 from evalbench.errors import StoreError
-from evalbench.schema import TABLES, columns
+from evalbench.schema import TABLES
 from evalbench.store.files import Place
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from deltalake import CommitProperties, DeltaTable
     from deltalake import Schema as DeltaSchema
     from deltalake.transaction import AddAction, RemoveAction
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 100
 WRITER = "evalbench"
-FILES = columns((pl.String, "path"), (pl.Int64, "size"), (pl.String, "surface"))
 
 
 def open_table(place: Place, *, version: int | None = None) -> DeltaTable | None:
@@ -45,36 +44,62 @@ def open_table(place: Place, *, version: int | None = None) -> DeltaTable | None
         raise StoreError(f"{place}: cannot read the {wanted}: {error}") from error
 
 
-def list_files(delta: DeltaTable | None) -> pl.DataFrame:
-    """List the files that readers of a table see: path in the table, size in bytes, surface."""
-    if delta is None:
-        return FILES.to_frame()
-    actions = pl.DataFrame(delta.get_add_actions(flatten=True))
-    path = pl.col("path").map_elements(unquote, return_dtype=pl.String)
-    return actions.select(path, size="size_bytes", surface="partition.surface")
+def list_files(delta: DeltaTable) -> set[str]:
+    """Return the paths of the files that readers of a table see."""
+    return (
+        {unquote(path) for path in delta.get_add_actions()["path"].to_pylist()} if delta else set()
+    )
 
 
-def transact(place: Place, prepare: Callable[[DeltaTable | None], Actions]) -> None:
-    """Commit what ``prepare`` makes of the table, or of another writer's newer state of it.
+def transact(place: Place, prepare: Callable[[DeltaTable], Actions]) -> None:
+    """Commit the files that ``prepare`` adds to a table, or to another writer's newer state of it.
+
+    No file means no commit. Raises StoreError where the store refuses, or other writers came first
+    each time.
+    """
+
+    def commit(delta: DeltaTable) -> None:
+        if actions := prepare(delta):
+            schema = _delta_schema(place.table)
+            delta.create_write_transaction(
+                actions, "append", schema, ["surface"], commit_properties=_name(delta)
+            )
+
+    _retry(place, commit)
+
+
+def merge_rows(place: Place, rows: pl.DataFrame, keys: Sequence[str]) -> None:
+    """Put rows in the place of those with the same key, and beside all others.
+
+    Raises StoreError as :func:`transact` does.
+    """
+
+    def merge(delta: DeltaTable) -> None:
+        same = " AND ".join(f"target.{key} = source.{key}" for key in keys)
+        merger = delta.merge(
+            rows, same, source_alias="source", target_alias="target", commit_properties=_name(delta)
+        )
+        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+
+    _retry(place, merge)
+
+
+def _retry(place: Place, write: Callable[[DeltaTable], None]) -> None:
+    """Write to the newest version until no other writer came first.
 
     Every commit names the same Delta application, so that of two writers which read the same
-    version one is refused, reads again and prepares again. No action means no commit.
-
-    Raises StoreError where the store refuses, or other writers came first each time.
+    version one is refused, reads again and writes again.
     """
     from deltalake.exceptions import DeltaError
 
     for attempt in range(ATTEMPTS):
         delta = open_table(place)
-        actions = prepare(delta)
-        if not actions:
-            return
         try:
             if delta is None:
                 # Two first writers can both create a table, but only one can then add to it.
                 _create(place)
                 continue
-            _commit(delta, place.table, actions)
+            write(delta)
             return
         except (DeltaError, OSError) as error:
             newer = open_table(place)
@@ -82,6 +107,12 @@ def transact(place: Place, prepare: Callable[[DeltaTable | None], Actions]) -> N
                 raise StoreError(f"{place}: cannot write: {error}") from error
         time.sleep(random.uniform(0, 0.01 * min(attempt + 1, 20)))
     raise StoreError(f"{place}: {ATTEMPTS} times other writers came first; try again")
+
+
+def _name(delta: DeltaTable) -> CommitProperties:
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(app_transactions=[Transaction(WRITER, delta.version() + 1)])
 
 
 def _create(place: Place) -> None:
@@ -95,19 +126,6 @@ def _create(place: Place) -> None:
         # A report pins versions for good, so none may expire.
         configuration={"delta.enableExpiredLogCleanup": "false"},
         storage_options=dict(place.options),
-    )
-
-
-def _commit(delta: DeltaTable, table: str, actions: Actions) -> None:
-    from deltalake import CommitProperties, Transaction
-
-    marker = Transaction(WRITER, delta.version() + 1)
-    delta.create_write_transaction(
-        actions,
-        "append",
-        _delta_schema(table),
-        ["surface"],
-        commit_properties=CommitProperties(app_transactions=[marker]),
     )
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,13 +18,10 @@ import polars as pl
 
 if TYPE_CHECKING:
     from deltalake.fs import DeltaStorageHandler
-    from deltalake.transaction import AddAction, RemoveAction
+    from deltalake.transaction import AddAction
 
 TIMES = {"span": "started_at", "session": "started_at", "verdict": "judged_at"}
 """The column of each table by which files are skipped and readers bound their reading."""
-
-FILE = "_file"
-"""Column of what files of a table are read into: the path of a row's file in the table."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +90,11 @@ def remove_file(place: Place, path: str) -> None:
         _open_store(place).delete_file(path)
 
 
-def scan_files(place: Place, paths: Sequence[str]) -> pl.LazyFrame:
-    """Read files of a table, without the surface column; :data:`FILE` says where a row is from."""
-    folder = f"{_find_folder(place.url) or place.url}/{place.table}"
-    rows = pl.scan_parquet(
-        [f"{folder}/{path}" for path in paths],
-        storage_options=dict(place.options),
-        hive_partitioning=False,
-        glob=False,
-        include_file_paths=FILE,
-    )
-    return rows.with_columns(pl.col(FILE).str.strip_prefix(f"{folder}/"))
+def scan_file(place: Place, path: str) -> pl.LazyFrame:
+    """Read a file of a table, without the surface column."""
+    folder = _find_folder(place.url) or place.url
+    file, options = f"{folder}/{place.table}/{path}", dict(place.options)
+    return pl.scan_parquet(file, storage_options=options, hive_partitioning=False, glob=False)
 
 
 def _find_folder(url: str) -> Path | None:
@@ -136,10 +127,3 @@ def describe_added(staged: Staged) -> AddAction:
         data_change=True,
         stats=json.dumps(statistics),
     )
-
-
-def describe_removed(path: str, *, size: int, surface: str) -> RemoveAction:
-    """Say to a transaction that readers of later versions no longer see a file."""
-    from deltalake.transaction import RemoveAction
-
-    return RemoveAction(path, True, time.time_ns() // 1_000_000, size, {"surface": surface})

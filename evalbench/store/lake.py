@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import polars as pl
 
-from evalbench.errors import StoreError
 from evalbench.schema import KEYS, TABLES
-from evalbench.store.delta import list_files, open_table, transact
+from evalbench.store.delta import list_files, merge_rows, open_table, transact
 from evalbench.store.files import (
-    FILE,
     TIMES,
     Place,
     Staged,
     describe_added,
-    describe_removed,
     remove_file,
-    scan_files,
+    scan_file,
     write_file,
 )
 
@@ -106,11 +103,8 @@ class Lake:
         """Write the rows of one surface to a file that no reader sees before :meth:`commit`.
 
         The file is called after ``name`` and its content: the same rows staged again replace the
-        file of a killed run, and other rows never replace one that was committed. Safe in worker
-        processes.
-
-        Raises ValueError where the columns are not the table's, a key is null, or the rows are not
-        of one surface.
+        file of a killed run, and other rows never replace one that was committed. Raises ValueError
+        where the columns are not the table's, a key is null, or the rows are not of one surface.
         """
         frame = _conform(table, frame)
         surfaces = frame["surface"].unique().sort().to_list()
@@ -120,106 +114,64 @@ class Lake:
 
     def scan_staged(self, staged: Staged) -> pl.LazyFrame:
         """Read a staged file, without the surface."""
-        return scan_files(self._place(staged.table), [staged.path]).drop(FILE)
+        return scan_file(self._place(staged.table), staged.path)
 
-    def restage(self, staged: Staged, rows: pl.DataFrame) -> Staged:
-        """Put other rows of the same surface in the place of a staged file."""
-        place = self._place(staged.table)
-        changed = write_file(rows.lazy(), place, staged.surface, staged.name)
-        if changed.path != staged.path:
-            remove_file(self._place(staged.table), staged.path)
+    def restage(self, staged: Staged, rows: pl.DataFrame) -> Staged | None:
+        """Put other rows in the place of a staged file; where there are none, the file goes."""
+        place, changed = self._place(staged.table), None
+        if len(rows):
+            changed = write_file(rows.lazy(), place, staged.surface, staged.name)
+        if changed is None or changed.path != staged.path:
+            remove_file(place, staged.path)
         return changed
 
-    def keep(self, staged: Staged, rows: Sequence[int]) -> Staged | None:
-        """Keep some rows of a staged file by their numbers; of none, the file goes."""
-        if len(rows) == staged.rows:
-            return staged
-        if rows:
-            return self.restage(staged, self.scan_staged(staged).collect()[rows])
-        remove_file(self._place(staged.table), staged.path)
-        return None
-
-    def commit(self, table: str, staged: Sequence[Staged | None]) -> None:
+    def commit(self, table: str, staged: Sequence[Staged]) -> None:
         """Make staged files visible, all in one transaction. What is visible already stays so.
 
         As all that writes it raises StoreError where the store refuses, or other writers keep
         coming first.
         """
 
-        def prepare(delta: DeltaTable | None) -> Actions:
-            there = set(list_files(delta)["path"])
-            return [describe_added(each) for each in staged if each and each.path not in there]
+        def prepare(delta: DeltaTable) -> Actions:
+            there = list_files(delta)
+            return [describe_added(each) for each in staged if each.path not in there]
 
-        transact(self._place(table), prepare)
+        if staged:
+            transact(self._place(table), prepare)
 
     def append(self, table: str, frame: pl.DataFrame) -> Appended:
         """Add the rows whose key is neither in the lake nor before them in the frame.
 
         Safe beside other appends: of two that bring the same key at once, one counts a duplicate.
-        Memory is bounded by the frame, not by the lake.
-
         Raises ValueError where the columns are not the table's, or a key is null.
         """
         keys = KEYS[table]
         rows = _conform(table, frame).unique(subset=keys, keep="first", maintain_order=True)
         added = 0
 
-        def prepare(delta: DeltaTable | None) -> Actions:
+        def prepare(delta: DeltaTable) -> Actions:
             nonlocal added
-            new = rows
-            if delta is not None:
-                own = pl.col("surface").is_in(rows["surface"].unique().implode())
-                # The frame is the smaller side: its keys are kept in memory, the lake's stream by.
-                there = pl.scan_delta(delta).filter(own).select(keys)
-                known = there.join(rows.lazy().select(keys), on=keys, how="semi")
-                new = rows.join(known.collect(engine="streaming"), on=keys, how="anti")
+            own = pl.col("surface").is_in(rows["surface"].unique().implode())
+            # The frame is the smaller side: its keys are kept in memory, the lake's stream by.
+            there = pl.scan_delta(delta).filter(own).select(keys)
+            known = there.join(rows.lazy().select(keys), on=keys, how="semi")
+            new = rows.join(known.collect(engine="streaming"), on=keys, how="anti")
             added = len(new)
             parts = new.partition_by("surface", maintain_order=True)
             return [describe_added(self.stage(table, part, name="append")) for part in parts]
 
-        transact(self._place(table), prepare)
+        if len(rows):
+            transact(self._place(table), prepare)
         return Appended(added, len(frame) - added)
 
     def upsert(self, table: str, frame: pl.DataFrame) -> None:
-        """Put rows in the place of those with the same key; of equal keys the last one counts.
+        """Merge rows into a table by their key, in one transaction; of equal keys the last counts.
 
-        Files that hold such a key are written anew without it, in the same transaction. It raises
-        what :meth:`append` does.
+        It raises what :meth:`append` does.
         """
         rows = _conform(table, frame).unique(subset=KEYS[table], keep="last", maintain_order=True)
-        parts = rows.partition_by("surface", maintain_order=True)
-
-        def prepare(delta: DeltaTable | None) -> Actions:
-            files = list_files(delta)
-            return [action for part in parts for action in self._replace(table, part, files)]
-
-        transact(self._place(table), prepare)
-
-    def _replace(self, table: str, part: pl.DataFrame, files: pl.DataFrame) -> Actions:
-        """Rewrite those files of one surface that hold a key of ``part``, with ``part`` added."""
-        place, surface, keys = self._place(table), part["surface"][0], KEYS[table][1:]
-        replaced, merged = part.lazy().select(keys), part.lazy().drop("surface")
-        own = files.filter(surface=surface)
-        touched = own.clear()
-        if len(own):
-            every = scan_files(place, own["path"].to_list())
-            named = every.join(replaced, on=keys, how="semi").select(pl.col(FILE).unique())
-            held = named.collect(engine="streaming")[FILE]
-            touched = own.filter(pl.col("path").is_in(held.implode()))
-            if len(touched) != len(held):
-                raise StoreError(f"{place}: files are read by other names than they are listed")
-        if len(touched):
-            rows = scan_files(place, touched["path"].to_list()).drop(FILE)
-            kept = rows.join(replaced, on=keys, how="anti", maintain_order="left")
-            merged = pl.concat([kept, merged])
-        staged = write_file(merged, place, surface, "upsert")
-        if staged.path in touched["path"]:
-            return []
-        removed = (
-            describe_removed(path, size=size, surface=surface)
-            for path, size in touched.select("path", "size").iter_rows()
-        )
-        return [describe_added(staged), *removed]
+        if len(rows):
+            merge_rows(self._place(table), rows, KEYS[table])
 
     def _place(self, table: str) -> Place:
         return Place(self.url, self.options, table)

