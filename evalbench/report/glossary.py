@@ -1,10 +1,12 @@
 """What each column of a report's tables is called, and how its numbers are written: once.
 
-A column with ``{name}_low`` and ``{name}_high`` beside it is written with its interval.
+The words are in ``glossary.toml``, for whoever writes the reports.
 """
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -16,173 +18,17 @@ class Column(NamedTuple):
 
     heading: str
     decimals: int = 2
-    ends: tuple[str, str] | None = None
+    ends: tuple[str, ...] = ()
     scale: int = 1
     signed: bool = False
 
 
+_WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 COLUMNS = {
-    "ac1": Column("AC1"),
-    "accuracy": Column("Accuracy"),
-    "after": Column("Now"),
-    "alpha": Column("Alpha"),
-    "alpha_ordinal": Column("Alpha, ordinal"),
-    "annotator": Column("Annotator"),
-    "annotators": Column("Annotators"),
-    "any_said": Column("Any signal"),
-    "asked": Column(""),
-    "becomes": Column("Counted as"),
-    "before": Column("Before"),
-    "ceiling": Column("People's MCC"),
-    "change": Column("Change of AC1", signed=True),
-    "cost_said": Column("Cost"),
-    "definition": Column("Definition"),
-    "delta": Column("Change per 1,000", 0, ("low", "high"), scale=1000, signed=True),
-    "design": Column("Strata"),
-    "disputed": Column("Disputed"),
-    "estimate": Column("Estimate", 1, ("low", "high")),
-    "examples": Column("Examples"),
-    "fails": Column("It says"),
-    "first": Column("First"),
-    "fn": Column("FN"),
-    "fp": Column("FP"),
-    "gap": Column("Text without a place"),
-    "hour": Column("Hour of reading"),
-    "inclusion_probability": Column("Chance", 3),
-    "kappa": Column("Kappa"),
-    "kind": Column("Kind"),
-    "labelled": Column("Labels given"),
-    "labels": Column("Labels"),
-    "last": Column("Last"),
-    "line": Column("First line"),
-    "macro_f1": Column("Macro F1"),
-    "macro_precision": Column("Macro precision"),
-    "macro_recall": Column("Macro recall"),
-    "mcc": Column("MCC"),
-    "minutes": Column("Minutes", 0),
-    "missing": Column("Lacks"),
-    "mode": Column("Called"),
-    "modes": Column("Kinds seen by then"),
-    "n": Column("Sessions"),
-    "n_before": Column("Sessions before"),
-    "n_drawn": Column("Drawn"),
-    "n_groups": Column("Users or tasks"),
-    "n_items": Column("Sessions read twice"),
-    "n_labelled": Column("Labelled"),
-    "n_labels": Column("Labels"),
-    "n_modes": Column("Kinds seen"),
-    "n_notes": Column("Notes"),
-    "n_sessions": Column("Sessions"),
-    "n_shared": Column("Read by others too"),
-    "n_unsure": Column("Unsure"),
-    "n_verdicts": Column("Verdicts"),
-    "name": Column("Failure mode"),
-    "named_by": Column("Named by"),
-    "new_modes": Column("New kinds"),
-    "owner": Column("Owner"),
-    "pair": Column("Annotators"),
-    "per_1000": Column("Per 1,000 sessions", 0, ("low_per_1000", "high_per_1000")),
-    "percent": Column("Equal"),
-    "precision": Column("Precision"),
-    "rationale": Column("It says"),
-    "reading": Column("Reading"),
-    "reason": Column("Because"),
-    "records": Column("Records"),
-    "release": Column("Release"),
-    "said": Column("Said"),
-    "same": Column("Two verdicts equal"),
-    "says": Column(""),
-    "sensitivity": Column("Sensitivity"),
-    "session_id": Column("Session"),
-    "session_ids": Column("Sessions read differently"),
-    "sessions": Column("Sessions"),
-    "sessions_an_hour": Column("Sessions an hour", 0),
-    "severity": Column("Severity"),
-    "signals_said": Column("Most raised"),
-    "silent": Column("Silent"),
-    "slot_percent": Column("% of the weekly slot", 0),
-    "smallest_shown": Column("Would show", 0, scale=1000),
-    "source_format": Column("Format"),
-    "spans": Column("Spans"),
-    "specificity": Column("Specificity"),
-    "stability": Column("Stability"),
-    "standing": Column("Its evaluators"),
-    "state": Column("State"),
-    "status": Column("Status"),
-    "surface": Column("Surface"),
-    "target": Column("Target"),
-    "tn": Column("TN"),
-    "tnr": Column("TNR"),
-    "tools": Column("Tool calls"),
-    "errors": Column("Tool errors"),
-    "tp": Column("TP"),
-    "tpr": Column("TPR"),
-    "train_mcc": Column("MCC in training"),
-    "trait": Column("By"),
-    "truth": Column("People"),
-    "turned": Column("Turned"),
-    "users": Column("Users or tasks"),
-    "value": Column("Where"),
-    "version": Column("Version"),
-    "waiting": Column("Notes to confirm"),
-    "wanted": Column("Labels wanted"),
-    "week": Column("Week of"),
-    "who": Column("Evaluator"),
-    "why": Column("Because"),
-    "window": Column("Sessions of"),
+    name: Column(**given) if isinstance(given, dict) else Column(given)
+    for name, given in _WORDS["columns"].items()
 }
-
-TABLES = {
-    "ambiguous": "name definition alpha reading session_ids",
-    "annotators": "annotator n_sessions n_shared sensitivity specificity reason",
-    "cadence": "week annotators labels minutes slot_percent sessions_an_hour",
-    "candidates": "name kind train_mcc mcc cost_said status why",
-    "categories": "who n silent mcc accuracy macro_precision macro_recall macro_f1",
-    "changes": "name delta reading smallest_shown target",
-    "clusters": "name n n_unsure n_sessions stability any_said signals_said examples",
-    "confusion": "who tp fn fp tn silent tpr tnr precision",
-    "drafts": "name n_notes waiting per_1000 n_labels missing",
-    "drift": "name week n_items n_before change reading",
-    "evaluators": "who n mcc ceiling status why",
-    "flips": "who session_id before after truth turned rationale",
-    "formats": "source_format kind spans",
-    "gaps": "session_id gap",
-    "hours": "hour sessions minutes new_modes modes",
-    "items": "session_id reason inclusion_probability annotators",
-    "limits": "says",
-    "modes": "name n_items alpha ac1 kappa percent",
-    "names": "name named_by why",
-    "next_labels": "who fails n",
-    "noise": "who n_sessions n_verdicts same",
-    "pairs": "name pair n_items kappa percent",
-    "parts": "who trait value n tpr tnr",
-    "proposals": "name kind tpr tnr mcc cost_said status why",
-    "queue": "session_id disputed said labels",
-    "rates": "name per_1000 n_labels n_groups n_sessions",
-    "ratings": "name n_items alpha alpha_ordinal kappa",
-    "rejects": "reason records line",
-    "releases": "release sessions first last",
-    "restated": "mode becomes n_labels n_verdicts",
-    "sample": "surface window design n_sessions n_drawn n_labelled",
-    "saturation": "asked estimate n_sessions n_modes reason",
-    "silence": "who said n",
-    "standing": "name kind version owner mcc n status why",
-    "summary": "state sessions wanted labelled",
-    "surfaces": "surface sessions spans tools errors users first last",
-    "uncovered": "name severity per_1000 standing",
-}
-"""The columns that the table of this name shows on the page, in their order; its CSV has all."""
-
-PARTICULAR = {
-    ("clusters", "name"): "Cluster",
-    ("clusters", "n"): "Texts",
-    ("drafts", "name"): "Draft",
-    ("names", "name"): "Name",
-    ("next_labels", "n"): "Labels to give",
-    ("pairs", "name"): "Judged",
-    ("queue", "said"): "Who said what",
-    ("ratings", "name"): "Scale",
-    ("silence", "n"): "Verdicts",
-    ("silence", "said"): "What it said instead",
-}
-"""Headings of columns that hold something else in one table."""
+TABLES: dict[str, list[str]] = {name: shown.split() for name, shown in _WORDS["tables"].items()}
+"""The columns that the table of this name shows on the page; its CSV has all."""
+PARTICULAR: dict[str, dict[str, str]] = _WORDS["particular"]
+"""Headings of columns that hold something else in one table, by table."""

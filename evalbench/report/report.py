@@ -62,18 +62,9 @@ class Report:
     ) -> None:
         """Show the table of this name in the glossary and keep all of its columns and rows.
 
-        Parameters
-        ----------
-        name : str
-            One of :data:`evalbench.report.glossary.TABLES`.
-        by : str or sequence of str
-            Columns whose values become headings between the rows.
-        empty : str
-            Said instead of a table without rows.
-        first : int, optional
-            Rows on the page.
-        keep : bool
-            False where the rows are kept under another name already.
+        The values of the columns ``by`` become headings between the rows, of which the page shows
+        the ``first``, all without it; ``empty`` is said of no rows. ``keep`` is false where they
+        are kept under another name already.
         """
         named = name_rows(frame, self.view)
         if keep:
@@ -81,7 +72,7 @@ class Report:
         if named.is_empty():
             return self.say(empty)
         groups, level = [by] if isinstance(by, str) else list(by), self.view.ws.settings.level
-        display(set_table(name, named, by=groups, level=level, first=first))
+        display(set_table(name, named.head(first or named.height), by=groups, level=level))
 
     def keep(self, **frames: pl.DataFrame) -> None:
         """Keep tables that the page does not show, or shows as a chart."""

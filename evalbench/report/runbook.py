@@ -59,12 +59,10 @@ _PINS: dict[str, Any] = {"lake_versions": dict[str, int], "ledger_seq": int}
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where one run of a notebook left its report.
+    """Where one run of a notebook left its report: ``{reports}/{notebook}/{run}``.
 
-    ``folder`` is ``{reports}/{notebook}/{run}``, the run named by a hash of its parameters and
-    pins. In it lie the executed ``notebook``, the page ``html`` made of it, which loads nothing
-    from outside, ``pdf`` (None where no Chromium or Chrome was found), ``result`` as the notebook
-    wrote it, and ``manifest``: what it was made from.
+    In the ``folder`` lie the executed ``notebook``, the page ``html``, which loads nothing, ``pdf``
+    (None without a browser), ``result`` and ``manifest``: what it was made from.
     """
 
     folder: Path
@@ -83,25 +81,17 @@ def run(
     reports: str | Path,
     progress: Progress = lambda done, total: None,
 ) -> Run:
-    """Execute a notebook on a workspace and publish its report.
+    """Execute a notebook on a workspace and publish its report under ``reports``.
 
-    The notebook's ``lake_versions`` and ``ledger_seq`` pin what it reads; where they are not given
-    they become the present ones. Reports themselves do not move the pin, so the same parameters on
-    the same data give the same run: the same folder, ``result.json`` and tables, byte for byte.
+    ``notebook`` is a name such as "11_impact" or a path; a parameter given as text is read as the
+    type of its default; ``progress`` is called with the number of cells done and of all.
 
-    Parameters
-    ----------
-    notebook : str
-        A name such as ``"11_impact"``, or the path of an ``.ipynb`` file.
-    parameters : mapping
-        Values by parameter; text is read as the type of the parameter's default.
-    workspace, reports : Workspace, path
-        What the notebook opens, and the folder that takes the reports.
-    progress : callable, optional
-        Called with the number of cells done and of all cells.
+    What the parameters do not pin is pinned to the present. Reports themselves do not move the pin,
+    so the same parameters on the same data give the same folder, ``result.json`` and tables, byte
+    for byte.
 
     Raises NotebookError for no such notebook, a parameter that is unknown, missing or of another
-    type, or a cell that failed; the message says which, and where the executed notebook is.
+    type, or a cell that failed.
     """
     source = find_notebook(notebook)
     given = _check_parameters(source, parameters)
@@ -133,11 +123,8 @@ def serve(
 ) -> None:
     """Serve a notebook as a page without code, to this computer alone, until it is interrupted.
 
-    It takes what :func:`run` takes, but pins nothing and leaves no report. ``port`` is one of
-    127.0.0.1, or one near it that is free; ``opened`` is called with the address, which carries the
-    key to the page, once it can be opened.
-
-    Raises NotebookError where voila is not installed; otherwise as :func:`run`.
+    It takes what :func:`run` takes, but leaves no report. ``port`` is one of 127.0.0.1, or one near
+    it that is free; ``opened`` is called with the address once it can be opened.
     """
     try:
         from voila.app import Voila
@@ -176,18 +163,15 @@ def _check_parameters(source: Path, parameters: Mapping[str, object]) -> dict[st
     """Every parameter of the notebook with its value: given, or its default."""
     declared = papermill.inspect_notebook(source)
     defaults = {name: ast.literal_eval(each["default"]) for name, each in declared.items()}
-    lacking = [name for name in (*_PLACES, *_PINS) if name not in defaults]
-    if lacking:
+    if lacking := [name for name in (*_PLACES, *_PINS) if name not in defaults]:
         raise NotebookError(f"{source.name} must have the parameters: {', '.join(lacking)}")
     known = [name for name in defaults if name not in _PLACES]
     if unknown := [name for name in parameters if name not in known]:
-        raise NotebookError(
-            f"{source.name} has no parameter {unknown[0]!r}; it knows: {', '.join(known)}"
-        )
+        there = ", ".join(known)
+        raise NotebookError(f"{source.name} has no parameter {unknown[0]!r}; it knows: {there}")
     given = {**defaults, **parameters}
     values = {name: _coerce(name, given[name], defaults[name]) for name in known}
-    missing = [name for name, value in values.items() if value is ...]
-    if missing:
+    if missing := [name for name, value in values.items() if value is ...]:
         raise NotebookError(f"{source.name} needs a value for: {', '.join(missing)}")
     return values
 
@@ -203,9 +187,8 @@ def _coerce(name: str, value: object, default: object) -> Any:
             return adapter.validate_json(value)
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise NotebookError(
-            f"parameter {name!r}: {error.errors()[0]['msg']} (got {value!r})"
-        ) from None
+        why = error.errors()[0]["msg"]
+        raise NotebookError(f"parameter {name!r}: {why} (got {value!r})") from None
 
 
 def _pin(given: dict[str, Any], workspace: Workspace) -> None:
@@ -310,9 +293,8 @@ def _git_commit() -> str | None:
     """Name the commit of the code that ran, "-dirty" where files differ; None outside of git."""
     command = ["git", "-C", str(NOTEBOOKS.parent), "describe", "--always", "--abbrev=40", "--dirty"]
     with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.check_output(
-            command, stderr=subprocess.DEVNULL, text=True, timeout=10
-        ).strip()
+        quiet: Any = {"stderr": subprocess.DEVNULL, "text": True, "timeout": 10}
+        return str(subprocess.check_output(command, **quiet)).strip()
     return None
 
 

@@ -19,37 +19,22 @@ LISTED = 5
 """Items of a list that a cell names."""
 
 
-def set_table(
-    name: str, frame: pl.DataFrame, *, by: list[str], level: float, first: int | None
-) -> GT:
-    """Set the table of this name in the glossary.
+def set_table(name: str, frame: pl.DataFrame, *, by: list[str], level: float) -> GT:
+    """Set the table of this name in the glossary; text is escaped.
 
-    Parameters
-    ----------
-    name : str
-        A key of :data:`evalbench.report.glossary.TABLES`.
-    frame : polars.DataFrame
-        One row a row, with the columns that the glossary shows; text is escaped.
-    by : list of str
-        Columns whose values become headings between the rows.
-    level : float
-        Of the intervals.
-    first : int, optional
-        Rows on the page; all without it.
+    The values of the columns ``by`` become headings between the rows; ``level`` is that of the
+    intervals.
     """
     from great_tables import GT
 
-    shown = TABLES[name].split()
-    head = frame.head(first or frame.height)
-    cells = [_write_cells(head, column).alias(column) for column in shown]
-    groups = [say_group(dict(zip(by, row, strict=True))) for row in head.select(by).iter_rows()]
+    shown = TABLES[name]
+    cells = [_write_cells(frame, column).alias(column) for column in shown]
+    groups = [say_group(dict(zip(by, row, strict=True))) for row in frame.select(by).iter_rows()]
     grouping = [pl.Series("group", groups, pl.String)] if by else []
     identity = "table-" + hashlib.sha256(name.encode()).hexdigest()[:8]
     made = GT(pl.DataFrame([*cells, *grouping]), groupname_col="group" if by else None, id=identity)
     headings: dict[str, Any] = {column: _head(name, column, frame, level) for column in shown}
-    numbers = [
-        column for column in shown if frame.schema[column].is_numeric() and not _ends(column, frame)
-    ]
+    numbers = [each for each in shown if frame.schema[each].is_numeric() and not _ends(each, frame)]
     made = made.cols_label(headings).cols_align("right", numbers).sub_missing(missing_text="–")
     return made.tab_options(
         column_labels_hidden=not any(headings.values()),
@@ -64,25 +49,25 @@ def set_table(
 
 
 def _head(name: str, column: str, frame: pl.DataFrame, level: float) -> str:
-    heading = PARTICULAR.get((name, column), COLUMNS[column].heading)
+    heading = PARTICULAR.get(name, {}).get(column, COLUMNS[column].heading)
     return heading + (f" ({level:.0%} interval)" if _ends(column, frame) else "")
 
 
-def _ends(name: str, frame: pl.DataFrame) -> tuple[str, str] | None:
-    """Return the columns that hold the ends of a column's interval."""
-    ends = COLUMNS[name].ends or (f"{name}_low", f"{name}_high")
-    return ends if set(ends) <= set(frame.columns) else None
+def _ends(name: str, frame: pl.DataFrame) -> tuple[str, ...]:
+    """Return the columns that hold the ends of a column's interval; none where there is none."""
+    ends = tuple(COLUMNS[name].ends) or (f"{name}_low", f"{name}_high")
+    return ends if set(ends) <= set(frame.columns) else ()
 
 
 def _write_cells(frame: pl.DataFrame, name: str) -> pl.Series:
     """Write a column as text; null where there is nothing to say."""
-    values, column = frame[name], COLUMNS[name]
+    column = COLUMNS[name]
     if ends := _ends(name, frame):
         rows = (frame.select(name, *ends) * column.scale).iter_rows()
         texts = [say_interval(*row, decimals=column.decimals, signed=column.signed) for row in rows]
         return pl.Series(texts, dtype=pl.String).str.replace_all(" ", "\u00a0")
     write = say_surface if name == "surface" else partial(_write_cell, column=column)
-    return pl.Series(map(write, values), dtype=pl.String)
+    return pl.Series(map(write, frame[name]), dtype=pl.String)
 
 
 def _write_cell(value: object, column: Column) -> str | None:
