@@ -210,12 +210,10 @@ class Snapshot:
         """
         if not criterion:
             return self.judgements, self.truth.rename({"fails": "truth"})
-        rated, rule = self.ratings.filter(mode=criterion), read_rule(fails_when)
-        voted = calibrate.vote(rated)
-        return (
-            calibrate.as_failing(rated, "value", fails=rule, tie=tie),
-            calibrate.as_failing(voted, "truth", fails=rule, tie=tie),
-        )
+        rated = self.ratings.filter(mode=criterion)
+        rule: dict[str, Any] = {"fails": read_rule(fails_when), "tie": tie}
+        truth = calibrate.as_failing(calibrate.vote(rated), "truth", **rule)
+        return calibrate.as_failing(rated, "value", **rule), truth
 
     def review(self, book: Codebook) -> pl.DataFrame:
         """List the sessions that people read, with the kinds of failure that each showed."""
@@ -282,16 +280,10 @@ def take_snapshot(
     EvalbenchError is raised. A ``ledger_seq`` of 0 is the empty ledger, a version of -1 no table.
     """
     opened = ws if isinstance(ws, Workspace) else open_workspace(ws)
-    evidence.quarter_window(quarter or evidence.WHOLE)
-    return Snapshot(
-        opened,
-        None if surface in (None, "all") else surface,
-        quarter or evidence.WHOLE,
-        pin_lake(opened, lake_versions),
-        opened.ledger.head() if ledger_seq is None else ledger_seq,
-        seed,
-        margin,
-    )
+    scope = None if surface == "all" else surface, quarter or evidence.WHOLE
+    evidence.quarter_window(scope[1])
+    seq = opened.ledger.head() if ledger_seq is None else ledger_seq
+    return Snapshot(opened, *scope, pin_lake(opened, lake_versions), seq, seed, margin)
 
 
 def pin_lake(ws: Workspace, lake_versions: Mapping[str, int] | None) -> dict[str, int]:

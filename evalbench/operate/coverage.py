@@ -19,11 +19,7 @@ COUNTED = {
 
 
 def surface_table(sessions: pl.DataFrame, spans: pl.LazyFrame) -> pl.DataFrame:
-    """Count what was read, by surface.
-
-    Gives ``surface, sessions, spans, tools, errors`` (failed tool calls), ``users`` (groups that
-    sessions share), ``first`` and ``last`` day.
-    """
+    """Count what was read, by surface; ``users`` are the groups that sessions share."""
     steps = spans.group_by("surface").agg(spans=pl.len().cast(pl.Int64)).collect()
     return (
         sessions.group_by("surface")
@@ -46,18 +42,15 @@ def format_table(spans: pl.LazyFrame) -> pl.DataFrame:
 
 
 def release_table(sessions: pl.DataFrame) -> pl.DataFrame:
-    """Count sessions by release, in the order of their first session; null is "not named".
-
-    Gives ``surface, release, sessions, first, last``.
-    """
+    """Count sessions by release, in the order of their first session; null is "not named"."""
     named = sessions.group_by("surface", pl.col("release").fill_null("not named"))
     return named.agg(**COUNTED).sort("surface", "first", "release")
 
 
 def weekly_sessions(sessions: pl.DataFrame) -> pl.DataFrame:
-    """Count sessions by week, weeks without any too.
+    """Count sessions by week (its Monday is ``start``), weeks without any too.
 
-    Gives ``surface, start`` (Monday) and ``sessions``; sessions without a time are in no week.
+    Sessions without a time are in no week.
     """
     week = pl.col("started_at").dt.date().dt.truncate("1w")
     weeks = sessions.drop_nulls("started_at").group_by("surface", start=week)
@@ -69,10 +62,10 @@ def weekly_sessions(sessions: pl.DataFrame) -> pl.DataFrame:
 
 
 def signal_table(sessions: pl.DataFrame) -> pl.DataFrame:
-    """Say of every signal how many sessions recorded it, and what its mean is where they did.
+    """Count the sessions that recorded each signal, with its mean where they did.
 
-    Gives ``surface, signal, name`` (in words), ``recorded, sessions, share, mean`` (null where
-    nobody recorded it; of true and false the share that is true), and ``said``.
+    Returns ``surface, signal, name, recorded, sessions, share, mean`` (of true and false the share
+    that is true) and ``said``, the last two in words.
     """
     share, mean = pl.col("recorded") / pl.col("sessions"), pl.col("mean")
     means = pl.format("{}%, mean {}", (100 * share).round(1), mean.round(2))

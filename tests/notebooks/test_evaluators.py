@@ -4,6 +4,7 @@ import orjson
 import polars as pl
 import pytest
 from judged_sessions import fill_lake
+from shop import make_label
 
 import evalbench as eb
 from evalbench.evaluate.spec import Specification, define
@@ -22,13 +23,7 @@ def read(run):
 
 def test_an_evaluator_counts_once_calibrated_and_promoted(own_shop, tmp_path):
     ws = own_shop
-    labels = [
-        {"surface": "shop", "session_id": name, "verdict": "fail", "modes": ["rude"]}
-        if int(name[1:]) % 12 == 0
-        else {"surface": "shop", "session_id": name, "verdict": "pass"}
-        for name in ws.lake.sessions().collect()["session_id"]
-    ]
-    ws.ledger.extend([("label.set", label["session_id"], label) for label in labels], actor="bo")
+    ws.ledger.extend(map(make_label, ws.lake.sessions().collect()["session_id"]), actor="bo")
     define(ws.ledger, JUDGE, modes=read_codebook(ws.ledger).live)
     own = {"evaluator_id": JUDGE.evaluator_id, "evaluator_version": JUDGE.version}
     said = ws.lake.verdicts().collect().with_columns(pl.lit(own[name]).alias(name) for name in own)

@@ -7,7 +7,6 @@ import nbformat
 import orjson
 import pytest
 
-from evalbench.errors import NotebookError
 from evalbench.report import runbook
 from evalbench.schema import BODIES
 
@@ -96,14 +95,3 @@ def test_it_runs_and_leaves_a_whole_report(name, shop, reports):
     manifest = orjson.loads(done.manifest.read_bytes())
     assert manifest["lake_versions"] == shop.lake.versions()
     assert 0 < manifest["ledger_seq"] <= shop.ledger.head()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_unknown_parameter_is_refused(name, shop, reports):
-    with pytest.raises(NotebookError, match="no parameter 'quartre'"):
-        runbook.run(name, {**SMALL[name], "quartre": "1"}, workspace=shop, reports=reports)
-
-
-def test_a_missing_parameter_is_refused(shop, reports):
-    with pytest.raises(NotebookError, match="needs a value for: surface"):
-        runbook.run("02_sample", {}, workspace=shop, reports=reports)
