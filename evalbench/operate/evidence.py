@@ -59,8 +59,8 @@ def read_draws(
 def place_draw(seq: int, draw: QueueDrawn, stratified: pl.DataFrame) -> pl.DataFrame:
     """Say of every session that a draw could have picked with which probability it did.
 
-    ``stratified`` are the sessions that the draw was made from, with their stratum. The probability
-    is the share of the stratum that was drawn. Returns :data:`PLACED`.
+    ``stratified`` are the sessions that the draw was made from, with their stratum; the probability
+    is the share of it that was drawn.
     """
     drawn = pl.col("session_id").is_in([item.session_id for item in draw.items])
     probability = drawn.mean().over("stratum")
@@ -93,10 +93,8 @@ def report_frame(
 ) -> pl.DataFrame:
     """Join sessions with their strata, in the order in which the releases were shipped.
 
-    ``shipped`` has ``surface, release, shipped_at``; a release nobody announced counts from its
-    first session. ``placed`` is from :func:`combine_draws`.
-
-    Raises EvalbenchError where there are no sessions to report on.
+    A release nobody announced counts from its first session. Raises EvalbenchError where there are
+    no sessions to report on.
     """
     if sessions.is_empty():
         raise EvalbenchError("no sessions in this window; see `evalbench run 01_observe`")
@@ -115,10 +113,7 @@ def report_frame(
 def sample_table(
     frame: pl.DataFrame, labels: pl.DataFrame, draws: dict[int, QueueDrawn]
 ) -> pl.DataFrame:
-    """Count, for each draw that covers sessions of the report, those it drew and people labelled.
-
-    Returns :data:`SAMPLE`; the counts are of the report's sessions.
-    """
+    """Count the report's sessions that each draw could pick, picked, and people labelled."""
     labelled = frame.join(labels.drop_nulls("fails"), on=SESSION_KEY, how="semi")
     rows = []
     for seq, draw in draws.items():
@@ -136,9 +131,8 @@ def limits_table(
 ) -> pl.DataFrame:
     """Count, surface by surface, what each limit of the report touches, and of how many.
 
-    Takes what :func:`evalbench.operate.impact.mode_rates` takes, and the table of its rates.
-
-    Returns :data:`LIMITS` without those that touch nothing; ``names`` are signals nobody recorded.
+    Takes what ``mode_rates`` takes, and the table of its rates. Limits that touch nothing are left
+    out; ``names`` are the signals nobody recorded.
     """
     rows = []
     for (surface,), sessions in frame.group_by("surface", maintain_order=True):

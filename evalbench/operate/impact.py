@@ -63,15 +63,13 @@ def mode_rates(
     level: float,
     rng: np.random.Generator,
 ) -> list[ModeRate]:
-    """Estimate the rate of every mode in every release.
+    """Estimate the rate of every mode in every release, in the order of the ``frame``.
 
-    ``frame`` are the sessions reported on, in the order of their releases: ``surface, session_id,
-    release, group_key, outcome, stratum`` (null: no draw covers it) and ``drawn``. ``labels`` are
-    what people decided: ``surface, session_id, mode, fails`` (null: undecided). The latest of the
-    ``verdicts`` on a mode divides its strata. ``modes`` is the codebook: ``surface, mode, name``.
+    Its ``stratum`` is null where no draw covers a session; ``labels`` are what people decided, with
+    ``fails`` null where undecided; the latest of the ``verdicts`` on a mode divides its strata.
 
-    Returns rates by surface, release and mode. Where nobody labelled any session of a surface but
-    outcomes are recorded, one more a release: the share of them that is "not achieved".
+    Where nobody labelled any session of a surface but outcomes are recorded, there is one rate more
+    a release: the share of them that is "not achieved".
     """
     judged = latest_verdicts(verdicts)
     read = frame.filter("drawn").join(labels, on=SESSION_KEY)
@@ -104,14 +102,11 @@ def rates_table(rates: list[ModeRate], *, quarter: str) -> pl.DataFrame:
 
 
 def release_changes(rates: list[ModeRate], shipped: pl.DataFrame, *, margin: float) -> pl.DataFrame:
-    """Compare each release with the one before it, mode by mode.
+    """Compare each release with the one before it, mode by mode; firm readings come first.
 
     Readings are adjusted over the modes of each release (Benjamini-Hochberg). ``margin`` is the
     smallest change worth knowing of, as a share of sessions; where the labels could not show one of
-    that size the reading is "insufficient". ``shipped`` has ``surface, release, targets``.
-
-    Returns :data:`CHANGES`, firm readings first; numbers are null where a rate is insufficient,
-    ``target`` is "yes" where the release set out to fix the mode.
+    that size the reading is "insufficient". ``target`` is "yes" where ``shipped`` names the mode.
     """
     last: dict[tuple[str, str], ModeRate] = {}
     by_release: dict[tuple[str, str], list[tuple[ModeRate, ModeRate]]] = {}

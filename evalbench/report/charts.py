@@ -67,11 +67,8 @@ alt.renderers.enable("evalbench")
 def before_after(frame: pl.DataFrame) -> alt.LayerChart:
     """Draw each failure mode before and after a release: a point with its interval for either.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Changes of one ``surface`` and ``release``: ``name, reading``, and ``before, after`` with
-        their ends ``_low, _high`` (null where insufficient), as shares.
+    Takes changes of one ``surface`` and ``release``: ``name, reading``, and ``before, after`` with
+    their ends ``_low, _high`` (null where insufficient), as shares.
     """
     release = frame["release"][0]
     moments = {side: f"{side} {release}" for side in ("before", "after")}
@@ -113,11 +110,8 @@ def before_after(frame: pl.DataFrame) -> alt.LayerChart:
 def intervals(frame: pl.DataFrame) -> alt.LayerChart:
     """Draw a forest plot: the rate of each failure mode with its interval.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Rates of one ``surface`` and ``release``, in the order wanted: ``name, per_1000,
-        low_per_1000, high_per_1000`` (null where insufficient).
+    Takes rates of one ``surface`` and ``release``, in the order wanted: ``name, per_1000,
+    low_per_1000, high_per_1000`` (null where insufficient).
     """
     release = frame["release"][0]
     ends = {"per_1000": "rate", "low_per_1000": "rate_low", "high_per_1000": "rate_high"}
@@ -134,13 +128,8 @@ def intervals(frame: pl.DataFrame) -> alt.LayerChart:
 def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
     """Draw how far people agree on each failure mode: alpha with its interval, AC1 hollow.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Of one ``surface``, in the order wanted: ``name, alpha, alpha_low, alpha_high, ac1`` (null
-        where insufficient) and ``reading``.
-    least : float
-        Alpha under which labels do not count, drawn as a line.
+    Takes rows of one ``surface``, in the order wanted: ``name, alpha, alpha_low, alpha_high, ac1``
+    (null where insufficient) and ``reading``. Labels count from ``least``, drawn as a line.
     """
     axis = "Krippendorff's alpha with interval; hollow: Gwet's AC1; dashed: least alpha"
     layer = [_line(least), *_forest(frame, "alpha", axis=axis), _hollow(frame, "ac1")]
@@ -151,13 +140,8 @@ def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
 def alignments(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
     """Draw how far evaluators agree with people: MCC with its interval, the human ceiling hollow.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Of one ``surface``, in the order wanted: ``who, mcc, mcc_low, mcc_high, ceiling``
-        (null where not defined) and ``status``.
-    least : float
-        MCC from which an evaluator is aligned, drawn as a line.
+    Takes rows of one ``surface``, in the order wanted: ``who, mcc, mcc_low, mcc_high, ceiling``
+    (null where not defined) and ``status``. Aligned starts at ``least``, drawn as a line.
     """
     named = frame.with_columns(name="who")
     axis = "MCC with interval; hollow: people against each other; dashed: aligned from"
@@ -169,11 +153,8 @@ def alignments(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
 def agreement_by_week(frame: pl.DataFrame) -> alt.LayerChart:
     """Draw alpha with its interval, week by week.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Of one ``surface``: ``week`` (its Monday), ``alpha, alpha_low, alpha_high`` (null where
-        insufficient).
+    Takes rows of one ``surface``: ``week`` (its Monday), ``alpha, alpha_low, alpha_high`` (null
+    where insufficient).
     """
     shown = alt.Chart(frame, width=PAGE, height=110).encode(
         x=_weeks("week", scale=alt.Scale(padding=12))
@@ -187,13 +168,7 @@ def agreement_by_week(frame: pl.DataFrame) -> alt.LayerChart:
 
 
 def over_time(frame: pl.DataFrame) -> alt.LayerChart:
-    """Draw sessions a week as bars.
-
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Of one ``surface``: ``start`` (of the week) and ``sessions``.
-    """
+    """Draw sessions a week as bars, of one ``surface``: ``start`` (of the week), ``sessions``."""
     weeks, counts = frame["start"], frame["sessions"]
     shown = alt.Chart(frame, width=PAGE, height=110).encode(
         x=_weeks("start"), y=alt.Y("sessions:Q", title=None, axis=alt.Axis(tickCount=4))
@@ -209,12 +184,8 @@ def over_time(frame: pl.DataFrame) -> alt.LayerChart:
 def shares(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
     """Draw bars from 0% to 100%, each with its value in words at its end.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Of one ``surface``, in the order wanted: ``name, share`` and ``said``.
-    title : str
-        What the bars are shares of, shown after the surface.
+    Takes rows of one ``surface``, in the order wanted: ``name, share`` and ``said``; ``title`` says
+    what they are shares of.
     """
     whole = alt.Scale(domain=[0, 1])
     shown = alt.Chart(frame, width=WIDTH, height=alt.Step(20)).encode(
@@ -229,12 +200,8 @@ def shares(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
 def cluster_map(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
     """Draw texts as points, those of one cluster together, unsure ones hollow, with its name.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Of one ``surface``, one row a text: ``x, y, cluster, name, sure``.
-    title : str
-        What the texts are, shown after the surface.
+    Takes rows of one ``surface``, one a text: ``x, y, cluster, name, sure``; ``title`` says what
+    the texts are.
     """
     shown = alt.Chart(frame, width=PAGE, height=PAGE * 0.7).encode(
         x=alt.X("x:Q", axis=None),
@@ -255,10 +222,7 @@ def cluster_map(frame: pl.DataFrame, *, title: str) -> alt.LayerChart:
 def seen_by_reading(frame: pl.DataFrame) -> alt.LayerChart:
     """Draw the kinds of failure seen against sessions read, and what more reading would show.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        Of one ``surface``: ``sessions, modes, low, high`` (null where counted) and ``part``.
+    Takes rows of one ``surface``: ``sessions, modes, low, high`` (null where counted), ``part``.
     """
     shown = alt.Chart(frame, width=PAGE, height=150).encode(
         x=alt.X("sessions:Q", title="sessions read; dashed: to be expected", axis=_ticks())

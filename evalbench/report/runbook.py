@@ -106,10 +106,11 @@ def run(
     if not result.exists():
         raise NotebookError(f"{source.name} wrote no result.json: its last cell must do so")
     manifest, html = folder / "manifest.json", folder / "report.html"
-    write_json(manifest, _manifest(source, given))
+    digest = hashlib.sha256(result.read_bytes()).hexdigest()
+    write_json(manifest, _manifest(source, given) | {"result_sha256": digest})
     html.write_text(_render_html(executed), encoding="utf-8")
     pdf = _print_pdf(html, folder / "report.pdf")
-    _publish(workspace, source.stem, folder, given, result)
+    _publish(workspace, f"{source.stem}/{folder.name}", given, digest)
     return Run(folder, executed, html, pdf, result, manifest)
 
 
@@ -298,17 +299,10 @@ def _git_commit() -> str | None:
     return None
 
 
-def _publish(
-    workspace: Workspace, notebook: str, folder: Path, given: dict[str, Any], result: Path
-) -> None:
+def _publish(workspace: Workspace, subject: str, given: dict[str, Any], digest: str) -> None:
     """Record the report in the ledger, once for the same result."""
-    body = ReportPublished(
-        notebook=notebook,
-        run=folder.name,
-        **_split_pins(given),
-        result_sha256=hashlib.sha256(result.read_bytes()).hexdigest(),
-    )
-    subject = f"{notebook}/{folder.name}"
+    notebook, name = subject.split("/")
+    body = ReportPublished(notebook=notebook, run=name, **_split_pins(given), result_sha256=digest)
     known = workspace.ledger.events("report.published", subject=subject)["body"]
     if body not in [ReportPublished.model_validate_json(text) for text in known]:
         workspace.ledger.append("report.published", subject, body)

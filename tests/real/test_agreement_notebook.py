@@ -54,6 +54,9 @@ def test_three_annotators(published):
     [row] = [row for row in published[1]["ratings"] if row["surface"] == "pandalm"]
     assert (round(row["kappa"], 4), round(row["alpha"], 4), row["n_items"]) == (0.8642, 0.8642, 999)
     assert row["alpha_low"] < row["alpha"] < row["alpha_high"]
+    # irrCAC 0.4.4: CAC(frame, digits=12).gwet() and its interval from the delta method
+    assert row["ac1"] == pytest.approx(0.886444708023, abs=1e-9)
+    assert (row["ac1_low"], row["ac1_high"]) == pytest.approx((0.8672, 0.9057), abs=0.004)
 
 
 def test_ordinal_alphas_and_how_far_off_the_nominal_ones_are(published):
