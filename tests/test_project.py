@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-CONDA_NAMES = {"duckdb": "python-duckdb", "psycopg[binary]": "psycopg"}
+CONDA_NAMES = {"psycopg[binary]": "psycopg"}
 
 
 def _project():
