@@ -188,7 +188,7 @@ class History:
                 continue
             if message.role == "tool" and self._answer(thread, walk, message):
                 continue
-            if span.wraps_told and span.repeats(message, "" if message.calls else "user"):
+            if span.is_told and span.repeats(message, "" if message.calls else "user"):
                 continue
             node = self._make(span, message, order)
             if span.kind == "llm" and not span.wraps:
@@ -305,15 +305,14 @@ class History:
         """Add what a span around others says that they do not; of an inner one as a step."""
         parent = span.parent
         speaks = parent is None or span.kind in ("agent", "llm")
-        own = {"input": "", "output": ""}
-        span.wraps_told = bool(span.told)
+        own, told = {"input": "", "output": ""}, span.is_told
         ends: dict[str, Order] = {"input": (span.number, 0), "output": (span.last, 1, -span.number)}
         for (column, order), role in zip(ends.items(), ("user", "assistant"), strict=True):
             if raw := span.row[f"{column}_messages"]:
                 messages = self._read(raw)
             elif raw := span.row[column]:
                 lone = [Message(role, "", plain_text(raw))]
-                spoken = list_spoken(raw, role) if span.wraps_told else lone
+                spoken = list_spoken(raw, role) if told else lone
                 messages = [message for message in spoken if not span.repeats(message, role)]
                 if parent and not speaks:
                     if not any(parent.repeats(each, "assistant") for each in messages):

@@ -34,7 +34,7 @@ class Span:
         self.span_id, self.trace_id = row["span_id"], row["trace_id"]
         self.number = self.last = 0
         self.closing: list[Span] = []
-        self.wraps = self.goes_on = self.wraps_told = self.replied = False
+        self.wraps = self.goes_on = self.is_told = self.replied = False
         self.thread: Any = None
         self.cut_before: Any = None
         self.told: set[str] = set()
@@ -86,6 +86,7 @@ class Span:
         for outer in self.around():
             outer.thread = outer.thread or thread
             outer.goes_on |= goes_on
+            outer.is_told |= bool(messages)
             outer.told.update(texts)
             outer.answered |= any(m.role == "assistant" and m.text.strip() for m in messages)
 
