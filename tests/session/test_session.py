@@ -295,12 +295,8 @@ FINAL = "The final text of the crew"
 TEAMS = {
     "AutoGen: one list with names": (
         [{"kind": "other", "input_messages": LOG}],
-        [
-            "user: Plan it",
-            "other(Orchestrator (thought)): Ann first",
-            "assistant(Ann): A plan",
-            "assistant(Bob): TERMINATE",
-        ],
+        "user: Plan it | other(Orchestrator (thought)): Ann first | assistant(Ann): A plan | "
+        "assistant(Bob): TERMINATE",
         ("Plan it", "A plan", 1),
     ),
     "AutoGen: the log of the user's proxy": (
@@ -310,11 +306,7 @@ TEAMS = {
                 said("TERMINATE", name="user_proxy"),
             )
         ],
-        [
-            "user(user_proxy): Plan it",
-            "assistant(assistant): A plan",
-            "user(user_proxy): TERMINATE",
-        ],
+        "user(user_proxy): Plan it | assistant(assistant): A plan | user(user_proxy): TERMINATE",
         ("Plan it", "A plan", 2),
     ),
     "AutoGen: each agent is the assistant in its own list": (
@@ -324,14 +316,8 @@ TEAMS = {
             llm([BOB, PLAN, user("A plan", name="Ann")], said("Too dear"), parent_id="b"),
             llm([ANN, PLAN, said("A plan"), user("Too dear")], said("Better"), parent_id="a"),
         ],
-        [
-            "system: You are Ann.",
-            "user: Plan it",
-            "assistant(Ann): A plan",
-            "system: You are Bob.",
-            "assistant(Bob): Too dear",
-            "assistant(Ann): Better",
-        ],
+        "system: You are Ann. | user: Plan it | assistant(Ann): A plan | "
+        "system: You are Bob. | assistant(Bob): Too dear | assistant(Ann): Better",
         ("Plan it", "Better", 1),
     ),
     "CrewAI: one agent after the other, each with a list of its own": (
@@ -344,14 +330,8 @@ TEAMS = {
             | {"output": FINAL},
             llm([BOB, user("Edit: A draft")], said(f"Final Answer: {FINAL}"), parent_id="b"),
         ],
-        [
-            "system: You are Ann.",
-            "user: Task: write",
-            "assistant(Ann): A draft",
-            "system: You are Bob.",
-            "user: Edit: A draft",
-            f"assistant(Bob): Final Answer: {FINAL}",
-        ],
+        "system: You are Ann. | user: Task: write | assistant(Ann): A draft | "
+        f"system: You are Bob. | user: Edit: A draft | assistant(Bob): Final Answer: {FINAL}",
         ("Task: write", f"Final Answer: {FINAL}", 2),
     ),
     "LangGraph: a supervisor and its workers on one state": (
@@ -363,13 +343,8 @@ TEAMS = {
             llm([ANN, PLAN], PLANNED, parent_id="n"),
             llm([BOB, PLAN, PLANNED], said("Good."), parent_id="g"),
         ],
-        [
-            "system: You are Ann.",
-            "user: Plan it",
-            "assistant(Ann): A plan",
-            "system: You are Bob.",
-            "assistant: Good.",
-        ],
+        "system: You are Ann. | user: Plan it | assistant(Ann): A plan | "
+        "system: You are Bob. | assistant: Good.",
         ("Plan it", "Good.", 1),
     ),
     "OpenAI Agents: a handoff": (
@@ -380,7 +355,7 @@ TEAMS = {
             | {"tool_arguments": "{}"},
             llm([QUESTION, HANDED, answered("Bob", "h")], said("Nine."), parent_id="b"),
         ],
-        ["user: Hours?", "tool transfer_to_Bob {} -> Bob", "assistant(Bob): Nine."],
+        "user: Hours? | tool transfer_to_Bob {} -> Bob | assistant(Bob): Nine.",
         ("Hours?", "Nine.", 1),
     ),
     "OpenAI Agents: an agent as a tool": (
@@ -393,13 +368,8 @@ TEAMS = {
             llm([BOB, user("Check flight UA-17")], said("It is late"), parent_id="b"),
             llm([PLAN, OWN, answered("It is late", "t")], said("Wait."), parent_id="a"),
         ],
-        [
-            "user: Plan it",
-            f"tool ask_Bob {TASK} -> It is late",
-            "system: You are Bob.",
-            "assistant(Bob): It is late",
-            "assistant(Ann): Wait.",
-        ],
+        f"user: Plan it | tool ask_Bob {TASK} -> It is late | system: You are Bob. | "
+        "assistant(Bob): It is late | assistant(Ann): Wait.",
         ("Plan it", "Wait.", 1),
     ),
 }
@@ -408,7 +378,7 @@ TEAMS = {
 @pytest.mark.parametrize(("rows", "told", "columns"), TEAMS.values(), ids=TEAMS)
 def test_a_team_of_agents_keeps_its_names(rows, told, columns):
     session = read(*rows)
-    assert story(session) == told
+    assert " | ".join(story(session)) == told
     assert outline(spans(*rows)) == columns
     assert session.gaps == ()
 
