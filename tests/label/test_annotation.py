@@ -1,5 +1,4 @@
-from datetime import UTC, datetime
-
+import make
 import polars as pl
 import pytest
 
@@ -8,17 +7,6 @@ from evalbench.label.annotation.queue import Queue
 from evalbench.schema import SESSION, SPAN, VERDICT
 from evalbench.store.workspace import open_workspace
 
-START = datetime(2026, 7, 1, tzinfo=UTC)
-MODE = {
-    "mode": "rude",
-    "surface": "shop",
-    "name": "Is rude",
-    "definition": "The assistant is rude.",
-    "example": "That is your problem.",
-    "severity": "user impact",
-    "failure_class": "answer quality",
-    "owner": "ana",
-}
 LONG = "x" * 50_000
 
 
@@ -27,23 +15,20 @@ def shop(tmp_path):
     """A workspace of four sessions of one answer each, all drawn; a judge read the first."""
     ws = open_workspace(tmp_path, user="ana")
     names = [f"s{number}" for number in range(1, 5)]
-    base = pl.DataFrame({"surface": "shop", "session_id": names, "started_at": START})
+    base = pl.DataFrame({"surface": "shop", "session_id": names, "started_at": make.START})
     spans = base.with_columns(
         trace_id="session_id", span_id=pl.format("{}/1", "session_id"), kind=pl.lit("llm"),
         input=pl.lit("May I?"), output=pl.lit(LONG), source_format=pl.lit("x"),
     )  # fmt: skip
-    judged = base.head(1).select("surface", "session_id").with_columns(
+    judged = base.head(1).with_columns(
         mode=pl.lit("rude"), evaluator_id=pl.lit("judge/rude"), evaluator_version=pl.lit("1"),
-        repeat=pl.lit(0, pl.Int64), fails=True, rationale=pl.lit("curt"), judged_at=pl.lit(START),
-    )  # fmt: skip
+        repeat=pl.lit(0, pl.Int64), fails=True, rationale=pl.lit("curt"), judged_at="started_at",
+    ).drop("started_at")  # fmt: skip
     rows = {"span": (SPAN, spans), "session": (SESSION, base), "verdict": (VERDICT, judged)}
     for table, (schema, frame) in rows.items():
         ws.lake.append(table, pl.concat([pl.DataFrame(schema=schema), frame], how="diagonal"))
-    ws.ledger.append("mode.defined", "rude", MODE)
-    chance = {"stratum": "all", "inclusion_probability": 1.0, "reason": "random"}
-    items = [{"session_id": name, **chance} for name in names]
-    drawn = {"surface": "shop", "seed": 1, "design": {}, "lake_versions": ws.lake.versions()}
-    ws.ledger.append("queue.drawn", "shop", drawn | {"items": items})
+    make.modes(ws.ledger, "rude")
+    make.queue(ws.ledger, 1, 1, 1, 1, lake_versions=ws.lake.versions())
     return ws
 
 
@@ -177,8 +162,7 @@ def test_the_end_of_a_queue_is_an_empty_item(shop):
     for name in ("s1", "s2", "s3", "s4"):
         assert annotation.answer(passes(name))["tell"] == "saved"
         annotation.answer({"act": "touch"})
-    assert names(annotation) == (None, None)
-    assert annotation.progress["left"] == 0
+    assert (names(annotation), annotation.progress["left"]) == ((None, None), 0)
     assert annotation.answer({"act": "undo"}) is None
     assert names(annotation) == ("s4", None)
 

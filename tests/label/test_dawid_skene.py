@@ -37,7 +37,7 @@ def covers(found, name, planted):
     return (low <= planted) & (planted <= high)
 
 
-def most_likely(judged, annotators):
+def most_likely(judged):
     """Slow definition: expectation maximisation, item by item, on one mode that all judged."""
     items = judged.group_by("session_id").agg(pl.col("value").sort_by("annotator"))
     said = np.array(items["value"].to_list(), dtype=float)
@@ -45,12 +45,8 @@ def most_likely(judged, annotators):
     for _ in range(500):
         sensitivity = (p @ said) / p.sum()
         specificity = ((1 - p) @ (1 - said)) / (1 - p).sum()
-        there = p.mean() * np.prod(
-            np.where(said == 1, sensitivity, 1 - sensitivity)[:, :annotators], axis=1
-        )
-        absent = (1 - p.mean()) * np.prod(
-            np.where(said == 1, 1 - specificity, specificity)[:, :annotators], axis=1
-        )
+        there = p.mean() * np.where(said == 1, sensitivity, 1 - sensitivity).prod(axis=1)
+        absent = (1 - p.mean()) * np.where(said == 1, 1 - specificity, specificity).prod(axis=1)
         p = there / (there + absent)
     return sensitivity, specificity
 
@@ -65,14 +61,14 @@ def test_the_estimate_is_near_the_most_likely_errors_and_planted_ones_are_in_the
     assert found["annotator"].to_list() == ["0", "1", "2"]
     assert set(found["status"]) == {"ok"}
     assert found.select("n_sessions", "n_shared").unique().rows() == [(4000, 4000)]
-    for name, likely in zip(NAMES, most_likely(judged, 3), strict=True):
+    for name, likely in zip(NAMES, most_likely(judged), strict=True):
         assert found[name].to_numpy() == pytest.approx(likely, abs=0.03)
         assert covers(found, name, np.array(planted[name])).all()
         assert covers(found, name, found[name].to_numpy()).all()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("people", "read"), [(3, 1.0), (3, 0.3), (2, 1.0)])
+@pytest.mark.parametrize(("people", "read"), [(3, 0.3), (2, 1.0)])
 def test_the_intervals_cover_together_as_often_as_they_say(people, read):
     sensitivity = np.array([0.97, 0.93, 0.95])[:people]
     specificity = np.array([0.998, 0.996, 0.997])[:people]

@@ -1,10 +1,11 @@
 """The desk carries messages: what the browser says in, receipts and traits out."""
 
+import numpy as np
 import pytest
 
 from evalbench.errors import LabelError
 from evalbench.label.annotation.labelling import Annotation
-from evalbench.widgets.desk import annotate, is_attended
+from evalbench.widgets.desk import annotate, curate, is_attended
 
 
 class Known(Annotation):
@@ -85,3 +86,31 @@ def test_nobody_sits_before_a_script(monkeypatch):
     assert not is_attended()
     monkeypatch.setenv("VOILA_REQUEST_URL", "http://127.0.0.1/")
     assert is_attended()
+
+
+class Curated:
+    """The curation of one cluster, without a workspace."""
+
+    points, reason, weak = b"\0" * 12, "as was asked for", True
+    homes = np.zeros(1, dtype=np.int16)
+    groups, members, confirming = ({"mode": "late"},), {"mode": "late"}, {}
+
+    def answer(self, message):
+        if message["act"] == "choose":
+            return None
+        self.groups = ({"mode": "late", "name": message["name"]},)
+        return {"tell": "done", "seq": 7, "said": "Renamed"}
+
+
+def test_what_came_of_an_act_on_clusters_is_shown_before_it_is_told():
+    widget, left = curate(Curated()), []
+    assert (widget.points, widget.homes, widget.weak) == (b"\0" * 12, b"\0\0", True)
+    widget.send = left.append
+    widget.observe(lambda change: left.append((change["name"], change["new"])))
+    widget._handle_custom_msg({"act": "rename", "name": "Late"}, [])
+    assert left == [
+        ("groups", [{"mode": "late", "name": "Late"}]),
+        {"tell": "done", "seq": 7, "said": "Renamed"},
+    ]
+    widget._handle_custom_msg({"act": "choose"}, [])
+    assert len(left) == 2

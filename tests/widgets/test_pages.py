@@ -1,0 +1,55 @@
+"""The widgets' pages: traits are the contract, text is text, nothing is asked for outside."""
+
+import re
+
+import pytest
+
+from evalbench.label.annotation import labelling
+from evalbench.label.codebook import curation
+from evalbench.widgets.annotator import STATIC, Annotator
+from evalbench.widgets.clusters import ClusterDesk
+
+SCRIPTS = {
+    Annotator: ("elements.js", "transcript.js", "annotator.js"),
+    ClusterDesk: ("elements.js", "notes_map.js", "clusters.js"),
+}
+TRAITS = {
+    Annotator: {"item", "upcoming", "codebook", "policies", "progress", "notice"},
+    ClusterDesk: {"points", "homes", "groups", "members", "confirming", "reason", "weak"},
+}
+# Only what label/annotation/markdown.py cleaned: a turn's prose and the policies.
+CLEANED = {Annotator: {"turn.html", "rule"}, ClusterDesk: set()}
+OPENS_HTML = r"outerHTML|insertAdjacentHTML|document\.write|srcdoc"
+
+
+@pytest.mark.parametrize("widget", list(SCRIPTS))
+def test_a_page_is_one_module_and_asks_for_nothing_outside(widget):
+    inherited = widget.__mro__[1].class_trait_names(sync=True)
+    assert set(widget.class_trait_names(sync=True)) - set(inherited) == TRAITS[widget]
+    page = widget().get_state()
+    script = page["_esm"]
+    assert script == "".join((STATIC / name).read_text("utf-8") for name in SCRIPTS[widget])
+    assert script.count("export default") == 1
+    for text in (script, page["_css"]):
+        assert not re.search(r"https?:|\bimport\b|@import|url\(|fetch\(|\beval\b", text)
+    assert not re.search(OPENS_HTML, script)
+    assert script.count("innerHTML") == 1
+    assert set(re.findall(r"cleaned: ([\w.]+)", script)) == CLEANED[widget]
+
+
+def test_command_keys_and_mode_keys_do_not_meet():
+    script = Annotator().get_state()["_esm"]
+    modes = set(re.search(r'MODE_KEYS = \[\.\.\."(\w+)"\]', script)[1])
+    commands = set(re.findall(r"^      (\w): \(\) =>", script, flags=re.MULTILINE))
+    assert commands == set("zpufvnsogj")
+    assert not modes & commands
+
+
+@pytest.mark.parametrize(
+    ("widget", "room", "desk"),
+    [(Annotator, labelling, labelling.Annotation), (ClusterDesk, curation, curation.Curation)],
+)
+def test_every_act_of_a_page_is_one_that_its_desk_knows(widget, room, desk):
+    acts = set(re.findall(r'act: "(\w+)"', widget().get_state()["_esm"]))
+    assert acts <= set(room.ACTS)
+    assert all(callable(getattr(desk, act)) for act in room.ACTS)
