@@ -1,7 +1,6 @@
 """What is read, and how clusters of sessions tell where signals are raised."""
 
-from datetime import UTC, datetime
-
+import make
 import numpy as np
 import polars as pl
 import pytest
@@ -18,10 +17,8 @@ from evalbench.label.discovery.texts import (
     signal_rates,
 )
 from evalbench.label.discovery.vectors import lay_out
-from evalbench.schema import SESSION, SPAN
 from evalbench.store.workspace import open_workspace
 
-START = datetime(2026, 7, 1, tzinfo=UTC)
 ASKED = ["Where is my parcel number {}", "Cancel the contract of customer {}"]
 
 
@@ -29,35 +26,27 @@ ASKED = ["Where is my parcel number {}", "Cancel the contract of customer {}"]
 def ws(tmp_path):
     """Forty sessions of two kinds; the second kind is reported, and its tool fails."""
     ws = open_workspace(tmp_path, user="ana")
-    rows = [
-        {
-            "surface": "shop",
-            "session_id": f"s{number:02d}",
-            "started_at": START,
-            "first_input": ASKED[number % 2].format(number),
-            "final_output": "Done." if number else None,
-            "reported": bool(number % 2) if number < 30 else None,
-            "n_tool_errors": number % 2,
-        }
-        for number in range(40)
-    ]
-    calls = [
-        {
-            "surface": "shop",
-            "session_id": row["session_id"],
-            "trace_id": row["session_id"],
-            "span_id": f"{row['session_id']}/{step}",
-            "kind": "tool",
-            "tool_name": name,
-            "status": "error" if row["n_tool_errors"] and step else "ok",
-            "started_at": START,
-            "source_format": "x",
-        }
-        for row in rows
-        for step, name in enumerate(["find_order", "send_mail"])
-    ]
-    ws.lake.append("session", pl.DataFrame(rows, schema=SESSION))
-    ws.lake.append("span", pl.DataFrame(calls, schema=SPAN))
+    rows, calls = [], []
+    for number in range(40):
+        odd, name = bool(number % 2), f"s{number:02d}"
+        rows.append(
+            make.sessions(
+                name,
+                started_at=make.START,
+                first_input=ASKED[odd].format(number),
+                final_output="Done." if number else None,
+                reported=odd if number < 30 else None,
+                n_tool_errors=int(odd),
+            )
+        )
+        tools = [
+            {"kind": "tool", "tool_name": "find_order"},
+            {"kind": "tool", "tool_name": "send_mail", "status": "error" if odd else "ok"},
+        ]
+        everywhere = {"surface": "shop", "session_id": name, "trace_id": name, "source_format": "x"}
+        calls.append(make.spans(*tools, **everywhere))
+    ws.lake.append("session", pl.concat(rows))
+    ws.lake.append("span", pl.concat(calls))
     return ws
 
 
@@ -96,12 +85,6 @@ def test_clusters_of_sessions_tell_where_to_read(ws, rng):
     assert second["signals_said"] == ""
 
 
-def test_the_same_seed_gives_the_same_map(ws):
-    one, other = (discover(ws, "shop", of="inputs", seed=3) for _ in range(2))
-    assert one.placed.equals(other.placed)
-    assert one.summary.equals(other.summary)
-
-
 def test_too_few_texts_say_so(ws):
     found = discover(ws, "shop", of="tools", seed=3)
     assert found.reason.startswith("2 different tools of shop: clusters take 10. Bring in")
@@ -114,11 +97,10 @@ def test_a_wrong_number_of_clusters_is_told(ws):
         discover(ws, "shop", of="inputs", n_clusters=39, seed=3)
 
 
-def book(**more):
+def book(*, live=False):
     draft = Mode("shop", "late", "Late", notes=(1, 2))
-    live = {"definition": "d", "example": "e", "severity": "polish", "owner": "ana"}
-    counts = Mode("shop", "rude", "Rude", failure_class="recovery", promoted=True, **live)
-    modes = [draft, counts] if more.get("live") else [draft]
+    counts = Mode("shop", "rude", "Rude", promoted=True, **make.MODE_FIELDS)
+    modes = [draft, counts] if live else [draft]
     return Codebook({(mode.surface, mode.mode): mode for mode in modes}, {})
 
 
