@@ -40,10 +40,11 @@ def _theme() -> alt.theme.ThemeConfig:
         "config": {
             "font": FONT,
             "background": "white",
-            "padding": {"left": 5, "top": 5, "bottom": 5, "right": 30},
+            # Where Helvetica is not installed, text takes more room than was measured.
+            "padding": {"left": 30, "top": 5, "bottom": 5, "right": 30},
             "view": {"stroke": None, "continuousWidth": WIDTH},
             "axis": {**text, "titleFontWeight": "normal", "gridColor": LINE, "domainColor": SOFT},
-            "legend": {**text, "titleFontWeight": "normal", "orient": "top", "symbolSize": 90},
+            "legend": {**text, "orient": "top", "symbolSize": 90, "columnPadding": 24},
             "header": {**text, "titleFontWeight": "normal"},
             "title": {"fontSize": 14, "anchor": "start", "color": INK, "subtitleColor": SOFT},
         }
