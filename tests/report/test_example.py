@@ -20,9 +20,9 @@ def test_the_example_is_held_to_its_result():
     assert {path.stem for path in (EXAMPLE / "tables").iterdir()} == result.keys()
     for name, rows in result.items():
         with (EXAMPLE / "tables" / f"{name}.csv").open(newline="") as table:
-            kept = [list(row.values()) for row in csv.DictReader(table)]
-        assert [[value != "" for value in row] for row in kept] == [
-            [value not in (None, "") for value in row.values()] for row in rows
+            kept = [{key: bool(cell) for key, cell in row.items()} for row in csv.DictReader(table)]
+        assert kept == [
+            {key: value not in (None, "") for key, value in row.items()} for row in rows
         ]
     page = (EXAMPLE / "report.html").read_text().replace("\u00a0", " ")
     known = [row for row in result["rates"] if row["status"] == "ok"]
