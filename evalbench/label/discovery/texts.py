@@ -15,6 +15,7 @@ from evalbench.label.discovery.clustering import FEWEST, SURE, Clusters, cluster
 from evalbench.label.discovery.naming import Proposal, propose_all
 from evalbench.label.discovery.vectors import embed_texts, lay_out
 from evalbench.schema import columns
+from evalbench.session import Session, read_sessions
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
@@ -175,16 +176,20 @@ def read_texts(
         sessions = ws.lake.sessions(surface=surface, version=pins.get("session"))
         read = sessions.select("session_id", seq=None, text=column).sort("session_id").collect()
     elif of == "tools":
-        failed = pl.when(pl.col("status") == "error").then(pl.lit(" failed")).otherwise(pl.lit(""))
-        calls = ws.lake.spans(surface=surface, version=pins.get("span")).filter(kind="tool")
-        named = calls.sort("started_at", "span_id").select(
-            "session_id", call=pl.concat_str("tool_name", failed, ignore_nulls=True)
+        sessions = ws.lake.sessions(surface=surface, version=pins.get("session"))
+        ids = sessions.select(pl.col("session_id").sort()).collect()["session_id"].to_list()
+        opened = read_sessions(ws.lake, surface, ids, versions=pins)
+        read = pl.DataFrame(
+            [(None, each.session_id, _name_calls(each)) for each in opened], TEXTS, orient="row"
         )
-        joined = named.group_by("session_id").agg(text=pl.col("call").head(CALLS).str.join(", "))
-        read = joined.with_columns(seq=None).sort("session_id").collect()
     else:
         raise ValueError(f"of must be notes, inputs, outputs or tools; got {of!r}")
     return read.select(*TEXTS).cast(TEXTS).filter(pl.col("text").str.strip_chars() != "")
+
+
+def _name_calls(session: Session) -> str:
+    calls = [call for call in session.calls if call.kind == "tool"][:CALLS]
+    return ", ".join(f"{call.name} failed" if call.error else call.name for call in calls)
 
 
 def signal_rates(
