@@ -153,14 +153,13 @@ def _place_orphans(history: History) -> list[Node]:
             questions[trace] = node
     for step in sorted(history.orphans, key=lambda step: step.order):
         before = [node for node in nodes if node.order < step.order]
-        own = [node for node in before if node.span.trace_id == step.trace_id]
-        place = (
-            own[-1:] or [questions[step.trace_id]] if step.trace_id in questions else before[-1:]
-        )
-        if not place:
-            place = [make_empty(history.spans, step)]
-            nodes.insert(0, place[0])
-        place[0].steps.append(step)
+        trace = [node for node in before if node.span.trace_id == step.span.trace_id]
+        own = [node for node in trace if node.span.agent == step.span.agent] or trace
+        question = questions.get(step.span.trace_id)
+        if not (places := own or ([question] if question else before)):
+            places = [make_empty(step)]
+            nodes.insert(0, places[0])
+        places[-1].steps.append(step)
     return nodes
 
 
@@ -209,5 +208,5 @@ def _make_turn(node: Node, numbers: Mapping[int, int], thread: str) -> Turn:
 def _make_call(step: Step) -> Call:
     result, *others = step.results or [""]
     told = "".join(f"\n[the model was later given:] {other}" for other in others)
-    given = step.arguments, result + told, step.error, step.call_id, step.span_id, step.kind
+    given = step.arguments, result + told, step.error, step.call_id, step.span.span_id, step.kind
     return Call(step.name, *given)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from evalbench.session.messages import (
     Message,
@@ -33,7 +32,6 @@ class History:
     """Threads as they grow, span by span; ``orphans`` are the steps that no message asked for."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
-        self.spans = spans
         self.threads: list[Thread] = []
         self.orphans: list[Step] = []
         self.waiting: list[Step] = []
@@ -254,7 +252,7 @@ class History:
     def _take_orphan(self, span: Span, name: str, arguments: str) -> Step | None:
         """Take the step that ran before the message that asked for it was logged."""
         for step in self.orphans:
-            if (step.name, step.trace_id, step.kind) == (name, span.trace_id, "tool"):
+            if (step.name, step.span.trace_id, step.kind) == (name, span.trace_id, "tool"):
                 if canonical(step.arguments) == arguments:
                     self.orphans.remove(step)
                     return step
@@ -276,7 +274,7 @@ class History:
         else:
             step = self._make_step(span, "tool", name, arguments)
             self.orphans.append(step)
-        step.span_id = span.span_id
+        step.span = span
         step.answer(result)
         span.find(arguments, *step.results)
         if row["status"] == "error":
@@ -331,7 +329,7 @@ class History:
     def _make_step(self, span: Span, kind: str, name: str, arguments: str) -> Step:
         self._count += 1
         order = (span.number, 0, self._count)
-        return Step(order, kind, name, arguments, span.span_id, span.trace_id)
+        return Step(order, kind, name, arguments, span)
 
     def _add_step(self, span: Span, given: str, result: str, kind: str = "") -> Step:
         name = span.row["name"] or span.kind or "step"
@@ -366,7 +364,7 @@ def _spoken(raw: str | None, role: str) -> list[Message]:
     return list_spoken(raw, role) or [Message(role, "", raw)] if raw else []
 
 
-def make_empty(spans: Sequence[Span], step: Step) -> Node:
+def make_empty(step: Step) -> Node:
     """Make a turn of nobody for what happened before anybody spoke."""
-    message: Any = Message("other", "", "")
-    return Node(step.order, message, message.key, spans[step.order[0]])
+    message = Message("other", "", "")
+    return Node(step.order, message, message.key, step.span)

@@ -23,8 +23,7 @@ class Step:
     kind: str
     name: str
     arguments: str
-    span_id: str
-    trace_id: str
+    span: Span
     call_id: str = ""
     results: list[str] = field(default_factory=list)
     error: str = ""

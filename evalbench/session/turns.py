@@ -114,11 +114,6 @@ class Session:
         """Return the calls of all turns."""
         return tuple(call for turn in self.turns for call in turn.calls)
 
-    @cached_property
-    def documents(self) -> tuple[Document, ...]:
-        """Return the documents of all turns."""
-        return tuple(document for turn in self.turns for document in turn.documents)
-
     def said(self, *roles: str) -> list[Turn]:
         """Return the turns of these roles that have a text."""
         return [turn for turn in self.turns if turn.role in roles and turn.text.strip()]
