@@ -43,20 +43,9 @@ def annotator_errors(
     ``level`` (Bonferroni), since whoever compares annotators looks at all. It misleads where they
     err together: a session that misleads everybody looks read right.
 
-    Parameters
-    ----------
-    judged : polars.DataFrame
-        From ``judgements``: ``surface, session_id, mode, annotator, value``.
-    level : float
-        Coverage of all intervals together.
-    rng : numpy.random.Generator
-        For the draws.
-
-    Returns
-    -------
-    polars.DataFrame
-        Columns :data:`ERRORS`, a row an annotator, by name. Insufficient are fewer than three
-        annotators (two where there are several modes), 30 sessions shared or 10 failures.
+    Takes what ``judgements`` returns. Returns :data:`ERRORS`, a row an annotator, by name;
+    insufficient are fewer than three annotators (two where there are several modes), 30 sessions
+    shared or 10 failures.
 
     References
     ----------

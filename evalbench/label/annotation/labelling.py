@@ -1,4 +1,4 @@
-"""One person's sitting at a queue: the session before them, the next one, what they say of each."""
+"""One annotator at a queue: the session before them, the next one, what they say of each."""
 
 from __future__ import annotations
 
@@ -30,17 +30,10 @@ class Annotation:
     It knows no widget: messages are plain dicts, and every answer is one. The label of a session is
     in the ledger before its receipt is given out.
 
-    Attributes
-    ----------
-    item, upcoming : dict
-        Transcript of the session before the annotator, and of the one that follows; empty where
-        there is none. An item that was labelled before carries its ``label``.
-    codebook : list of dict
-        The failure modes of the queue's surface.
-    policies : list of str
-        The rules of the surface, as clean HTML.
-    progress : dict
-        Fields of :class:`evalbench.label.annotation.workload.Progress`.
+    ``item`` and ``upcoming`` are the transcripts of the session before the annotator and of the one
+    that follows, empty where there is none; one that was labelled before carries its ``label``.
+    ``codebook`` holds the failure modes of the queue's surface, ``policies`` its rules as clean
+    HTML, ``progress`` the fields of ``Progress``.
     """
 
     def __init__(self, ws: Workspace, queue: Queue) -> None:
@@ -73,7 +66,7 @@ class Annotation:
     def answer(self, message: Any) -> Answer | None:
         """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
 
-        Gives None where what changed is seen in :attr:`item`; else ``tell`` is saved, text,
+        Returns None where what changed is seen in :attr:`item`; else ``tell`` is saved, text,
         suggestion or refused (then ``why``).
         """
         return answer({act: getattr(self, act) for act in ACTS}, message)
@@ -190,7 +183,7 @@ class Annotation:
         return own
 
     def _read(self, session_id: str) -> dict[str, Any]:
-        """Transcript of a session as it was when it was drawn."""
+        """Return the transcript of a session as it was when it was drawn."""
         versions = self._queue.body.lake_versions
         held = read_sessions(self._ws.lake, self.surface, [session_id], versions=versions)
         session = next(held, None) or make_session(self.surface, session_id, [])

@@ -127,7 +127,7 @@ class Queue:
         return pl.DataFrame(rows, schema=STATE, orient="row")
 
     def progress(self, slot_minutes: float) -> Progress:
-        """Measure how far the queue is, and the annotator's pace against their weekly slot."""
+        """Measure how far the queue is, and the annotator's speed against their weekly slot."""
         return measure_progress(
             self._look(), self.ledger.actor, slot_minutes=slot_minutes, now=self.ledger.clock()
         )

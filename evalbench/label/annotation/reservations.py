@@ -45,7 +45,7 @@ class Place:
         return len(self.labels) >= self.item.annotators
 
     def holders(self, now: datetime) -> set[str]:
-        """Give those who have it before them."""
+        """Return those who have it before them."""
         return {actor for actor, hold in self.holds.items() if hold.until > now}
 
     def is_free(self, actor: str, now: datetime) -> bool:
@@ -56,7 +56,7 @@ class Place:
         return actor in holders or len(self.labels) + len(holders) < self.item.annotators
 
     def count(self, now: datetime) -> tuple[int, int, int, list[str]]:
-        """Count those who labelled, hold and skipped it, and give their reasons to skip."""
+        """Count those who labelled, hold and skipped it, with their reasons to skip."""
         holders, reasons = self.holders(now), list(self.reasons.values())
         return len(self.labels), len(holders), len(reasons), reasons
 
@@ -98,7 +98,7 @@ class Standing:
         return [place.item for place in sorted(free, key=rank)]
 
     def people(self) -> set[str]:
-        """Give everybody who ever held, labelled or skipped an item."""
+        """Return everybody who ever held, labelled or skipped an item."""
         parts = [{*place.holds, *place.labels, *place.reasons} for place in self.places.values()]
         return set().union(*parts)
 

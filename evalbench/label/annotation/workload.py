@@ -33,7 +33,7 @@ class Progress:
 def measure_progress(
     standing: Standing, annotator: str, *, slot_minutes: float, now: datetime
 ) -> Progress:
-    """Work out how far a queue is, and the pace of one annotator against their weekly slot."""
+    """Measure how far a queue is, and the speed of one annotator against their weekly slot."""
     places = standing.places.values()
     given = [place.labels[annotator] for place in places if annotator in place.labels]
     schema = pl.Schema({"at": TIME, "verdict": pl.String(), "seconds": pl.Float64()})
@@ -71,7 +71,7 @@ def measure_cadence(labels: pl.DataFrame, *, slot_minutes: float) -> pl.DataFram
     """Count labels and minutes by surface and week against the slot that experts have.
 
     Takes ``label.set`` events as ``ledger.bodies`` gives them; corrected labels took time too.
-    Gives ``surface, week`` (its Monday), ``annotators, labels, minutes`` (null where no time is
+    Returns ``surface, week`` (its Monday), ``annotators, labels, minutes`` (null where no time is
     known), ``sessions_an_hour`` of one expert, and ``slot_percent``: what share of ``slot_minutes``
     a week an expert spent.
     """

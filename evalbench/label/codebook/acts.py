@@ -87,14 +87,9 @@ def split(
 ) -> int:
     """Split a mode; its labels must not go into a draft.
 
-    Parameters
-    ----------
-    parts : mapping of str to sequence of str
-        The sessions whose labels go to each part. A part that is no mode yet becomes a draft.
-    otherwise : str
-        The part that takes all the rest.
-    notes : mapping of str to sequence of int, optional
-        The members that go to each part; the others go where their session goes.
+    ``parts`` gives the sessions whose labels go to each part, ``notes`` the members; those not
+    named go where their session goes, and all the rest to the part ``otherwise``. A part that is no
+    mode yet becomes a draft.
     """
 
     def fill(book: Codebook, connection: Connection) -> Fields:

@@ -51,13 +51,10 @@ class Curation:
 
     Attributes
     ----------
-    surface : str
-        Whose notes they are.
     points : bytes
         Of each note x, y and how sure its cluster is, as float32.
     reason, weak : str, bool
-        Why there are as many clusters as there are, or none; whether they are no pattern of the
-        notes.
+        Why there are as many clusters as there are; whether they are no pattern of the notes.
     groups : list of dict
         Clusters and standing modes, the largest first: ``mode`` (key), ``status`` ("found": no
         draft yet; "draft", "live"), the fields of the form, ``missing``, ``n_notes, n_unsure,

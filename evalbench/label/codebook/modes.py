@@ -35,19 +35,10 @@ MEMBERS = columns(
 class Mode:
     """One failure mode at its latest version, and what became of it.
 
-    Attributes
-    ----------
-    promoted : bool
-        False for a cluster of notes that no person has let count yet.
-    ended : {"", "merged", "split", "retired"}
-    heirs : tuple of str
-        The modes it went into.
-    sessions : mapping of str to str
-        Of a split mode: the heir of each session listed; ``otherwise`` is that of the rest.
-    notes : tuple of int
-        Its members, as numbers of ``note.added`` events.
-    verdicts : mapping of int to bool
-        Whether a person found that a member belongs.
+    It is ``promoted`` unless it is a cluster of notes that no person has let count yet. ``heirs``
+    are the modes it went into; of a split mode ``sessions`` gives the heir of each session listed,
+    ``otherwise`` that of the rest. ``notes`` are its members, as numbers of ``note.added`` events,
+    and ``verdicts`` say whether a person found that a member belongs.
     """
 
     surface: str
@@ -97,15 +88,10 @@ Modes = Mapping[tuple[str, str], Mode]
 
 @dataclass(frozen=True)
 class Codebook:
-    """All modes that ever were, and the events that could not hold.
+    """All modes that ever were, by surface and key, and the events that could not hold.
 
-    Attributes
-    ----------
-    modes : mapping of (str, str) to Mode
-        By surface and mode, in their order.
-    void : mapping of int to str
-        Events without effect, by number, with the reason; the functions of
-        :mod:`evalbench.label.codebook.acts` write none.
+    ``void`` gives these events by number, with the reason; the functions of
+    :mod:`evalbench.label.codebook.acts` write none.
     """
 
     modes: Modes

@@ -101,23 +101,11 @@ def cluster(
     Nearness is wording (or what the embedding sees): notes about one subject with different faults
     come together. ``weak`` and ``reason`` say when that is all there is.
 
-    Parameters
-    ----------
-    texts : sequence of str, length n
-        At least 10. Letter-by-letter repeats count as one note and share a cluster.
-    vectors : numpy.ndarray, shape (n, d), optional
-        Embeddings of the texts; else :func:`evalbench.label.discovery.vectors.offline_vectors`.
-    n_clusters : int, optional
-        How many clusters; else the number whose clusters come back best when 80% of the notes are
-        drawn again, the smaller of two that do about as well.
-    rng : numpy.random.Generator
-        The same state gives the same clusters.
-
-    Raises
-    ------
-    ValueError
-        Fewer than 10 different texts, ``vectors`` of another length or not finite, or
-        ``n_clusters`` not between 2 and a third of the different texts.
+    ``texts`` must hold ten that differ; letter-by-letter repeats count as one note and share a
+    cluster. ``vectors`` of shape (n, d) are their embeddings, else those of ``offline_vectors``.
+    Where ``n_clusters`` is not given it is the number whose clusters come back best when 80% of the
+    notes are drawn again, the smaller of two that do about as well; it must lie between 2 and a
+    third of the different texts. The same state of ``rng`` gives the same clusters.
 
     References
     ----------

@@ -119,25 +119,12 @@ def discover(
 ) -> Discovery:
     """Cluster the notes of a surface, or its sessions by what they hold.
 
-    Parameters
-    ----------
-    of : {"notes", "inputs", "outputs", "tools"}
-        Notes, or sessions by their first input, final output or the tools they called in order.
-    n_clusters : int, optional
-        Else chosen, as :func:`evalbench.label.discovery.clustering.cluster` says.
-    embeddings : str
-        As ``embed_texts`` takes it; empty: what the settings name.
-    model : str
-        Proposes names; empty: words of the texts.
-    lake_versions, ledger_seq
-        What counts; else the present state.
-
-    Raises
-    ------
-    ValueError
-        ``of`` is none of the four, or ``n_clusters`` is out of bounds.
-    ModelError
-        The embedding model cannot be loaded or reached.
+    ``of`` is notes, or sessions by their first input, final output or the tools they called in
+    order. ``n_clusters`` and the model of ``embeddings`` are as ``cluster`` and ``embed_texts``
+    take them, by default chosen and that of the settings; ``model`` proposes names, by default
+    words of the texts do. ``lake_versions`` and ``ledger_seq`` pin what counts. ValueError where
+    ``of`` is none of the four or ``n_clusters`` out of bounds, ModelError where the embedding model
+    cannot be loaded or reached.
     """
     ledger_seq = ws.ledger.head() if ledger_seq is None else ledger_seq
     texts = read_texts(ws, surface, of=of, lake_versions=lake_versions, ledger_seq=ledger_seq)
