@@ -283,12 +283,7 @@ def refresh_sessions(lake: Lake, surface: str) -> int:
     the next. Gives how many sessions are new.
     """
     known = lake.sessions(surface=surface).select("session_id", known="n_spans").collect()
-    spans = lake.spans(surface=surface)
-    if known.is_empty() and spans.select(pl.len()).collect().item() <= SPANS_AT_ONCE:
-        sessions = fold_sessions(spans).sort("session_id")
-        lake.upsert("session", sessions)
-        return len(sessions)
-    counted = spans.group_by("session_id").agg(n=pl.len())
+    counted = lake.spans(surface=surface).group_by("session_id").agg(n=pl.len())
     stale = (
         counted.join(known.lazy(), on="session_id", how="left")
         .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("n")))

@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
 from itertools import chain, islice
 from threading import Thread
 from typing import Any
+
+from evalbench.errors import ReadError
 
 WORKERS = 2
 """More would not keep the promised memory: each holds a chunk in several forms."""
 
 
 def map_parallel(function: Callable[..., Any], items: Iterable[Any], *rest: Any) -> Iterator[Any]:
-    """Give ``function(item, *rest)`` of each item; of few items without starting processes."""
+    """Give ``function(item, *rest)`` of each item; of few items without starting processes.
+
+    Raises ReadError where a worker dies.
+    """
     items = iter(items)
     first = list(islice(items, WORKERS))
     if len(first) < WORKERS:
-        return (function(item, *rest) for item in first)
+        yield from (function(item, *rest) for item in first)
+        return
     from joblib import Parallel, delayed
 
     parallel = Parallel(
@@ -30,7 +37,13 @@ def map_parallel(function: Callable[..., Any], items: Iterable[Any], *rest: Any)
         initializer=_end_with,
         initargs=(os.getpid(),),
     )
-    return parallel(delayed(function)(item, *rest) for item in chain(first, items))
+    try:
+        yield from parallel(delayed(function)(item, *rest) for item in chain(first, items))
+    except BrokenExecutor as error:
+        raise ReadError(
+            "a worker process ended, perhaps for lack of memory; run the same command again: "
+            "nothing is read twice"
+        ) from error
 
 
 def _end_with(parent: int) -> None:

@@ -148,14 +148,6 @@ def test_killed_at_random_moments_again_and_again(traffic, undisturbed, tmp_path
     check_recovers(tmp_path, traffic, undisturbed)
 
 
-def test_a_truncated_file_keeps_its_whole_records(ws, tmp_path):
-    path = tmp_path / "cut.jsonl"
-    path.write_bytes(b"".join(to_line(span(n)) for n in range(10))[:-50])
-    report = ingest(ws, path)
-    assert (report.spans, report.rejected, report.records) == (9, 1, 10)
-    assert told(report)[0]["line"] == 10
-
-
 @pytest.mark.parametrize(
     "content",
     [b"a;b;c\n1;2;3\n", b'{"level": "info"}\n', b"%PDF-1.7\n%\xe2\xe3\n", b"\x00\x01\x02", b"[]"],

@@ -1,4 +1,5 @@
 import json
+import os
 from datetime import UTC, datetime
 
 import polars as pl
@@ -7,6 +8,7 @@ import pytest
 import evalbench as eb
 from evalbench.errors import ReadError
 from evalbench.observe import source
+from evalbench.observe.parallel import map_parallel
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -59,7 +61,9 @@ def rejects(report):
 
 
 def test_spans_and_sessions_arrive(ws, tmp_path):
-    report = ingest(ws, write(tmp_path / "a.jsonl", SPANS))
+    path, seen = write(tmp_path / "a.jsonl", SPANS), []
+    report = ingest(ws, path, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (path.stat().st_size,) * 2
     assert report == eb.observe.IngestReport(8, 40, 0, 0, 40, None)
     assert report.accepted == 40
     spans, sessions = lake(ws)
@@ -99,6 +103,11 @@ def test_worker_processes_give_what_one_process_gives(ws, tmp_path, monkeypatch)
     assert again.records == report.records == 44
 
 
+def test_a_worker_that_dies_is_a_clear_error():
+    with pytest.raises(ReadError, match=r"a worker process ended.*run the same command again"):
+        list(map_parallel(os._exit, range(3)))
+
+
 def test_what_is_twice_in_a_file_or_already_there_counts_as_duplicate(ws, tmp_path):
     first = ingest(ws, write(tmp_path / "a.jsonl", SPANS[:20] + SPANS[:5]))
     assert (first.spans, first.duplicates) == (20, 5)
@@ -134,15 +143,6 @@ def test_a_trace_names_its_session_in_another_chunk_or_an_earlier_file(ws, tmp_p
     assert sessions["n_spans"].item() == 6
     assert len(ws.lake.sessions().collect()) == 8
     assert len(ws.lake.verdicts().collect()) == 1
-
-
-def test_a_later_span_refreshes_its_session(ws, tmp_path):
-    ingest(ws, write(tmp_path / "a.jsonl", SPANS[:5]))
-    late = span(0, 9, **{"output.value": "last answer"})
-    report = ingest(ws, write(tmp_path / "b.jsonl", [late]))
-    assert (report.sessions, report.spans) == (0, 1)
-    session = lake(ws)[1].row(0, named=True)
-    assert session["n_spans"] == 6
 
 
 def test_the_same_ids_on_another_surface_are_other_spans(ws, tmp_path):
@@ -206,13 +206,6 @@ def test_columns_of_the_settings_are_used_and_the_call_s_own_come_first(tmp_path
     ingest(ws, path, columns={"release": "v"})
     row = lake(ws)[1].row(0, named=True)
     assert (row["session_id"], row["release"]) == ("r1", "c")
-
-
-def test_progress_ends_at_the_whole(ws, tmp_path):
-    seen = []
-    path = write(tmp_path / "a.jsonl", SPANS)
-    ingest(ws, path, progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (path.stat().st_size,) * 2
 
 
 @pytest.mark.parametrize(

@@ -123,15 +123,6 @@ def test_what_is_staged_is_seen_once_it_is_committed(lake):
     assert read_ids(lake) == [0, 1, 2, 3]
 
 
-def test_the_same_rows_staged_again_are_the_same_file(lake, tmp_path):
-    first = lake.stage("session", make("session", range(2)), name="run")
-    assert lake.stage("session", make("session", range(2)), name="run") == first
-    lake.commit("session", [first])
-    other = lake.stage("session", make("session", range(5, 9)), name="run")
-    assert other.path != first.path
-    assert read_ids(lake) == [0, 1]
-
-
 def test_a_staged_file_can_be_replaced_or_discarded(lake, tmp_path):
     staged = lake.stage("session", make("session", range(4)), name="run")
     rows = lake.scan_staged(staged).collect()
@@ -195,12 +186,6 @@ def test_a_frame_that_is_not_of_the_table_is_refused(lake, change, message):
     with pytest.raises(ValueError, match=f"frame: .*{message}"):
         lake.append("session", frame)
     assert lake.versions() == {}
-
-
-def test_a_staged_file_is_of_one_surface(lake):
-    rows = pl.concat([make("session", range(2)), make("session", range(2), surface="b")])
-    with pytest.raises(ValueError, match=r"one surface, got \['airline', 'b'\]"):
-        lake.stage("session", rows, name="run")
 
 
 def test_a_row_without_a_time_is_kept(lake):

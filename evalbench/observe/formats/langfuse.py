@@ -21,19 +21,15 @@ from evalbench.observe.record import Parsed, Row, apply_columns, from_json, is_m
 from evalbench.schema import SIGNALS
 
 NAMES = ("langfuse",)
-SIGNATURES = (
-    {"trace", "observations"},
-    {"id", "traceId", "type", "startTime"},
-    {"id", "trace_id", "type", "start_time"},
-    {"id", "timestamp", "bookmarked"},
-    {"id", "timestamp", "htmlPath"},
-    {"id", "timestamp", "observations"},
-    {"name", "value", "source", "traceId"},
-    {"name", "value", "source", "trace_id"},
-    {"name", "value", "source", "sessionId"},
-    {"name", "value", "source", "session_id"},
-    {"name", "stringValue", "source", "traceId"},
-    {"name", "string_value", "source", "trace_id"},
+_SIGNATURES = (
+    "trace observations",
+    "id observations timestamp",
+    "id trace_id type start_time",
+    "id timestamp bookmarked",
+    "id timestamp html_path",
+    "name value source trace_id",
+    "name value source session_id",
+    "name string_value source trace_id",
 )
 FACTS = ("user_key", "environment", "release", "segments", "group_key", *SIGNALS)
 SAID = ("input", "output")
@@ -55,6 +51,9 @@ def _named(record: Mapping[str, Any]) -> Row:
     return {_snake(name): value for name, value in record.items() if not is_missing(value)}
 
 
+SIGNATURES = tuple(
+    {spell(name) for name in names.split()} for names in _SIGNATURES for spell in (_snake, _camel)
+)
 COLUMNS = read_table("""
     trace_id: trace_id
     span_id: id

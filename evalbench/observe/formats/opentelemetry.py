@@ -110,10 +110,9 @@ def parse(record: Row, columns: Mapping[str, str]) -> Parsed:
     for span in envelope_spans(record) if "resourceSpans" in record else (record,):
         fields, attributes = _flatten(span)
         row = read_span(fields, MAPPING)
-        scores = list(row.pop("scores", ()))
-        if events := from_json(row.pop("events", None)):
-            scores += _read_events(events, row)
-        parsed.verdicts.extend(add_scores(row, scores))
+        scores, events = row.pop("scores", ()), from_json(row.pop("events", None))
+        if scores or events:
+            parsed.verdicts.extend(add_scores(row, [*scores, *_read_events(events, row)]))
         if columns:
             apply_columns(row, {**span, "attributes": attributes}, columns)
         parsed.spans.append(row)
