@@ -36,12 +36,8 @@ class Step(NamedTuple):
     completion_tokens: int = 0
 
 
-class Turn(NamedTuple):
-    """A question and its answer; the first step spans the turn, the others are inside it."""
-
-    question: str
-    answer: str
-    steps: list[Step]
+Turn = list[Step]
+"""A question and its answer: the first step spans the turn, the others are inside it."""
 
 
 def write_conversation(
@@ -90,10 +86,10 @@ def write_conversation(
         )
         written.append(turn)
         history += [
-            {"role": "user", "content": turn.question},
-            {"role": "assistant", "content": turn.answer},
+            {"role": "user", "content": turn[0].input},
+            {"role": "assistant", "content": turn[0].output},
         ]
-        moment += turn.steps[0].duration + int((8 + 90 * next(uniforms)) * 1000 * MILLISECOND)
+        moment += turn[0].duration + int((8 + 90 * next(uniforms)) * 1000 * MILLISECOND)
     return written
 
 
@@ -153,10 +149,8 @@ def _write_turn(
             add("tool", tool, 60 + 500 * next(uniforms), arguments=arguments, output=result)
         asked = (*asked, {"role": "tool", "content": result if recovers else errors[0]})
     add_model(asked, answer)
-    root = Step(
-        "agent", script["assistant"], started, moment - started, input=question, output=answer
-    )
-    return Turn(question, answer, [root, *steps])
+    root = Step("agent", script["assistant"], started, moment - started, question, answer)
+    return [root, *steps]
 
 
 def _plan_call(

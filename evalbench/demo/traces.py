@@ -82,7 +82,7 @@ def _number_spans(
     recorded = {name: row[name] for name in simulated.surface.signals if row[name] is not None}
     for number, turn in enumerate(turns):
         root = None
-        for step in turn.steps:
+        for step in turn:
             yield LoggedStep(
                 surface=simulated.surface,
                 row=row,

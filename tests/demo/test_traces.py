@@ -53,7 +53,7 @@ def test_every_mode_shows_in_what_the_assistant_says(company):
     for surface in company:
         for number, mode in enumerate(surface.modes):
             turns = _conversation(surface, [mode], seed=number)
-            said = " ".join(turn.answer for turn in turns)
+            said = " ".join(turn[0].output for turn in turns)
             patterns = [re.sub(r"\\{\w+\\}", ".+", re.escape(says)) for says in mode.says]
             assert any(re.search(pattern, said) for pattern in patterns), mode.mode
 
@@ -61,13 +61,11 @@ def test_every_mode_shows_in_what_the_assistant_says(company):
 def test_a_failed_tool_is_not_recovered_and_a_wrong_argument_is_sent(company):
     for surface in company:
         for mode in surface.modes:
-            calls = [
-                step for step in _conversation(surface, [mode])[0].steps if step.kind == "tool"
-            ]
+            calls = [step for step in _conversation(surface, [mode])[0] if step.kind == "tool"]
             if mode.tool_error:
                 assert [call.error for call in calls] == [mode.tool_error] * mode.tool_repeats
             if mode.arguments:
-                healthy = _conversation(surface, [])[0].steps
+                healthy = _conversation(surface, [])[0]
                 expected = next(step.arguments for step in healthy if step.kind == "tool")
                 assert all(
                     calls[0].arguments[name] != expected.get(name) for name in mode.arguments
@@ -81,14 +79,14 @@ def test_steps_follow_each_other_inside_their_turn(company, seed):
     for surface in company:
         end = 0
         for turn in _conversation(surface, surface.modes, seed=seed):
-            root, *steps = turn.steps
+            root, *steps = turn
             assert root.started > end
             end = root.started
             for step in steps:
                 assert step.started >= end
                 end = step.started + step.duration
             assert end <= root.started + root.duration
-            assert steps[-1].output == turn.answer == root.output
+            assert steps[-1].output == root.output
 
 
 def test_personal_data_is_made_up(small_year, tmp_path):
