@@ -245,19 +245,9 @@ _find_in_short = lru_cache(maxsize=2048)(find_personal)
 
 
 def redact_columns(frame: pl.DataFrame, *, secret: str) -> pl.DataFrame:
-    """Replace personal data in every text of spans or verdicts.
+    """Replace personal data in every text of spans or verdicts; columns of JSON still hold JSON.
 
-    Parameters
-    ----------
-    frame : polars.DataFrame
-        With ``session_id`` and any of the columns of a span or verdict.
-    secret : str
-        Key of the hash behind the numbers.
-
-    Returns
-    -------
-    polars.DataFrame
-        The same rows; columns of JSON still hold JSON.
+    ``secret`` is the key of the hash behind the numbers.
     """
     sessions = frame["session_id"]
     changed = [
