@@ -32,3 +32,8 @@ TABLES: dict[str, list[str]] = {name: shown.split() for name, shown in _WORDS["t
 """The columns that the table of this name shows on the page; its CSV has all."""
 PARTICULAR: dict[str, dict[str, str]] = _WORDS["particular"]
 """Headings of columns that hold something else in one table, by table."""
+LIMITS: dict[str, str] = _WORDS["limits"]
+READINGS: dict[str, str] = _WORDS["readings"]
+WEIGHTS: dict[str, str] = _WORDS["weights"]
+ASKED: dict[str, str] = _WORDS["asked"]
+"""Sentences, and parts of them, by the key that stages give."""

@@ -11,6 +11,7 @@ import polars as pl
 
 from evalbench.label.agreement.consensus import ANY
 from evalbench.operate.evidence import WHOLE
+from evalbench.report.glossary import ASKED, LIMITS, READINGS, WEIGHTS
 from evalbench.schema import Design, QueueDrawn
 
 if TYPE_CHECKING:
@@ -20,39 +21,6 @@ if TYPE_CHECKING:
 KEY = ["surface", "mode"]
 INSUFFICIENT = "insufficient"
 STATUSES = ("gating", "aligned", "not aligned", INSUFFICIENT)
-LIMITS = {
-    "no labels": "Nobody labelled these sessions, so no failure mode can be named. Shown is the"
-    " outcome that the product recorded.",
-    "outcome not recorded": "{n:,} of {of:,} sessions have no recorded outcome and are left out. If"
-    " they fail more often, the rate is too low.",
-    "insufficient": "{n:,} of {of:,} rates are insufficient: too few sessions were labelled.",
-    "never seen": "{n:,} of {of:,} rates rest on no failure at all. Only their upper end says"
-    " something.",
-    "cautions": "{n:,} of {of:,} rates carry a caution, in the column “reason” of the table rates.",
-    "in no draw": "{n:,} of {of:,} sessions could not have been drawn, so no rate speaks of them.",
-    "drawn, not labelled": "{n:,} of {of:,} drawn sessions have no decided label. If they differ"
-    " from the rest, the rates do too.",
-    "labelled, not drawn": "{n:,} of {of:,} labelled sessions were not drawn at random and are"
-    " not counted.",
-    "undecided": "{n:,} of {of:,} judgements of a session and mode ended undecided and are not"
-    " counted.",
-    "judge silent": "{n:,} of {of:,} verdicts are empty. They are a stratum of their own.",
-    "no release": "{n:,} of {of:,} sessions name no release.",
-    "no time": "{n:,} of {of:,} sessions have no time, so no quarter can count them.",
-    "signals": "Nobody recorded {names}. What these would have shown is unknown, not absent.",
-}
-READINGS = {
-    "regression": "got worse",
-    "improvement": "got better",
-    "no change shown": "showed no change",
-    "insufficient": "too small a sample to tell",
-}
-WEIGHTS = {"severity": "weighed by severity", "severity x frequency": "by severity and frequency"}
-ASKED = {
-    "coverage": "Chance that the next failure is of a kind already seen",
-    "unseen": "Kinds of failure not seen yet, at least",
-    "expected_new": "New kinds that {more} more sessions would show",
-}
 
 
 def say_number(value: float, *, decimals: int = 0, signed: bool = False) -> str:
