@@ -59,6 +59,15 @@ def test_one_rule_decides_labels_and_a_tie_is_undecided(shop):
     assert sum(truth[name] is None for name in truth) == 1
 
 
+def test_rates_and_changes_read_the_labels_through_the_draw(shop):
+    view = eb.snapshot(shop, "shop", "2026Q3", margin=0.2)
+    assert view.rates["release"].to_list() == ["9", "10"]
+    for row in view.rates.iter_rows(named=True):
+        assert row["low"] < 1 / 12 < row["high"]  # every twelfth session fails
+    [change] = view.changes.to_dicts()
+    assert (change["reading"], change["target"]) == ("no change shown", "yes")
+
+
 def test_every_session_of_the_frame_knows_how_it_could_come_to_be_labelled(shop):
     view = eb.snapshot(shop)
     [draw] = view.draws.values()

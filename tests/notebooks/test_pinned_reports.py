@@ -47,22 +47,6 @@ def test_a_report_is_the_same_bytes_again_and_is_published_once(own_shop, tmp_pa
     assert published.to_list() == [first.folder.name, moved.folder.name]
 
 
-def test_the_impact_report_reads_the_labels_through_the_draw(own_shop, tmp_path):
-    wide = {**PARAMETERS, "margin": 0.2}
-    done = runbook.run("11_impact", wide, workspace=own_shop, reports=tmp_path)
-    result = orjson.loads(done.result.read_bytes())
-    assert [(row["release"], row["status"]) for row in result["rates"]] == [
-        ("9", "ok"),
-        ("10", "ok"),
-    ]
-    for row in result["rates"]:
-        assert row["low"] < 1 / 12 < row["high"]  # every twelfth session fails
-    [change] = result["changes"]
-    assert (change["reading"], change["target"]) == ("no change shown", "yes")
-    [sample] = result["sample"]
-    assert (sample["n_sessions"], sample["n_drawn"], sample["n_labelled"]) == (400, 240, 240)
-
-
 def test_a_sample_is_recorded_and_shared_out_unless_it_is_a_dry_run(own_shop, tmp_path):
     parameters = {"surface": "shop", "n": 60, "seed": 5, "annotators_per_item": "1.5"}
     before = own_shop.ledger.bodies("queue.drawn").height
