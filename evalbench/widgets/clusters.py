@@ -29,7 +29,7 @@ class ClusterDesk(anywidget.AnyWidget):
         Of each note an int16: its place in ``groups``, or -1.
     groups : list of dict
     members, confirming : dict
-        As :class:`evalbench.label.codebook.curation.Curation` has them.
+        As :class:`evalbench.label.discovery.curation.Curation` has them.
     reason : str
         Why there are as many clusters as there are, or none.
     weak : bool

@@ -8,7 +8,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from evalbench.label.annotation.labelling import Annotation
-from evalbench.label.codebook.curation import Curation
+from evalbench.label.discovery.curation import Curation
 from evalbench.widgets.annotator import Annotator
 from evalbench.widgets.clusters import ClusterDesk
 

@@ -6,7 +6,7 @@ import make
 import pytest
 
 from evalbench.label.codebook.acts import read_codebook
-from evalbench.label.codebook.curation import Curation
+from evalbench.label.discovery.curation import Curation
 from evalbench.label.discovery.texts import discover
 from evalbench.store.workspace import open_workspace
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from evalbench.label.annotation import labelling
-from evalbench.label.codebook import curation
+from evalbench.label.discovery import curation
 from evalbench.widgets.annotator import STATIC, Annotator
 from evalbench.widgets.clusters import ClusterDesk
 
