@@ -1,18 +1,16 @@
 """Sessions for a judge, in the lake: each names itself, item-N, where the model server sees it."""
 
-import os
-from multiprocessing import forkserver, get_context, resource_tracker
+import subprocess
+import sys
+from pathlib import Path
 
 import polars as pl
 
-import evalbench as eb
-from evalbench.evaluate.score import PRELOADED, _pool, score
 from evalbench.evaluate.spec import Specification
-from evalbench.llm import Limits
 from evalbench.observe.sessions import fold_sessions
 from evalbench.schema import SPAN
 
-MODEL = "aiohttp_openai/judge-1"
+MODEL = "hosted_vllm/judge-1"
 RUBRIC = "The assistant gives a tracking number that no tool returned."
 
 
@@ -48,28 +46,13 @@ def fill_lake(ws, n, surface="support"):
     return [f"s-{number}" for number in range(n)]
 
 
-def preload():
-    """Begin to load LiteLLM in the process from which others are forked."""
-    get_context("forkserver").set_forkserver_preload(PRELOADED)
-    forkserver.ensure_running()
-
-
-def start_judging(folder, n, *, concurrency, processes):
-    """Judge n sessions in a process that can be killed."""
-    preload()
-    arguments = dict(os.environ), str(folder), n, concurrency, processes
-    process = get_context("forkserver").Process(target=_judge_all, args=arguments)
-    process.start()
-    return process
-
-
-def _judge_all(environment, folder, n, concurrency, processes):
-    os.environ.update(environment)
-    # The fork server of the process that asked serves this one too, and lives on when it is killed.
-    forkserver._forkserver.ensure_running = resource_tracker.ensure_running
-    sessions = [f"s-{number}" for number in range(n)]
-    limits = Limits(concurrency=concurrency, timeout_seconds=8)
-    judge = make_judge_specification()
-    score(eb.open(folder), [judge], sessions, limits=limits, processes=processes)
-    if processes > 1:  # else the end of this process waits for its workers
-        _pool(processes).executor.shutdown()
+def start_judging(folder, n, *, concurrency):
+    """Judge n sessions in a process that can be killed; it finds the server by the environment."""
+    code = (
+        "import evalbench as eb; from judged_sessions import *;"
+        "from evalbench.evaluate.score import score; from evalbench.llm import Limits;"
+        f"ids = [f's-{{number}}' for number in range({n})];"
+        f"limits = Limits(concurrency={concurrency}, timeout_seconds=8);"
+        f"score(eb.open({str(folder)!r}), [make_judge_specification()], ids, limits=limits)"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)

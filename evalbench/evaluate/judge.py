@@ -8,6 +8,7 @@ verdict.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,12 +22,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks.base import explain
 from evalbench.evaluate.excerpt import Excerpt, count_tokens, disarm, excerpt, name_fence
-from evalbench.evaluate.finding import Finding
+from evalbench.evaluate.finding import Finding, Passage
 from evalbench.evaluate.split import require_train
 from evalbench.llm import Reply, Request, find_window
 from evalbench.schema import Evaluator, Name
 from evalbench.session import VIEW_VERSION, Session
 
+OFFLINE = "offline/"
+"""How the names of models begin that are stood in for: ``offline/rubric``."""
+MATCHES = 3
 PROMPTS = Path(__file__).parent / "prompts"
 EXAMPLE_TOKENS = 1_500
 """Room of one labelled session in a prompt."""
@@ -197,3 +201,31 @@ def _show_example(example: Example, session: Session, rubric: str) -> str:
     fence = name_fence(rubric, example.session_id, trace)
     judged = orjson.dumps({"fails": example.fails, "why": disarm(example.why)}).decode()
     return f"<{fence}>\n{trace}\n</{fence}>\nJudged by people: {judged}"
+
+
+def judge_offline(rubric: str, session: Session) -> Finding:
+    """Stand in for a judge where there is neither key nor network, and say so: no judgement.
+
+    A session fails where one line of it shares :data:`MATCHES` words with the rubric.
+    """
+    wanted = _find_stems(rubric)
+    lines = [
+        (turn, line, wanted & _find_stems(line))
+        for turn in session.turns
+        for text in turn.text_lines()
+        for line in text.splitlines()
+    ]
+    turn, line, shared = max(lines, key=lambda each: len(each[2]), default=(None, "", set[str]()))
+    said = (
+        f"Offline stand-in, no judgement: {len(shared)} of the rubric's {len(wanted)} words in one "
+        f"line ({', '.join(sorted(shared)) or 'none'}); {MATCHES} or more are called a failure."
+    )
+    fails = turn is not None and len(shared) >= MATCHES
+    quote = Passage(turn.span_id, turn.number, line.strip()).quote() if fails and turn else None
+    return Finding(fails, None, said, [quote] if quote else [])
+
+
+def _find_stems(text: str) -> set[str]:
+    """Return how the longer words of a text begin, but for those that every session has."""
+    words = re.findall(r"[^\W\d_]{5,}", text.lower())
+    return {word[:6] for word in words} - {"assist", "about", "there", "their", "which", "would"}

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
-from contextlib import suppress
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from multiprocessing import get_context, parent_process
-from queue import Empty
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any
 from uuid import uuid4
 
 import polars as pl
 
-from evalbench import llm
-from evalbench.evaluate.part import Part, Progress, Result, add_spent, run_part
+from evalbench.errors import EvaluatorError
+from evalbench.evaluate.checks import read_check, run_check
+from evalbench.evaluate.excerpt import Excerpt
+from evalbench.evaluate.finding import Finding
+from evalbench.evaluate.judge import OFFLINE, Judge, judge_offline, make_judge, read_parameters
 from evalbench.evaluate.spec import Specification
-from evalbench.llm import Limits, Spent, Tries
-from evalbench.store.journal import commit_journals, read_tries, recover
+from evalbench.llm import UNLIMITED, Limits, Reply, Request, Spent, Tries, complete_many
+from evalbench.session import Session, read_sessions
+from evalbench.store.journal import Journal, commit_journals, open_journal, read_tries, recover
 from evalbench.store.workspace import Workspace
 
 LEFT = pl.Schema({"surface": pl.String, "session_id": pl.String, "evaluator_id": pl.String})
-PRELOADED = ["evalbench.llm.loaded"]
-"""Modules of the process from which workers are forked."""
+BATCH = 512
+"""Sessions that are judged by one check or classifier after the other."""
+ABSENT = "no such session in the lake"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Scored:
     left : polars.DataFrame
         ``surface, session_id, evaluator_id`` of what the budget did not reach.
     spent : Spent
-        What its calls used; ``left`` of it is empty.
+        What its calls used, and those of earlier runs where it was given their account.
     """
 
     run_id: str
@@ -56,8 +58,7 @@ class Scored:
     spent: Spent
 
     def __str__(self) -> str:
-        dollars = self.spent.dollars
-        cost = "an unknown cost" if dollars is None else f"${dollars:.4f}"
+        cost = "an unknown cost" if self.spent.unpriced else f"${self.spent.dollars:.4f}"
         left = f"; {len(self.left):,} left to do: the budget is spent" if len(self.left) else ""
         return (
             f"{self.verdicts:,} verdicts and {self.errors:,} errors by {self.spent.calls:,} calls "
@@ -71,9 +72,8 @@ def score(
     sessions: pl.DataFrame | Sequence[str],
     *,
     repeat: int = 0,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-    processes: int = 1,
-    progress: Progress | None = None,
+    limits: Limits = UNLIMITED,
+    spent: Spent | None = None,
 ) -> Scored:
     """Judge sessions by evaluators; each ends with a verdict or a recorded error.
 
@@ -88,12 +88,8 @@ def score(
         a ``surface`` too, each evaluator judges those of its own.
     repeat : int
         Number of the repetition, to measure a judge's own noise.
-    limits : Limits
-        For all models together, and for all processes.
-    processes : int
-        Worker processes, each with its part of the limits; they stay for the next call.
-    progress : callable of Spent, optional
-        Told the sums so far.
+    limits, spent : Limits, Spent
+        For all models together, and what was used of the limits already.
 
     Raises
     ------
@@ -107,132 +103,188 @@ def score(
     folder = ws.path / "scoring"
     run_id = recover(folder, ws.lake, job)
     run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
-    todo, cached = _find_todo(ws, specifications, sessions, repeat, run_id)
+    about = {"repeat": repeat, "run_id": run_id}
+    tasks = [_find_task(ws, each, sessions, about) for each in specifications]
     tries = {key: Tries(*noted) for key, noted in read_tries(folder, job).items()}
-    parts = [
-        Part(
-            lake=ws.lake,
-            classifiers=ws.path / "classifiers",
-            specifications=tuple(specifications),
-            todo=[ids[worker::processes] for ids in todo],
-            repeat=repeat,
-            run_id=run_id,
-            journal=folder / f"{job}.{run_id}.{worker}.jsonl",
-            tries=tries,
-            limits=share,
-        )
-        for worker, share in enumerate(limits.share(processes))
-    ]
-    journals = [part.journal for part in parts]
+    path, account = folder / f"{job}.{run_id}.0.jsonl", Spent() if spent is None else spent
     try:
-        done = [run_part(parts[0], progress)] if processes == 1 else _run_parts(parts, progress)
-    except BaseException:
-        commit_journals(journals, ws.lake, wait=False)
-        raise
-    commit_journals(journals, ws.lake)
-    for path in folder.glob(f"{job}.{run_id}.*"):
-        path.unlink()
+        with open_journal(path, ws.lake) as journal:
+            scoring = _Scoring(ws, journal, limits, tries, account)
+            scoring.judge_all(tasks)
+    finally:
+        commit_journals([path], ws.lake)
+    for done in folder.glob(f"{job}.{run_id}.*"):
+        done.unlink()
     left = [
-        (each.surface, session_id, each.evaluator_id)
-        for part in done
-        for each, ids in zip(specifications, part.left, strict=True)
-        for session_id in ids
+        (task.specification.surface, session_id, task.specification.evaluator_id)
+        for task in tasks
+        for session_id in task.todo
     ]
-    return Scored(
-        run_id,
-        sum(part.verdicts for part in done),
-        sum(part.errors for part in done),
-        cached,
-        pl.DataFrame(left, schema=LEFT, orient="row"),
-        add_spent([part.spent for part in done]),
-    )
+    table = pl.DataFrame(left, schema=LEFT, orient="row")
+    cached = sum(task.cached for task in tasks)
+    return Scored(run_id, scoring.verdicts, scoring.errors, cached, table, account)
 
 
-def _find_todo(
+@dataclass
+class _Task:
+    """One evaluator in a run: ``todo`` are the sessions that it has not judged yet.
+
+    ``head`` are the columns that all its verdicts share.
+    """
+
+    specification: Specification
+    head: dict[str, Any]
+    todo: dict[str, None]
+    cached: int
+
+    def name(self, session_id: str) -> str:
+        """Name what is asked of a session."""
+        return f"{self.head['evaluator_id']} {self.head['evaluator_version']} {session_id}"
+
+
+def _find_task(
     ws: Workspace,
-    specifications: Sequence[Specification],
+    specification: Specification,
     sessions: pl.DataFrame | Sequence[str],
-    repeat: int,
-    run_id: str,
-) -> tuple[list[list[str]], int]:
-    """Give for each evaluator the sessions without a verdict, and how many have one."""
+    about: dict[str, Any],
+) -> _Task:
     frame = (
         sessions if isinstance(sessions, pl.DataFrame) else pl.DataFrame({"session_id": sessions})
     )
-    todo, cached = [], 0
-    for each in specifications:
-        own = frame.filter(surface=each.surface) if "surface" in frame.columns else frame
-        wanted = own.select(pl.col("session_id").cast(pl.String)).unique(maintain_order=True)
-        key = {"evaluator_id": each.evaluator_id, "evaluator_version": each.version}
-        done = ws.lake.verdicts(surface=each.surface).filter(**key, repeat=repeat)
-        done = done.filter(pl.col("error").is_null() | (pl.col("run_id") == run_id))
-        left = wanted.join(done.select("session_id").collect(), on="session_id", how="anti")
-        todo.append(left["session_id"].to_list())
-        cached += len(wanted) - len(left)
-    return todo, cached
+    surface = specification.surface
+    own = frame.filter(surface=surface) if "surface" in frame.columns else frame
+    wanted = own.select(pl.col("session_id").cast(pl.String)).unique(maintain_order=True)
+    head = {"surface": surface, "mode": specification.mode, "model": specification.model, **about}
+    head["evaluator_id"] = specification.evaluator_id
+    head["evaluator_version"] = specification.version
+    key = {name: head[name] for name in ("evaluator_id", "evaluator_version", "repeat")}
+    done = ws.lake.verdicts(surface=surface).filter(**key)
+    done = done.filter(pl.col("error").is_null() | (pl.col("run_id") == head["run_id"]))
+    left = wanted.join(done.select("session_id").collect(), on="session_id", how="anti")
+    todo = dict.fromkeys(left["session_id"].to_list())
+    return _Task(specification, head, todo, len(wanted) - len(left))
 
 
-class _Pool(NamedTuple):
-    executor: ProcessPoolExecutor
-    told: Any
+@dataclass
+class _Scoring:
+    """One run over all its tasks."""
 
+    ws: Workspace
+    journal: Journal
+    limits: Limits
+    tries: Mapping[str, Tries]
+    spent: Spent
+    verdicts: int = 0
+    errors: int = 0
 
-_TOLD: list[Any] = []
+    def judge_all(self, tasks: Sequence[_Task]) -> None:
+        """Judge all that the limits reach, what costs nothing first; each session is read once."""
+        groups: dict[tuple[str, str], list[_Task]] = defaultdict(list)
+        for task in tasks:
+            model = task.specification.model or ""
+            groups["" if model.startswith(OFFLINE) else model, task.head["surface"]].append(task)
+        for (model, surface), own in sorted(groups.items(), key=lambda group: group[0]):
+            wanted = dict.fromkeys(key for task in own for key in task.todo)
+            if model:
+                self._ask_model(model, surface, own, wanted)
+            else:
+                self._look(surface, own, wanted)
 
+    def _look(self, surface: str, tasks: Sequence[_Task], wanted: Mapping[str, None]) -> None:
+        """Run what needs no model, batch by batch."""
+        evaluators = [(task, self._prepare(task.specification)) for task in tasks]
+        sessions = read_sessions(self.ws.lake, surface, list(wanted))
+        while batch := list(islice(sessions, BATCH)):
+            for task, judge in evaluators:
+                own = [each for each in batch if each.session_id in task.todo]
+                start = time.perf_counter()
+                findings = judge(own)
+                each_ms = (time.perf_counter() - start) * 1e3 / max(len(own), 1)
+                for session, finding in zip(own, findings, strict=True):
+                    self._record(task, session.session_id, finding, latency_ms=each_ms)
+        self._record_absent(tasks, wanted)
 
-@cache
-def _pool(processes: int) -> _Pool:
-    """Start workers that stay, from one process that has loaded LiteLLM: that takes seconds."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    told = context.Queue()
-    executor = ProcessPoolExecutor(processes, context, initializer=_start_worker, initargs=(told,))
-    return _Pool(executor, told)
+    def _prepare(self, specification: Specification) -> Callable[[list[Session]], list[Finding]]:
+        """Read an evaluator once for all sessions."""
+        if specification.kind == "judge":
+            rubric = self._make_judge(specification).rubric
+            return lambda sessions: [judge_offline(rubric, each) for each in sessions]
+        if specification.kind == "check":
+            check = read_check(specification.parameters)
+            return lambda sessions: [run_check(check, each) for each in sessions]
+        from evalbench.evaluate.classifier import classify, load_classifier
 
+        sha256, threshold = str(specification.parameters["sha256"]), specification.threshold
+        path = self.ws.path / "classifiers" / f"{sha256}.skops"
+        if not path.exists() or threshold is None:
+            raise EvaluatorError(f"{specification.evaluator_id}: no file {path}: train it again")
+        pipeline = load_classifier(path.read_bytes(), sha256=sha256)
+        return lambda some: classify(pipeline, some, threshold=threshold) if some else []
 
-def _start_worker(told: Any) -> None:
-    _TOLD[:] = [told]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    def _ask_model(
+        self, model: str, surface: str, tasks: Sequence[_Task], wanted: Mapping[str, None]
+    ) -> None:
+        judges = [(task, self._make_judge(task.specification)) for task in tasks]
+        waiting: dict[str, tuple[_Task, str, Judge, Excerpt]] = {}
 
+        def ask() -> Iterator[Request]:
+            absent = dict(wanted)
+            for session in read_sessions(self.ws.lake, surface, list(wanted)):
+                del absent[session.session_id]
+                for task, judge in judges:
+                    if session.session_id not in task.todo:
+                        continue
+                    key = task.name(session.session_id)
+                    try:
+                        request, shown = judge.ask(session, key=key)
+                    except EvaluatorError as error:
+                        self._record(task, session.session_id, Finding(None, error=str(error)))
+                        continue
+                    waiting[key] = task, session.session_id, judge, shown
+                    yield request._replace(tries=self.tries.get(key, request.tries))
+            self._record_absent(tasks, absent)
 
-def _end_with_parent() -> None:
-    """Stop calling models where the process that asked was killed."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+        def keep(request: Request, reply: Reply) -> None:
+            task, session_id, judge, shown = waiting.pop(request.key)
+            self._record(
+                task,
+                session_id,
+                judge.read(reply, shown),
+                model_fingerprint=reply.fingerprint or None,
+                latency_ms=reply.latency_ms,
+                prompt_tokens=reply.prompt_tokens,
+                completion_tokens=reply.completion_tokens,
+                cost_usd=reply.cost_usd,
+            )
 
+        complete_many(
+            ask(),
+            model=model,
+            limits=self.limits,
+            on_reply=keep,
+            on_retry=lambda request, tries: self.journal.note_tries(request.key, tries),
+            spent=self.spent,
+        )
 
-def _run_parts(parts: Sequence[Part], progress: Progress | None) -> list[Result]:
-    pool = _pool(len(parts))
-    settings = dict(os.environ), dict(llm.PRICES)
-    running = [
-        pool.executor.submit(_work, worker, part, progress is not None, *settings)
-        for worker, part in enumerate(parts)
-    ]
-    latest: dict[int, Spent] = {}
-    while progress is not None and wait(running, timeout=0).not_done:
-        with suppress(Empty):
-            run_id, worker, spent = pool.told.get(timeout=0.2)
-            if run_id == parts[0].run_id:  # and no word of an earlier run
-                latest[worker] = spent
-                progress(add_spent(list(latest.values())))
-    wait(running)  # also where one fails: what the others are told is kept
-    return [each.result() for each in running]
+    def _make_judge(self, specification: Specification) -> Judge:
+        named = [each.session_id for each in read_parameters(specification.parameters).examples]
+        shown = read_sessions(self.ws.lake, specification.surface, named)
+        return make_judge(
+            specification,
+            sessions={each.session_id: each for each in shown},
+            reply_tokens=self.limits.reply_tokens,
+        )
 
+    def _record_absent(self, tasks: Sequence[_Task], session_ids: Iterable[str]) -> None:
+        for task in tasks:
+            for key in task.todo.keys() & set(session_ids):
+                self._record(task, key, Finding(None, error=ABSENT))
 
-def _work(
-    worker: int,
-    part: Part,
-    tell: bool,
-    environment: dict[str, str],
-    prices: dict[str, dict[str, float]],
-) -> Result:
-    os.environ.update(environment)
-    for model, price in prices.items():
-        llm.register_price(model, **price)
-
-    def told(spent: Spent) -> None:
-        _TOLD[0].put((part.run_id, worker, spent))
-
-    return run_part(part, told if tell else None)
+    def _record(self, task: _Task, session_id: str, finding: Finding, **about: Any) -> None:
+        found = {"session_id": session_id, "fails": finding.fails, "score": finding.score}
+        found |= {"rationale": finding.rationale or None, "error": finding.error}
+        found["evidence"] = json.dumps([dict(each) for each in finding.evidence])
+        self.journal.write(task.head | found | about | {"judged_at": time.time_ns() // 1000})
+        del task.todo[session_id]
+        self.errors += finding.error is not None
+        self.verdicts += finding.error is None

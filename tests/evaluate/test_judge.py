@@ -36,8 +36,7 @@ def judge():
 @pytest.fixture
 def server(monkeypatch):
     with ModelServer(reply=obey) as running:
-        monkeypatch.setenv("OPENAI_API_BASE", running.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("HOSTED_VLLM_API_BASE", running.url)
         yield running
 
 
@@ -119,14 +118,13 @@ def attack(session_maker, number, *, fails):
 def ask(judge, sessions):
     found = {}
     asked = [judge.ask(session, key=str(number)) for number, session in enumerate(sessions)]
-    llm.run(
-        llm.complete_many(
-            [request for request, _ in asked],
-            model=MODEL,
-            on_reply=lambda request, reply: found.update(
-                {int(request.key): judge.read(reply, asked[int(request.key)][1])}
-            ),
-        )
+    llm.complete_many(
+        [request for request, _ in asked],
+        model=MODEL,
+        limits=llm.UNLIMITED,
+        on_reply=lambda request, reply: found.update(
+            {int(request.key): judge.read(reply, asked[int(request.key)][1])}
+        ),
     )
     return [found[number] for number in range(len(sessions))]
 
@@ -179,7 +177,7 @@ def test_quotes_are_looked_up_in_the_session(judge, make_session, quote, turn, f
     session = make_session(FAILING, calls=[("find", "{}", "none found, a <trace> of it")])
     _, trace = judge.ask(session)
     parsed = {"rationale": "seen", "quotes": [{"turn": turn, "quote": quote}], "fails": True}
-    reply = llm.Reply("", parsed, MODEL, "fp", 1, 1, 0.0, 1.0)
+    reply = llm.Reply(parsed=parsed)
     finding = judge.read(reply, trace)
     if found:
         assert (finding.fails, finding.error) == (True, None)
@@ -221,9 +219,7 @@ def test_a_cut_is_told_with_the_verdict_and_a_window_too_small_is_an_error(make_
     session = make_session(PASSING, calls=[("find", "{}", "Nothing here. " * 2_000)])
     request, trace = judge.ask(session)
     assert sum(len(each["content"]) for each in request.messages) * 0.35 < 2_500
-    reply = llm.Reply(
-        "", {"rationale": "fine", "quotes": [], "fails": False}, MODEL, "", 1, 1, 0, 1
-    )
+    reply = llm.Reply(parsed={"rationale": "fine", "quotes": [], "fails": False})
     assert judge.read(reply, trace).rationale.startswith("[cut to the model's window: ")
     with pytest.raises(EvaluatorError, match="no room"):
         replace(judge, window=1_000).ask(session)

@@ -203,7 +203,7 @@ def test_coverage_weighs_by_severity_and_frequency_and_names_the_rest():
     assert coverage["uncovered"].to_list()[-1] == "Leaks; Nitpicks"
     listed = status.list_uncovered(statuses, modes, rates)
     assert listed["standing"].to_list() == ["judge: draft", "none"]
-    assert listed["said"].to_list() == ["10.0 (5.0 to 20.0)", "insufficient"]
+    assert listed["per_1000"].to_list() == [10.0, None]
 
 
 @pytest.mark.slow

@@ -27,7 +27,6 @@ from evalbench.evaluate.classifier import (
 )
 from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.judge import Example
-from evalbench.evaluate.part import add_spent
 from evalbench.evaluate.proposals.check_candidates import Columns, list_columns, search_check
 from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
@@ -91,7 +90,7 @@ class Bench:
     reflection_model: str
     limits: Limits
     rng: np.random.Generator
-    spent: list[Spent]
+    spent: Spent
 
     @classmethod
     def open(cls, ws: Workspace, surface: str, labels: pl.DataFrame, *rest: Any) -> Bench:
@@ -159,10 +158,10 @@ class Bench:
             train,
             fails,
             reflection_model=self.reflection_model,
-            limits=self.limits.less(add_spent(self.spent)),
+            limits=self.limits,
+            spent=self.spent,
             rng=self.rng,
         )
-        self.spent.append(improved.spent)
         return Candidate(improved.specification, diff=improved.diff)
 
     def _measure(
@@ -205,10 +204,8 @@ class Bench:
         self, specification: Specification, test: Sequence[Session]
     ) -> tuple[pl.DataFrame, int]:
         """Give the verdicts in the order of the sessions, and how many the budget left."""
-        limits = self.limits.less(add_spent(self.spent))
         wanted = pl.DataFrame({"session_id": [each.session_id for each in test]})
-        scored = score(self.ws, [specification], wanted, limits=limits)
-        self.spent.append(scored.spent)
+        scored = score(self.ws, [specification], wanted, limits=self.limits, spent=self.spent)
         key = {
             "evaluator_id": specification.evaluator_id,
             "evaluator_version": specification.version,

@@ -15,11 +15,10 @@ import numpy as np
 import polars as pl
 
 from evalbench.errors import EvaluatorError
-from evalbench.evaluate.part import add_spent
 from evalbench.evaluate.proposals.candidates import CANDIDATE, UNTESTED, Bench, Candidate, Row
 from evalbench.evaluate.spec import Specification, define, write_specification
 from evalbench.evaluate.status import COUNTING
-from evalbench.llm import Limits, Spent
+from evalbench.llm import UNLIMITED, Limits, Spent
 from evalbench.schema import EvaluatorKind
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def propose(
     model: str = "",
     reflection_model: str = "",
     every_kind: bool = False,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = UNLIMITED,
     rng: np.random.Generator,
 ) -> Proposals:
     """Propose for each mode the lightest kind of evaluator that is aligned with people.
@@ -93,7 +92,7 @@ def propose(
         A model cannot be called at all.
     """
     parts, found, made = [pl.DataFrame(schema=CANDIDATE)], [], {}
-    spent: list[Spent] = []
+    spent = Spent()
     for [surface], book in modes.group_by("surface", maintain_order=True):
         labels = truth.filter(surface=surface).drop_nulls("truth")
         bench = Bench.open(ws, str(surface), labels, model, reflection_model, limits, rng, spent)
@@ -112,7 +111,7 @@ def propose(
             parts.append(pl.DataFrame(rows, schema=CANDIDATE))
             found.append(_conclude(rows))
     table = pl.DataFrame(found, schema=dict.fromkeys(PROPOSAL, pl.String))
-    return Proposals(table, pl.concat(parts), made, add_spent(spent))
+    return Proposals(table, pl.concat(parts), made, spent)
 
 
 def adopt(

@@ -13,10 +13,9 @@ from evalbench.errors import EvaluatorError
 from evalbench.evaluate.classifier import name_groups
 from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.judge import PROMPTS, make_judge, read_parameters
-from evalbench.evaluate.part import add_spent
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import require_train
-from evalbench.llm import Limits, Reply, Request, Spent, complete_many, run
+from evalbench.llm import Limits, Reply, Request, Spent, complete_many
 from evalbench.session import Session
 
 MOST = 20
@@ -43,8 +42,6 @@ class Improved:
         Rubrics that were compared.
     diff : str
         What was changed, line by line.
-    spent : Spent
-        What all calls used.
     """
 
     specification: Specification
@@ -52,7 +49,6 @@ class Improved:
     after: float
     tried: int
     diff: str
-    spent: Spent
 
 
 def improve_rubric(
@@ -62,6 +58,7 @@ def improve_rubric(
     *,
     reflection_model: str,
     limits: Limits,
+    spent: Spent,
     rng: np.random.Generator,
 ) -> Improved:
     """Rewrite the rubric of a judge by reflective evolution, for as long as the budget lasts.
@@ -75,7 +72,7 @@ def improve_rubric(
         Labelled sessions of the train split.
     reflection_model : str
         Writes the rubrics.
-    limits : Limits
+    limits, spent : Limits, Spent
         For the calls of both models together; calls, tokens or dollars must be limited.
 
     Raises
@@ -101,7 +98,7 @@ def improve_rubric(
         raise EvaluatorError("improving a rubric needs a limit of calls, tokens or dollars")
     shown = {each.session_id for each in read_parameters(specification.parameters).examples}
     learning, comparing = _halve(sessions, fails, shown, rng=rng)
-    adapter: Any = _Adapter(specification, sessions, fails, reflection_model, limits)
+    adapter: Any = _Adapter(specification, sessions, fails, reflection_model, limits, spent)
     found: Any = gepa.optimize(
         seed_candidate={RUBRIC: specification.prompt},
         trainset=learning,
@@ -119,8 +116,7 @@ def improve_rubric(
     better = specification.model_copy(update={"prompt": prompt or specification.prompt})
     old, new = (each.prompt.splitlines() for each in (specification, better))
     diff = "\n".join(difflib.unified_diff(old, new, "before", "after", lineterm=""))
-    spent = add_spent(adapter.spent)
-    return Improved(better, scores[0], max(scores), len(scores), diff, spent)
+    return Improved(better, scores[0], max(scores), len(scores), diff)
 
 
 class _Quiet:
@@ -140,17 +136,16 @@ class _Adapter:
         fails: np.ndarray,
         reflection_model: str,
         limits: Limits,
+        spent: Spent,
     ) -> None:
         self.specification, self.sessions, self.fails = specification, sessions, fails
-        self.reflection_model, self.limits = reflection_model, limits
+        self.reflection_model, self.limits, self.spent = reflection_model, limits, spent
         self.by_id = {each.session_id: each for each in sessions}
-        self.spent: list[Spent] = []
-        self.left = False
 
     def is_spent(self, state: Any) -> bool:
         """Stop where the budget did not reach a call."""
-        calls = self.limits.less(add_spent(self.spent)).calls
-        return self.left or (calls is not None and calls <= AT_ONCE)
+        calls = self.limits.calls
+        return self.spent.exhausted or (calls is not None and self.spent.calls + AT_ONCE >= calls)
 
     def evaluate(self, batch: list[int], candidate: dict[str, str], capture_traces: bool) -> Any:
         """Judge sessions by the candidate's rubric: 1 where people say the same, else 0."""
@@ -196,10 +191,8 @@ class _Adapter:
         return replies[0] if replies and replies[0] else f"```\n{self.specification.prompt}\n```"
 
     def _ask(self, requests: Sequence[Request], model: str, keep: Any) -> None:
-        limits = self.limits.less(add_spent(self.spent))
-        spent = run(complete_many(requests, model=model, limits=limits, on_reply=keep))
-        self.left = self.left or bool(spent.left)
-        self.spent.append(spent)
+        how: Any = {"model": model, "limits": self.limits, "spent": self.spent}
+        complete_many(requests, on_reply=keep, **how)
 
 
 def _halve(

@@ -93,7 +93,7 @@ def propose(
         {"role": "user", "content": json.dumps(given, ensure_ascii=False, indent=0)},
     ]
     try:
-        reply = complete(messages, model=model, schema=Named)
+        reply = complete(messages, model=model, schema=Named.model_json_schema())
     except ModelError as error:
         return replace(offline, why=str(error))
     if reply.error:

@@ -1,0 +1,446 @@
+"""The only module that talks to models: LiteLLM, bounded in time, calls, tokens and dollars.
+
+A model is named as LiteLLM names it: ``gpt-4o-mini``, ``anthropic/...``, ``ollama_chat/...``; an
+OpenAI-compatible server is ``hosted_vllm/...`` (at ``HOSTED_VLLM_API_BASE``), the quickest route
+that counts tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from threading import Thread
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from evalbench.errors import ModelError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+ATTEMPTS = dict.fromkeys(("rate limit", "server error", "time-out"), 1_000)
+ATTEMPTS |= {"broken JSON": 3, "schema violated": 3, "empty answer": 2}
+"""How often a failure of each kind is tried at most, within the limits; others are not again."""
+FAILURES = {"TimeoutError": "time-out", "Timeout": "time-out", "RateLimitError": "rate limit"}
+FAILURES |= {"ContextWindowExceededError": "context too long"}
+FAILURES |= {"ContentPolicyViolationError": "refusal"}
+"""What a failed call is by the name of LiteLLM's error; others by their status."""
+FATAL = dict.fromkeys(("AuthenticationError", "PermissionDeniedError"), "key refused; set {}")
+FATAL |= dict.fromkeys(("NotFoundError", "LiteLLMUnknownProvider"), "no such model")
+"""Errors after which no other call would fare better; {} is the variable of the key."""
+LONGEST_WAIT = 120.0
+"""Seconds of Retry-After that a request waits for; a server that asks for more gets no retry."""
+TOKENS_A_CHARACTER = 0.35
+"""First guess, above English prose (about 0.25) and JSON; raised by what the server counts."""
+EMBEDDED_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of calls; None is no bound.
+
+    At most ``concurrency`` calls are in flight. Every try is one of ``calls``, ``tokens`` are of
+    prompts and answers; a call is sent only where an upper guess of it fits into what is left.
+    ``timeout_seconds`` is of one try; ``reply_tokens`` the longest answer, told to the model.
+    """
+
+    concurrency: int = 16
+    calls: int | None = None
+    tokens: int | None = None
+    dollars: float | None = None
+    timeout_seconds: float = 60
+    tries: int = 4
+    reply_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "tries", "reply_tokens", "timeout_seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+
+
+UNLIMITED = Limits()
+
+
+@dataclass
+class Spent:
+    """The account of runs of calls that are held to the same limits.
+
+    ``unpriced`` counts calls that ``dollars`` know no price of; ``exhausted`` says that the budget
+    did not reach all requests.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    dollars: float = 0.0
+    unpriced: int = 0
+    exhausted: bool = False
+
+
+class Tries(NamedTuple):
+    """Tries of a request so far, and what they used."""
+
+    made: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float = 0.0
+
+
+class Request(NamedTuple):
+    """One question: ``key`` is the caller's name for it, ``schema`` the JSON schema of its answer.
+
+    ``tries`` are those of a run that was killed; they count as this run's.
+    """
+
+    key: str
+    messages: Sequence[Mapping[str, Any]]
+    schema: Mapping[str, Any] | None = None
+    tries: Tries = Tries()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, or the recorded reason why there is none: ``error``, as "kind: reason".
+
+    ``parsed`` is the answer in the form of the request's schema, ``fingerprint`` the server's, else
+    the name of the model it says it answered with. Tokens and ``cost_usd`` (None where the price is
+    unknown) are of all tries together, ``latency_ms`` and ``retry_after`` (seconds) of the last.
+    """
+
+    text: str = ""
+    parsed: dict[str, Any] | None = None
+    fingerprint: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = 0.0
+    latency_ms: float = 0.0
+    error: str | None = None
+    retry_after: float | None = None
+
+    def fail(self, kind: str, reason: str, retry_after: float | None = None) -> Reply:
+        """Return the reply as a failure, with what was used."""
+        return replace(self, text="", error=f"{kind}: {reason}", retry_after=retry_after)
+
+    @property
+    def kind(self) -> str:
+        """The kind of failure, "" where there is none."""
+        return (self.error or "").partition(":")[0]
+
+
+@cache
+def load_litellm() -> ModuleType:
+    """Import LiteLLM with its local price table, without telemetry, ``.env`` or callbacks."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    import litellm
+
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    litellm.drop_params = True  # a model without structured output is held to the schema by us
+    gc.freeze()  # else every full collection walks all of LiteLLM: a tenth of a run's time
+    return litellm
+
+
+def register_price(model: str, *, prompt: float, completion: float) -> None:
+    """Tell the price of a model that LiteLLM's table lacks, in dollars per million tokens."""
+    litellm = load_litellm()
+    prices = {"input_cost_per_token": prompt / 1e6, "output_cost_per_token": completion / 1e6}
+    for cached in ("creation", "read"):  # else LiteLLM warns that they are missing
+        prices[f"cache_{cached}_input_token_cost"] = prompt / 1e6
+    about = {"litellm_provider": litellm.get_llm_provider(model)[1], "mode": "chat"}
+    litellm.register_model({model: prices | about})
+
+
+def find_window(model: str) -> int | None:
+    """Return the tokens that a model reads at most; None where LiteLLM's table does not say."""
+    with suppress(Exception):  # LiteLLM raises bare exceptions for a model it does not know
+        return load_litellm().get_model_info(model).get("max_input_tokens")
+    return None
+
+
+def complete_many(
+    requests: Iterable[Request],
+    *,
+    model: str,
+    limits: Limits,
+    on_reply: Callable[[Request, Reply], None],
+    on_retry: Callable[[Request, Tries], None] = lambda request, tries: None,
+    spent: Spent | None = None,
+) -> Spent:
+    """Ask requests until all have a reply or the budget is spent, and wait; none has two.
+
+    What fails is tried again after the time that the server asks for, or a jittered doubling pause;
+    what then still fails is a reply with an ``error``. A request is read once a call is free, so a
+    generator keeps memory flat. ``on_reply`` is called as soon as a reply is there, ``on_retry``
+    before a request is tried again; what they raise ends the run. ``spent`` is what other runs have
+    used of the limits, to which this one's calls are added. Works inside a notebook, too.
+
+    Raises ModelError where the key is missing or refused, there is no such model, or a dollar
+    budget meets an unknown price. Replies handed over before stay.
+    """
+    asking = _Asking(model, limits, Spent() if spent is None else spent, on_reply, on_retry)
+    future = asyncio.run_coroutine_threadsafe(asking.answer_all(requests), _start_loop(os.getpid()))
+    try:
+        future.result()
+    except BaseException:
+        future.cancel()
+        raise
+    return asking.spent
+
+
+@cache
+def _start_loop(process: int) -> asyncio.AbstractEventLoop:
+    """Start the one loop of this process that talks to models; connections stay open on it."""
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="evalbench-llm", daemon=True).start()
+    return loop
+
+
+class _Exhausted(Exception):
+    """The budget does not reach this call, or the run was stopped."""
+
+
+@dataclass
+class _Asking:
+    """What the calls of one run share."""
+
+    model: str
+    limits: Limits
+    spent: Spent
+    on_reply: Callable[[Request, Reply], None]
+    on_retry: Callable[[Request, Tries], None]
+    tokens_a_character: float = TOKENS_A_CHARACTER
+    in_flight: dict[int, tuple[int, float]] = field(default_factory=dict)
+    failures: list[Exception] = field(default_factory=list)
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    settled: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def __post_init__(self) -> None:
+        self.rates, self.free = None, asyncio.Semaphore(self.limits.concurrency)
+        with suppress(Exception):  # LiteLLM raises bare exceptions for a model it does not know
+            self.rates = load_litellm().cost_per_token(self.model, 1, 1)
+        if self.limits.dollars is not None and self.rates is None:
+            raise ModelError(
+                f"the price of {self.model} is unknown, so no budget of dollars can be kept. Tell "
+                "it in dollars per million tokens, 0 for a model of your own: "
+                "evalbench.llm.register_price(model, prompt=..., completion=...)"
+            )
+        missing = load_litellm().validate_environment(self.model)["missing_keys"]
+        if keys := [name for name in missing if name.endswith("_API_KEY")]:
+            raise ModelError(f"{self.model}: no key; set {' and '.join(keys)} in the environment")
+
+    async def answer_all(self, requests: Iterable[Request]) -> None:
+        """Ask, and raise what stopped the run."""
+        tasks = set[asyncio.Task[None]]()
+        try:
+            for request in requests:
+                await self.free.acquire()
+                if self.stopped.is_set():
+                    self.spent.exhausted = True
+                    break
+                tasks.add(task := asyncio.create_task(self.answer(request)))
+                task.add_done_callback(tasks.discard)
+                await asyncio.sleep(0)  # else all prepare their first call before one is sent
+            while tasks:
+                await asyncio.wait(tasks)
+        finally:  # no new call; what is in flight is paid for, its replies are still handed over
+            self.stopped.set()
+            while tasks:
+                await asyncio.wait(tasks)
+        for failure in self.failures:
+            raise failure
+
+    async def answer(self, request: Request) -> None:
+        """Ask until there is a reply or nothing more to try, and hand it over."""
+        from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
+
+        tries, pause = request.tries, wait_random_exponential(0.5, max=30)
+
+        async def ask_once() -> Reply:
+            nonlocal tries
+            reply = await self._ask_within_budget(request)
+            tries = Tries(
+                tries.made + 1,
+                tries.prompt_tokens + reply.prompt_tokens,
+                tries.completion_tokens + reply.completion_tokens,
+                tries.dollars + (reply.cost_usd or 0.0),
+            )
+            return reply
+
+        def is_worth_a_try(reply: Reply) -> bool:
+            most = min(self.limits.tries, ATTEMPTS.get(reply.kind, 1))
+            return tries.made < most and (reply.retry_after or 0.0) <= LONGEST_WAIT
+
+        def choose_pause(state: RetryCallState) -> float:
+            wanted = state.outcome.result().retry_after  # type: ignore[union-attr]
+            return pause(state) if wanted is None else 1.05 * wanted
+
+        retrying = AsyncRetrying(
+            retry=retry_if_result(is_worth_a_try),
+            wait=choose_pause,
+            sleep=self._sleep,
+            before_sleep=lambda state: self.on_retry(request, tries),
+        )
+        try:
+            reply: Reply = await retrying(ask_once)
+            _, prompt, completion, dollars = tries
+            cost = None if self.rates is None else dollars
+            used: Any = {"prompt_tokens": prompt, "completion_tokens": completion, "cost_usd": cost}
+            self.on_reply(request, replace(reply, **used))
+        except _Exhausted:
+            self.spent.exhausted = True
+        except Exception as error:
+            self.failures.append(error)
+            self.stopped.set()
+        finally:
+            self.free.release()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but wake when the run stops."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopped.wait(), seconds)
+
+    async def _ask_within_budget(self, request: Request) -> Reply:
+        """Hold what a call may use, ask, and put what it used in the place of that.
+
+        Where only calls in flight stand in the way, waits for them to come in cheaper.
+        """
+        characters = sum(len(str(each.get("content"))) for each in request.messages)
+        prompt = round(characters * self.tokens_a_character) + 16 * len(request.messages)
+        completion, rates = self.limits.reply_tokens, self.rates or (0.0, 0.0)
+        used = most = (prompt + completion, prompt * rates[0] + completion * rates[1])
+        async with self.settled:
+            await self.settled.wait_for(lambda: not self.in_flight or self._fits(*most))
+        if self.stopped.is_set() or not self._fits(*most):
+            self.stopped.set()
+            raise _Exhausted
+        self.spent.calls += 1
+        self.spent.unpriced += self.rates is None
+        call, start = self.spent.calls, time.perf_counter()
+        self.in_flight[call] = most
+        try:
+            reply = await self._ask(request)
+            if reply.kind == "time-out":  # its provider may have charged all of it
+                reply = replace(reply, cost_usd=most[1])
+            else:
+                used = reply.prompt_tokens + reply.completion_tokens, reply.cost_usd or 0.0
+        finally:
+            del self.in_flight[call]
+            self.spent.tokens += used[0]
+            self.spent.dollars += used[1]
+            async with self.settled:
+                self.settled.notify_all()
+        counted = reply.prompt_tokens / (characters + 64)
+        self.tokens_a_character = max(self.tokens_a_character, counted)
+        return replace(reply, latency_ms=(time.perf_counter() - start) * 1e3)
+
+    def _fits(self, tokens: int, dollars: float) -> bool:
+        limits, spent, held = self.limits, self.spent, self.in_flight.values()
+        tokens += spent.tokens + sum(each[0] for each in held)
+        dollars += spent.dollars + sum(each[1] for each in held)
+        return (
+            (limits.calls is None or spent.calls < limits.calls)
+            and (limits.tokens is None or tokens <= limits.tokens)
+            and (limits.dollars is None or dollars <= limits.dollars)
+        )
+
+    async def _ask(self, request: Request) -> Reply:
+        """Try once; a ModelError where no other call would fare better."""
+        form = {"name": "answer", "schema": request.schema, "strict": True}
+        asked = {"response_format": {"type": "json_schema", "json_schema": form}}
+        try:
+            async with asyncio.timeout(self.limits.timeout_seconds):
+                answer = await load_litellm().acompletion(
+                    model=self.model,
+                    messages=request.messages,
+                    max_tokens=self.limits.reply_tokens,
+                    max_retries=0,
+                    timeout=self.limits.timeout_seconds,
+                    **(asked if request.schema else {}),
+                )
+        except Exception as error:
+            return self._read_error(error)
+        choice, usage = answer.choices[0], answer.usage
+        reply = Reply(
+            text=choice.message.content or "",
+            fingerprint=getattr(answer, "system_fingerprint", None) or answer.model or self.model,
+            prompt_tokens=usage.prompt_tokens or 0,
+            completion_tokens=usage.completion_tokens or 0,
+            cost_usd=(answer._hidden_params.get("response_cost") or 0.0) if self.rates else 0.0,
+        )
+        extra = getattr(choice.message, "provider_specific_fields", None) or {}
+        refusal = extra.get("refusal") or getattr(choice.message, "refusal", None)
+        if refusal or choice.finish_reason == "content_filter":
+            return reply.fail("refusal", refusal or "stopped by a content filter")
+        if choice.finish_reason == "length":
+            return reply.fail("cut off", f"longer than reply_tokens = {self.limits.reply_tokens}")
+        return _parse(reply, request.schema)
+
+    def _read_error(self, error: Exception) -> Reply:
+        name, reason = type(error).__name__, " ".join(str(error).split())[:300]
+        if name in FATAL:
+            why = FATAL[name].format(f"{self.model.partition('/')[0].upper()}_API_KEY")
+            raise ModelError(f"{self.model}: {why}: {reason}") from error
+        status = getattr(error, "status_code", None)
+        if name not in FAILURES and status is None and not isinstance(error, OSError):
+            raise error
+        kind = "bad request" if status is not None and 400 <= status < 500 else "server error"
+        if FAILURES.get(name) == "time-out":
+            reason = f"over {self.limits.timeout_seconds:g} s"
+        told = (getattr(error, "litellm_response_headers", None) or {}).get("retry-after") or ""
+        wait = float(told) if told.replace(".", "", 1).isdecimal() else None
+        return Reply().fail(FAILURES.get(name, kind), reason or name, wait)
+
+
+def _parse(reply: Reply, schema: Mapping[str, Any] | None) -> Reply:
+    """Read an answer in the form of its schema; words around the JSON object are let pass."""
+    from jsonschema import Draft202012Validator
+
+    text = reply.text
+    if schema is None or not text.strip():
+        return reply if text.strip() else reply.fail("empty answer", "no text")
+    try:
+        found = orjson.loads(text[max(text.find("{"), 0) : text.rfind("}") + 1 or None])
+    except orjson.JSONDecodeError as error:
+        return reply.fail("broken JSON", f"{error}: {text[:200]!r}")
+    for fault in Draft202012Validator(schema).iter_errors(found):
+        where = ".".join(map(str, fault.path)) or "answer"
+        return reply.fail("schema violated", f"{where}: {fault.message}"[:500])
+    return replace(reply, parsed=found)
+
+
+def complete(
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    model: str,
+    schema: Mapping[str, Any] | None = None,
+    limits: Limits = UNLIMITED,
+) -> Reply:
+    """Ask once and wait; raises as :func:`complete_many`."""
+    replies: list[Reply] = []
+    how: Any = {"limits": limits, "on_reply": lambda request, reply: replies.append(reply)}
+    complete_many([Request("", messages, schema)], model=model, **how)
+    if not replies:
+        raise ModelError(f"the budget does not reach one call of {model}: {limits}")
+    return replies[0]
+
+
+def embed(texts: Sequence[str], *, model: str) -> np.ndarray:
+    """Embed texts: float32, (len(texts), dimensions); ModelError where the provider does not."""
+    rows: list[list[float]] = []
+    for start in range(0, len(texts), EMBEDDED_AT_ONCE):
+        batch = list(texts[start : start + EMBEDDED_AT_ONCE])
+        try:
+            answer = load_litellm().embedding(model=model, input=batch, max_retries=2)
+        except Exception as error:
+            raise ModelError(f"{model}: no embeddings: {error}") from error
+        rows += [row["embedding"] for row in answer.data]
+    return np.array(rows, dtype=np.float32)
