@@ -61,7 +61,7 @@ class History:
                 self._reply(span)
         elif span.kind in ("retriever", "reranker") or row["documents"]:
             self._retrieve(span)
-        elif span.is_leaf and span.kind != "agent" and row["name"] in self._awaited():
+        elif span.is_leaf and span.kind not in ("tool", "agent") and row["name"] in self._awaited():
             self._run(span, row["name"])
         elif span.is_leaf and span.kind in ("guardrail", "prompt") and not row["output_messages"]:
             self._add_step(span, plain_text(row["input"]), plain_text(row["output"]))

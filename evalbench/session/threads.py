@@ -72,8 +72,9 @@ class Node:
         if self.message.role == message.role:
             return message.role != "other" or self.message.name == message.name
         # What another agent answered is a user's message to this one.
-        ours = self.message.role == "assistant" and self.span.agent == agent
-        return self.message.role == "assistant" and message.role == "user" and not ours
+        named = bool(message.name) and message.name == self.message.name
+        others = named or self.span.agent != agent
+        return self.message.role == "assistant" and message.role == "user" and others
 
 
 @dataclass(slots=True, eq=False)

@@ -41,6 +41,7 @@ NO_IDS = [user("Weather?"), said("", *(("", *call[1:]) for call in TWO))]
 def tool(arguments, result, **fields):
     return {
         "kind": "tool",
+        "name": "weather",
         "tool_name": "weather",
         "tool_arguments": arguments,
         "tool_result": result,
@@ -315,6 +316,16 @@ TEAMS = {
             llm([ANN, PLAN], said("A plan"), parent_id="a"),
             llm([BOB, PLAN, user("A plan", name="Ann")], said("Too dear"), parent_id="b"),
             llm([ANN, PLAN, said("A plan"), user("Too dear")], said("Better"), parent_id="a"),
+        ],
+        "system: You are Ann. | user: Plan it | assistant(Ann): A plan | "
+        "system: You are Bob. | assistant(Bob): Too dear | assistant(Ann): Better",
+        ("Plan it", "Better", 1),
+    ),
+    "AutoGen: each agent's answer comes to the other under its name": (
+        [
+            llm([ANN, PLAN], PLANNED),
+            llm([BOB, PLAN, user("A plan", name="Ann")], said("Too dear", name="Bob")),
+            llm([ANN, PLAN, PLANNED, user("Too dear", name="Bob")], said("Better", name="Ann")),
         ],
         "system: You are Ann. | user: Plan it | assistant(Ann): A plan | "
         "system: You are Bob. | assistant(Bob): Too dear | assistant(Ann): Better",
