@@ -6,9 +6,8 @@
 process of its own). Ours goes the whole way: sessions out of the lake, the prompt, the call, quotes
 looked up, verdicts in the lake. The bare loops send one such prompt again and again, and receive.
 Every method is a process of its own that stays, warmed by 64 calls before the first clock starts:
-loading LiteLLM and starting workers is no part of a figure. The rounds go through all methods in
-turn, and each one's best round is shown. Two worker processes have a concurrency of 128 together,
-for 64 would hold them to the ideal of one.
+loading LiteLLM is no part of a figure. The rounds go through all methods in turn, and each one's
+best round is shown. The quickest route is the quickest that counts tokens.
 
 The other tools (``peers.py``, in ``.venv/peers``) judge the same questions and answers, by a judge
 of their own and 300 of them, scaled up; one that is not installed is a claim that does not hold.
@@ -39,7 +38,7 @@ SERVER = HERE.parent / "tests/model_server.py"
 PEERS = ("inspect_ai", "deepeval", "ragas")
 PEERS_PYTHON = HERE.parent / ".venv/peers/bin/python"
 LATENCY, CONCURRENCY = 0.05, 64
-QUICKEST = "aiohttp_openai/judge-1"
+QUICKEST = "hosted_vllm/judge-1"
 DEFAULT = "openai/judge-1"
 BARE = "bare LiteLLM, quickest route"
 
@@ -151,39 +150,34 @@ async def ask_bounded(ask, n):
     await asyncio.gather(*(one() for _ in range(n)))
 
 
-def prepare_ours(processes):
-    def prepare(body, runner, folder):
-        import evalbench as eb
-        from evalbench import llm
-        from evalbench.evaluate.score import score
+def prepare_ours(body, runner, folder):
+    import evalbench as eb
+    from evalbench import llm
+    from evalbench.evaluate.score import score
 
-        llm.register_price(QUICKEST, prompt=1, completion=1)
-        ws, specification = eb.open(folder), make_specification()
-        limits = llm.Limits(concurrency=CONCURRENCY * processes, dollars=1_000.0)
+    llm.register_price(QUICKEST, prompt=1, completion=1)
+    ws, specification = eb.open(folder), make_specification()
+    limits = llm.Limits(concurrency=CONCURRENCY, dollars=1_000.0)
 
-        def ask_all(n):
-            done = score(
-                ws,
-                [specification],
-                [f"session-{i}" for i in range(n)],
-                repeat=time.time_ns(),
-                limits=limits,
-                processes=processes,
-            )
-            if (done.verdicts, done.errors) != (n, 0):
-                raise RuntimeError(f"not {n} verdicts: {done}")
+    def ask_all(n):
+        done = score(
+            ws,
+            [specification],
+            [f"session-{i}" for i in range(n)],
+            repeat=time.time_ns(),
+            limits=limits,
+        )
+        if (done.verdicts, done.errors) != (n, 0):
+            raise RuntimeError(f"not {n} verdicts: {done}")
 
-        return ask_all
-
-    return prepare
+    return ask_all
 
 
 METHODS = {
     "bare aiohttp": prepare_aiohttp,
     "bare LiteLLM, default route": prepare_bare(DEFAULT),
     BARE: prepare_bare(QUICKEST),
-    "evalbench": prepare_ours(1),
-    "evalbench, 2 processes": prepare_ours(2),
+    "evalbench": prepare_ours,
 }
 
 
@@ -210,6 +204,7 @@ class Worker:
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "LITELLM_MODE": "PRODUCTION",
             "OPENAI_API_BASE": url,
+            "HOSTED_VLLM_API_BASE": url,
             "OPENAI_BASE_URL": url,
             "OPENAI_API_KEY": "none",
         }
@@ -252,14 +247,11 @@ def measure_rounds(n, rounds, url, folder):
     for name, own in zip(METHODS, zip(*runs, strict=True), strict=True):
         best[name], used[name] = (min(run[part] for run in own) for part in (0, 1))
         show(f"seconds, {n:,} calls (ideal {n / CONCURRENCY * LATENCY:.2f})", best[name], name)
-        if "processes" not in name:
-            show("milliseconds of processor a call", used[name] / n * 1e3, name)
+        show("milliseconds of processor a call", used[name] / n * 1e3, name)
     ours, bare = best["evalbench"], best[BARE]
-    two = best["evalbench, 2 processes"]
     held = [
-        claim("times the bare loop, quickest route", ours / bare, 1.15, f"{bare:.2f} s"),
+        claim("times the bare loop, quickest route", ours / bare, 1.0, f"{bare:.2f} s"),
         claim("times the bare loop's processor time", used["evalbench"] / used[BARE], 1.15, BARE),
-        claim("times faster with 2 processes", ours / two, 1.7, f"{ours:.2f} s", at_most=False),
     ]
     return ours, held
 

@@ -1,4 +1,4 @@
-"""Where an evaluator errs: segments, biases, its own noise, flips, thresholds, labels that help."""
+"""Where an evaluator errs: segments, biases, its own noise, flips, labels that help."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ from evalbench.evaluate.calibrate import KEY, SESSION_KEY, flatten, measure_alig
 from evalbench.evaluate.split import with_split
 from evalbench.schema import columns
 from evalbench.settings import Evaluators
-from evalbench.stats.binary import MEASURES
-
-THRESHOLDS = 40
-"""Of a sweep, at most; they lie at quantiles of the scores."""
 
 
 def list_traits(pairs: pl.DataFrame, spans: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
@@ -152,38 +148,6 @@ def list_flips(verdicts: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         )
         .sort(*KEY, "turned", "session_id", descending=[False] * 4 + [True, False])
     )
-
-
-def sweep_thresholds(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Measure what each threshold on the score would give, on the sessions of ``pairs``.
-
-    Choose on the train split: the best threshold of a test split flatters itself. Which end of the
-    score fails is told by the evaluator's own verdicts.
-
-    Gives ``KEY, threshold, flagged`` (share), ``mcc, tpr, tnr``; null where not defined.
-    """
-    numbers = columns((pl.Float64, "threshold flagged mcc tpr tnr"))
-    parts = [pl.DataFrame(schema={**dict.fromkeys(KEY, pl.String), **numbers})]
-    for key, part in pairs.drop_nulls(["score", "fails"]).group_by(KEY, maintain_order=True):
-        means = dict(part.group_by("fails").agg(pl.col("score").mean()).iter_rows())
-        values = part["score"].unique().to_numpy()
-        if len(values) < 3 or len(means) < 2:
-            continue
-        levels = np.unique(np.quantile(values, np.linspace(0, 1, THRESHOLDS + 1)))
-        thresholds = (levels[:-1] + levels[1:]) / 2
-        score, truth = part["score"].to_numpy(), part["truth"].to_numpy()
-        above = score >= thresholds[:, None]
-        flagged = above if means[True] > means[False] else ~above
-        cells = [
-            (says & holds).sum(axis=1) for holds in (truth, ~truth) for says in (flagged, ~flagged)
-        ]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            table = np.stack(cells, axis=-1).astype(float)
-            found = {name: MEASURES[name](table) for name in ("mcc", "tpr", "tnr")}
-        named = {name: [value] * len(thresholds) for name, value in zip(KEY, key, strict=True)}
-        shares = {"threshold": thresholds, "flagged": flagged.mean(axis=1)}
-        parts.append(pl.DataFrame(named | shares | found).fill_nan(None))
-    return pl.concat(parts)
 
 
 def plan_labels(

@@ -180,17 +180,6 @@ def test_flips_are_listed_one_by_one(verdicts, truth, sessions):
     assert flips["version_before"].to_list() == ["1", "1"]
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_sweep_knows_which_end_of_the_score_fails(truth, sessions, sign):
-    rows = [
-        verdict(name, fails(name), score=sign * (int(name[1:]) % 4 == 0) + int(name[1:]) / 1e4)
-        for name in SESSIONS
-    ]
-    sweep = scrutiny.sweep_thresholds(pair(frame(rows), truth, sessions))
-    best = sweep.sort("mcc", descending=True).row(0, named=True)
-    assert (best["mcc"], best["tpr"], best["tnr"]) == (1, 1, 1)
-
-
 def test_the_next_labels_are_unlabelled_sessions_of_the_test_split(verdicts, truth, sessions):
     labelled = truth.head(60)
     current = calibrate.current_verdicts(verdicts, {})

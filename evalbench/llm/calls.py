@@ -1,14 +1,8 @@
-"""The only module that talks to models: LiteLLM, bounded in time, calls, tokens and dollars.
-
-A model is named as LiteLLM names it: ``gpt-4o-mini``, ``anthropic/...``, ``ollama_chat/...``; an
-OpenAI-compatible server is ``hosted_vllm/...`` (at ``HOSTED_VLLM_API_BASE``), the quickest route
-that counts tokens.
-"""
+"""Many calls at once, each to exactly one reply, within the limits."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,13 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from threading import Thread
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import orjson
 
 from evalbench.errors import ModelError
+from evalbench.llm.models import load_litellm
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -41,7 +34,6 @@ LONGEST_WAIT = 120.0
 """Seconds of Retry-After that a request waits for; a server that asks for more gets no retry."""
 TOKENS_A_CHARACTER = 0.35
 """First guess, above English prose (about 0.25) and JSON; raised by what the server counts."""
-EMBEDDED_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -133,37 +125,6 @@ class Reply:
     def kind(self) -> str:
         """The kind of failure, "" where there is none."""
         return (self.error or "").partition(":")[0]
-
-
-@cache
-def load_litellm() -> ModuleType:
-    """Import LiteLLM with its local price table, without telemetry, ``.env`` or callbacks."""
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
-    import litellm
-
-    litellm.telemetry = False
-    litellm.suppress_debug_info = True
-    litellm.drop_params = True  # a model without structured output is held to the schema by us
-    gc.freeze()  # else every full collection walks all of LiteLLM: a tenth of a run's time
-    return litellm
-
-
-def register_price(model: str, *, prompt: float, completion: float) -> None:
-    """Tell the price of a model that LiteLLM's table lacks, in dollars per million tokens."""
-    litellm = load_litellm()
-    prices = {"input_cost_per_token": prompt / 1e6, "output_cost_per_token": completion / 1e6}
-    for cached in ("creation", "read"):  # else LiteLLM warns that they are missing
-        prices[f"cache_{cached}_input_token_cost"] = prompt / 1e6
-    about = {"litellm_provider": litellm.get_llm_provider(model)[1], "mode": "chat"}
-    litellm.register_model({model: prices | about})
-
-
-def find_window(model: str) -> int | None:
-    """Return the tokens that a model reads at most; None where LiteLLM's table does not say."""
-    with suppress(Exception):  # LiteLLM raises bare exceptions for a model it does not know
-        return load_litellm().get_model_info(model).get("max_input_tokens")
-    return None
 
 
 def complete_many(
@@ -431,16 +392,3 @@ def complete(
     if not replies:
         raise ModelError(f"the budget does not reach one call of {model}: {limits}")
     return replies[0]
-
-
-def embed(texts: Sequence[str], *, model: str) -> np.ndarray:
-    """Embed texts: float32, (len(texts), dimensions); ModelError where the provider does not."""
-    rows: list[list[float]] = []
-    for start in range(0, len(texts), EMBEDDED_AT_ONCE):
-        batch = list(texts[start : start + EMBEDDED_AT_ONCE])
-        try:
-            answer = load_litellm().embedding(model=model, input=batch, max_retries=2)
-        except Exception as error:
-            raise ModelError(f"{model}: no embeddings: {error}") from error
-        rows += [row["embedding"] for row in answer.data]
-    return np.array(rows, dtype=np.float32)
