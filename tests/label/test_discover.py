@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from evalbench.errors import ModelError
-from evalbench.label.discovery.clustering import SURE, cluster
+from evalbench.label.discovery.clustering import SURE, cluster, lay_out
 from evalbench.label.discovery.vectors import embed_texts, offline_vectors
 
 SUBJECTS = {
@@ -33,7 +33,7 @@ def find(texts, seed=0, **more):
 def test_notes_of_one_subject_come_together_and_none_is_left_out():
     texts, truth = notes()
     texts += [texts[5].upper(), texts[5]]
-    found = find(texts, n_clusters=4)
+    found = find(texts)
     assert found.n_clusters == 4
     assert adjusted_rand_score(truth, found.assignment[:-2]) == 1
     assert not found.weak
@@ -70,8 +70,6 @@ def test_noise_is_said_to_be_weak_though_every_note_has_a_cluster():
     ("arguments", "message"),
     [
         ({"texts": ["a", "b", "a"]}, "at least 10 different notes; got 2"),
-        ({"n_clusters": 1}, r"n_clusters must lie in \[2, 24\].*got 1"),
-        ({"n_clusters": 40}, r"n_clusters must lie in \[2, 24\].*got 40"),
         ({"vectors": np.zeros((3, 2))}, r"shape \(72, d\); got \(3, 2\)"),
         ({"vectors": np.full((72, 2), np.nan)}, "finite"),
     ],
@@ -88,6 +86,19 @@ def test_offline_vectors_have_length_one_and_repeat():
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(first, offline_vectors(texts, rng=np.random.default_rng(1)))
     assert offline_vectors(["", ""], rng=np.random.default_rng(1)).shape == (2, 1)
+
+
+def test_clusters_stand_apart_on_the_map():
+    rng = np.random.default_rng(1)
+    assignment = np.repeat([0, 1, 2], [40, 20, 5])
+    vectors = np.eye(3, 30)[assignment] + rng.normal(scale=0.1, size=(65, 30))
+    placed = lay_out(vectors, assignment)
+    assert np.abs(placed).max() == 1
+    middles = np.array([placed[assignment == one].mean(axis=0) for one in range(3)])
+    nearest = np.linalg.norm(placed[:, None] - middles, axis=2).argmin(axis=1)
+    assert (nearest == assignment).all()
+    assert (lay_out(vectors, assignment) == placed).all()
+    assert (lay_out(np.zeros((12, 1)), np.zeros(12, dtype=int)) == 0).all()
 
 
 def test_a_local_model_that_is_not_installed_says_what_to_install():

@@ -6,23 +6,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evalbench.label.discovery.saturation import (
-    measure_saturation,
-    new_by_hour,
-    rarefaction,
-    review,
-)
+from evalbench.label.discovery.saturation import measure_saturation, rarefaction, review
 
 
-def reviewed(modes, seconds=None, surface="shop"):
+def reviewed(modes):
     return pl.DataFrame(
         {
-            "surface": [surface] * len(modes),
+            "surface": ["shop"] * len(modes),
             "session_id": [f"s{number:03d}" for number in range(len(modes))],
-            "seconds": seconds or [60.0] * len(modes),
             "modes": modes,
         },
-        schema_overrides={"modes": pl.List(pl.String), "seconds": pl.Float64},
+        schema_overrides={"modes": pl.List(pl.String)},
     )
 
 
@@ -86,31 +80,13 @@ def test_the_curve_goes_on_from_the_modes_seen_by_what_more_sessions_would_show(
     assert 0 <= unseen["low"] < unseen["estimate"] < unseen["high"]
 
 
-def test_new_modes_are_counted_in_the_hour_of_reading_that_showed_them():
-    frame = reviewed([["a"], ["b"], ["a"], ["a"], ["c"]], [1800, 1800, 1800, None, 900])
-    assert new_by_hour(frame).rows(named=True) == [
-        {"surface": "shop", "hour": 1, "sessions": 2, "new_modes": 2, "modes": 2, "minutes": 60},
-        {"surface": "shop", "hour": 2, "sessions": 2, "new_modes": 0, "modes": 2, "minutes": 60},
-        {"surface": "shop", "hour": 3, "sessions": 1, "new_modes": 1, "modes": 3, "minutes": 15},
-    ]
-    assert new_by_hour(reviewed([["a"]]).with_columns(seconds=pl.lit(None, pl.Float64))).is_empty()
-
-
 def test_a_review_lists_each_session_once_in_the_order_of_reading():
-    labels = pl.DataFrame(
-        [
-            (1, "shop", "s2", "ana", 60.0),
-            (2, "shop", "s1", "ana", None),
-            (3, "shop", "s2", "bruno", 30.0),
-        ],
-        schema=["seq", "surface", "session_id", "actor", "seconds"],
-        orient="row",
-    )
+    labels = pl.DataFrame({"seq": [1, 2, 3], "surface": "shop", "session_id": ["s2", "s1", "s2"]})
     seen = pl.DataFrame(
         {"surface": "shop", "session_id": ["s2", "s2", "s2", "s9"], "mode": list("4424")}
     )
     assert review(labels, seen).rows() == [
-        ("shop", "s2", 90.0, ["2", "4"]),
-        ("shop", "s1", None, []),
-        ("shop", "s9", None, ["4"]),
+        ("shop", "s2", ["2", "4"]),
+        ("shop", "s1", []),
+        ("shop", "s9", ["4"]),
     ]

@@ -7,7 +7,6 @@ that does not come back when notes are drawn again by a low stability.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -93,7 +92,6 @@ def cluster(
     texts: Sequence[str],
     *,
     vectors: np.ndarray | None = None,
-    n_clusters: int | None = None,
     rng: np.random.Generator,
 ) -> Clusters:
     """Cluster notes: Louvain communities of the graph of nearest neighbours.
@@ -103,9 +101,8 @@ def cluster(
 
     ``texts`` must hold ten that differ; letter-by-letter repeats count as one note and share a
     cluster. ``vectors`` of shape (n, d) are their embeddings, else those of ``offline_vectors``.
-    Where ``n_clusters`` is not given it is the number whose clusters come back best when 80% of the
-    notes are drawn again, the smaller of two that do about as well; it must lie between 2 and a
-    third of the different texts. The same state of ``rng`` gives the same clusters.
+    There are as many clusters as come back best when 80% of the notes are drawn again, the smaller
+    number of two that do about as well. The same state of ``rng`` gives the same clusters.
 
     References
     ----------
@@ -117,17 +114,12 @@ def cluster(
     np.minimum.at(first, members, np.arange(len(texts)))
     if len(folded) < FEWEST:
         raise ValueError(f"texts must hold at least {FEWEST} different notes; got {len(folded)}")
-    if n_clusters is not None and not 2 <= n_clusters <= len(folded) // SMALLEST:
-        raise ValueError(
-            f"n_clusters must lie in [2, {len(folded) // SMALLEST}], a third of the different "
-            f"texts; got {n_clusters}"
-        )
     if vectors is None:
         points = offline_vectors([texts[index] for index in first], rng=rng)
     else:
         points = _check_vectors(vectors, len(texts))[first]
     graph = _join_neighbours(points)
-    chosen, reason = _choose(graph, points, n_clusters, rng)
+    chosen, reason = _choose(graph, points, rng)
     return Clusters(
         assignment=chosen.parted[members],
         confidence=_measure_confidence(graph, chosen.parted)[members],
@@ -180,13 +172,12 @@ def _join_neighbours(points: np.ndarray) -> csr_matrix:
     return graph
 
 
-def _choose(
-    graph: csr_matrix, points: np.ndarray, n_clusters: int | None, rng: np.random.Generator
-) -> tuple[_Choice, str]:
+def _choose(graph: csr_matrix, points: np.ndarray, rng: np.random.Generator) -> tuple[_Choice, str]:
+    """Choose the resolution whose clusters come back best, and say why."""
     from sklearn.metrics import adjusted_rand_score
 
     n = len(points)
-    size = max(2, int(n * RESAMPLED_SHARE))
+    size = int(n * RESAMPLED_SHARE)
     drawn = [np.sort(rng.choice(n, size, replace=False)) for _ in range(RESAMPLES)]
 
     def resample(resolution: float, parted: np.ndarray) -> _Choice:
@@ -194,9 +185,6 @@ def _choose(
         scores = [adjusted_rand_score(parted[one], found) for one, found in again]
         return _Choice(parted, again, np.array(scores))
 
-    if n_clusters:
-        resolution, parted = _part_into(graph, points, n_clusters)
-        return resample(resolution, parted), f"{parted.max() + 1} clusters, as was asked for"
     tried: list[_Choice] = []
     for resolution in RESOLUTIONS:
         parted = _part(graph, points, resolution)
@@ -225,27 +213,22 @@ def _part(graph: csr_matrix, points: np.ndarray, resolution: float) -> np.ndarra
         lost = np.flatnonzero(sizes[parted] < SMALLEST)
         nearest = (points[lost] @ _find_middles(points, parted)[whole].T).argmax(axis=1)
         parted[lost] = whole[nearest]
-    return _order(parted)
-
-
-def _part_into(graph: csr_matrix, points: np.ndarray, k: int) -> tuple[float, np.ndarray]:
-    """Cut a graph at the least resolution that gives ``k`` communities, and merge those beyond."""
-    from sklearn.cluster import AgglomerativeClustering
-
-    grid = np.geomspace(0.05, 50, 350).tolist()
-    place = bisect_left(grid, k, key=lambda each: _part(graph, points, each).max() + 1)
-    resolution = grid[min(place, len(grid) - 1)]
-    parted = _part(graph, points, resolution)
-    if parted.max() + 1 > k:
-        merge = AgglomerativeClustering(k, metric="cosine", linkage="average")
-        parted = _order(merge.fit_predict(_find_middles(points, parted))[parted])
-    return resolution, parted
-
-
-def _order(parted: np.ndarray) -> np.ndarray:
-    """Renumber clusters by size, the largest 0."""
     _, parted, sizes = np.unique(parted, return_inverse=True, return_counts=True)
     return np.argsort(np.argsort(-sizes, kind="stable"))[parted]
+
+
+def lay_out(points: np.ndarray, assignment: np.ndarray) -> np.ndarray:
+    """Place notes on a plane: the two main directions of their vectors, as float32 in [-1, 1].
+
+    Each note is drawn towards the middle of its cluster, so that clusters stand apart.
+    """
+    from sklearn.decomposition import PCA
+
+    drawn = points + 2 * _find_middles(points, assignment)[assignment]
+    two_at_least = np.pad(drawn, ((0, 0), (0, 1)))
+    with np.errstate(invalid="ignore"):  # equal vectors have no spread to share out
+        placed = PCA(2, svd_solver="covariance_eigh").fit_transform(two_at_least)
+    return (placed / (np.abs(placed).max() or 1)).astype(np.float32)
 
 
 def _find_middles(points: np.ndarray, parted: np.ndarray) -> np.ndarray:

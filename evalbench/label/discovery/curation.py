@@ -12,7 +12,7 @@ from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.codebook import acts as codebook
-from evalbench.label.codebook.fold import KINDS, Act, find_undone, read_acts
+from evalbench.label.codebook.fold import KINDS, find_undone, read_acts
 from evalbench.label.codebook.modes import REQUIRED, Mode
 from evalbench.label.discovery.clustering import STABLE, SURE
 from evalbench.label.discovery.drafts import add_drafts, draft_clusters, make_key
@@ -31,16 +31,15 @@ ACTS = (
     *("choose", "rename", "merge", "split", "confirm", "judge"),
     *("leave", "promote", "retire", "undo"),
 )
-WORDS = {
-    "mode.defined": "{mode} defined as {name}, version {version}",
-    "mode.merged": "{sources} merged into {into}",
-    "mode.split": "{source} split into {parts}",
-    "mode.retired": "{mode} retired",
-    "mode.promoted": "{mode} promoted: {belonging} of {members} members belong",
-    "codebook.proposed": "{drafts} proposed from clusters of notes",
-    "member.confirmed": "note {note} looked at for {mode}: belongs {belongs}",
+UNDONE = {
+    "mode.defined": "the change of a mode",
+    "mode.merged": "the merge",
+    "mode.split": "the split",
+    "mode.retired": "the retirement",
+    "mode.promoted": "the promotion",
+    "codebook.proposed": "the drafts from clusters of notes",
+    "member.confirmed": "the confirmation of a member",
 }
-LISTS = ("sources", "parts", "drafts")
 
 
 class Curation:
@@ -173,7 +172,7 @@ class Curation:
         own = [act for act in standing if act.actor == self._ws.user and [act.seq] >= begun]
         if not own or not begun:
             raise LabelError("nothing of yours is left to undo")
-        return _done(codebook.undo(self._ws.ledger, own[-1].seq), f"Undone: {_describe(own[-1])}")
+        return _done(codebook.undo(self._ws.ledger, own[-1].seq), f"Undone: {UNDONE[own[-1].kind]}")
 
     def _propose(self, *touched: str) -> None:
         """Write the clusters as drafts before the first act on one of them."""
@@ -302,11 +301,3 @@ def _with_name(mode: Mode) -> Mode:
 
 def _done(seq: int, said: str) -> Answer:
     return {"tell": "done", "seq": seq, "said": said}
-
-
-def _describe(act: Act) -> str:
-    fields = {
-        name: ", ".join(getattr(each, "mode", each) for each in value) if name in LISTS else value
-        for name, value in act.body
-    }
-    return WORDS[act.kind].format(**fields)

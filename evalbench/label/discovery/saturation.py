@@ -41,16 +41,15 @@ def review(labels: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
 
     Takes ``label.set`` events as ``ledger.bodies`` gives them, and what was ``seen``: ``surface,
     session_id, mode``; its sessions count as read, labelled or not. Returns ``surface, session_id,
-    seconds`` (of all who labelled it; null where nobody's time is known) and ``modes``.
+    modes``.
     """
     showed = seen.group_by(SESSION_KEY).agg(modes=pl.col("mode").unique().sort())
-    time = pl.when(pl.col("seconds").count() > 0).then(pl.col("seconds").sum())
     return (
         labels.group_by(SESSION_KEY)
-        .agg(pl.col("seq").min(), seconds=time)
+        .agg(pl.col("seq").min())
         .join(showed, on=SESSION_KEY, how="full", coalesce=True)
         .sort("seq", *SESSION_KEY, nulls_last=True)
-        .select(*SESSION_KEY, "seconds", pl.col("modes").fill_null([]))
+        .select(*SESSION_KEY, pl.col("modes").fill_null([]))
     )
 
 
@@ -112,35 +111,6 @@ def rarefaction(
                 ends = [seen + each for each in (new.estimate, new.low, new.high)]
                 rows.append((surface, n + step, *ends, "expected"))
     return pl.DataFrame(rows, schema=CURVE, orient="row", strict=False)
-
-
-def new_by_hour(reviewed: pl.DataFrame) -> pl.DataFrame:
-    """Count the modes that each hour of reading showed for the first time.
-
-    An hour is of all who read together. A session whose time nobody measured takes the median of
-    its surface; a surface without any measured time is left out. Returns ``surface, hour`` (from
-    1), ``sessions, new_modes, modes`` (seen by its end), and ``minutes`` of the hour that were
-    read: the last one has not run out.
-    """
-    clock = pl.col("seconds").fill_null(pl.col("seconds").median()).cum_sum() / 3600
-    timed = reviewed.with_columns(ended=clock.over("surface")).filter(pl.col("ended").is_not_null())
-    hours = timed.with_columns(hour=pl.col("ended").ceil().clip(1).cast(pl.Int64))
-    first = hours.explode("modes").drop_nulls("modes").group_by("surface", "modes")
-    new = first.agg(pl.col("hour").min()).group_by("surface", "hour").agg(new_modes=pl.len())
-    return (
-        hours.group_by("surface", "hour")
-        .agg(sessions=pl.len().cast(pl.Int64), ended=pl.col("ended").max())
-        .join(new, on=["surface", "hour"], how="left")
-        .sort("surface", "hour")
-        .with_columns(pl.col("new_modes").fill_null(0).cast(pl.Int64))
-        .with_columns(
-            modes=pl.col("new_modes").cum_sum().over("surface"),
-            minutes=pl.when(pl.col("hour") == pl.col("hour").max().over("surface"))
-            .then(60 * (pl.col("ended") - pl.col("hour") + 1))
-            .otherwise(60.0),
-        )
-        .drop("ended")
-    )
 
 
 def _count_by_surface(reviewed: pl.DataFrame) -> Iterator[tuple[str, np.ndarray, int]]:

@@ -11,9 +11,16 @@ import polars as pl
 
 from evalbench import stats
 from evalbench.label.annotation.transcript import SIGNALS
-from evalbench.label.discovery.clustering import FEWEST, SURE, Clusters, cluster, fold_text
+from evalbench.label.discovery.clustering import (
+    FEWEST,
+    SURE,
+    Clusters,
+    cluster,
+    fold_text,
+    lay_out,
+)
 from evalbench.label.discovery.naming import Proposal, propose_all
-from evalbench.label.discovery.vectors import embed_texts, lay_out
+from evalbench.label.discovery.vectors import embed_texts
 from evalbench.schema import columns
 from evalbench.session import Session, read_sessions
 
@@ -49,7 +56,7 @@ RATES = columns(
     (pl.Int64, "cluster"),
     (pl.String, "signal"),
     (pl.Int64, "n raised"),
-    (pl.Float64, "estimate low high"),
+    (pl.Float64, "rate rate_low rate_high"),
 )
 
 
@@ -110,7 +117,6 @@ def discover(
     surface: str,
     *,
     of: Of = "notes",
-    n_clusters: int | None = None,
     embeddings: str = "",
     model: str = "",
     seed: int,
@@ -120,11 +126,10 @@ def discover(
     """Cluster the notes of a surface, or its sessions by what they hold.
 
     ``of`` is notes, or sessions by their first input, final output or the tools they called in
-    order. ``n_clusters`` and the model of ``embeddings`` are as ``cluster`` and ``embed_texts``
-    take them, by default chosen and that of the settings; ``model`` proposes names, by default
-    words of the texts do. ``lake_versions`` and ``ledger_seq`` pin what counts. ValueError where
-    ``of`` is none of the four or ``n_clusters`` out of bounds, ModelError where the embedding model
-    cannot be loaded or reached.
+    order. ``embeddings`` is a model as ``embed_texts`` takes it, by default that of the settings;
+    ``model`` proposes names, by default words of the texts do. ``lake_versions`` and ``ledger_seq``
+    pin what counts. ValueError where ``of`` is none of the four, ModelError where the embedding
+    model cannot be loaded or reached.
     """
     ledger_seq = ws.ledger.head() if ledger_seq is None else ledger_seq
     texts = read_texts(ws, surface, of=of, lake_versions=lake_versions, ledger_seq=ledger_seq)
@@ -139,7 +144,7 @@ def discover(
     distinct, members = np.unique(short.to_numpy(), return_inverse=True)
     embedding = embeddings or ws.settings.embeddings
     vectors = embed_texts(distinct.tolist(), model=embedding, rng=rng)[members]
-    found = cluster(short.to_list(), vectors=vectors, n_clusters=n_clusters, rng=rng)
+    found = cluster(short.to_list(), vectors=vectors, rng=rng)
     position = lay_out(vectors, found.assignment)
     named = tuple(propose_all(short.to_list(), found, model=model))
     return Discovery(surface, of, texts, found, position, named, found.reason, seed, ledger_seq)
@@ -205,21 +210,10 @@ def signal_rates(
 
 
 def rank_clusters(summary: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
-    """Order clusters by where a signal is surely most frequent, with their signals in words.
-
-    Returns ``summary`` with ``any_said`` and ``signals_said``, e.g. "Thumbs down 12% (of 340)".
-    """
-    percent, low, high = (
-        (100 * pl.col(name)).round(0).cast(pl.Int64) for name in ("estimate", "low", "high")
-    )
-    interval = pl.format("{}% ({} to {}) of {}", percent, low, high, "n")
-    whole = rates.filter(signal=ANY).select("cluster", least="low", any_said=interval)
-    single = rates.filter(pl.col("signal") != ANY, pl.col("raised") > 0)
-    phrase = pl.format("{} {}% (of {})", "signal", percent, "n")
-    ordered = single.sort("estimate", "signal", descending=[True, False]).group_by("cluster")
-    worded = ordered.agg(signals_said=phrase.head(3).str.join("; "))
-    joined = summary.join(whole, on="cluster", how="left").join(worded, on="cluster", how="left")
-    return joined.sort("least", "n", descending=True, nulls_last=True).drop("least").fill_null("")
+    """Order clusters by where a signal is surely most frequent; adds ``rate`` with its interval."""
+    raised = rates.filter(signal=ANY).select("cluster", "rate", "rate_low", "rate_high")
+    ranked = summary.join(raised, on="cluster", how="left")
+    return ranked.sort("rate_low", "n", descending=True, nulls_last=True)
 
 
 def headline(discovery: Discovery) -> str:

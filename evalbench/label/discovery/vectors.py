@@ -14,8 +14,6 @@ VOCABULARY = 50_000
 """Most n-grams of each sort; the rarest beyond go, so that memory stays bounded."""
 SPARSE = 5
 """Texts a dimension: fewer would let each text be a direction of its own."""
-GOLDEN = 2.39996
-"""Angle that puts middles that are one around each other."""
 WORD_WEIGHT = 0.7
 """Weight of words beside characters, which see through inflection and misspelling."""
 OFFLINE = "offline"
@@ -82,61 +80,3 @@ def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.nda
         return normalize(counted.toarray())
     reduce = TruncatedSVD(dimensions, random_state=int(rng.integers(2**31)))
     return normalize(reduce.fit_transform(counted)).astype(np.float32)
-
-
-def lay_out(vectors: np.ndarray, assignment: np.ndarray) -> np.ndarray:
-    """Place texts on a plane: each cluster a disc, discs of clusters that are alike near.
-
-    Middles of clusters by the principal components of their cosine distances, then pushed apart
-    until no disc lies on another. Within a disc the distance from its middle ranks how typical a
-    text is, and the angle follows the two main directions of its cluster; equal texts lie side by
-    side. Nothing else can be read off it. Returns float32 of shape (n, 2) in [-1, 1].
-    """
-    from sklearn.preprocessing import normalize
-
-    members = [np.flatnonzero(assignment == one) for one in range(assignment.max() + 1)]
-    middles = normalize(np.array([vectors[each].mean(axis=0) for each in members], dtype=float))
-    radius = np.sqrt([len(each) / len(assignment) for each in members]) * 0.5
-    centre = _push_apart(_flatten(1 - middles @ middles.T), radius)
-    placed = np.empty((len(assignment), 2))
-    for one, each in enumerate(members):
-        apart = vectors[each] - middles[one]
-        flat = _flatten(apart)
-        turn = 2 * np.pi * _rank(np.arctan2(flat[:, 1], flat[:, 0])) / len(each)
-        reach = radius[one] * np.sqrt((_rank((apart**2).sum(axis=1)) + 0.5) / len(each))
-        placed[each] = centre[one] + _turn(turn, reach)
-    placed -= (placed.max(axis=0) + placed.min(axis=0)) / 2
-    return (placed / np.abs(placed).max()).astype(np.float32)
-
-
-def _flatten(points: np.ndarray) -> np.ndarray:
-    """Project points onto their two main directions, the largest part of each positive."""
-    apart = points - points.mean(axis=0)
-    _, directions = np.linalg.eigh(apart.T @ apart)
-    main = directions[:, :-3:-1]
-    largest = np.take_along_axis(main, np.abs(main).argmax(axis=0)[None], axis=0)
-    flat = apart @ (main * np.where(largest < 0, -1, 1))
-    return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
-
-
-def _turn(angle: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    return reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-def _rank(values: np.ndarray) -> np.ndarray:
-    return np.argsort(np.argsort(values.round(6), kind="stable"), kind="stable")
-
-
-def _push_apart(centre: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    spread = np.abs(centre).max() or 1
-    centre = centre / spread * radius.sum() / np.sqrt(len(radius))
-    number = np.arange(len(radius))
-    centre = centre + _turn(GOLDEN * number, np.full(len(radius), 1e-3))  # none on another
-    least = radius[:, None] + radius + 0.04
-    for _ in range(200):
-        away = centre[:, None] - centre
-        distance = np.maximum(np.linalg.norm(away, axis=2), 1e-9)
-        lacking = np.where(np.eye(len(radius), dtype=bool), 0, np.maximum(least - distance, 0))
-        centre = centre + (away / distance[..., None] * lacking[..., None]).sum(axis=1) / 4
-        centre = centre * 0.995  # what is apart comes together again until it touches
-    return centre
