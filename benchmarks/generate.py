@@ -27,8 +27,7 @@ from evalbench.demo.company import QUARTERS, SURFACES
 from evalbench.demo.evaluators import read_truth
 from evalbench.demo.journey import play_year
 from evalbench.errors import EvaluatorError
-from evalbench.evaluate.proposals.candidates import look
-from evalbench.evaluate.proposals.propose import propose
+from evalbench.evaluate.proposals.propose import look, propose
 from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split, with_split

@@ -1,50 +1,84 @@
 """Evaluators proposed from labels: for each failure mode the lightest kind that agrees with people.
 
-Candidates are tuned on the train split and measured once on the test split
-(``candidates``). What is proposed is a draft: :func:`adopt` defines
-it, ``07_calibrate`` measures it again from the verdict table, and a person promotes it.
+Candidates are tuned on the train split and measured once on the test split; a session of the test
+split that would tune one is refused. What is proposed is a draft: :func:`adopt` defines it,
+``07_calibrate`` measures it again from the verdict table, and a person promotes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from evalbench.errors import EvaluatorError
-from evalbench.evaluate.proposals.candidates import CANDIDATE, UNTESTED, Bench, Candidate, Row
-from evalbench.evaluate.spec import Specification, define, write_specification
+from evalbench.evaluate.calibrate import ALIGNMENT, KEY, measure_alignment
+from evalbench.evaluate.checks import read_check, run_check
+from evalbench.evaluate.classifier import (
+    classify,
+    dump_classifier,
+    load_classifier,
+    name_groups,
+    train_classifier,
+)
+from evalbench.evaluate.finding import Finding
+from evalbench.evaluate.judge import Example
+from evalbench.evaluate.proposals.check_candidates import Family, look_by_family, search_check
+from evalbench.evaluate.score import score
+from evalbench.evaluate.spec import Specification, define
+from evalbench.evaluate.split import assign_split, require_train
 from evalbench.evaluate.status import COUNTING
 from evalbench.llm import UNLIMITED, Limits, Spent
-from evalbench.schema import EvaluatorKind
+from evalbench.schema import EvaluatorKind, columns
+from evalbench.session import Session, read_sessions
+from evalbench.stats.binary import ENOUGH, MEASURES
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
 
+Row = dict[str, Any]
 KINDS: tuple[EvaluatorKind, ...] = ("check", "classifier", "judge")
 """The lightest first."""
+SHOWN = 2
+"""Labelled sessions of either class that a judge is shown."""
+UNTESTED = "too few labels of the test split"
 PROPOSAL = ("surface", "mode", "name", "kind", "evaluator_id", "status", "why")
+CANDIDATE = pl.Schema(
+    {
+        **columns((pl.String, "surface mode name kind evaluator_id evaluator_version")),
+        "train_mcc": pl.Float64(),
+        **ALIGNMENT,
+        **columns((pl.Float64, "dollars_per_1000"), (pl.Boolean, "proposed")),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An evaluator that was tuned, and what :func:`adopt` would define.
+
+    ``train_mcc`` is how it did on the train split, cross-fitted (None for a judge), ``file`` that
+    of a classifier, ``diff`` what was changed in a judge's rubric, line by line.
+    """
+
+    specification: Specification
+    train_mcc: float | None = None
+    file: bytes = field(default=b"", repr=False)
+    diff: str = ""
 
 
 @dataclass(frozen=True)
 class Proposals:
     """What was proposed, and what it was chosen from.
 
-    Attributes
-    ----------
-    modes : polars.DataFrame
-        ``surface, mode, name, kind, evaluator_id, status, why``: one row a mode. Without a proposal
-        ``kind`` is null and ``status`` insufficient or not aligned.
-    candidates : polars.DataFrame
-        Columns :data:`CANDIDATE`: every candidate measured on the test split, and those that could
-        not be made, by ``why``. Costs are of one session in ``milliseconds``, of 1,000 in dollars.
-    made : dict of str to Candidate
-        By evaluator, those that were made.
-    spent : Spent
-        What calls to models used.
+    ``modes`` has a row a mode, of :data:`PROPOSAL`: without a proposal ``kind`` is null and
+    ``status`` insufficient or not aligned. ``candidates`` has one a candidate, of
+    :data:`CANDIDATE`, also of those that could not be made, by ``why``. ``made`` are those that
+    were, by evaluator, and ``spent`` what calls to models used.
     """
 
     modes: pl.DataFrame
@@ -60,7 +94,6 @@ def propose(
     *,
     model: str = "",
     reflection_model: str = "",
-    every_kind: bool = False,
     limits: Limits = UNLIMITED,
     rng: np.random.Generator,
 ) -> Proposals:
@@ -74,40 +107,31 @@ def propose(
     ----------
     truth : polars.DataFrame
         ``surface, session_id, mode, truth``: what people agree on, null where they do not. An
-        evaluator is measured against this, so its TPR and TNR bear the errors that are left in it:
-        prefer labels whose disagreements somebody decided.
+        evaluator is measured against this, so its TPR and TNR bear the errors that are left in it.
     modes : polars.DataFrame
         The codebook, as ``label.codebook.read_codebook(ledger).live``.
     model, reflection_model : str
         The judge's, and the one that rewrites its rubric by GEPA; empty: no judge, no rewriting.
-    every_kind : bool
-        Make the heavier kinds, too, to compare.
     limits : Limits
         For all calls together. Verdicts of judges go to the verdict table, where a later call finds
         them.
 
-    Raises
-    ------
-    ModelError
-        A model cannot be called at all.
+    Raises ModelError where a model cannot be called at all.
     """
     parts, found, made = [pl.DataFrame(schema=CANDIDATE)], [], {}
     spent = Spent()
     for [surface], book in modes.group_by("surface", maintain_order=True):
         labels = truth.filter(surface=surface).drop_nulls("truth")
-        bench = Bench.open(ws, str(surface), labels, model, reflection_model, limits, rng, spent)
+        bench = _Bench(ws, str(surface), labels, model, reflection_model, limits, spent, rng)
         for mode in book.iter_rows(named=True):
-            rows = []
+            rows: list[Row] = []
             for kind in KINDS:
                 row, candidate = bench.try_kind(kind, mode)
-                rows.append(row)
+                rows.append(row | {"proposed": row["status"] in COUNTING})
                 if candidate is not None:
                     made[candidate.specification.evaluator_id] = candidate
-                settled = row["status"] in COUNTING and not every_kind
-                if settled or row["why"].startswith(UNTESTED):
+                if rows[-1]["proposed"] or row["why"].startswith(UNTESTED):
                     break
-            chosen = next((row["kind"] for row in rows if row["status"] in COUNTING), None)
-            rows = [row | {"proposed": row["kind"] == chosen} for row in rows]
             parts.append(pl.DataFrame(rows, schema=CANDIDATE))
             found.append(_conclude(rows))
     table = pl.DataFrame(found, schema=dict.fromkeys(PROPOSAL, pl.String))
@@ -119,10 +143,7 @@ def adopt(
 ) -> list[Specification]:
     """Define candidates by their evaluator's id, as drafts, and give their specifications.
 
-    Raises
-    ------
-    EvaluatorError
-        No such candidate was made, or the codebook does not know its mode.
+    Raises EvaluatorError where no such candidate was made, or the codebook does not know its mode.
     """
     adopted = []
     for name in names:
@@ -139,23 +160,164 @@ def adopt(
     return adopted
 
 
-def write_proposals(proposals: Proposals) -> str:
-    """Write what is proposed in Markdown: specifications, and what was changed in a rubric."""
-    parts = []
-    for name in proposals.modes["evaluator_id"].drop_nulls():
-        made = proposals.made[name]
-        parts.append(f"```yaml\n{write_specification(made.specification)}```")
-        parts += [f"```diff\n{made.diff}\n```"] if made.diff else []
-    return "\n\n".join(parts)
+def look(candidate: Candidate, sessions: Sequence[Session]) -> list[Finding]:
+    """Judge sessions by a candidate that needs no model."""
+    specification = candidate.specification
+    if specification.kind == "check":
+        check = read_check(specification.parameters)
+        return [run_check(check, each) for each in sessions]
+    pipeline = load_classifier(candidate.file, sha256=str(specification.parameters["sha256"]))
+    return classify(pipeline, sessions, threshold=specification.threshold or 0.0)
+
+
+def draw_examples(
+    sessions: Sequence[Session], fails: np.ndarray, *, rng: np.random.Generator
+) -> list[Example]:
+    """Draw labelled sessions to show to a judge, :data:`SHOWN` of either class.
+
+    Raises EvaluatorError where one of them is of the test split.
+    """
+    require_train([each.row for each in sessions], use="few-shot example")
+    return [
+        Example(session_id=sessions[at].session_id, fails=value)
+        for value in (True, False)
+        for at in rng.permutation(np.flatnonzero(fails == value))[:SHOWN]
+    ]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """The labelled sessions of one surface, and what candidates are made of."""
+
+    ws: Workspace
+    surface: str
+    labels: pl.DataFrame
+    model: str
+    reflection_model: str
+    limits: Limits
+    spent: Spent
+    rng: np.random.Generator
+
+    @cached_property
+    def sides(self) -> dict[str, list[Session]]:
+        """The sessions of the train and of the test split."""
+        sides: dict[str, list[Session]] = {"train": [], "test": []}
+        ids = self.labels["session_id"].unique().sort().to_list()
+        for each in read_sessions(self.ws.lake, self.surface, ids):
+            side = assign_split(self.surface, each.session_id, each.row["group_key"])
+            sides[side].append(each)
+        return sides
+
+    @cached_property
+    def family(self) -> Family:
+        """What the family of checks says of the train split, for all modes alike."""
+        return look_by_family(self.sides["train"])
+
+    def try_kind(self, kind: str, mode: Row) -> tuple[Row, Candidate | None]:
+        """Make one candidate and measure it, or say why it cannot be made."""
+        said = dict(self.labels.filter(mode=mode["mode"]).select("session_id", "truth").iter_rows())
+        row: Row = {name: mode[name] for name in ("surface", "mode", "name")} | {"kind": kind}
+        test = [each for each in self.sides["test"] if each.session_id in said]
+        n_fail = sum(said[each.session_id] for each in test)
+        if min(n_fail, len(test) - n_fail) < ENOUGH:
+            counts = f"{n_fail} failing and {len(test) - n_fail} passing"
+            why = f"{UNTESTED}: {counts}; {ENOUGH} of each are needed"
+            return row | {"status": "insufficient", "why": why}, None
+        try:
+            candidate = self._make(kind, mode, said)
+        except EvaluatorError as error:
+            status = "insufficient" if str(error).startswith("insufficient") else "not aligned"
+            return row | {"status": status, "why": str(error)}, None
+        return row | self._measure(candidate, test, said), candidate
+
+    def _make(self, kind: str, mode: Row, said: Mapping[str, bool]) -> Candidate:
+        train = [each for each in self.sides["train"] if each.session_id in said]
+        fails = np.array([said[each.session_id] for each in train], dtype=bool)
+        own: Row = {name: mode[name] for name in ("surface", "mode", "owner")} | {"kind": kind}
+        if kind == "check":
+            known = [said.get(each.session_id, np.nan) for each in self.family.sessions]
+            labels = np.array(known, dtype=float)
+            parameters, flagged = search_check(self.family, labels)
+            held = flagged[~np.isnan(labels)]
+            return Candidate(Specification(**own, parameters=parameters), _mcc(held, fails))
+        if kind == "classifier":
+            trained = train_classifier(train, fails.tolist())
+            content, sha256 = dump_classifier(trained.pipeline)
+            own |= {"parameters": {"sha256": sha256}, "threshold": trained.threshold}
+            return Candidate(Specification(**own), trained.value, content)
+        if not self.model:
+            raise EvaluatorError("no model was named that could judge")
+        prompt = f"{mode['name']}. {mode['definition']}\n\nAn example: {mode['example']}"
+        examples = draw_examples(train, fails, rng=self.rng)
+        shown: Row = {"examples": [each.model_dump() for each in examples]}
+        judge = Specification(**own, model=self.model, prompt=prompt, parameters=shown)
+        if not self.reflection_model:
+            return Candidate(judge)
+        from evalbench.evaluate.proposals.rubric import improve_rubric
+
+        improved = improve_rubric(
+            judge,
+            train,
+            fails,
+            reflection_model=self.reflection_model,
+            limits=self.limits,
+            spent=self.spent,
+            rng=self.rng,
+        )
+        return Candidate(improved.specification, diff=improved.diff)
+
+    def _measure(
+        self, candidate: Candidate, test: Sequence[Session], said: Mapping[str, bool]
+    ) -> Row:
+        """Judge the sessions of the test split, and compare with people."""
+        specification = candidate.specification
+        key = {
+            "evaluator_id": specification.evaluator_id,
+            "evaluator_version": specification.version,
+        }
+        row: Row = {**key, "train_mcc": candidate.train_mcc, "dollars_per_1000": 0.0}
+        if specification.kind == "judge":
+            ids = [each.session_id for each in test]
+            how: Any = {"limits": self.limits, "spent": self.spent}
+            if left := len(score(self.ws, [specification], ids, **how).left):
+                why = f"the budget is spent: {left} of {len(test)} sessions are not judged"
+                return row | {"status": "insufficient", "why": why}
+            judged = self.ws.lake.verdicts(surface=self.surface).filter(**key, repeat=0)
+            verdicts = judged.collect().rows_by_key("session_id", named=True, unique=True)
+            own = [verdicts[name] for name in ids]
+            fails = [each["fails"] for each in own]
+            costs = [each["cost_usd"] for each in own]
+            row["dollars_per_1000"] = None if None in costs else 1000 * float(np.mean(costs))
+        else:
+            fails = [each.fails for each in look(candidate, test)]
+        pairs = pl.DataFrame(
+            {
+                **{name: [row.get(name)] * len(test) for name in KEY},
+                "truth": [said[each.session_id] for each in test],
+                "fails": pl.Series(fails, dtype=pl.Boolean),
+                "group": name_groups(test),
+            }
+        )
+        settings, level = self.ws.settings.evaluators, self.ws.settings.level
+        how = {"settings": settings, "level": level, "rng": self.rng}
+        return row | measure_alignment(pairs, by=["evaluator_id"], **how).row(0, named=True)
 
 
 def _conclude(rows: Sequence[Row]) -> Row:
     """Say of a mode what is proposed, or why nothing is."""
     row = {name: rows[0][name] for name in ("surface", "mode", "name")}
-    for each in rows:
-        if each["proposed"]:
-            return row | {name: each.get(name) for name in PROPOSAL[3:]}
+    if rows[-1]["proposed"]:
+        return row | {name: rows[-1][name] for name in PROPOSAL[3:]}
     insufficient = any(each["status"] == "insufficient" for each in rows)
     tried = [each for each in rows if not each["why"].startswith(UNTESTED)]
     why = "; ".join(f"{each['kind']}: {each['why']}" for each in tried) or rows[0]["why"]
     return row | {"status": "insufficient" if insufficient else "not aligned", "why": why}
+
+
+def _mcc(flagged: np.ndarray, fails: np.ndarray) -> float | None:
+    """MCC of what was flagged of the failing and of the passing sessions."""
+    tp, fp = int(flagged[fails].sum()), int(flagged[~fails].sum())
+    cells = np.array([tp, fails.sum() - tp, fp, (~fails).sum() - fp], dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(MEASURES["mcc"](cells))
+    return None if np.isnan(value) else value
