@@ -107,21 +107,26 @@ def _group_rows(records: Mapping[int, Record]) -> Iterable[tuple[int, ...]]:
 
 
 def _read_together(records: Sequence[Record], codebook: Codebook) -> list[Entry]:
-    """Read the entries of a row, or of rows that are one label: it speaks of all live modes."""
-    first = {name: value for name, value in records[0].items() if name in FIELDS}
-    if "mode" not in records[0]:
-        if "fails" in records[0]:
-            first.setdefault("verdict", "fail" if read_flag(records[0]["fails"]) else "pass")
-        return from_record(first)
+    """Read the entries of a row, or of rows of a mode each, which say it of all live modes."""
+    whole = records[0]
+    if "mode" in whole:
+        shown = _read_modes(records, codebook)
+        whole = whole | {"modes": shown, "verdict": "fail" if shown else "pass"}
+    elif "fails" in whole:
+        whole = {"verdict": "fail" if read_flag(whole["fails"]) else "pass"} | whole
+    notes = [{name: row[name] for name in (*SAME_LABEL, "note") if name in row} for row in records]
+    noted = [entry for row in notes[1:] if "note" in row for entry in from_record(row)]
+    return from_record(whole) + noted
+
+
+def _read_modes(records: Sequence[Record], codebook: Codebook) -> list[str]:
+    """Read which modes fail; ValueError where one is said twice, or a live one is not said."""
     fails = dict[str, bool]()
     for record in records:
         flag = read_flag(record.get("fails", record.get("verdict", "fail")))
         if fails.setdefault(str(record["mode"]), flag) != flag:
             raise ValueError(f"mode: {record['mode']!r} both fails and passes")
-    live = codebook.live.filter(surface=str(first.get("surface")))["mode"]
+    live = codebook.live.filter(surface=str(records[0].get("surface")))["mode"]
     if not all(fails.values()) and (unsaid := [mode for mode in live if mode not in fails]):
         raise ValueError(f"mode: no row says whether it shows {unsaid[0]!r}")
-    modes = [mode for mode, shown in fails.items() if shown]
-    notes = [{name: row[name] for name in (*SAME_LABEL, "note") if name in row} for row in records]
-    entries = from_record(first | {"verdict": "fail" if modes else "pass", "modes": modes})
-    return entries + [entry for row in notes[1:] if "note" in row for entry in from_record(row)]
+    return [mode for mode, flag in fails.items() if flag]

@@ -179,25 +179,17 @@ def test_what_cannot_be_told_is_insufficient_aloud():
 def test_a_scale_is_read_as_names_and_as_steps_and_the_last_rating_counts():
     rng = np.random.default_rng(1)
     values = [
-        (n, who, 1 + (n + (who == "b" and n % 3 == 0)) % 5) for n in range(60) for who in "ab"
+        (f"s{n}", who, str(1 + (n + (who == "b" and n % 3 == 0)) % 5))
+        for n in range(60)
+        for who in "ab"
     ]
-    rows = [(0, "a", 5), *values]
-    ratings = pl.DataFrame(
-        {
-            "seq": range(len(rows)),
-            "surface": "shop",
-            "session_id": [f"s{n}" for n, _, _ in rows],
-            "criterion": "helpful",
-            "actor": [who for _, who, _ in rows],
-            "value": [str(value) for *_, value in rows],
-            "at": make.START,
-            "labelled_at": None,
-        }
-    )
-    latest = latest_ratings(ratings)
+    rows = [("s0", "a", "5"), *values]
+    frame = pl.DataFrame(rows, schema=["session_id", "actor", "value"], orient="row")
+    about = {"surface": "shop", "criterion": "helpful", "at": make.START, "labelled_at": None}
+    literals = {name: pl.lit(value) for name, value in about.items()}
+    latest = latest_ratings(frame.with_row_index("seq").with_columns(**literals))
     assert latest.height == 120
     assert latest.filter(session_id="s0", annotator="a")["value"].item() == "1"
     [row] = measure_agreement(latest, by=["surface", "mode"], level=0.95, rng=rng).to_dicts()
     assert row["mode"] == "helpful"
     assert row["alpha_ordinal"] > row["alpha"]
-    assert row["reading"] in ("depends on the scale", "not settled", "ambiguous", "people agree")

@@ -45,14 +45,10 @@ def desk():
     return annotation, left, lambda message: widget._handle_custom_msg(message, []), widget
 
 
-def test_a_desk_shows_its_annotation(desk):
-    widget = desk[3]
+def test_a_desk_shows_its_annotation_and_the_receipt_leaves_before_the_next_item(desk):
+    _, left, say, widget = desk
     assert (widget.item, widget.upcoming) == ({"session_id": "a"}, {"session_id": "b"})
     assert (widget.codebook, widget.policies) == ([{"mode": "rude"}], ["<p>Be kind.</p>"])
-
-
-def test_the_receipt_leaves_before_the_next_item(desk):
-    _, left, say, _ = desk
     say({"act": "submit", "session_id": "a"})
     receipt, *traits = left
     assert receipt == {"tell": "saved", "session_id": "a", "seq": 7}

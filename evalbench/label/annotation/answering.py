@@ -12,12 +12,6 @@ from evalbench.errors import EvalbenchError
 Answer = dict[str, Any]
 
 
-def explain_invalid(error: ValidationError) -> str:
-    """Say which field does not fit, and why."""
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-
-
 def answer(acts: Mapping[str, Callable[..., Answer | None]], message: Any) -> Answer | None:
     """Do the act that a message ``{"act": ..., **arguments}`` names, and return what it answers.
 
@@ -27,7 +21,8 @@ def answer(acts: Mapping[str, Callable[..., Answer | None]], message: Any) -> An
         given = dict(message)
         return acts[given.pop("act")](**given)
     except ValidationError as error:
-        why = explain_invalid(error)
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     except EvalbenchError as error:
         why = str(error)
     except Exception as error:

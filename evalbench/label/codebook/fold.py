@@ -11,7 +11,7 @@ import polars as pl
 
 from evalbench import schema
 from evalbench.errors import LabelError
-from evalbench.label.codebook.modes import Codebook, Mode, find_mode
+from evalbench.label.codebook.modes import Codebook, Mode
 
 KINDS = ("codebook.proposed", "member.confirmed", *(k for k in schema.BODIES if k[:5] == "mode."))
 Each = TypeVar("Each", int, str)
@@ -171,7 +171,7 @@ def _keep_counting(source: Mode, heir: Mode) -> None:
 
 
 def _find_standing(state: State, surface: str, mode: str) -> Mode:
-    found = find_mode(state, surface, mode)
+    found = Codebook(state, {}).find(surface, mode)
     if found.ended:
         into = f" into {', '.join(found.heirs)}" if found.heirs else ""
         instead = "act on what it became" if found.heirs else "define another"

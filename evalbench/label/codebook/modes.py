@@ -99,7 +99,11 @@ class Codebook:
 
     def find(self, surface: str, mode: str) -> Mode:
         """Return one mode; LabelError where there is none."""
-        return find_mode(self.modes, surface, mode)
+        if (surface, mode) not in self.modes:
+            own = ", ".join(name for where, name in sorted(self.modes) if where == surface)
+            known = f"there are {own}" if own else "there are none yet"
+            raise LabelError(f"no mode {mode!r} of {surface}; {known}; define it first")
+        return self.modes[surface, mode]
 
     def follow(self, surface: str, mode: str, session_id: str | None) -> str | None:
         """Return the live mode that a label of this session means today; None where it means none.
@@ -143,11 +147,3 @@ class Codebook:
                 counts = (len(mode.sample()), len(mode.waiting()))
                 rows.append((*about, *counts, *numbers, ", ".join(mode.missing)))
         return pl.DataFrame(rows, schema=MEMBERS, orient="row")
-
-
-def find_mode(modes: Modes, surface: str, mode: str) -> Mode:
-    """Return one mode; LabelError where there is none."""
-    if (surface, mode) not in modes:
-        there = ", ".join(name for where, name in sorted(modes) if where == surface) or "none yet"
-        raise LabelError(f"no mode {mode!r} of {surface}; there are {there}; define it first")
-    return modes[surface, mode]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -159,23 +159,20 @@ def read_texts(
     ledger_seq: int | None = None,
 ) -> pl.DataFrame:
     """Read what is to be clustered: ``seq, session_id, text``, in a set order, none empty."""
-    pins = lake_versions or {}
+    if of not in get_args(Of):
+        raise ValueError(f"of must be notes, inputs, outputs or tools; got {of!r}")
     if of == "notes":
         notes = ws.ledger.bodies("note.added", until=ledger_seq).filter(surface=surface)
         read = notes.with_columns(session_id=pl.coalesce("session_id", "subject"))
-    elif of in ("inputs", "outputs"):
-        column = "first_input" if of == "inputs" else "final_output"
+    else:
+        pins = lake_versions or {}
+        column = "final_output" if of == "outputs" else "first_input"
         sessions = ws.lake.sessions(surface=surface, version=pins.get("session"))
         read = sessions.select("session_id", seq=None, text=column).sort("session_id").collect()
-    elif of == "tools":
-        sessions = ws.lake.sessions(surface=surface, version=pins.get("session"))
-        ids = sessions.select(pl.col("session_id").sort()).collect()["session_id"].to_list()
-        opened = read_sessions(ws.lake, surface, ids, versions=pins)
-        read = pl.DataFrame(
-            [(None, each.session_id, _name_calls(each)) for each in opened], TEXTS, orient="row"
-        )
-    else:
-        raise ValueError(f"of must be notes, inputs, outputs or tools; got {of!r}")
+    if of == "tools":
+        opened = read_sessions(ws.lake, surface, read["session_id"].to_list(), versions=pins)
+        rows = [(None, each.session_id, _name_calls(each)) for each in opened]
+        read = pl.DataFrame(rows, TEXTS, orient="row")
     return read.select(*TEXTS).cast(TEXTS).filter(pl.col("text").str.strip_chars() != "")
 
 
