@@ -89,26 +89,23 @@ def test_a_quote_shared_by_notes_shows_one_of_them_not_all():
     assert find_fault(notes[:2], notes[:2]) == ""  # fewer than three: all of them
 
 
-def ask_server(server, monkeypatch):
-    monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
-    limits = llm.Limits(timeout_seconds=0.5, tries=2)
-    complete = partial(llm.complete, limits=limits)
-    return propose(NOTES, offline=OFFLINE, model="hosted_vllm/judge-1", complete=complete)
-
-
 @pytest.mark.parametrize(
     ("behaviour", "source", "why"),
     [
         ("answer", "model", ""),
-        ("odd", "offline", "schema violated: name: Field required"),
+        ("odd", "offline", "schema violated"),
         ("refusal", "offline", "refusal: I can't help with that."),
         ("hang", "offline", "time-out: over 0.5 s"),
     ],
 )
 def test_a_server_is_believed_where_it_answers_well(monkeypatch, behaviour, source, why):
     good = json.dumps(GOOD)
+    limits = llm.Limits(timeout_seconds=0.5 if behaviour == "hang" else 20, tries=2)
+    complete = partial(llm.complete, limits=limits)
     with ModelServer(lambda key, attempt: behaviour, reply=lambda body: good) as server:
-        proposal = ask_server(server, monkeypatch)
+        monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
+        model = "hosted_vllm/judge-1"
+        proposal = propose(NOTES, offline=OFFLINE, model=model, complete=complete)
     assert why in proposal.why
     assert proposal.source == source
     form = server.calls[0].body["response_format"]["json_schema"]["schema"]
