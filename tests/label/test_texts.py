@@ -70,7 +70,8 @@ def test_clusters_of_sessions_tell_where_to_read(ws, rng):
     found = discover(ws, "shop", of="inputs", seed=3)
     assert headline(found).startswith("40 inputs of shop: 2 clusters")
     placed = found.placed
-    assert sorted(found.summary["n"]) == [20, 20]
+    counts = found.summary.select("n", "n_sessions", "n_unsure", "stable").rows()
+    assert counts == [(20, 20, 0, True)] * 2
     sessions = ws.lake.sessions(surface="shop").collect()
     rates = signal_rates(sessions, placed, level=0.95, rng=rng)
     reported = rates.filter(signal="Reported by the user").sort("rate")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from evalbench.label.discovery.vectors import offline_vectors
 
@@ -79,14 +78,6 @@ class Clusters:
         stable = self.stability[self.assignment] >= STABLE
         return bool(self.agreement < STABLE or stable.mean() < 0.5)
 
-    def to_frame(self) -> pl.DataFrame:
-        """Return one row a cluster: cluster, n_notes, n_unsure, stability, stable."""
-        notes = pl.DataFrame({"cluster": self.assignment, "unsure": self.confidence < SURE})
-        counted = notes.group_by("cluster").agg(n_notes=pl.len(), n_unsure=pl.col("unsure").sum())
-        return counted.sort("cluster").with_columns(
-            stability=pl.Series(self.stability), stable=pl.Series(self.stability >= STABLE)
-        )
-
 
 def cluster(
     texts: Sequence[str],
@@ -146,18 +137,14 @@ def fold_text(text: str) -> str:
 
 
 def _check_vectors(vectors: np.ndarray, n: int) -> np.ndarray:
+    from sklearn.preprocessing import normalize
+
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != n:
         raise ValueError(f"vectors must have shape ({n}, d); got {vectors.shape}")
     if not np.isfinite(vectors).all():
         raise ValueError("vectors must be finite; got nan or infinity")
-    return _scale(vectors)
-
-
-def _scale(vectors: np.ndarray) -> np.ndarray:
-    """Scale vectors to length 1; none stays none."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)
+    return normalize(vectors)
 
 
 def _join_neighbours(points: np.ndarray) -> csr_matrix:
@@ -233,9 +220,11 @@ def lay_out(points: np.ndarray, assignment: np.ndarray) -> np.ndarray:
 
 def _find_middles(points: np.ndarray, parted: np.ndarray) -> np.ndarray:
     """Return the mean direction of each cluster, of length 1."""
+    from sklearn.preprocessing import normalize
+
     sums = np.zeros((parted.max() + 1, points.shape[1]), dtype=points.dtype)
     np.add.at(sums, parted, points)
-    return _scale(sums)
+    return normalize(sums)
 
 
 def _measure_stability(chosen: _Choice) -> np.ndarray:

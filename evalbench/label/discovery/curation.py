@@ -48,24 +48,11 @@ class Curation:
     It knows no widget: messages are plain dicts. Clusters that no mode holds yet become drafts, all
     in one event, with the first act on one of them; from then on each act is one event more.
 
-    Attributes
-    ----------
-    points : bytes
-        Of each note x, y and how sure its cluster is, as float32.
-    reason, weak : str, bool
-        Why there are as many clusters as there are; whether they are no pattern of the notes.
-    groups : list of dict
-        Clusters and standing modes, the largest first: ``mode`` (key), ``status`` ("found": no
-        draft yet; "draft", "live"), the fields of the form, ``missing``, ``n_notes, n_unsure,
-        stability`` (None: changed by hand, or notes came since), ``stable, sampled, waiting``, and
-        ``precision`` as ``[estimate, low, high]`` or None.
-    homes : numpy.ndarray of int16, shape (n,)
-        Place in ``groups`` of each note; -1 where none holds it.
-    members : dict
-        ``mode`` and ``rows`` of the chosen one, the most telling first, with how many are
-        ``left_out``. A row stands for ``notes`` that say the same.
-    confirming : dict
-        The member before the analyst: ``mode, name, note, text, session_id, done, of``; or empty.
+    ``points`` are of each note x, y and how sure its cluster is, as float32; ``homes`` its place in
+    ``groups``, -1 where none holds it. ``groups`` are clusters and standing modes, the largest
+    first, as ``_describe`` makes them; ``members`` the rows of the chosen one, the most telling
+    first, each for ``notes`` that say the same; ``confirming`` the member before the analyst, or
+    empty; ``weak`` says that the clusters are no pattern of the notes.
     """
 
     def __init__(self, ws: Workspace, discovery: Discovery) -> None:
@@ -208,6 +195,7 @@ class Curation:
         self.confirming = self._next_member()
 
     def _describe(self, mode: Mode, new: bool) -> dict[str, Any]:
+        """Describe a cluster or mode; changed by hand, or with notes since, it has no stability."""
         clusters, places = self._discovery.clusters, self._find_places(mode)
         rng = np.random.default_rng(self._discovery.seed)
         share = mode.precision(level=self._ws.settings.level, rng=rng)

@@ -13,6 +13,7 @@ from evalbench import stats
 from evalbench.label.annotation.transcript import SIGNALS
 from evalbench.label.discovery.clustering import (
     FEWEST,
+    STABLE,
     SURE,
     Clusters,
     cluster,
@@ -85,15 +86,22 @@ class Discovery:
         """Return one row a cluster: size, stability, examples, its name and who gave it."""
         if self.clusters is None:
             return pl.DataFrame(schema=SUMMARY)
-        sessions = self.placed.group_by("cluster").agg(n_sessions=pl.col("session_id").n_unique())
-        rows = [
-            (one, each.name, " / ".join(q[:120] for q in each.quotes[:2]), each.source, each.why)
-            for one, each in enumerate(self.proposals)
-        ]
-        named = pl.DataFrame(rows, ["cluster", "name", "examples", "named_by", "why"], orient="row")
-        counted = self.clusters.to_frame().rename({"n_notes": "n"})
-        joined = counted.join(sessions, on="cluster").join(named, on="cluster")
-        return joined.select(*SUMMARY).cast(SUMMARY)
+        proposed, stability = self.proposals, self.clusters.stability
+        named = {
+            "cluster": range(len(proposed)),
+            "name": [each.name for each in proposed],
+            "stability": stability,
+            "stable": stability >= STABLE,
+            "examples": [" / ".join(q[:120] for q in each.quotes[:2]) for each in proposed],
+            "named_by": [each.source for each in proposed],
+            "why": [each.why for each in proposed],
+        }
+        counted = self.placed.group_by("cluster").agg(
+            n=pl.len(),
+            n_unsure=pl.col("sure").not_().sum(),
+            n_sessions=pl.col("session_id").n_unique(),
+        )
+        return pl.DataFrame(named).join(counted, on="cluster").select(*SUMMARY).cast(SUMMARY)
 
     @property
     def placed(self) -> pl.DataFrame:
