@@ -23,12 +23,8 @@ Status = Literal["draft", "live", "merged", "split", "retired"]
 
 MODES = columns((pl.String, " ".join((*ModeDefined.model_fields, "status"))))
 MODES["version"] = pl.Int64()
-MEMBERS = columns(
-    (pl.String, "surface mode name status"),
-    (pl.Int64, "n_notes sampled waiting"),
-    (pl.Float64, "precision low high"),
-    (pl.String, "missing"),
-)
+MEMBERS = columns((pl.String, "surface mode name status"), (pl.Int64, "n_notes waiting"))
+MEMBERS["missing"] = pl.List(pl.String)
 
 
 @dataclass(frozen=True)
@@ -132,18 +128,15 @@ class Codebook:
         rows = [[getattr(mode, name) for name in MODES] for mode in self.modes.values()]
         return pl.DataFrame(rows, schema=MODES, orient="row")
 
-    def to_members(self, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
-        """Count how far the members of each standing mode that has some were looked at.
+    def to_members(self) -> pl.DataFrame:
+        """Count for each standing mode the notes in it, and those sampled that nobody looked at.
 
-        Columns :data:`MEMBERS`: ``waiting`` were sampled and not looked at, ``precision, low,
-        high`` are null where nobody looked, ``missing`` are fields as text.
+        Columns :data:`MEMBERS`; ``missing`` are the required fields that are empty.
         """
-        rows = []
-        for mode in self.modes.values():
-            if mode.notes and not mode.ended:
-                share = mode.precision(level=level, rng=rng)
-                numbers = (share.estimate, share.low, share.high) if share else (None, None, None)
-                about = (mode.surface, mode.mode, mode.name, mode.status, len(mode.notes))
-                counts = (len(mode.sample()), len(mode.waiting()))
-                rows.append((*about, *counts, *numbers, ", ".join(mode.missing)))
-        return pl.DataFrame(rows, schema=MEMBERS, orient="row")
+        rows = [
+            (*key, mode.name, mode.status, len(mode.notes), len(mode.waiting()), mode.missing)
+            for key, mode in self.modes.items()
+            if mode.notes and not mode.ended
+        ]
+        members = pl.DataFrame(rows, schema=MEMBERS, orient="row")
+        return members.with_columns(pl.col("missing").list.join(", "))
