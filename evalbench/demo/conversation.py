@@ -15,7 +15,7 @@ CHARACTERS_PER_TOKEN = 4
 MILLISECOND = 1000
 
 Uniforms = Iterator[float]
-Facts = Mapping[str, str]
+Message = dict[str, str]
 
 
 class Step(NamedTuple):
@@ -27,23 +27,23 @@ class Step(NamedTuple):
     duration: int
     input: str = ""
     output: str = ""
-    messages: tuple[dict[str, str], ...] = ()
+    messages: tuple[Message, ...] = ()
+    provider: str = ""
     tool_call: str | None = None
     arguments: Mapping[str, str] = {}
     documents: tuple[dict[str, Any], ...] = ()
     error: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
-
-
-Turn = list[Step]
-"""A question and its answer: the first step spans the turn, the others are inside it."""
+    cost_usd: float = 0.0
 
 
 def write_conversation(
     surface: Surface, intent: str, modes: list[Mode], *, started: int, uniforms: Uniforms
-) -> list[Turn]:
-    """Write one session of an intent in which these modes fail.
+) -> list[list[Step]]:
+    """Write one session of an intent in which these modes fail, as the steps of each turn.
+
+    The first step of a turn spans it, from question to answer; the others are inside it.
 
     A mode of the tool or the documents shows in the first turn, which has both; any other in a turn
     that is drawn. ``started`` is in microseconds since the epoch; of ``uniforms``, draws from
@@ -60,9 +60,8 @@ def write_conversation(
         in_first = mode.tool or mode.arguments or mode.result or mode.tool_error or mode.documents
         shown[0 if in_first else int(next(uniforms) * turns)].append(mode)
 
-    history = [{"role": "system", "content": script["system"]}]
-    written: list[Turn] = []
-    moment = started
+    writer = _Writer(script, plan, facts, uniforms, started)
+    written = []
     for number, failing in enumerate(shown):
         if number == 0:
             question, answer = _pick(plan["opens"], uniforms), _pick(plan["answers"], uniforms)
@@ -72,120 +71,110 @@ def write_conversation(
         question = " ".join([question, *asks] if number == 0 else asks or [question])
         if failing:
             answer = " ".join(_pick(mode.says, uniforms) for mode in failing)
-        turn = _write_turn(
-            surface,
-            plan,
-            failing,
-            question=question.format_map(facts),
-            answer=answer.format_map(facts),
-            facts=facts,
-            history=history,
-            started=moment,
-            first=number == 0,
-            uniforms=uniforms,
-        )
-        written.append(turn)
-        history += [
-            {"role": "user", "content": turn[0].input},
-            {"role": "assistant", "content": turn[0].output},
-        ]
-        moment += turn[0].duration + int((8 + 90 * next(uniforms)) * 1000 * MILLISECOND)
+        question, answer = question.format_map(facts), answer.format_map(facts)
+        written.append(writer.write_turn(question, answer, failing, first=number == 0))
+        writer.moment += int((8 + 90 * next(uniforms)) * 1000 * MILLISECOND)
     return written
 
 
-def _write_turn(
-    surface: Surface,
-    plan: Mapping[str, Any],
-    failing: list[Mode],
-    *,
-    question: str,
-    answer: str,
-    facts: Facts,
-    history: list[dict[str, str]],
-    started: int,
-    first: bool,
-    uniforms: Uniforms,
-) -> Turn:
-    script = surface.script
-    steps: list[Step] = []
-    moment = started + 2 * MILLISECOND
+class _Writer:
+    """Writes the turns of one session as its time goes on."""
 
-    def add(kind: str, name: str, milliseconds: float, **content: Any) -> None:
-        nonlocal moment
-        steps.append(Step(kind, name, moment, int(milliseconds * MILLISECOND), **content))
-        moment += steps[-1].duration + MILLISECOND
+    def __init__(
+        self,
+        script: Mapping[str, Any],
+        plan: Mapping[str, Any],
+        facts: Mapping[str, str],
+        uniforms: Uniforms,
+        moment: int,
+    ) -> None:
+        self.script, self.plan, self.facts = script, plan, facts
+        self.uniforms, self.moment = uniforms, moment
+        self.history: tuple[Message, ...] = ({"role": "system", "content": script["system"]},)
 
-    def add_model(messages: tuple[dict[str, str], ...], output: str, **content: Any) -> None:
-        written = len(output or str(content)) // CHARACTERS_PER_TOKEN + 4
-        add(
+    def write_turn(
+        self, question: str, answer: str, failing: list[Mode], *, first: bool
+    ) -> list[Step]:
+        started = self.moment
+        self.moment += 2 * MILLISECOND
+        self.history += ({"role": "user", "content": question},)
+        context, steps = self.history, []
+        draw = next(self.uniforms)
+        if first or draw < 0.3:
+            content = {"input": question, "documents": self.retrieve(failing)}
+            took = 30 + 150 * next(self.uniforms)
+            steps.append(self.step("retriever", self.script["retriever"], took, **content))
+        if first or draw > 0.8:
+            steps += self.call_tool(context, failing)
+            context += ({"role": "tool", "content": steps[-1].error or steps[-1].output},)
+        steps.append(self.ask_model(context, answer))
+        self.history += ({"role": "assistant", "content": answer},)
+        name, took = self.script["assistant"], self.moment - started
+        return [Step("agent", name, started, took, question, answer), *steps]
+
+    def step(self, kind: str, name: str, milliseconds: float, **content: Any) -> Step:
+        step = Step(kind, name, self.moment, int(milliseconds * MILLISECOND), **content)
+        self.moment += step.duration + MILLISECOND
+        return step
+
+    def ask_model(self, messages: tuple[Message, ...], output: str, **content: Any) -> Step:
+        model = self.script["model"]
+        prompt = sum(len(each["content"]) for each in messages) // CHARACTERS_PER_TOKEN
+        completion = len(output or str(content)) // CHARACTERS_PER_TOKEN + 4
+        return self.step(
             "llm",
-            script["model"]["name"],
-            (350 + 14 * written) * (0.7 + 0.6 * next(uniforms)),
+            model["name"],
+            (350 + 14 * completion) * (0.7 + 0.6 * next(self.uniforms)),
             input=messages[-1]["content"],
             output=output,
             messages=messages,
-            prompt_tokens=sum(len(each["content"]) for each in messages) // CHARACTERS_PER_TOKEN,
-            completion_tokens=written,
+            provider=model["provider"],
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            cost_usd=round(
+                prompt * model["usd_per_million_input"] / 1e6
+                + completion * model["usd_per_million_output"] / 1e6,
+                8,
+            ),
             **content,
         )
 
-    asked = (*history, {"role": "user", "content": question})
-    draw = next(uniforms)
-    if first or draw < 0.3:
-        documents = _retrieve(script["documents"], failing, facts, uniforms)
-        add(
-            "retriever",
-            script["retriever"],
-            30 + 150 * next(uniforms),
-            input=question,
-            documents=documents,
-        )
-    if first or draw > 0.8:
-        tool, arguments, result, errors, recovers = _plan_call(plan, failing, facts, uniforms)
-        add_model(asked, "", tool_call=tool, arguments=arguments)
-        for _ in errors:
-            add("tool", tool, 2000 + 4000 * next(uniforms), arguments=arguments, error=errors[0])
+    def call_tool(self, context: tuple[Message, ...], failing: list[Mode]) -> list[Step]:
+        """Let the model call the tool, and the tool answer, after errors or with errors alone."""
+        tool, arguments = self.plan["tool"], dict(self.plan["arguments"])
+        result, recovers = self.plan["result"], True
+        errors = ["HTTP 429: too many requests"] if next(self.uniforms) < RETRY_SHARE else []
+        for mode in failing:
+            tool, result = mode.tool or tool, mode.result or result
+            arguments |= mode.arguments
+            if mode.tool_error:
+                errors, recovers = [mode.tool_error] * mode.tool_repeats, False
+        given = {name: value.format_map(self.facts) for name, value in arguments.items()}
+        steps = [self.ask_model(context, "", tool_call=tool, arguments=given)]
+        for error in errors:
+            took = 2000 + 4000 * next(self.uniforms)
+            steps.append(self.step("tool", tool, took, arguments=given, error=error))
         if recovers:
-            add("tool", tool, 60 + 500 * next(uniforms), arguments=arguments, output=result)
-        asked = (*asked, {"role": "tool", "content": result if recovers else errors[0]})
-    add_model(asked, answer)
-    root = Step("agent", script["assistant"], started, moment - started, question, answer)
-    return [root, *steps]
+            took, output = 60 + 500 * next(self.uniforms), result.format_map(self.facts)
+            steps.append(self.step("tool", tool, took, arguments=given, output=output))
+        return steps
 
-
-def _plan_call(
-    plan: Mapping[str, Any], failing: list[Mode], facts: Facts, uniforms: Uniforms
-) -> tuple[str, dict[str, str], str, list[str], bool]:
-    """Tool, arguments, result, the errors before it, and whether the result is reached at all."""
-    tool, arguments, result = plan["tool"], dict(plan["arguments"]), plan["result"]
-    errors, recovers = [], True
-    if next(uniforms) < RETRY_SHARE:
-        errors = ["HTTP 429: too many requests"]
-    for mode in failing:
-        tool, result = mode.tool or tool, mode.result or result
-        arguments |= mode.arguments
-        if mode.tool_error:
-            errors, recovers = [mode.tool_error] * mode.tool_repeats, False
-    filled = {name: value.format_map(facts) for name, value in arguments.items()}
-    return tool, filled, result.format_map(facts), errors, recovers
-
-
-def _retrieve(
-    documents: list[dict[str, str]], failing: list[Mode], facts: Facts, uniforms: Uniforms
-) -> tuple[dict[str, Any], ...]:
-    wanted = [name for mode in failing for name in mode.documents]
-    offset = int(next(uniforms) * len(documents))
-    ranked = sorted(
-        documents[offset:] + documents[:offset], key=lambda document: document["id"] not in wanted
-    )
-    return tuple(
-        {
-            "id": document["id"],
-            "content": document["content"].format_map(facts),
-            "score": round(0.93 - 0.11 * rank - 0.05 * next(uniforms), 3),
-        }
-        for rank, document in enumerate(ranked[:3])
-    )
+    def retrieve(self, failing: list[Mode]) -> tuple[dict[str, Any], ...]:
+        """Rank documents at random, those that a failure shows first."""
+        wanted = [name for mode in failing for name in mode.documents]
+        documents = self.script["documents"]
+        offset = int(next(self.uniforms) * len(documents))
+        ranked = sorted(
+            documents[offset:] + documents[:offset], key=lambda each: each["id"] not in wanted
+        )
+        return tuple(
+            {
+                "id": document["id"],
+                "content": document["content"].format_map(self.facts),
+                "score": round(0.93 - 0.11 * rank - 0.05 * next(self.uniforms), 3),
+            }
+            for rank, document in enumerate(ranked[:3])
+        )
 
 
 def _draw_facts(options: Mapping[str, list[str]], uniforms: Uniforms) -> dict[str, str]:

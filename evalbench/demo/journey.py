@@ -5,10 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -28,11 +26,12 @@ from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import FORMATS, write_traces
 from evalbench.errors import EvalbenchError
 from evalbench.evaluate.proposals.propose import Proposals
+from evalbench.label.annotation.queue import record_draw
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.observe.ingestion import ingest
 from evalbench.observe.sampling.draw import draw
 from evalbench.report import runbook
-from evalbench.schema import Design, DrawnItem, QueueDrawn, ReleaseShipped
+from evalbench.schema import Design
 from evalbench.store.workspace import Workspace, open_workspace
 
 LABELLED = 400
@@ -46,8 +45,8 @@ EVALUATED = "code_reviewer"
 """The surface whose evaluators are proposed and promoted; of the others ``06_evaluators`` does."""
 CURATOR = "demo-curator"
 ADJUDICATOR = "dario"
-Progress = Callable[[str, int, int], None]
-"""Takes what is being done, how much of it is done, and how much there is to do."""
+Say = Callable[[str], object]
+"""Takes what is being done."""
 
 
 @dataclass(frozen=True)
@@ -65,49 +64,28 @@ class Journey:
     page: Path
 
 
-@dataclass
-class SimulatedClock:
-    """A clock that stands where the story is, so that the same seed gives the same chain."""
-
-    now: datetime
-
-    def __call__(self) -> datetime:
-        """Return the time of the story."""
-        return self.now
-
-
-def _say_nothing(title: str, done: int, total: int) -> None:
-    """Show no progress."""
-
-
 def run(
     ws: Workspace,
     *,
     seed: int,
     sessions_per_surface: int,
     quarters: Sequence[str] = QUARTERS,
-    progress: Progress = _say_nothing,
+    say: Say = str,
 ) -> Journey:
     """Play the year on an empty workspace, report its ``quarters``, and compare with the truth.
 
     The same seed gives the same company and the same ledger. The workspace gets the lake, the
     ledger, ``traces``, ``truth`` and ``reports``.
     """
-    play_year(
-        ws,
-        seed=seed,
-        sessions_per_surface=sessions_per_surface,
-        quarters=quarters,
-        progress=progress,
-    )
-    clock = SimulatedClock(quarter_bounds(quarters[-1])[1] + EVALUATED_AFTER)
-    ws = replace(ws, ledger=replace(ws.ledger, actor=CURATOR, clock=clock))
-    progress("propose evaluators", 0, 1)
-    proposals = promote_evaluators(ws, EVALUATED, rng=np.random.default_rng(seed))
-    clock.now = quarter_bounds(quarters[-1])[1] + REPORTED_AFTER
+    play_year(ws, seed=seed, sessions_per_surface=sessions_per_surface, quarters=quarters, say=say)
+    end = quarter_bounds(quarters[-1])[1]
+    say("propose evaluators")
+    rng = np.random.default_rng(seed)
+    proposals = promote_evaluators(_at(ws, end + EVALUATED_AFTER), EVALUATED, rng=rng)
+    ws = _at(ws, end + REPORTED_AFTER)
     reports, rates = {}, []
-    for number, quarter in enumerate(quarters):
-        progress(f"report {quarter}", number, len(quarters))
+    for quarter in quarters:
+        say(f"report {quarter}")
         parameters = {"quarter": quarter, "seed": seed}
         done = runbook.run("11_impact", parameters, workspace=ws, reports=ws.path / "reports")
         reports[quarter] = done.html
@@ -123,44 +101,48 @@ def play_year(
     seed: int,
     sessions_per_surface: int,
     quarters: Sequence[str] = QUARTERS,
-    progress: Progress = _say_nothing,
-) -> list[Simulated]:
+    say: Say = str,
+) -> None:
     """Let the year happen: traces come in, a judge scores them, people label a draw a quarter."""
     company = load_company()
-    clock = SimulatedClock(quarter_bounds(QUARTERS[0])[0])
-    ws = replace(ws, ledger=replace(ws.ledger, actor=CURATOR, clock=clock))
     simulating, tracing, judging, reading, deciding = np.random.default_rng(seed).spawn(5)
     simulated = simulate(company, sessions_per_surface=sessions_per_surface, rng=simulating)
     write_truth(simulated, ws.path / "truth")
     for each in simulated:
         name = each.surface.surface
-        progress(f"write the traces of {name}", 0, 1)
+        say(f"write the traces of {name}")
         path = ws.path / "traces" / f"{name}{FORMATS[name].suffix}"
         write_traces(each, path, rng=tracing)
-        told = partial(progress, f"ingest {name}")
-        ingest(ws, path, surface=name, columns=FORMATS[name].columns, progress=told)
+        say(f"ingest {name}")
+        ingest(ws, path, surface=name, columns=FORMATS[name].columns)
         ws.lake.append("verdict", judge_sessions(each, rng=judging))
-    _define_modes(ws, company)
-    shipped_until = datetime.min.replace(tzinfo=UTC)
-    for number, quarter in enumerate(quarters):
-        progress("draw and label", number, len(quarters))
+    now = quarter_bounds(QUARTERS[0])[0]
+    _define_modes(_at(ws, now), company)
+    releases = sorted(
+        (release.shipped_at, surface.surface, release.release, release.targets)
+        for surface in company
+        for release in surface.releases
+    )
+    for quarter in quarters:
+        say(f"draw and label {quarter}")
         end = quarter_bounds(quarter)[1]
-        _ship_releases(ws, company, clock, shipped_until, end)
-        shipped_until = end
-        clock.now = end + DRAWN_AFTER
-        queues = [_draw_queue(ws, each, quarter, rng=reading) for each in simulated]
-        clock.now += LABELLED_AFTER
-        for each, queue in zip(simulated, queues, strict=True):
-            _label_queue(ws, each, queue, rng=reading)
-        clock.now += ADJUDICATED_AFTER
-        labels = ws.ledger.bodies("label.set", since=queues[0].number)
+        while releases and releases[0][0] < end:
+            moment, name, release, targets = releases.pop(0)
+            now = max(now, moment)
+            body = {"surface": name, "release": release, "shipped_at": moment, "targets": targets}
+            _at(ws, now).ledger.append("release.shipped", f"{name}/{release}", body)
+        now = end + DRAWN_AFTER
+        queues = [_draw_queue(_at(ws, now), each, quarter, rng=reading) for each in simulated]
+        now += LABELLED_AFTER
+        for each, (number, session_ids) in zip(simulated, queues, strict=True):
+            _label_queue(_at(ws, now), each, number, session_ids, rng=reading)
+        now += ADJUDICATED_AFTER
         codebook = read_codebook(ws.ledger).live
-        for each, queue in zip(simulated, queues, strict=True):
-            own = labels.filter(queue=queue.number)
-            decided = adjudicate_sessions(each, own, codebook, rng=deciding)
-            events = [("label.adjudicated", ruling.session_id, ruling) for ruling in decided]
-            ws.ledger.extend(events, actor=ADJUDICATOR)
-    return simulated
+        for each, (number, _) in zip(simulated, queues, strict=True):
+            labels = ws.ledger.bodies("label.set", since=number).filter(queue=number)
+            rulings = adjudicate_sessions(each, labels, codebook, rng=deciding)
+            events = [("label.adjudicated", ruling.session_id, ruling) for ruling in rulings]
+            _at(ws, now).ledger.extend(events, actor=ADJUDICATOR)
 
 
 def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
@@ -169,21 +151,14 @@ def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
     Raises EvalbenchError where the folder holds something that no earlier demo made.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     if path.exists() and any(path.iterdir()):
         if not (path / "truth").is_dir():
             raise EvalbenchError(f"{path} is not empty; give the demo a folder of its own")
         shutil.rmtree(path)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("simulate the company", total=None)
-
-        def show(title: str, done: int, total: int) -> None:
-            bar.update(task, description=title, completed=done, total=total)
-
-        ws = open_workspace(path, user=CURATOR)
-        journey = run(ws, seed=seed, sessions_per_surface=sessions_per_surface, progress=show)
+    ws = open_workspace(path, user=CURATOR)
+    with Console(stderr=True).status("simulate the company") as status:
+        journey = run(ws, seed=seed, sessions_per_surface=sessions_per_surface, say=status.update)
     console = Console(highlight=False, soft_wrap=True)
     console.print(say_coverage(journey.closing))
     proposed = journey.proposals.modes
@@ -197,6 +172,11 @@ def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
     return journey
 
 
+def _at(ws: Workspace, moment: datetime) -> Workspace:
+    """Return the workspace at a time of the story, so that the same seed gives the same chain."""
+    return replace(ws, ledger=replace(ws.ledger, actor=CURATOR, clock=lambda: moment))
+
+
 def _define_modes(ws: Workspace, company: Sequence[Surface]) -> None:
     fields = ("mode", "name", "definition", "example", "severity", "failure_class", "owner")
     planted = [(surface.surface, vars(mode)) for surface in company for mode in surface.modes]
@@ -206,35 +186,10 @@ def _define_modes(ws: Workspace, company: Sequence[Surface]) -> None:
     )
 
 
-def _ship_releases(
-    ws: Workspace,
-    company: Sequence[Surface],
-    clock: SimulatedClock,
-    start: datetime,
-    end: datetime,
-) -> None:
-    """Ship what came between two moments, in order of time."""
-    shipped = sorted(
-        (release.shipped_at, surface.surface, release.release, tuple(release.targets))
-        for surface in company
-        for release in surface.releases
-        if start <= release.shipped_at < end
-    )
-    for moment, surface, release, targets in shipped:
-        clock.now = max(clock.now, moment)
-        body = ReleaseShipped(surface=surface, release=release, shipped_at=moment, targets=targets)
-        ws.ledger.append("release.shipped", f"{surface}/{release}", body)
-
-
-class _Queue(NamedTuple):
-    number: int
-    session_ids: list[str]
-
-
 def _draw_queue(
     ws: Workspace, simulated: Simulated, quarter: str, *, rng: np.random.Generator
-) -> _Queue:
-    """Draw what people will read."""
+) -> tuple[int, list[str]]:
+    """Draw what people will read; give the number of the queue, and the sessions in it."""
     surface = simulated.surface.surface
     start, end = quarter_bounds(quarter)
     evaluators = tuple(evaluator_id(mode.mode) for mode in simulated.surface.modes)
@@ -247,27 +202,32 @@ def _draw_queue(
         verdicts=ws.lake.verdicts(surface=surface, start=start).collect(),
         rng=np.random.default_rng(seed),
     )
-    items = drawn.items.with_columns(annotators=len(ANNOTATORS)).select(*DrawnItem.model_fields)
-    body = QueueDrawn(
+    number = record_draw(
+        ws.ledger,
+        drawn.items.with_columns(annotators=len(ANNOTATORS)),
         surface=surface,
+        quarter=quarter,
         start=start,
         end=end,
         seed=seed,
         design=design,
         lake_versions=ws.lake.versions(),
-        items=tuple(DrawnItem(**item) for item in items.iter_rows(named=True)),
     )
-    number = ws.ledger.append("queue.drawn", f"{surface}/{quarter}", body)
-    return _Queue(number, items["session_id"].to_list())
+    return number, drawn.items["session_id"].to_list()
 
 
 def _label_queue(
-    ws: Workspace, simulated: Simulated, queue: _Queue, *, rng: np.random.Generator
+    ws: Workspace,
+    simulated: Simulated,
+    number: int,
+    session_ids: list[str],
+    *,
+    rng: np.random.Generator,
 ) -> None:
     """Let people label what was drawn, and note what they saw."""
-    labels = label_sessions(simulated, queue.session_ids, queue=queue.number, rng=rng)
+    labels = label_sessions(simulated, session_ids, queue=number, rng=rng)
     for annotator, given in labels.items():
-        notes = note_failures(simulated, queue.session_ids, rng=rng)
+        notes = note_failures(simulated, session_ids, rng=rng)
         ws.ledger.extend(
             (("label.set", label.session_id, label) for label in given), actor=annotator
         )

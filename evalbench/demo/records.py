@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
 
-from evalbench.demo.company import Surface
 from evalbench.demo.conversation import Step
 
 Row = dict[str, Any]
@@ -17,7 +15,6 @@ Row = dict[str, Any]
 class LoggedStep(NamedTuple):
     """A step with its identifiers; ``signals`` are what was recorded of the session after it."""
 
-    surface: Surface
     row: Row
     step: Step
     trace_id: str
@@ -26,17 +23,8 @@ class LoggedStep(NamedTuple):
     signals: Row
 
     def metadata(self) -> Row:
-        """Give what the product knows of the session."""
+        """Return what the product knows of the session."""
         return {name: self.row[name] for name in ("release", "tier", "locale", "intent")}
-
-    def cost_usd(self) -> float:
-        """Price of a model's step."""
-        model, step = self.surface.script["model"], self.step
-        return round(
-            step.prompt_tokens * model["usd_per_million_input"] / 1e6
-            + step.completion_tokens * model["usd_per_million_output"] / 1e6,
-            8,
-        )
 
 
 def to_openinference(span: LoggedStep) -> Row:
@@ -45,38 +33,36 @@ def to_openinference(span: LoggedStep) -> Row:
     attributes: Row = {
         "openinference.span.kind": step.kind.upper(),
         "session.id": span.row["session_id"],
+        "annotations": [
+            {"annotation": {"name": name, "score": float(value), "annotator_kind": "HUMAN"}}
+            for name, value in span.signals.items()
+        ],
     }
-    if span.parent_id is None:
-        attributes |= {"user.id": span.row["user"], "metadata": _json(span.metadata())}
-    for number, (name, value) in enumerate(span.signals.items()):
-        parts = {"name": name, "score": float(value), "annotator_kind": "HUMAN"}
-        attributes |= _prefixed(f"annotations.{number}.annotation", parts)
     texts = {"input.value": step.input, "output.value": step.output}
     attributes |= {name: text for name, text in texts.items() if text}
-    if step.kind == "llm":
-        model = span.surface.script["model"]
-        attributes |= {"llm.model_name": model["name"], "llm.provider": model["provider"]}
-        for number, message in enumerate(step.messages):
-            attributes |= _prefixed(f"llm.input_messages.{number}.message", message)
-        reply = {"role": "assistant", "content": step.output}
+    arguments = _json(step.arguments)
+    if step.kind == "agent":
+        attributes |= {"user.id": span.row["user"], "metadata": _json(span.metadata())}
+    elif step.kind == "llm":
+        reply: Row = {"role": "assistant", "content": step.output}
         if step.tool_call:
-            function = {"name": step.tool_call, "arguments": _json(step.arguments)}
-            reply = {"role": "assistant", **_prefixed("tool_calls.0.tool_call.function", function)}
-        attributes |= _prefixed("llm.output_messages.0.message", reply)
+            call = {"tool_call": {"function": {"name": step.tool_call, "arguments": arguments}}}
+            reply = {"role": "assistant", "tool_calls": [call]}
         attributes |= {
+            "llm.model_name": step.name,
+            "llm.provider": step.provider,
+            "llm.input_messages": [{"message": each} for each in step.messages],
+            "llm.output_messages": [{"message": reply}],
             "llm.token_count.prompt": step.prompt_tokens,
             "llm.token_count.completion": step.completion_tokens,
             "llm.token_count.total": step.prompt_tokens + step.completion_tokens,
-            "llm.cost.total": span.cost_usd(),
+            "llm.cost.total": step.cost_usd,
         }
-    if step.kind == "tool":
-        arguments = _json(step.arguments)
-        attributes |= {
-            "tool.name": step.name,
-            "tool.parameters": arguments,
-            "input.value": arguments,
-        }
-    attributes |= _numbered_documents(step)
+    elif step.kind == "tool":
+        own = {"tool.name": step.name, "tool.parameters": arguments, "input.value": arguments}
+        attributes |= own
+    else:
+        attributes["retrieval.documents"] = [{"document": each} for each in step.documents]
     return {
         "name": step.name,
         "span_kind": step.kind.upper(),
@@ -86,7 +72,7 @@ def to_openinference(span: LoggedStep) -> Row:
         "end_time": _iso(step.started + step.duration),
         "status_code": "ERROR" if step.error else "OK",
         "status_message": step.error or "",
-        "attributes": attributes,
+        "attributes": _flatten(attributes),
     }
 
 
@@ -99,28 +85,30 @@ def to_opentelemetry(span: LoggedStep) -> Row:
     attributes: Row = {
         "gen_ai.operation.name": OPERATIONS[step.kind],
         "gen_ai.conversation.id": span.row["session_id"],
+        "app": dict(span.signals),
     }
-    if span.parent_id is None:
-        attributes |= {"user.id": span.row["user"], "gen_ai.agent.name": step.name}
-        attributes |= {f"app.{name}": value for name, value in span.metadata().items()}
-        attributes["gen_ai.input.messages"] = _parts("user", step.input)
-        attributes["gen_ai.output.messages"] = _parts("assistant", step.output)
-    attributes |= {f"app.{name}": value for name, value in span.signals.items()}
-    if step.kind == "llm":
-        model = span.surface.script["model"]
-        reply: Row = {"type": "text", "content": step.output}
-        if step.tool_call:
-            reply = {"type": "tool_call", "name": step.tool_call, "arguments": step.arguments}
+    if step.kind == "agent":
+        attributes["app"] |= span.metadata()
         attributes |= {
-            "gen_ai.provider.name": model["provider"],
-            "gen_ai.request.model": model["name"],
+            "user.id": span.row["user"],
+            "gen_ai.agent.name": step.name,
+            "gen_ai.input.messages": _json([_message("user", step.input)]),
+            "gen_ai.output.messages": _json([_message("assistant", step.output)]),
+        }
+    elif step.kind == "llm":
+        answer = _message("assistant", step.output)
+        if step.tool_call:
+            call = {"type": "tool_call", "name": step.tool_call, "arguments": step.arguments}
+            answer = {"role": "assistant", "parts": [call]}
+        asked = [_message(each["role"], each["content"]) for each in step.messages]
+        attributes["app"]["cost_usd"] = step.cost_usd
+        attributes |= {
+            "gen_ai.provider.name": step.provider,
+            "gen_ai.request.model": step.name,
             "gen_ai.usage.input_tokens": step.prompt_tokens,
             "gen_ai.usage.output_tokens": step.completion_tokens,
-            "gen_ai.input.messages": _json(
-                [_message(each["role"], each["content"]) for each in step.messages]
-            ),
-            "gen_ai.output.messages": _json([{"role": "assistant", "parts": [reply]}]),
-            "app.cost_usd": span.cost_usd(),
+            "gen_ai.input.messages": _json(asked),
+            "gen_ai.output.messages": _json([answer]),
         }
     elif step.kind == "tool":
         attributes |= {
@@ -128,8 +116,9 @@ def to_opentelemetry(span: LoggedStep) -> Row:
             "gen_ai.tool.call.arguments": _json(step.arguments),
             "gen_ai.tool.call.result": step.output,
         }
-    elif step.kind == "retriever":
-        attributes |= {"input.value": step.input, **_numbered_documents(step)}
+    else:
+        documents = [{"document": each} for each in step.documents]
+        attributes |= {"input.value": step.input, "retrieval.documents": documents}
     if step.error:
         attributes["error.type"] = step.error
     return {
@@ -139,7 +128,7 @@ def to_opentelemetry(span: LoggedStep) -> Row:
         "name": f"{OPERATIONS[step.kind]} {step.name}",
         "startTimeUnixNano": str(step.started * 1000),
         "endTimeUnixNano": str((step.started + step.duration) * 1000),
-        "attributes": attributes,
+        "attributes": _flatten(attributes),
         "status": {"code": 2, "message": step.error} if step.error else {"code": 1},
     }
 
@@ -151,8 +140,6 @@ def to_langsmith(span: LoggedStep) -> Row:
     """Write a LangSmith run; feedback is in ``feedback_stats``."""
     step = span.step
     metadata: Row = {"session_id": span.row["session_id"]}
-    if span.parent_id is None:
-        metadata |= {"user_id": span.row["user"], **span.metadata()}
     run: Row = {
         "id": span.span_id,
         "trace_id": span.trace_id,
@@ -168,12 +155,13 @@ def to_langsmith(span: LoggedStep) -> Row:
         "extra": {"metadata": metadata},
         "session_id": "7d0f4a52-0000-4000-8000-5a1e57e5ea7c",
     }
-    feedback = {name: {"n": 1, "avg": float(value)} for name, value in span.signals.items()}
-    if feedback:
-        run["feedback_stats"] = feedback
-    if step.kind == "llm":
-        model = span.surface.script["model"]
-        metadata |= {"ls_model_name": model["name"], "ls_provider": model["provider"]}
+    if span.signals:
+        recorded = {name: {"n": 1, "avg": float(value)} for name, value in span.signals.items()}
+        run["feedback_stats"] = recorded
+    if step.kind == "agent":
+        metadata |= {"user_id": span.row["user"], **span.metadata()}
+    elif step.kind == "llm":
+        metadata |= {"ls_model_name": step.name, "ls_provider": step.provider}
         reply: Row = {"role": "assistant", "content": step.output}
         if step.tool_call:
             function = {"name": step.tool_call, "arguments": _json(step.arguments)}
@@ -184,11 +172,11 @@ def to_langsmith(span: LoggedStep) -> Row:
             "prompt_tokens": step.prompt_tokens,
             "completion_tokens": step.completion_tokens,
             "total_tokens": step.prompt_tokens + step.completion_tokens,
-            "total_cost": span.cost_usd(),
+            "total_cost": step.cost_usd,
         }
     elif step.kind == "tool":
         run["inputs"] = step.arguments
-    elif step.kind == "retriever":
+    else:
         documents = [
             {"page_content": text, "metadata": {"id": name, "score": score}, "type": "Document"}
             for name, text, score in map(dict.values, step.documents)
@@ -197,23 +185,21 @@ def to_langsmith(span: LoggedStep) -> Row:
     return run
 
 
-def _prefixed(prefix: str, parts: Mapping[str, Any]) -> Row:
-    return {f"{prefix}.{name}": value for name, value in parts.items()}
-
-
-def _numbered_documents(step: Step) -> Row:
-    numbered: Row = {}
-    for number, document in enumerate(step.documents):
-        numbered |= _prefixed(f"retrieval.documents.{number}.document", document)
-    return numbered
+def _flatten(values: Row) -> Row:
+    """Join the names of nested values by dots, places in a list being names."""
+    flat: Row = {}
+    for name, value in values.items():
+        if isinstance(value, list):
+            value = dict(enumerate(value))
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": part for inner, part in _flatten(value).items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _message(role: str, content: str) -> Row:
     return {"role": role, "parts": [{"type": "text", "content": content}]}
-
-
-def _parts(role: str, content: str) -> str:
-    return _json([_message(role, content)])
 
 
 def _json(value: Any) -> str:

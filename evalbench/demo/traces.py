@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from evalbench.demo.conversation import Turn, write_conversation
+from evalbench.demo.conversation import Step, write_conversation
 from evalbench.demo.records import LoggedStep, to_langsmith, to_openinference, to_opentelemetry
 from evalbench.demo.simulate import Simulated
 
@@ -19,13 +19,12 @@ UNIFORMS = 200
 """Draws that writing one session may take."""
 
 
-@dataclass(frozen=True)
-class TraceFormat:
+class TraceFormat(NamedTuple):
     """A trace format, and the names of the product's own that must be mapped (as ``--map``)."""
 
     to_record: Callable[[LoggedStep], dict[str, Any]]
     suffix: str
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = {}
 
 
 OWN_NAMES = (
@@ -71,25 +70,22 @@ def _sessions(simulated: Simulated, *, rng: np.random.Generator) -> Iterator[Ite
             started=started,
             uniforms=iter(uniforms.tolist()),
         )
-        yield _number_spans(simulated, row, turns)
+        signals = {name: row[name] for name in simulated.surface.signals if row[name] is not None}
+        yield _number_spans(row, turns, signals)
 
 
 def _number_spans(
-    simulated: Simulated, row: dict[str, Any], turns: list[Turn]
+    row: dict[str, Any], turns: list[list[Step]], signals: dict[str, Any]
 ) -> Iterator[LoggedStep]:
     """Give each turn a trace; the last one's root carries what was recorded after the session."""
-    session, count = row["session_id"], 0
-    recorded = {name: row[name] for name in simulated.surface.signals if row[name] is not None}
+    numbers = count()
     for number, turn in enumerate(turns):
         root = None
         for step in turn:
-            yield LoggedStep(
-                surface=simulated.surface,
-                row=row,
-                step=step,
-                trace_id=f"{session}{number:016x}",
-                span_id=f"{session[:12]}{count:04x}",
-                parent_id=root,
-                signals=recorded if root is None and number == len(turns) - 1 else {},
+            trace_id, span_id = (
+                f"{row['session_id']}{number:016x}",
+                f"{row['session_id'][:12]}{next(numbers):04x}",
             )
-            root, count = root or f"{session[:12]}{count:04x}", count + 1
+            recorded = signals if root is None and number == len(turns) - 1 else {}
+            yield LoggedStep(row, step, trace_id, span_id, root, recorded)
+            root = root or span_id

@@ -26,9 +26,9 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
-def check_lengths(**columns: NDArray[Any] | None) -> None:
+def check_lengths(**columns: ArrayLike | None) -> None:
     """Raise unless every column given is one-dimensional, not empty, and as long as the first."""
-    given = {name: column for name, column in columns.items() if column is not None}
+    given = {name: np.asarray(each) for name, each in columns.items() if each is not None}
     first, length = next((name, len(column)) for name, column in given.items())
     for name, column in given.items():
         if column.ndim != 1 or len(column) == 0:

@@ -52,7 +52,7 @@ def tabulate(labels: Columns, population: Columns) -> Table:
     """Count the labels and the population of every cell; raise on labels nobody counted."""
     fails = binary_values("labels fails", labels["fails"])
     judged = "verdict" in labels and "verdict" in population
-    groups = np.asarray(labels["group"]) if "group" in labels else None
+    groups = labels["group"] if "group" in labels else None
     check_lengths(**{"labels fails": fails, "labels group": groups})
     counts = whole_numbers("population n", population["n"])
     sizes: dict[Key, float] = {}
@@ -74,7 +74,7 @@ def tabulate(labels: Columns, population: Columns) -> Table:
     if not known.any():
         raise ValueError(f"labels fails must hold at least one 0 or 1, got {len(fails)} null")
     cell = np.array([place[key] for key in drawn]) + np.where(fails == 1, 0, len(sizes))
-    units = Units.of(cell[known], 2 * len(sizes), None if groups is None else groups[known])
+    units = Units.of(cell, 2 * len(sizes), groups, known)
     failed, passed = np.split(units.total, 2)
     size = np.array(list(sizes.values()))
     return Table(tuple(sizes), size, failed + passed, failed, units, int((~known).sum()))

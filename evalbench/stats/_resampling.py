@@ -127,12 +127,18 @@ class Units:
     grouped: bool
 
     @classmethod
-    def of(cls, cell: Integers, cells: int, groups: ArrayLike | None) -> Units:
-        """Count the ``cell`` of every row, by ``groups`` where rows share one."""
+    def of(
+        cls,
+        cell: Integers,
+        cells: int,
+        groups: ArrayLike | None,
+        used: NDArray[np.bool_] | slice = slice(None),
+    ) -> Units:
+        """Count the ``cell`` of every row that is ``used``, by ``groups`` where rows share one."""
         if groups is None:
-            return cls.of_rows(np.bincount(cell, minlength=cells))
-        names, group = codes("groups", groups)
-        table = np.bincount(group * cells + cell, minlength=len(names) * cells)
+            return cls.of_rows(np.bincount(cell[used], minlength=cells))
+        names, group = codes("groups", np.asarray(groups)[used])
+        table = np.bincount(group * cells + cell[used], minlength=len(names) * cells)
         patterns, times = np.unique(table.reshape(-1, cells), axis=0, return_counts=True)
         return cls(patterns.astype(np.float64), times, grouped=True)
 

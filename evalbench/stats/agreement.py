@@ -77,9 +77,6 @@ def agreement(
 
     ``n`` of each estimate counts the items with two ratings or more.
 
-    Raises ValueError for fewer than two annotators, an item rated twice by one annotator, a value
-    outside ``categories``, or values that are no numbers where order counts.
-
     Source: Krippendorff (2011) Computing Krippendorff's alpha-reliability; Cohen (1960) Educational
     and Psychological Measurement 20; Fleiss (1971) Psychological Bulletin 76; Gwet (2008) British
     Journal of Mathematical and Statistical Psychology 61.

@@ -102,9 +102,9 @@ def alignment(
     Assumes the sessions (or groups) are a random draw. Precision, F1, kappa and MCC follow the
     share of failures in the sample: on a sample enriched with failures they are not production's.
 
-    The interval of TPR and TNR covers .927 or more at any rate where the class has over 50 sessions
-    and .916 where it has fewer, but up to .99 where few errors are expected. Precision and balanced
-    accuracy cover .93 or more where TPR is at most .95 and TNR .99, as little as .86 beyond.
+    The interval of TPR and TNR covers .927 to .99 where the class has over 50 sessions, .916 where
+    it has fewer; precision and balanced accuracy cover .93 or more where TPR is at most .95 and TNR
+    .99, as little as .86 beyond.
 
     Parameters
     ----------
@@ -135,18 +135,17 @@ def alignment(
     check_level(level)
     check_choice("abstained", abstained, ("wrong", "left out"))
     human, judge = binary_values("truth", truth), binary_values("verdict", verdict)
-    group = None if groups is None else np.asarray(groups)
-    check_lengths(truth=human, verdict=judge, groups=group)
+    check_lengths(truth=human, verdict=judge, groups=groups)
     silent, unlabelled = np.isnan(judge), np.isnan(human)
     used = ~unlabelled if abstained == "wrong" else ~unlabelled & ~silent
     if not used.any():
         raise ValueError(f"truth and verdict must share a session, got {len(human)} with a null")
     agrees = human == judge  # false for an abstention, which makes it a wrong answer
     cell = np.where(human == 1, 0, 2) + (agrees == (human == 0))
-    units = Units.of(cell[used], 4, None if group is None else group[used])
+    units = Units.of(cell, 4, groups, used)
     counts = Counts(*units.total.astype(int).tolist())
     measures = estimate_all(MEASURES, units, level=level, rng=rng, reason=_caution(counts))
-    if group is None:
+    if groups is None:
         measures |= _closed_forms(measures, counts, level)
     return Alignment(
         **measures,
@@ -183,14 +182,12 @@ def proportion(
     """
     check_level(level)
     failing = binary_values("fails", fails)
-    group = None if groups is None else np.asarray(groups)
-    check_lengths(fails=failing, groups=group)
+    check_lengths(fails=failing, groups=groups)
     known = ~np.isnan(failing)
     if not known.any():
         raise ValueError(f"fails must hold at least one 0 or 1, got {len(failing)} null")
     missing = int((~known).sum())
-    cell = (failing[known] == 0).astype(np.int64)
-    units = Units.of(cell, 2, None if group is None else group[known])
+    units = Units.of((failing == 0).astype(np.int64), 2, groups, known)
     estimate = estimate_all(
         {"proportion": lambda cells: cells[..., 0] / cells.sum(axis=-1)},
         units,
@@ -198,7 +195,7 @@ def proportion(
         rng=rng,
         reason=f"{missing} without a value were left out" if missing else "",
     )["proportion"]
-    if group is not None:
+    if groups is not None:
         return estimate
     return _closed_form(estimate, "Wilson", estimate.n, wilson(units.total[0], estimate.n, level))
 

@@ -76,8 +76,6 @@ def paired_change(
         The change worth seeing. A change not shown reads "insufficient" where the smallest change
         that the cases could show is larger.
 
-    Raises ValueError where no pair is complete.
-
     Source: McNemar (1947) Psychometrika 12; Newcombe (1998) Statistics in Medicine 17:2635; Winkler
     et al. (2014) NeuroImage 92 (flips of whole blocks).
 
@@ -91,14 +89,12 @@ def paired_change(
     check_level(level)
     _check_margin(margin)
     old, new = binary_values("before", before), binary_values("after", after)
-    members = None if groups is None else np.asarray(groups)
-    check_lengths(before=old, after=new, groups=members)
+    check_lengths(before=old, after=new, groups=groups)
     complete = ~(np.isnan(old) | np.isnan(new))
     if not complete.any():
         raise ValueError(f"before and after must share a complete pair, got {len(old)} without")
-    cell = 2 * (old[complete] == 0) + (new[complete] == 0)
-    n = len(cell)
-    units = Units.of(cell, 4, None if members is None else members[complete])
+    n = int(complete.sum())
+    units = Units.of(2 * (old == 0) + (new == 0), 4, groups, complete)
     cells, few = units.total, units.caution
     fixed, newly_failing = int(cells[1]), int(cells[2])
     effect = inflation(_DIFFERENCE, units, level)
@@ -128,8 +124,7 @@ def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Ch
     the smaller posterior tail beyond no change. It misleads where the two populations differ in
     their traffic: see :func:`~evalbench.stats.shift.what_moved`.
 
-    Takes answers of ``failure_rate`` at the same level, and a ``margin`` as :func:`paired_change`
-    does; raises ValueError where the levels differ.
+    Takes answers of ``failure_rate`` at the same level, and a ``margin`` as :func:`paired_change`.
     """
     _check_margin(margin)
     level = before.rate.level

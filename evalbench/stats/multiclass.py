@@ -78,14 +78,12 @@ def table_alignment(
     if k < 2 or len(set(categories)) < k:
         raise ValueError(f"categories must be at least two and differ, got {categories!r}")
     human, judge = _places("truth", truth, categories), _places("verdict", verdict, categories)
-    group = None if groups is None else np.asarray(groups)
-    check_lengths(truth=human, verdict=judge, groups=group)
+    check_lengths(truth=human, verdict=judge, groups=groups)
     known, silent = human >= 0, judge < 0
     if not known.any():
         raise ValueError(f"truth must hold at least one category, got {len(human)} null")
     judge = np.where(silent, np.where(human * 2 >= k - 1, 0, k - 1), judge)
-    cell = human[known] * k + judge[known]
-    units = Units.of(cell, k * k, None if group is None else group[known])
+    units = Units.of(human * k + judge, k * k, groups, known)
     measures = {name: _of_table(measure, k) for name, measure in MEASURES.items()}
     estimates = estimate_all(measures, units, level=level, rng=rng, prior=2 / k**2)
     return TableAlignment(

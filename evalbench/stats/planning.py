@@ -133,17 +133,11 @@ def smallest_change(n: int, *, churn: float, level: float = 0.95) -> float:
 
 @dataclass(frozen=True, slots=True)
 class NextLabels:
-    """Where the next labels go: a row a cell of stratum and verdict, as the population has them.
-
-    ``standard_error_now`` and ``standard_error_then`` are the posterior's standard deviation of the
-    rate, as labelled so far and as expected once ``n`` more labels a cell are there.
-    """
+    """Where the next labels go: a row a cell of stratum and verdict, as the population has them."""
 
     stratum: tuple[str, ...]
     verdict: tuple[bool | None, ...]
     n: Integers
-    standard_error_now: float
-    standard_error_then: float
 
 
 def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
@@ -152,12 +146,11 @@ def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
     Each cell of stratum and verdict has the posterior Beta(a, b) of ``failure_rate``, whose
     variance m more labels shrink on average by (a + b) / (a + b + m). Labels go one by one where
     that lowers the variance of the population's rate most: Neyman's (1934) allocation on what is
-    known so far. Strata that ``failure_rate`` would merge are kept apart here. It serves the width
-    of the rate alone: who looks for examples of a failure reads where signals are.
+    known so far. Sparse strata are not merged. It serves the width of the rate alone: who looks
+    for examples of a failure reads where signals are.
 
     ``labels`` and ``population`` are as for ``failure_rate``; ``n`` is at most the sessions that
-    are not labelled. Raises ValueError as ``failure_rate`` does, and for more labels than sessions
-    in a cell.
+    are not labelled.
 
     Examples
     --------
@@ -193,8 +186,6 @@ def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
         tuple(stratum for stratum, _ in table.keys),
         tuple(None if verdict is None else bool(verdict) for _, verdict in table.keys),
         more,
-        standard_error_now=math.sqrt((scale / strength).sum()),
-        standard_error_then=math.sqrt((scale / (strength + more)).sum()),
     )
 
 

@@ -31,11 +31,9 @@ class Cell:
 
     ``strata`` are several where sparse ones were merged. ``verdict`` is the judge's (true: fails),
     None where it gave none, none was used, or labels were too few to tell verdicts apart. ``share``
-    is the part of the population in the cell; ``labels`` and ``fails`` are labelled sessions and
-    those that fail. Merged strata count as the equally informative number of labels drawn at random
-    from the cell. ``rate`` is the failure rate seen in the cell, ``nan`` without labels, and
-    ``variance_share`` the part of the rate's posterior variance that it drives: label more where
-    that is large.
+    is the part of the population; ``labels`` and ``fails`` count labelled sessions, of merged
+    strata the equally informative number. ``rate`` is ``nan`` without labels. ``variance_share`` is
+    the part of the posterior variance that the cell drives: label more where it is large.
     """
 
     strata: tuple[str, ...]
@@ -102,8 +100,6 @@ def failure_rate(
         Donner 2008).
 
     ``rate.reason`` says where the interval is mostly prior, or which verdict has no labels.
-
-    Raises ValueError for no labels, or a labelled cell that the population does not count.
 
     Source: Cochran (1977), Sampling Techniques, ch. 5 and 12. Brown, Cai & DasGupta (2001),
     Interval estimation for a binomial proportion.
@@ -181,9 +177,6 @@ def corrected_rate(
     ``flagged`` of ``n`` judged sessions fail by the judge; ``tp, fn, fp, tn`` count the judge
     against people on the calibration sample, where positive is "fails". ``reason`` warns where the
     raw rate is under 1 - TNR, or the interval was cut at 0 or 1.
-
-    Raises ValueError for a count that is negative or not whole, ``flagged`` above ``n``, or an
-    empty class.
 
     Source: Rogan & Gladen (1978), Estimating prevalence from the results of a screening test. Lang
     & Reiczigel (2014), Confidence limits for prevalence of disease.

@@ -53,9 +53,8 @@ def confidence_sequence(
     the rate moves, since it is about the mean since the first day, and where sessions of one user
     go together. It is wider than the interval of a sample of fixed size: the price of looking.
 
-    ``fails`` and ``n`` are failing sessions and all sessions of each day, shape (days,).
-
-    [0, 1] and an estimate of nan until the first session.
+    ``fails`` and ``n`` are failing sessions and all sessions of each day, shape (days,). Until the
+    first session the interval is [0, 1] and the estimate nan.
 
     Source: Robbins (1970) Annals of Mathematical Statistics 41; Howard et al. (2021) Annals of
     Statistics 49.
@@ -119,8 +118,6 @@ def alarm(
         Counts of a period before, measured in the same way; or a rate agreed on, taken as known.
     level : float
         At least this share of streams that never rise never raises an alarm.
-
-    Raises ValueError for a baseline without sessions, or a rate outside (0, 1).
 
     Source: Ville (1939); Shin, Ramdas and Rinaldo (2024) E-detectors, New England Journal of
     Statistics in Data Science 2.

@@ -95,21 +95,19 @@ def _segment_cells(
     for name, column in (("before", old), ("after", new)):
         if np.isnan(column).any():
             raise ValueError(f"fails of {name} must be 0 or 1, got null")
-    rescored = None
-    if "rescored" in before:
-        rescored = binary_values("rescored", before["rescored"])
-        check_lengths(fails=old, rescored=rescored)
-        if np.isnan(rescored).all():
-            raise ValueError(f"rescored must hold a verdict, got {len(rescored)} nulls")
+    any_rescored = "rescored" in before
+    given = before["rescored"] if any_rescored else np.full(len(old), np.nan)
+    rescored = binary_values("rescored", given)
+    check_lengths(fails=old, rescored=rescored)
+    if any_rescored and np.isnan(rescored).all():
+        raise ValueError(f"rescored must hold a verdict, got {len(rescored)} nulls")
     names, position = codes("segment", np.concatenate([segments_old, segments_new]))
     # Cells 0 and 1: seen by the old judge alone; 2 to 5: (old, new) verdicts 00, 01, 10, 11.
-    cell = old.copy()
-    if rescored is not None:
-        cell = np.where(np.isnan(rescored), old, 2 + 2 * old + np.nan_to_num(rescored))
+    cell = np.where(np.isnan(rescored), old, 2 + 2 * old + np.nan_to_num(rescored))
     return (
         _table(position[: len(old)], cell, len(names), 6),
         _table(position[len(old) :], new, len(names), 2),
-        rescored is not None,
+        any_rescored,
     )
 
 

@@ -135,16 +135,12 @@ def test_the_closing_table_puts_the_realised_share_beside_an_estimate(company, t
     failing = (window["modes"].list.len() > 0).mean()
     assert own.filter(mode="any")["truth"].item() == pytest.approx(failing)
 
-    rate = {"surface": "support_copilot", "quarter": "2026Q1", "release": "2026.02"}
-    closing = []
-    for mode, estimate, low, high in (
-        ("asks_again", 0.5, 0.4, 0.6),
-        ("any", failing, 0.0, 1.0),
-        ("other_account", None, None, None),
-    ):
-        given = {**rate, "mode": mode, "estimate": estimate, "low": low, "high": high}
-        closing.append(compare_with_truth(pl.DataFrame([given]), tmp_path))
-    table = pl.concat(closing, how="vertical_relaxed")
+    about = {"surface": "support_copilot", "quarter": "2026Q1", "release": "2026.02"}
+    modes = {"mode": ["asks_again", "any", "other_account"], "estimate": [0.5, failing, None]}
+    rates = pl.DataFrame(modes | {"low": [0.4, 0.0, None], "high": [0.6, 1.0, None]})
+    table = compare_with_truth(
+        rates.with_columns(pl.lit(value).alias(name) for name, value in about.items()), tmp_path
+    )
     assert table["held"].to_list() == [False, True, None]
     (tmp_path / "reports").mkdir()
     report = tmp_path / "reports" / "a" / "report.html"

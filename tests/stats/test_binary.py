@@ -40,9 +40,8 @@ def test_estimates_equal_scikit_learn_and_statsmodels(cells, rng):
         assert getattr(judge, name).estimate == pytest.approx(value, abs=1e-9), name
     assert judge.counts == cells
     assert judge.precision.n == tp + fp
-    assert (judge.precision.low, judge.precision.high) == pytest.approx(
-        proportion_confint(tp, tp + fp, alpha=0.05, method="wilson"), abs=1e-9
-    )
+    wilson = proportion_confint(tp, tp + fp, alpha=0.05, method="wilson")
+    assert (judge.precision.low, judge.precision.high) == pytest.approx(wilson, abs=1e-9)
 
 
 @pytest.mark.parametrize("n", [1, 12, 50, 51])
@@ -69,10 +68,8 @@ def test_balanced_accuracy_is_newcombes_interval_of_the_difference_from_one(rng)
 
 
 @pytest.mark.parametrize("fails", [0, 1, 84, 200])
-def test_proportion_is_the_interval_of_scipy_and_statsmodels(fails, rng):
+def test_proportion_is_the_interval_of_statsmodels(fails, rng):
     rate = proportion([1] * fails + [0] * (200 - fails), level=0.9, rng=rng)
-    scipy_interval = scipy_stats.binomtest(fails, 200).proportion_ci(0.9, method="wilson")
-    assert (rate.low, rate.high) == pytest.approx(tuple(scipy_interval), abs=1e-9)
     assert (rate.low, rate.high) == pytest.approx(
         proportion_confint(fails, 200, alpha=0.1, method="wilson"), abs=1e-9
     )
@@ -82,11 +79,10 @@ def test_smoothed_interval_is_that_of_dirichlet_draws_one_at_a_time(rng):
     judge = alignment(*pairs(16, 4, 8, 72), rng=rng)
     draws = [
         metrics.matthews_corrcoef([1, 1, 0, 0], [1, 0, 1, 0], sample_weight=weights)
-        for weights in rng.dirichlet([16.5, 4.5, 8.5, 72.5], size=4000)
+        for weights in rng.dirichlet([16.5, 4.5, 8.5, 72.5], size=1000)
     ]
-    assert (judge.mcc.low, judge.mcc.high) == pytest.approx(
-        np.quantile(draws, [0.025, 0.975]), abs=0.02
-    )
+    ends = np.quantile(draws, [0.025, 0.975])
+    assert (judge.mcc.low, judge.mcc.high) == pytest.approx(ends, abs=0.02)
 
 
 def test_group_variance_is_the_delete_one_group_jackknife_done_slowly(rng):

@@ -8,15 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
-from evalbench.stats import (
-    adjust_readings,
-    benjamini_hochberg,
-    failure_rate,
-    paired_change,
-    rate_change,
-)
+from evalbench.stats import benjamini_hochberg, failure_rate, paired_change, rate_change
+from evalbench.stats.change import adjust_readings
 
 
 def columns(both, fixed, new, neither):
@@ -38,11 +32,8 @@ def test_p_value_is_statsmodels_exact_mcnemar(cells, rng):
 def test_interval_is_altmans_worked_example(rng):
     # Altman et al. (2000) Statistics with Confidence, p. 52: 14, 5, 0, 22 gives .122 [.011, .226].
     delta = paired_change(*columns(14, 0, 5, 22), rng=rng).delta
-    assert (round(delta.estimate, 3), round(delta.low, 3), round(delta.high, 3)) == (
-        0.122,
-        0.011,
-        0.226,
-    )
+    found = (delta.estimate, delta.low, delta.high)
+    assert found == pytest.approx((0.122, 0.011, 0.226), abs=0.0005)
 
 
 def test_grouped_p_value_flips_whole_groups(rng):
@@ -125,14 +116,9 @@ def test_rate_change_reads_a_rise_and_asks_for_more_where_labels_are_few():
     assert rate_change(labelled(1, 40), labelled(2, 40), margin=0.02).reading == "insufficient"
 
 
-def test_benjamini_hochberg_is_statsmodels_and_leaves_nan():
-    p = np.array([0.001, 0.02, 0.03, np.nan, 0.5])
-    adjusted = benjamini_hochberg(p)
-    # statsmodels.stats.multitest.multipletests(p, method="fdr_bh")
-    known = ~np.isnan(p)
-    expected = multipletests(p[known], method="fdr_bh")[1]
-    np.testing.assert_allclose(adjusted[known], expected, atol=1e-12)
-    assert np.isnan(adjusted[3])
+def test_benjamini_hochberg_leaves_nan():
+    adjusted = benjamini_hochberg([0.001, 0.02, 0.03, np.nan, 0.5])
+    np.testing.assert_allclose(adjusted, [0.004, 0.04, 0.04, np.nan, 0.5], atol=1e-12)
 
 
 def test_many_modes_read_together_lose_a_lucky_finding(rng):

@@ -1,5 +1,7 @@
 """Planning: what is asked for is what the estimators then deliver."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,6 @@ from scipy import stats as scipy_stats
 from evalbench.stats import (
     alignment,
     cases_for_change,
-    failure_rate,
     labels_for_mcc,
     labels_for_rate,
     labels_next,
@@ -80,31 +81,21 @@ POPULATION = {
 }
 
 
-ONE = {"stratum": ["x"], "fails": [0]}
-
-
-def test_next_labels_go_where_the_rate_is_least_known(rng):
+def test_next_labels_go_where_the_rate_is_least_known():
     plan = labels_next(LABELS, POPULATION, n=200)
     share = dict(zip(zip(plan.stratum, plan.verdict, strict=True), plan.n, strict=True))
     assert plan.n.sum() == 200
     assert share["calm", False] > 150
     assert share["flagged", True] == 0
-    draws = failure_rate(LABELS, POPULATION, rng=rng).draws
-    assert plan.standard_error_now == pytest.approx(draws.std(), rel=0.03)
-    assert plan.standard_error_then < 0.7 * plan.standard_error_now
 
 
 def test_no_other_division_is_expected_to_do_better():
     plan = labels_next(LABELS, POPULATION, n=6)
-    ours = plan.standard_error_then
-    assert ours == pytest.approx(expected_error(plan.n), rel=1e-9)
-    for cell in range(4):
-        for other in range(4):
-            moved = plan.n.copy()
-            moved[cell] -= 1
-            moved[other] += 1
-            if moved.min() >= 0:
-                assert expected_error(moved) >= ours * (1 - 1e-9)
+    for cell, other in permutations(range(4), 2):
+        moved = plan.n.copy()
+        moved[[cell, other]] += (-1, 1)
+        if moved.min() >= 0:
+            assert expected_error(moved) >= expected_error(plan.n) * (1 - 1e-9)
 
 
 def expected_error(more):

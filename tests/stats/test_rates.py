@@ -29,9 +29,8 @@ def test_two_cells_have_the_jeffreys_posterior(rng):
     result = failure_rate(*table(TWO), rng=rng)
     draws = 0.05 * scipy_stats.beta.rvs(30.5, 30.5, size=10**6, random_state=rng)
     draws += 0.95 * scipy_stats.beta.rvs(3.5, 137.5, size=10**6, random_state=rng)
-    assert (result.rate.low, result.rate.high) == pytest.approx(
-        np.quantile(draws, [0.025, 0.975]), rel=0.03
-    )
+    ends = np.quantile(draws, [0.025, 0.975])
+    assert (result.rate.low, result.rate.high) == pytest.approx(ends, rel=0.03)
     assert result.draws.shape == (10_000,)
 
 
@@ -42,9 +41,8 @@ def test_two_cells_have_the_jeffreys_posterior(rng):
 def test_one_cell_is_the_interval_of_statsmodels(method, named, error, rng):
     labels = {"fails": [1] * 12 + [0] * 88}
     rate = failure_rate(labels, {"n": [5000]}, method=method, rng=rng).rate
-    assert (rate.low, rate.high) == pytest.approx(
-        proportion_confint(12, 100, method=named), abs=error
-    )
+    ends = proportion_confint(12, 100, method=named)
+    assert (rate.low, rate.high) == pytest.approx(ends, abs=error)
 
 
 def test_labels_drawn_by_the_judge_narrow_the_rate(rng):
@@ -170,9 +168,8 @@ def test_a_larger_population_of_the_same_shares_changes_nothing(cells):
     one, other = (
         failure_rate(*table(cells), rng=np.random.default_rng(1)).rate for cells in (rows, tenfold)
     )
-    assert (one.estimate, one.low, one.high) == pytest.approx(
-        (other.estimate, other.low, other.high)
-    )
+    expected = (other.estimate, other.low, other.high)
+    assert (one.estimate, one.low, one.high) == pytest.approx(expected)
 
 
 def test_rogan_gladen_is_its_formula_and_jeffreys_draws(rng):
