@@ -24,15 +24,14 @@ import polars as pl
 from claims import claim, show
 
 from evalbench.demo.company import QUARTERS, SURFACES
-from evalbench.demo.evaluators import read_truth
 from evalbench.demo.journey import play_year
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.proposals.propose import look, propose
 from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split, with_split
-from evalbench.label.codebook.acts import read_codebook
 from evalbench.session import read_sessions
+from evalbench.snapshot import take_snapshot
 from evalbench.store.workspace import open_workspace
 
 HELD = ("tpr", "tnr")
@@ -42,8 +41,9 @@ def measure(ws):
     """Give what was proposed for each mode, and the intervals beside the truth."""
     modes, compared = [], []
     for surface in SURFACES:
-        codebook = read_codebook(ws.ledger).live.filter(surface=surface)
-        found = propose(ws, read_truth(ws, codebook), codebook, rng=np.random.default_rng(7))
+        view = take_snapshot(ws, surface)
+        truth = view.truth.rename({"fails": "truth"})
+        found = propose(ws, truth, view.modes, rng=np.random.default_rng(7))
         modes.append(found.modes)
         compared.append(compare_proposals(ws, found, ws.path / "truth"))
     return pl.concat(modes), pl.concat(compared)

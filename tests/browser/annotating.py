@@ -58,15 +58,8 @@ def fill(path, chats):
         about = {"definition": f"The assistant {mode}.", "example": "That is always so."}
         kind = {"severity": "user impact", "failure_class": "answer quality"}
         ws.ledger.append("mode.defined", mode, body | about | kind)
-    items = [
-        {
-            "session_id": chat["id"],
-            "stratum": "all",
-            "inclusion_probability": 1.0,
-            "reason": "random",
-        }
-        for chat in chats
-    ]
+    chance = {"stratum": "all", "inclusion_probability": 1.0, "reason": "random"}
+    items = [{"session_id": chat["id"], **chance} for chat in chats]
     drawn = {"surface": "shop", "seed": 1, "design": {}, "lake_versions": ws.lake.versions()}
     ws.ledger.append("queue.drawn", "shop/all", drawn | {"items": items})
     return open_workspace(path, user="ana")

@@ -1,15 +1,10 @@
-"""A real browser, on this computer alone.
-
-Screenshots go to ``reports/screenshots``, which git ignores: they are made to be looked at.
-"""
+"""A real browser, on this computer alone."""
 
 import pytest
 from annotating import FLAGS, fill
 from playwright.sync_api import sync_playwright
 
-from evalbench.report.runbook import NOTEBOOKS, find_browser
-
-SHOTS = NOTEBOOKS.parent / "reports" / "screenshots"
+from evalbench.report.runbook import find_browser
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +35,3 @@ def page(chromium):
 @pytest.fixture
 def make_workspace(tmp_path):
     return lambda chats: fill(tmp_path / "workspace", chats)
-
-
-@pytest.fixture
-def shoot():
-    def take(page, name):
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=SHOTS / f"{name}.png")
-
-    return take

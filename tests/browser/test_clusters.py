@@ -39,8 +39,8 @@ def ws(make_workspace):
 class Desk:
     """What an analyst does, and how many acts the desk has told of."""
 
-    def __init__(self, page, take):
-        self.page, self.root, self.take = page, page.locator(WIDGET), take
+    def __init__(self, page):
+        self.page, self.root = page, page.locator(WIDGET)
 
     def group(self, topic):
         return self.root.locator(".group", has_text=topic).first
@@ -68,11 +68,6 @@ class Desk:
         shown = [self.root.locator(".note").nth(row).locator("b") for row in range(rows)]
         return sum(int(each.inner_text()[1:]) if each.count() else 1 for each in shown)
 
-    def shoot(self, name):
-        self.root.locator(".clusters").focus()  # a notebook scrolls to what it is at
-        self.page.wait_for_timeout(200)
-        self.take(self.page, f"clusters-{name}")
-
     def member(self, done):
         self.page.wait_for_selector(f"{WIDGET} .member >> text={done + 1} of 10")
 
@@ -98,12 +93,10 @@ def by_mouse(desk, merged, into, whole):
     desk.chosen(mode)
     press("Confirm")
     desk.member(0)
-    desk.shoot("confirm")
     for done in range(10):
         desk.member(done)
         desk.told(lambda done=done: press("Does not" if done == 3 else "Belongs"))
     press("Promote")
-    desk.shoot("promote")
     for label, value in FIELDS.items():
         field = root.get_by_label(label, exact=True)
         field.select_option(value) if label in ("Severity", "Class") else field.fill(value)
@@ -197,13 +190,12 @@ def read_acts(ws, since):
     ]
 
 
-def test_an_analyst_makes_modes_of_clusters_by_mouse_and_by_keyboard(page, ws, shoot):
+def test_an_analyst_makes_modes_of_clusters_by_mouse_and_by_keyboard(page, ws):
     since = ws.ledger.head()
     with serving_lab(ws, "03_discover", surface="shop", analyst="ana") as (_, address):
         open_lab(page, address, shown=f"{WIDGET}[data-mode]:not([data-mode='']) .note")
         wait_for((ws.path / "lab/result.json").exists, ws.path / "lab.log")
-        desk = Desk(page, shoot)
-        desk.shoot("light")
+        desk = Desk(page)
         rounds = (("rude", "deadline", "arguments"), ("german", "discount", "address"))
         expected = [("codebook.proposed", "shop", 7)]
         cells = page.locator(CELLS).count()
@@ -220,7 +212,6 @@ def test_an_analyst_makes_modes_of_clusters_by_mouse_and_by_keyboard(page, ws, s
         )
         page.wait_for_selector(f"{WIDGET}[data-theme=dark]")
         page.wait_for_selector("#jupyterlab-splash", state="detached")
-        desk.shoot("dark")
         desk.group("evil").click()
         desk.chosen(desk.key("evil"))
         assert (

@@ -46,7 +46,7 @@ def tools(text):
     }  # fmt: skip
 
 
-def test_hostile_traces_neither_run_nor_load_nor_stall(page, make_workspace, shoot):
+def test_hostile_traces_neither_run_nor_load_nor_stall(page, make_workspace):
     everything = "\n\n".join(HOSTILE)
     large = "".join(f"{line:07d} of many lines <b>\n" for line in range(LARGE // 25))
     chats = [chat("s1", *HOSTILE, turns=1), tools(everything), chat("s2", large, large, turns=1)]
@@ -57,7 +57,6 @@ def test_hostile_traces_neither_run_nor_load_nor_stall(page, make_workspace, sho
             assert page.locator(WIDGET).get_attribute("data-session") == session
             page.keyboard.press("o")  # everything folded is opened
             page.wait_for_timeout(200)
-            shoot(page, f"hostile-{session}")
             assert page.evaluate("window.seized") is None
             trace = page.locator(f"{WIDGET} .trace")
             within = "script, img, svg, iframe, object, style, link, base, meta, form, textarea"
