@@ -223,6 +223,7 @@ class _Asking:
         """Ask until there is a reply or nothing more to try, and hand it over."""
         from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
 
+        load_litellm().utils.is_internal_call.set(True)  # without a record for callbacks
         tries, pause = request.tries, wait_random_exponential(0.5, max=30)
 
         async def ask_once() -> Reply:
