@@ -23,7 +23,7 @@ from evalbench.evaluate.judge import OFFLINE, Judge, judge_offline, make_judge, 
 from evalbench.evaluate.spec import Specification
 from evalbench.llm import UNLIMITED, Limits, Reply, Request, Spent, Tries, complete_many
 from evalbench.session import Session, read_sessions
-from evalbench.store.journal import Journal, commit_journals, open_journal, read_tries, recover
+from evalbench.store.journal import Journal, open_journal, read_tries, recover
 from evalbench.store.workspace import Workspace
 
 LEFT = pl.Schema({"surface": pl.String, "session_id": pl.String, "evaluator_id": pl.String})
@@ -106,13 +106,10 @@ def score(
     about = {"repeat": repeat, "run_id": run_id}
     tasks = [_find_task(ws, each, sessions, about) for each in specifications]
     tries = {key: Tries(*noted) for key, noted in read_tries(folder, job).items()}
-    path, account = folder / f"{job}.{run_id}.0.jsonl", Spent() if spent is None else spent
-    try:
-        with open_journal(path, ws.lake) as journal:
-            scoring = _Scoring(ws, journal, limits, tries, account)
-            scoring.judge_all(tasks)
-    finally:
-        commit_journals([path], ws.lake)
+    path, account = folder / f"{job}.{run_id}.jsonl", Spent() if spent is None else spent
+    with open_journal(path, ws.lake) as journal:
+        scoring = _Scoring(ws, journal, limits, tries, account)
+        scoring.judge_all(tasks)
     for done in folder.glob(f"{job}.{run_id}.*"):
         done.unlink()
     left = [

@@ -14,7 +14,7 @@ from evalbench.observe.decode import decode
 from evalbench.observe.formats import find_format, load_formats
 from evalbench.observe.frames import RECORD, build_frame, hash_key, name_sessions
 from evalbench.observe.record import Row
-from evalbench.observe.source import Chunk, Flaw, Text
+from evalbench.observe.source import Chunk, Flaw
 from evalbench.pii import redact_columns
 from evalbench.schema import TABLES
 
@@ -51,12 +51,10 @@ class Plan:
 class Outcome:
     """What became of a part. ``keys``: two 64-bit hashes of a row's key, and its record.
 
-    Where the source is lines, ``lines`` are how many, and a reject's line counts from the first;
-    elsewhere ``lines`` is 0 and a reject names its own line. ``unnamed`` where a span still names
-    no session but its trace. ``position`` is how much of the source has been read with it.
+    ``unnamed`` where a span still names no session but its trace. ``position`` is how much of the
+    source has been read with it.
     """
 
-    lines: int
     records: int
     rejects: list[Reject] = field(default_factory=list)
     staged: dict[str, Staged] = field(default_factory=dict)
@@ -68,8 +66,7 @@ class Outcome:
 def process_part(part: Chunk | Flaw, plan: Plan) -> Outcome:
     """Read one part of a source into staged files that nobody sees before they are committed."""
     if isinstance(part, Flaw):
-        reject = Reject(part.line or 0, part.reason, part.text.decode(errors=READABLE))
-        return Outcome(0 if part.line else 1, 1, [reject])
+        return Outcome(1, [Reject(*part[:2], part.text.decode(errors=READABLE))])
     gc.disable()  # rows are trees: what is freed is freed by its count
     try:
         return _process_chunk(part, plan)
@@ -78,8 +75,7 @@ def process_part(part: Chunk | Flaw, plan: Plan) -> Outcome:
 
 
 def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
-    lines = chunk.lines()
-    records, rows, flaws = _parse(lines, plan)
+    records, rows, flaws = _parse(chunk.records, plan)
     frames = {table: build_frame(table, rows[table], flaws) for table in rows if rows[table]}
     if flaws:  # of a record with a bad verdict the spans are no use either
         good = ~pl.col(RECORD).is_in(list(flaws))
@@ -92,14 +88,13 @@ def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
             name = f"{plan.name}-{chunk.number:06}"
             staged[table] = plan.lake.stage(table, _finish(table, frame, plan), name=name)
     rejects = [
-        Reject(records[index][0], flaw, str(records[index][1], errors=READABLE))
+        Reject(records[index][0], flaw, records[index][1].decode(errors=READABLE).rstrip("\r\n"))
         for index, flaw in sorted(flaws.items())
     ]
-    n_lines = 0 if chunk.records else len(lines)
-    return Outcome(n_lines, len(records), rejects, staged, keys, unnamed, chunk.position)
+    return Outcome(len(records), rejects, staged, keys, unnamed, chunk.position)
 
 
-Records = list[tuple[int, Text]]
+Records = list[tuple[int, bytes]]
 Rows = dict[str, list[tuple[int, Row]]]
 
 

@@ -8,7 +8,6 @@ import orjson
 
 from evalbench.observe.formats.opentelemetry import envelope_spans
 from evalbench.observe.record import Row
-from evalbench.observe.source import LIMIT, PREFIX, Text
 
 REJECT = {"line", "reason", "text"}
 
@@ -16,12 +15,12 @@ REJECT = {"line", "reason", "text"}
 class Record(NamedTuple):
     """A record and the text it came as; ``value`` is none where it is no object, ``flaw`` why."""
 
-    text: Text
+    text: bytes
     value: Row | None
     flaw: str = ""
 
 
-def decode(line: Text) -> list[Record]:
+def decode(line: bytes) -> list[Record]:
     """Return the records of one line: none of a blank one, of an OTLP envelope one a span.
 
     A line of a rejects file gives what its ``text`` holds.
@@ -29,7 +28,7 @@ def decode(line: Text) -> list[Record]:
     record = _load(line)
     value = record.value
     if value is None:
-        return [record] if bytes(line).strip() else []
+        return [record] if line.strip() else []
     if value.keys() == REJECT:
         record = _load(str(value["text"]).encode())
         value = record.value
@@ -38,15 +37,12 @@ def decode(line: Text) -> list[Record]:
     return [record]
 
 
-def _load(text: Text) -> Record:
-    if len(text) > LIMIT:
-        reason = f"{len(text):,} bytes long, more than {LIMIT >> 20} MiB"
-        return Record(text[:PREFIX], None, reason)
+def _load(text: bytes) -> Record:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         try:
-            bytes(text).decode()
+            text.decode()
         except UnicodeDecodeError as undecodable:
             return Record(text, None, f"not UTF-8: {undecodable}")
         return Record(text, None, f"not JSON: {error}")
@@ -55,7 +51,7 @@ def _load(text: Text) -> Record:
     return Record(text, value)
 
 
-def _split_envelope(envelope: Row, text: Text) -> list[Record]:
+def _split_envelope(envelope: Row, text: bytes) -> list[Record]:
     """Make one envelope a span, so that a bad span takes no good one with it."""
     try:
         spans = list(envelope_spans(envelope))

@@ -162,7 +162,7 @@ def _take_first(parts: Iterator[Chunk | Flaw]) -> list[Chunk | Flaw]:
 
 
 def _require_known(path: Path, parts: list[Chunk | Flaw], modules: list[ModuleType]) -> None:
-    lines = [line for part in parts if isinstance(part, Chunk) for line in part.lines()[:FIRST]]
+    lines = [line for part in parts if isinstance(part, Chunk) for line in part.records[:FIRST]]
     for record in chain.from_iterable(decode(text) for _, text in lines):
         if record.value is not None and find_format(record.value, modules):
             return
@@ -199,17 +199,14 @@ def _gather(
     progress: Callable[[int, int], None] | None,
 ) -> list[Outcome]:
     """Collect outcomes, and write their rejects to a file that appears when it is whole."""
-    collected, lines, size = [], 0, path.stat().st_size
+    collected, size = [], path.stat().st_size
     unfinished = rejects_path.with_suffix(".unfinished")
     rejects_path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished.open("wb") as file:
         for outcome in outcomes:
-            first = lines + 1 if outcome.lines else 0
-            lines += outcome.lines
             collected.append(outcome)
             for reject in outcome.rejects:
-                told = reject._replace(line=first + reject.line)._asdict()
-                file.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
+                file.write(orjson.dumps(reject._asdict(), option=orjson.OPT_APPEND_NEWLINE))
             if progress and outcome.position is not None:
                 progress(outcome.position, size)
     if any(outcome.rejects for outcome in collected):

@@ -1,4 +1,4 @@
-"""Bytes of an export, whatever its container, as chunks of JSON records in bounded memory.
+"""Records of an export, whatever its container, as chunks of JSON texts in bounded memory.
 
 JSONL, a JSON list, an OTLP document, any other JSON document, CSV and Parquet, each told by its
 content and never by its name; all but Parquet also as gzip or zstd.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -24,6 +25,8 @@ LIMIT = 64 << 20
 """A longer record is rejected: whole it would not fit the memory that is promised."""
 PREFIX = 4 << 10
 """What is kept of the text of a record over the limit."""
+BUFFER = 16 << 10
+"""What a broken compressed file loses at most of its good part."""
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 LIST = re.compile(rb"\s*\[")
@@ -34,20 +37,17 @@ BETWEEN_ITEMS = b" \t\r\n,"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-Text = bytes | memoryview
-
-
 class Flaw(NamedTuple):
-    """A part of the source that is no record; ``line`` is none where whoever reads counts."""
+    """A part of the source that is no record."""
 
-    line: int | None
+    line: int
     reason: str
     text: bytes
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some records of a source: a byte range of a JSONL file, JSONL text, or (line, JSON) pairs.
+    """Some records of a source, as pairs of line and JSON text.
 
     ``position`` is how much of the file has been read with it. The line of a CSV row is where it
     ends; of a Parquet row, its number.
@@ -55,52 +55,28 @@ class Chunk:
 
     number: int
     position: int
-    path: Path | None = None
-    start: int = 0
-    end: int = 0
-    text: bytes = b""
-    records: tuple[tuple[int, bytes], ...] | None = None
-
-    def lines(self) -> list[tuple[int, Text]]:
-        """Give the records with their lines, which for JSONL count from the chunk's first.
-
-        Those of JSONL are views of one text: a copy of each would cost more than parsing it.
-        """
-        if self.records is not None:
-            return list(self.records)
-        text = self.text
-        if self.path:
-            with open(self.path, "rb") as file:
-                file.seek(self.start)
-                text = file.read(self.end - self.start)
-        view, find = memoryview(text), text.find
-        cut, start = [], 0
-        while (end := find(b"\n", start)) >= 0:
-            cut.append(view[start:end])
-            start = end + 1
-        if start < len(text):
-            cut.append(view[start:])
-        return list(enumerate(cut))
+    records: list[tuple[int, bytes]]
 
 
-class _Stream:
-    """The unpacked bytes of a file; ``broken`` says why they end early."""
+Pairs = Iterator[tuple[int, bytes] | Flaw]
+
+
+class Stream:
+    """The unpacked bytes of a file in ``buffer``; ``broken`` says why :meth:`read` ended early."""
 
     def __init__(self, path: Path):
         self.file: IO[bytes] = path.open("rb")
-        compression = next(
-            (c for m, c in COMPRESSED.items() if self.file.peek(4).startswith(m)), None
-        )
+        magic = self.file.peek(4)
+        compression = next((c for m, c in COMPRESSED.items() if magic.startswith(m)), None)
+        self.buffer: Any = self.file
         self.broken = ""
-        self.unpacked: Any = self.file
-        self._step = LIMIT
         if compression:
             import pyarrow
 
-            self.unpacked = pyarrow.CompressedInputStream(self.file, compression)
-            self._step = 16 << 10  # what a broken stream loses at most of its good part
+            unpacked = pyarrow.CompressedInputStream(self.file, compression)
+            self.buffer = io.BufferedReader(unpacked, BUFFER)
 
-    def __enter__(self) -> _Stream:
+    def __enter__(self) -> Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,9 +87,9 @@ class _Stream:
         parts = []
         while size > 0 and not self.broken:
             try:
-                part = self.unpacked.read(min(size, self._step))
+                part = self.buffer.read1(min(size, BUFFER))
             except OSError as error:
-                self.broken = f"the compressed data end or break here: {error}"
+                self.broken = say_broken(error)
                 break
             if not part:
                 break
@@ -121,9 +97,10 @@ class _Stream:
             size -= len(part)
         return b"".join(parts)
 
-    @property
-    def position(self) -> int:
-        return self.file.tell()
+
+def say_broken(error: OSError) -> str:
+    """Return why nothing can be read from here on."""
+    return f"the compressed data end or break here: {error}"
 
 
 def read_chunks(path: Path) -> Iterator[Chunk | Flaw]:
@@ -139,25 +116,30 @@ def read_chunks(path: Path) -> Iterator[Chunk | Flaw]:
     if not path.is_file():
         raise ReadError(f"{path}: not a file; give the path of one export")
     kind = _tell_kind(path)
-    if kind == "parquet":
-        yield from _number(_group(_read_parquet(path), path.stat().st_size))
-        return
-    with _Stream(path) as stream:
-        if kind == "jsonl":
-            plain = stream.unpacked is stream.file
-            yield from _number(_cut_file(path) if plain else _cut_stream(stream))
-        else:
-            pairs = {"list": _read_list, "otlp": _read_otlp, "csv": _read_csv}.get(
-                kind, _read_document
-            )
-            yield from _number(_group(pairs(stream), stream))
+    with Stream(path) as stream:
+        if stream.buffer.peek(3).startswith(BYTE_ORDER_MARK):
+            stream.buffer.read(3)
+        pairs = READERS[kind](stream)
+        number, size = 0, 0
+        held: list[tuple[int, bytes]] = []
+        for pair in pairs:
+            if isinstance(pair, Flaw):
+                yield pair
+                continue
+            held.append(pair)
+            size += len(pair[1])
+            if size >= CHUNK:
+                yield Chunk(number, stream.file.tell(), held)
+                number, size, held = number + 1, 0, []
+        if held:
+            yield Chunk(number, path.stat().st_size, held)
 
 
 def _tell_kind(path: Path) -> str:
-    with _Stream(path) as stream:
+    with Stream(path) as stream:
         head = stream.read(64 << 10)
         if head.startswith(b"PAR1"):
-            if stream.unpacked is stream.file:
+            if stream.buffer is stream.file:
                 return "parquet"
             raise ReadError(f"{path}: compressed Parquet; unpack it first")
         if not head.strip():
@@ -191,92 +173,25 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _number(parts: Iterable[Chunk | Flaw]) -> Iterator[Chunk | Flaw]:
-    number = 0
-    for part in parts:
-        if isinstance(part, Chunk):
-            part = replace(part, number=number)
-            number += 1
-        yield part
+def _read_lines(stream: Stream) -> Pairs:
+    read, number = partial(stream.buffer.readline, LIMIT + 1), 0
+    try:
+        for number, line in enumerate(iter(read, b""), 1):
+            if len(line) <= LIMIT:
+                yield number, line
+                continue
+            length, end = len(line), line
+            while not end.endswith(b"\n") and (end := read()):
+                length += len(end)
+            reason = f"{length:,} bytes long, more than {LIMIT >> 20} MiB"
+            yield Flaw(number, reason, line[:PREFIX])
+    except OSError as error:
+        yield Flaw(number + 1, say_broken(error), b"")
 
 
-def _group(
-    pairs: Iterable[tuple[int, bytes] | Flaw], source: _Stream | int
-) -> Iterator[Chunk | Flaw]:
-    """Gather (line, JSON) pairs to chunks."""
-    held: list[tuple[int, bytes]] = []
-    size = 0
-
-    def chunk() -> Chunk:
-        position = source if isinstance(source, int) else source.position
-        return Chunk(0, position, records=tuple(held))
-
-    for pair in pairs:
-        if isinstance(pair, Flaw):
-            yield pair
-            continue
-        held.append(pair)
-        size += len(pair[1])
-        if size >= CHUNK:
-            yield chunk()
-            held, size = [], 0
-    if held:
-        yield chunk()
-
-
-def _too_long(line: int | None, start: int, length: int, text: bytes) -> Flaw:
-    reason = f"{length:,} bytes long from byte {start:,}, more than {LIMIT >> 20} MiB"
-    return Flaw(line, reason, text[:PREFIX])
-
-
-def _cut_file(path: Path) -> Iterator[Chunk | Flaw]:
-    """Give byte ranges of whole lines, for workers to read themselves."""
-    start, size = 0, path.stat().st_size
-    with path.open("rb") as file:
-        while start < size:
-            file.seek(min(start + CHUNK, size) - 1)
-            while (block := file.read(1 << 16)) and b"\n" not in block:
-                pass
-            end = file.tell() - len(block) + block.find(b"\n") + 1 if block else size
-            if end - start > CHUNK + LIMIT:
-                file.seek(start)
-                text = file.read(CHUNK)
-                cut = text.rfind(b"\n") + 1
-                if cut:
-                    yield Chunk(0, start + cut, path, start, start + cut)
-                yield _too_long(None, start + cut, end - start - cut, text[cut:])
-            else:
-                yield Chunk(0, end, path, start, end)
-            start = end
-
-
-def _cut_stream(stream: _Stream) -> Iterator[Chunk | Flaw]:
-    rest, offset = b"", 0
-    while block := stream.read(CHUNK):
-        rest += block
-        cut = rest.rfind(b"\n") + 1
-        if cut:
-            yield Chunk(0, stream.position, text=rest[:cut])
-        elif len(rest) > LIMIT:
-            prefix, length = rest[:PREFIX], len(rest)
-            while (block := stream.read(CHUNK)) and b"\n" not in block:
-                length += len(block)
-            cut = block.find(b"\n") + 1
-            yield _too_long(None, offset, length + cut, prefix)
-            offset += length
-            rest = block
-        rest, offset = rest[cut:], offset + cut
-    if stream.broken:
-        yield Flaw(None, stream.broken, rest)
-    elif rest:
-        yield Chunk(0, stream.position, text=rest)
-
-
-def _read_list(
-    stream: _Stream, opening: re.Pattern[bytes] = LIST
-) -> Iterator[tuple[int, bytes] | Flaw]:
+def _read_list(stream: Stream, opening: re.Pattern[bytes] = LIST) -> Pairs:
     """Cut the items out of a JSON list by its brackets: each stays as its author wrote it."""
-    text = stream.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
+    text = stream.read(CHUNK)
     head = opening.match(text)
     at = start = head.end() if head else 0
     line, depth = 1 + text.count(b"\n", 0, at), 0
@@ -301,16 +216,15 @@ def _read_list(
             reason = f"longer than {LIMIT >> 20} MiB; it and all that follows it is left out"
             yield Flaw(line, reason, text[start : start + PREFIX])
             return
-        else:
-            more = stream.read(CHUNK)
-            if not more:
-                reason = stream.broken or "the JSON list ends before it is closed"
-                yield Flaw(line, reason, text[start:].strip(BETWEEN_ITEMS))
-                return
+        elif more := stream.read(CHUNK):
             text, at, start = text[start:] + more, at - start, 0
+        else:
+            reason = stream.broken or "the JSON list ends before it is closed"
+            yield Flaw(line, reason, text[start:].strip(BETWEEN_ITEMS))
+            return
 
 
-def _read_otlp(stream: _Stream) -> Iterator[tuple[int, bytes] | Flaw]:
+def _read_otlp(stream: Stream) -> Pairs:
     for item in _read_list(stream, OTLP):
         if isinstance(item, Flaw):
             yield item
@@ -318,18 +232,18 @@ def _read_otlp(stream: _Stream) -> Iterator[tuple[int, bytes] | Flaw]:
             yield item[0], b'{"resourceSpans":[' + item[1] + b"]}"
 
 
-def _read_document(stream: _Stream) -> Iterator[tuple[int, bytes] | Flaw]:
+def _read_document(stream: Stream) -> Pairs:
     text = stream.read(LIMIT + 1)
     if len(text) > LIMIT:
         yield Flaw(1, f"a JSON document longer than {LIMIT >> 20} MiB", text[:PREFIX])
     else:
-        yield 1, text.removeprefix(BYTE_ORDER_MARK)
+        yield 1, text
 
 
-def _read_csv(stream: _Stream) -> Iterator[tuple[int, bytes] | Flaw]:
+def _read_csv(stream: Stream) -> Pairs:
     csv.field_size_limit(LIMIT)
-    text = io.TextIOWrapper(stream.unpacked, "utf-8-sig", "surrogateescape", newline="")
-    stream.unpacked = text  # or the file would be closed with its wrapper
+    text = io.TextIOWrapper(stream.buffer, "utf-8", "surrogateescape", newline="")
+    stream.buffer = text  # or the file would be closed with its wrapper
     rows = csv.reader(text, strict=True)
     header: list[str] = []
     try:
@@ -351,13 +265,23 @@ def _read_csv(stream: _Stream) -> Iterator[tuple[int, bytes] | Flaw]:
         yield Flaw(rows.line_num, f"nothing can be read from here on: {error}", b"")
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[int, bytes]]:
+def _read_parquet(stream: Stream) -> Pairs:
     import pyarrow.parquet
 
-    line = 0
-    with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+    number = 0
+    with pyarrow.parquet.ParquetFile(stream.file, pre_buffer=False) as file:
         for batch in file.iter_batches(batch_size=1000):
             for row in batch.to_pylist():
-                line += 1
+                number += 1
                 record = {name: value for name, value in row.items() if value is not None}
-                yield line, orjson.dumps(record, default=str, option=orjson.OPT_NAIVE_UTC)
+                yield number, orjson.dumps(record, default=str, option=orjson.OPT_NAIVE_UTC)
+
+
+READERS = {
+    "jsonl": _read_lines,
+    "list": _read_list,
+    "otlp": _read_otlp,
+    "csv": _read_csv,
+    "parquet": _read_parquet,
+    "document": _read_document,
+}

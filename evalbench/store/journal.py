@@ -1,17 +1,15 @@
 """A journal of verdicts: each is on disk at once, and in the lake by many.
 
-A run appends to a file that it holds locked, and its workers to one each; at its end it puts the
-rows of all of them into the lake. Killed, it leaves the files; the next run does that, and knows by
-them that the run was not finished. Beside each stands, in a file of its own, how often what has no
-verdict yet was tried.
+A run appends to a file that it holds locked, and at its end puts the rows into the lake. Killed, it
+leaves the file; the next run does that, and knows by it that the run was not finished. Beside it
+stands, in a file of its own, how often what has no verdict yet was tried.
 """
 
 from __future__ import annotations
 
 import fcntl
-import mmap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -24,77 +22,43 @@ from evalbench.schema import KEYS, VERDICT
 from evalbench.store.lake import Lake
 
 BATCH = 5_000
-"""Verdicts in memory when they are put into the lake."""
-ROOM = 1 << 22
-"""Bytes by which the file grows; what is not written yet is zeros."""
+"""Verdicts in the file when they are put into the lake."""
 TRIES = ".tries"
 """Ending of the file of tries, whose lines are a key and what :meth:`Journal.note_tries` got."""
 
 
 @dataclass
 class Journal:
-    """The open file of one run, or of one of its workers."""
+    """The open file of one run."""
 
     file: FileIO
     tries: Path
     lake: Lake
     rows: int = 0
-    end: int = 0
-    map: mmap.mmap | None = None
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a verdict; ``judged_at`` is in microseconds since the epoch."""
-        line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-        end = self.end + len(line)
-        if self.map is None or end > len(self.map):
-            self._unmap()
-            self.file.truncate(end + ROOM)
-            self.map = mmap.mmap(self.file.fileno(), end + ROOM)
-        # In the page cache at once, and so safe from a kill, without a call of the system.
-        self.map[self.end : end] = line
-        self.end = end
+        self.file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
         self.rows += 1
-        if self.rows >= BATCH:
-            self._unmap()
-            _commit([self.file], self.lake)
-            self.rows = self.end = 0
+        if self.rows % BATCH == 0:
+            _commit(self.file, self.lake)
 
     def note_tries(self, key: str, tries: Sequence[float]) -> None:
         """Keep how often ``key`` was tried in vain, and what that used."""
         with self.tries.open("ab") as file:
             file.write(orjson.dumps([key, [*tries]], option=orjson.OPT_APPEND_NEWLINE))
 
-    def _unmap(self) -> None:
-        if self.map is not None:
-            self.map.close()
-            self.map = None
-
 
 @contextmanager
 def open_journal(path: Path, lake: Lake) -> Iterator[Journal]:
-    """Open a file of verdicts, locked until it is closed.
-
-    What it holds, and later :data:`BATCH` rows at a time, goes into the lake at once; the last rows
-    are for :func:`commit_journals`.
-    """
+    """Open a file of verdicts, locked until it is closed and all it holds is in the lake."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _hold(path, wait=True) as file:
-        _commit([file], lake)
-        journal = Journal(file, path.with_suffix(TRIES), lake)
+        _commit(file, lake)
         try:
-            yield journal
+            yield Journal(file, path.with_suffix(TRIES), lake)
         finally:
-            journal._unmap()
-
-
-def commit_journals(paths: Sequence[Path], lake: Lake, *, wait: bool = True) -> None:
-    """Put what the journals of a run hold into the lake; one still open is waited for, or left."""
-    with ExitStack() as held:
-        files = []
-        for path in filter(Path.exists, paths):
-            with suppress(BlockingIOError):
-                files.append(held.enter_context(_hold(path, wait=wait)))
-        _commit(files, lake)
+            _commit(file, lake)
 
 
 @contextmanager
@@ -104,15 +68,12 @@ def _hold(path: Path, *, wait: bool) -> Iterator[FileIO]:
         yield file
 
 
-def _commit(files: Sequence[FileIO], lake: Lake) -> None:
-    rows: list[dict[str, Any]] = []
-    for file in files:
-        file.seek(0)
-        rows += map(orjson.loads, file.read().split(b"\n")[:-1])  # a torn line has no end
-    if rows:
-        put_verdicts(lake, pl.DataFrame(rows, schema=VERDICT))
-    for file in files:
-        file.truncate(0)
+def _commit(file: FileIO, lake: Lake) -> None:
+    file.seek(0)
+    lines = file.read().split(b"\n")[:-1]  # a torn line has no end
+    if lines:
+        put_verdicts(lake, pl.DataFrame(map(orjson.loads, lines), schema=VERDICT))
+    file.truncate(0)
 
 
 def put_verdicts(lake: Lake, verdicts: pl.DataFrame) -> None:
@@ -130,15 +91,15 @@ def put_verdicts(lake: Lake, verdicts: pl.DataFrame) -> None:
 def recover(folder: Path, lake: Lake, job: str) -> str | None:
     """Put into the lake what killed runs left, and give the unfinished run of ``job``.
 
-    A file is called after job, run and worker. A live run of the same job is waited for; those of
+    A file is called after job and run. A live run of the same job is waited for; those of
     other jobs are let be.
     """
     unfinished = None
     for path in sorted(folder.glob("*.jsonl")):
-        same, run, _ = path.stem.split(".")
+        same, run = path.stem.split(".")
         try:
             with _hold(path, wait=same == job) as file:
-                _commit([file], lake)
+                _commit(file, lake)
         except BlockingIOError:
             continue
         if same == job and path.exists():

@@ -124,7 +124,7 @@ def test_an_error_never_replaces_a_verdict(workspace):
 
 def test_a_journal_in_use_is_let_be_unless_it_is_of_the_same_job(workspace):
     folder = workspace.path / "scoring"
-    with open_journal(folder / "job.run.0.jsonl", workspace.lake):
+    with open_journal(folder / "job.run.jsonl", workspace.lake):
         assert recover(folder, workspace.lake, "other") is None
     assert recover(folder, workspace.lake, "job") == "run"
 

@@ -28,7 +28,7 @@ def name(path):
 
 def read(path):
     """Return the records of a file."""
-    texts = [text for chunk in read_chunks(path) for _, text in chunk.lines()]
+    texts = [text for chunk in read_chunks(path) for _, text in chunk.records]
     return [record.value for text in texts for record in decode(text)]
 
 
