@@ -41,7 +41,6 @@ times slower on text that is not."""
 NATIONAL = ("US", "GB", "FR", "DE", "ES", "IT", "IN", "AU", "BR", "MX")
 """Regions whose national numbers are known where the text itself says that it is a phone's."""
 PHONE_FIELD = re.compile(r"(?i)phone|mobile|whatsapp|(?:^|_)(?:tel|cell|fax)(?:$|_)")
-DIGITS = b"0123456789"
 
 
 class Found(NamedTuple):
@@ -54,17 +53,15 @@ class Found(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """The form of a kind, what ``reads`` its value or refuses it, and what every value has.
+    """The form of a kind, what reads its value or refuses it, and ``marks``.
 
-    ``digits`` is the fewest digits; ``marks`` are texts of which there is one. Both are cheaper to
-    look for than the form.
+    Every value has one of these texts, which are cheaper to look for than the form.
     """
 
     kind: str
     form: re.Pattern[str]
     read: Callable[[str], str | None]
-    digits: int = 0
-    marks: tuple[str, ...] = ()
+    marks: tuple[str, ...]
 
 
 def read_card(text: str) -> str | None:
@@ -117,100 +114,53 @@ def _read_abroad(text: str) -> str | None:
 
 
 START, END = r"(?<![\w.+-])", r"(?![\w-]|\.\d)"
-PATTERNS = (
-    Pattern(
-        "KEY",
-        re.compile(
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-            r"|\bsk-[A-Za-z0-9_-]{16,}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}"
-            r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}"
-            r"|\bxox[abeoprs]-[A-Za-z0-9-]{10,}|\bAIza[\w-]{35}|\bglpat-[\w-]{20,}"
-            r"|\bhf_[A-Za-z0-9]{30,}|\bnpm_[A-Za-z0-9]{30,}"
-            r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*"
-            r"|(?i:(?<=\bbearer ))(?=[\w.~+/-]*\d)[\w.~+/-]{16,}=*",
-            re.DOTALL,
-        ),
-        str,
-        marks=tuple(
-            "sk- k_live_ k_test_ AKIA ASIA ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ xox AIza glpat- "
-            "hf_ npm_ eyJ earer EARER PRIVATE".split()
-        ),
-    ),
-    Pattern(
-        "EMAIL",
-        re.compile(r"(?<![\w.%+'-])[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}"),
-        str.lower,
-        marks=("@",),
-    ),
-    Pattern(
-        "IBAN",
-        re.compile(START + r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?"),
-        _read_iban,
-        digits=8,
-    ),
-    Pattern(
-        "CARD",
-        re.compile(
-            START
-            + r"(?:\d{4}[ -]\d{4}[ -]\d{4}[ -]\d{1,7}|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{13,19})"
-            + END
-        ),
-        read_card,
-        digits=13,
-    ),
-    Pattern(
-        "IP",
-        re.compile(r"(?<![\w.:])(?<!version )\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\d)"),
-        _read_ip,
-        digits=4,
-        marks=(".",),
-    ),
-    Pattern(
-        "IP",
-        re.compile(r"(?<![\w.:])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?<=::))(?![\w:])"),
-        _read_ip,
-        digits=1,
-        marks=(":",),
-    ),
-    Pattern(
-        "PHONE",
-        re.compile(r"(?<![\w.+])(?:\+|\b00(?=[1-9]\d? ))\(?\d[\d ().-]{6,20}\d" + END),
-        _read_abroad,
-        digits=7,
-        marks=("+", "00"),
-    ),
-    Pattern(
-        "PHONE",
-        re.compile(START + r"(?:1[-. ])?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}" + END),
-        _read_phone_of("US"),
-        digits=10,
-    ),
-    Pattern(
-        "PHONE",
-        re.compile(START + r"0\d(?:(?:[ .-]\d{2}){4}|\d{1,3} \d{3,4} \d{3,4})" + END),
-        _read_phone_of("FR", "GB"),
-        digits=10,
-    ),
-    Pattern(
-        "PHONE",
-        re.compile(
-            r"(?i:(?<=phone|mobil|whats)\w*|\bcell|\btel|\bfax)(?i:\W+(?:number|no|nr|num|is|at|me))*"
-            r"\W{1,4}(?P<value>\(?\d[\d ().-]{5,16}\d)" + END
-        ),
-        read_phone,
-        digits=7,
-        marks=("ho", "HO", "ob", "OB", "at", "AT", "el", "EL", "ax", "AX"),
-    ),
+KEY = (
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\bsk-[A-Za-z0-9_-]{16,}|\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}"
+    r"|\bxox[abeoprs]-[A-Za-z0-9-]{10,}|\bAIza[\w-]{35}|\bglpat-[\w-]{20,}"
+    r"|\bhf_[A-Za-z0-9]{30,}|\bnpm_[A-Za-z0-9]{30,}"
+    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*"
+    r"|(?i:(?<=\bbearer ))(?=[\w.~+/-]*\d)[\w.~+/-]{16,}=*"
+)
+KEY_MARKS = (
+    "sk- k_live_ k_test_ AKIA ASIA ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ xox AIza glpat- "
+    "hf_ npm_ eyJ earer EARER PRIVATE"
+)
+EMAIL = r"(?<![\w.%+'-])[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}"
+IBAN = START + r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?"
+CARD = r"(?:\d{4}[ -]\d{4}[ -]\d{4}[ -]\d{1,7}|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{13,19})"
+IP_4 = r"(?<![\w.:])(?<!version )\d{1,3}(?:\.\d{1,3}){3}(?![\w-]|\.\d)"
+IP_6 = r"(?<![\w.:])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?<=::))(?![\w:])"
+PHONE_ABROAD = r"(?<![\w.+])(?:\+|\b00(?=[1-9]\d? ))\(?\d[\d ().-]{6,20}\d"
+PHONE_AMERICAN = START + r"(?:1[-. ])?(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-. ]\d{4}"
+PHONE_EUROPEAN = START + r"0\d(?:(?:[ .-]\d{2}){4}|\d{1,3} \d{3,4} \d{3,4})"
+PHONE_NAMED = (
+    r"(?i:(?<=phone|mobil|whats)\w*|\bcell|\btel|\bfax)(?i:\W+(?:number|no|nr|num|is|at|me))*"
+    r"\W{1,4}(?P<value>\(?\d[\d ().-]{5,16}\d)"
+)
+PATTERNS = tuple(
+    Pattern(kind, re.compile(form, re.DOTALL), read, tuple(marks.split()))
+    for kind, form, read, marks in (
+        ("KEY", KEY, str, KEY_MARKS),
+        ("EMAIL", EMAIL, str.lower, "@"),
+        ("IBAN", IBAN, _read_iban, ""),
+        ("CARD", START + CARD + END, read_card, ""),
+        ("IP", IP_4, _read_ip, "."),
+        ("IP", IP_6, _read_ip, ":"),
+        ("PHONE", PHONE_ABROAD + END, _read_abroad, "+ 00"),
+        ("PHONE", PHONE_AMERICAN + END, _read_phone_of("US"), ""),
+        ("PHONE", PHONE_EUROPEAN + END, _read_phone_of("FR", "GB"), ""),
+        ("PHONE", PHONE_NAMED + END, read_phone, "ho HO ob OB at AT el EL ax AX"),
+    )
 )
 
 
 def find_personal(text: str) -> tuple[Found, ...]:
     """Find the personal data of a text, in its order; of two that overlap the first pattern's."""
-    raw = text.encode(errors="replace")
-    digits = len(raw) - len(raw.translate(None, DIGITS))
     found: list[Found] = []
-    for kind, form, read, least, marks in PATTERNS:
-        if digits < least or (marks and not any(mark in text for mark in marks)):
+    for kind, form, read, marks in PATTERNS:
+        if marks and not any(mark in text for mark in marks):
             continue
         for match in form.finditer(text):
             group = "value" if "value" in form.groupindex else 0

@@ -100,7 +100,7 @@ def import_verdicts(
 
     verdicts, refused = attempt(records, read_verdict)
     frame = pl.DataFrame(list(verdicts.values()), schema=VERDICT)
-    added = ws.lake.append("verdict", frame).added
+    added = ws.lake.append("verdict", frame)
     folder = ws.rejected / "verdicts"
     report = table.conclude(reasons | refused, added=added, folder=folder)
     return replace(report, silent=frame["error"].count())

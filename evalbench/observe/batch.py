@@ -19,7 +19,8 @@ from evalbench.pii import redact_columns
 from evalbench.schema import TABLES
 
 if TYPE_CHECKING:
-    from evalbench.store.lake import Lake, Staged
+    from evalbench.store.files import Staged
+    from evalbench.store.lake import Lake
 
 READABLE = "backslashreplace"
 """How bytes that are no UTF-8 are shown in a reject."""

@@ -27,7 +27,8 @@ from evalbench.observe.sessions import fold_sessions
 from evalbench.observe.source import Chunk, Flaw, read_chunks
 
 if TYPE_CHECKING:
-    from evalbench.store.lake import Lake, Staged
+    from evalbench.store.files import Staged
+    from evalbench.store.lake import Lake
     from evalbench.store.workspace import Workspace
 
 FIRST = 200
@@ -60,11 +61,6 @@ class IngestReport:
     duplicates: int
     records: int
     rejects_path: Path | None = None
-
-    @property
-    def accepted(self) -> int:
-        """Records with a row that was not there before."""
-        return self.records - self.rejected - self.duplicates
 
 
 def ingest(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,8 +61,7 @@ CREATION_LOCK = 0x65766C62
 def connect_database(url: str) -> sa.Engine:
     """Open a database of events, made on first use.
 
-    Its connections stay open between transactions until it is disposed of; a forked process makes
-    its own.
+    Its connections stay open between transactions until it is disposed of.
 
     Raises StoreError where it is no URL of SQLite or PostgreSQL, or cannot be opened.
     """
@@ -83,7 +80,6 @@ def connect_database(url: str) -> sa.Engine:
         except OSError as error:
             raise StoreError(f"ledger: cannot make {folder}: {error.strerror}") from error
     engine = sa.create_engine(address, pool_pre_ping=True)
-    _forget_connections_in_forks(engine)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
     sa.event.listen(engine, "begin", _begin)
@@ -107,17 +103,6 @@ def transact(engine: sa.Engine, *, reads: bool = False) -> Iterator[sa.Connectio
     except SQLAlchemyError as error:
         reason = getattr(error, "orig", None) or error
         raise StoreError(f"ledger {engine.url}: {reason}") from error
-
-
-def _forget_connections_in_forks(engine: sa.Engine) -> None:
-    reference = weakref.ref(engine)
-
-    def forget() -> None:
-        inherited = reference()
-        if inherited is not None:
-            inherited.dispose(close=False)
-
-    os.register_at_fork(after_in_child=forget)
 
 
 def _set_up_sqlite(connection: Any, record: object) -> None:

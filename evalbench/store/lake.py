@@ -26,8 +26,6 @@ from evalbench.store.files import (
     write_file,
 )
 
-__all__ = ["Appended", "Lake", "Staged"]
-
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
@@ -36,14 +34,6 @@ if TYPE_CHECKING:
 
 BEFORE_FIRST = -1
 """The version of a table before anything was written: pins a reading to no rows."""
-
-
-@dataclass(frozen=True)
-class Appended:
-    """How many rows an append added, and how many the lake or the frame had already."""
-
-    added: int
-    duplicates: int
 
 
 class Part(TypedDict, total=False):
@@ -139,10 +129,10 @@ class Lake:
         if staged:
             transact(self._place(table), prepare)
 
-    def append(self, table: str, frame: pl.DataFrame) -> Appended:
-        """Add the rows whose key is neither in the lake nor before them in the frame.
+    def append(self, table: str, frame: pl.DataFrame) -> int:
+        """Add the rows whose key is neither in the lake nor before them in the frame; count them.
 
-        Safe beside other appends: of two that bring the same key at once, one counts a duplicate.
+        Safe beside other appends: of two that bring the same key at once, one adds it.
         Raises ValueError where the columns are not the table's, or a key is null.
         """
         keys = KEYS[table]
@@ -162,7 +152,7 @@ class Lake:
 
         if len(rows):
             transact(self._place(table), prepare)
-        return Appended(added, len(frame) - added)
+        return added
 
     def upsert(self, table: str, frame: pl.DataFrame) -> None:
         """Merge rows into a table by their key, in one transaction; of equal keys the last counts.

@@ -127,14 +127,7 @@ def read_table(path: str | Path, fields: Mapping[str, str], columns: Mapping[str
     try:
         content = path.read_bytes()
         rows = tuple(map(_unwrap_reject, _read_rows(content)))
-    except (
-        OSError,
-        ImportError,
-        ValueError,
-        KeyError,
-        BadZipFile,
-        pl.exceptions.PolarsError,
-    ) as error:
+    except UNREADABLE as error:
         raise ReadError(f"{path}: cannot be read: {error}") from error
     known, claimed = _find_columns(rows), _find_read(columns.values())
     if known and (missing := sorted(claimed - known.keys())):

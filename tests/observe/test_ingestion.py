@@ -65,7 +65,6 @@ def test_spans_and_sessions_arrive(ws, tmp_path):
     report = ingest(ws, path, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (path.stat().st_size,) * 2
     assert report == eb.observe.IngestReport(8, 40, 0, 0, 40, None)
-    assert report.accepted == 40
     spans, sessions = lake(ws)
     assert spans["started_at"].min() == START
     assert set(spans["latency_ms"]) == {500.0}

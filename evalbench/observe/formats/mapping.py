@@ -7,6 +7,7 @@ fills it, and all names that filled none are kept in ``attributes`` as the sourc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -34,8 +35,14 @@ FINE = frozenset(
 )
 MESSAGES = {"input_messages": ("user",), "output_messages": ("assistant", "model")}
 """Columns of messages, and the roles whose last text is the ``input`` or ``output`` of the span."""
-INDEX_DIGITS = 8
-"""A numbered name with more digits in its number is an ordinary name."""
+NUMBERED = re.compile(
+    r"(\d{1,8})\.(?:message\.|document\.|annotation\.|evaluation\.)?"
+    r"(?:(tool_calls|contents)\.(\d{1,8})\."
+    r"(?:tool_call\.function\.|tool_call\.|function\.|message_content\.)?)?(.+)",
+    re.ASCII | re.DOTALL,
+)
+"""A name in a list: its item, the list inside and the item of that if any, and the field."""
+INNER_LISTS = {"tool_calls": "tool_calls", "contents": "parts"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,12 +196,13 @@ def _plan(mapping: Mapping, names: tuple[str, ...]) -> Plan:
     facts = []
     for name in names:
         for prefix, column in mapping.lists.items():
-            if name.startswith(prefix) and (piece := _read_piece(name, name[len(prefix) :])):
-                lists.setdefault(column, []).append(piece)
+            if name.startswith(prefix) and (read := NUMBERED.fullmatch(name, len(prefix))):
+                item, inner, inner_item, leaf = read.groups()
+                place = int(item), INNER_LISTS.get(inner, leaf), int(inner_item or 0)
+                lists.setdefault(column, []).append(Piece(*place, leaf if inner else "", name))
         facts += [(name[len(p) :], name) for p in mapping.facts if name.startswith(p)]
-    taken: set[tuple[Any, ...]] = set()
     for column, pieces in lists.items():  # of two spellings of one field the first in order
-        lists[column] = [p for p in sorted(pieces) if not _was_taken(taken, (column, *p[:4]))]
+        lists[column] = sorted({p[:4]: p for p in sorted(pieces, reverse=True)}.values())
     used = {name for column, name in direct.items() if column not in READ_ONLY}
     used |= {piece.name for pieces in lists.values() for piece in pieces}
     dialects = (d for p, d in mapping.dialects.items() if any(n.startswith(p) for n in names))
@@ -208,12 +216,6 @@ def _plan(mapping: Mapping, names: tuple[str, ...]) -> Plan:
     )
 
 
-def _was_taken(taken: set[tuple[Any, ...]], what: tuple[Any, ...]) -> bool:
-    before = what in taken
-    taken.add(what)
-    return before
-
-
 def _find_places(name: str, present: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Give the field of a name, or the fields whose objects may hold it."""
     if name in present:
@@ -221,31 +223,6 @@ def _find_places(name: str, present: frozenset[str]) -> Iterator[tuple[str, str]
     for cut, letter in enumerate(name):
         if letter == "." and name[:cut] in present:
             yield name[:cut], name[cut + 1 :]
-
-
-WRAPPERS = ("message.", "document.", "annotation.", "evaluation.")
-INNER_WRAPPERS = ("tool_call.function.", "tool_call.", "function.", "message_content.")
-INNER_LISTS = {"tool_calls": "tool_calls", "contents": "parts"}
-
-
-def _read_piece(name: str, rest: str) -> Piece | None:
-    """Read ``3.message.tool_calls.0.tool_call.function.name`` and its likes."""
-    index, _, leaf = rest.partition(".")
-    for wrapper in WRAPPERS:
-        leaf = leaf.removeprefix(wrapper)
-    if not (_is_index(index) and leaf):
-        return None
-    head, _, tail = leaf.partition(".")
-    inner, _, inner_leaf = tail.partition(".")
-    if head not in INNER_LISTS or not (_is_index(inner) and inner_leaf):
-        return Piece(int(index), leaf, 0, "", name)
-    for wrapper in INNER_WRAPPERS:
-        inner_leaf = inner_leaf.removeprefix(wrapper)
-    return Piece(int(index), INNER_LISTS[head], int(inner), inner_leaf, name)
-
-
-def _is_index(text: str) -> bool:
-    return text.isdecimal() and text.isascii() and len(text) <= INDEX_DIGITS
 
 
 def _gather(fields: Row, pieces: tuple[Piece, ...]) -> list[Row]:
