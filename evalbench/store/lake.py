@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -36,20 +36,6 @@ BEFORE_FIRST = -1
 """The version of a table before anything was written: pins a reading to no rows."""
 
 
-class Part(TypedDict, total=False):
-    """What of a table to read.
-
-    ``surface`` alone: files of others are not opened. ``start`` (inclusive) and ``end`` (exclusive)
-    have a time zone; a row without a time is in no bounded reading. ``version`` is of Delta instead
-    of the latest; -1 is the table before it was written.
-    """
-
-    surface: str | None
-    start: datetime | None
-    end: datetime | None
-    version: int | None
-
-
 @dataclass(frozen=True)
 class Lake:
     """Delta tables at ``{url}/span``, ``{url}/session`` and ``{url}/verdict``, by surface.
@@ -61,28 +47,48 @@ class Lake:
     url: str
     options: Mapping[str, str] = field(default_factory=dict)
 
-    def spans(self, **part: Unpack[Part]) -> pl.LazyFrame:
-        """Read spans that started at or after ``start`` and before ``end``; all without these.
+    def scan(
+        self,
+        table: str,
+        *,
+        surface: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: int | None = None,
+    ) -> pl.LazyFrame:
+        """Read rows of ``start`` or later and before ``end``, verdicts by ``judged_at``.
 
-        Takes ``surface, start, end, version``, as :class:`Part` has them; each may be left out.
-        Gives the columns of the schema in their order; without rows where there is no table yet.
-
-        Raises
-        ------
-        ValueError
-            A time has no zone.
-        StoreError
-            The table or the version cannot be read.
+        ``surface`` alone: files of others are not opened. ``start`` and ``end`` have a time zone; a
+        row without a time is in no bounded reading. ``version`` is of Delta instead of the latest;
+        -1 is the table before it was written. Gives the columns of the schema in their order,
+        without rows where there is no table yet. Raises ValueError where a time has no zone,
+        StoreError where the table or the version cannot be read.
         """
-        return self._scan("span", **part)
+        for argument, value in (("start", start), ("end", end)):
+            if value is not None and value.tzinfo is None:
+                raise ValueError(f"{argument}: must have a time zone, got {value.isoformat()}")
+        empty = version == BEFORE_FIRST
+        delta = None if empty else open_table(self._place(table), version=version)
+        if delta is None:
+            return TABLES[table].to_frame(eager=False)
+        rows, moment = pl.scan_delta(delta), pl.col(TIMES[table])
+        if surface is not None:
+            rows = rows.filter(surface=surface)
+        if start is not None:
+            rows = rows.filter(moment >= start.astimezone(UTC))
+        return rows if end is None else rows.filter(moment < end.astimezone(UTC))
 
-    def sessions(self, **part: Unpack[Part]) -> pl.LazyFrame:
+    def spans(self, **part: Any) -> pl.LazyFrame:
+        """Read spans: those of a ``surface``, a time or a version, as :meth:`scan` takes them."""
+        return self.scan("span", **part)
+
+    def sessions(self, **part: Any) -> pl.LazyFrame:
         """Read sessions; otherwise as :meth:`spans`."""
-        return self._scan("session", **part)
+        return self.scan("session", **part)
 
-    def verdicts(self, **part: Unpack[Part]) -> pl.LazyFrame:
+    def verdicts(self, **part: Any) -> pl.LazyFrame:
         """Read verdicts, bounded by ``judged_at``; otherwise as :meth:`spans`."""
-        return self._scan("verdict", **part)
+        return self.scan("verdict", **part)
 
     def versions(self) -> dict[str, int]:
         """Delta version of each table that exists; 0 is the empty table, before its first rows."""
@@ -165,28 +171,6 @@ class Lake:
 
     def _place(self, table: str) -> Place:
         return Place(self.url, self.options, table)
-
-    def _scan(
-        self,
-        table: str,
-        surface: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        version: int | None = None,
-    ) -> pl.LazyFrame:
-        for argument, value in (("start", start), ("end", end)):
-            if value is not None and value.tzinfo is None:
-                raise ValueError(f"{argument}: must have a time zone, got {value.isoformat()}")
-        empty = version == BEFORE_FIRST
-        delta = None if empty else open_table(self._place(table), version=version)
-        if delta is None:
-            return TABLES[table].to_frame(eager=False)
-        rows, moment = pl.scan_delta(delta), pl.col(TIMES[table])
-        if surface is not None:
-            rows = rows.filter(surface=surface)
-        if start is not None:
-            rows = rows.filter(moment >= start.astimezone(UTC))
-        return rows if end is None else rows.filter(moment < end.astimezone(UTC))
 
 
 def _conform(table: str, frame: pl.DataFrame) -> pl.DataFrame:

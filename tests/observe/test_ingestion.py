@@ -47,7 +47,7 @@ def ws(tmp_path):
 
 
 def ingest(ws, path, **options):
-    return eb.observe.ingest(ws, path, surface="support", **options)
+    return eb.observe.ingest(ws, path, **{"surface": "support", **options})
 
 
 def lake(ws):
@@ -133,8 +133,10 @@ def test_a_trace_names_its_session_in_another_chunk_or_an_earlier_file(ws, tmp_p
     assert ws.lake.sessions().collect()["n_spans"].to_list() == [5] * 8
     assert ws.lake.verdicts().collect()["session_id"].to_list() == ["session-0"]
     assert (first.spans, first.sessions, first.duplicates) == (40, 8, 0)
+    files = sorted(ws.path.rglob("*.parquet"))
     again = ingest(ws, path)
     assert (again.spans, again.sessions, again.duplicates) == (0, 0, 40)
+    assert sorted(ws.path.rglob("*.parquet")) == files  # nothing is left beside the table
     late = span(3, 5)
     del late["attributes"]["session.id"]
     ingest(ws, write(tmp_path / "late.jsonl", [late]))
@@ -147,7 +149,7 @@ def test_a_trace_names_its_session_in_another_chunk_or_an_earlier_file(ws, tmp_p
 def test_the_same_ids_on_another_surface_are_other_spans(ws, tmp_path):
     path = write(tmp_path / "a.jsonl", SPANS)
     ingest(ws, path)
-    report = eb.observe.ingest(ws, path, surface="sales")
+    report = ingest(ws, path, surface="sales")
     assert (report.sessions, report.spans, report.duplicates) == (8, 40, 0)
 
 
@@ -214,6 +216,7 @@ def test_columns_of_the_settings_are_used_and_the_call_s_own_come_first(tmp_path
         ("time,level\n1,info\n", {}, "of a known format"),
         (json.dumps(SPANS[0]), {"format": "parqet"}, "known are auto"),
         (json.dumps(SPANS[0]), {"columns": {"colour": "x"}}, "colour"),
+        (json.dumps(SPANS[0]), {"surface": ""}, "surface"),
     ],
 )
 def test_an_error_says_what_to_do_and_leaves_the_lake_as_it_was(
@@ -225,16 +228,3 @@ def test_an_error_says_what_to_do_and_leaves_the_lake_as_it_was(
         ingest(ws, path, **options)
     assert ws.lake.versions() == {}
     assert not list(ws.path.rglob("*.parquet"))
-
-
-def test_a_surface_needs_a_name(ws, tmp_path):
-    with pytest.raises(ReadError, match="surface"):
-        eb.observe.ingest(ws, write(tmp_path / "a.jsonl", SPANS), surface="")
-
-
-def test_nothing_is_left_beside_the_table_by_duplicates(ws, tmp_path):
-    path = write(tmp_path / "a.jsonl", SPANS)
-    ingest(ws, path)
-    before = sorted(ws.path.rglob("*.parquet"))
-    ingest(ws, path)
-    assert sorted(ws.path.rglob("*.parquet")) == before
