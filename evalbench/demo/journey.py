@@ -53,9 +53,8 @@ Say = Callable[[str], object]
 class Journey:
     """What the demo leaves behind.
 
-    ``proposals`` are the evaluators of one surface that were proposed at the end of the year, and
-    promoted; ``reports`` the impact report of every quarter, as HTML; ``closing`` the planted truth
-    beside every estimate, as :func:`compare_with_truth` gives it, and ``page`` the same as HTML.
+    ``proposals`` of evaluators of one surface; ``reports``, the impact report of every quarter as
+    HTML; ``closing``, the planted truth beside every estimate, and ``page``, the same as HTML.
     """
 
     proposals: Proposals

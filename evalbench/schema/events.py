@@ -129,8 +129,7 @@ class Design(Body):
 class QueueDrawn(Body):
     """``queue.drawn``: which sessions of which frame were drawn, how, and why each one.
 
-    ``lake_versions`` pins the tables the frame was read from, so that the stratum of every session,
-    drawn or not, can be worked out again.
+    ``lake_versions`` pins the frame, so that the stratum of every session can be worked out again.
     """
 
     surface: Name
@@ -189,8 +188,8 @@ class ModeMerged(Body):
 class ModeSplit(Body):
     """``mode.split``: ``source`` was several failure modes.
 
-    ``parts`` gives the sessions whose labels go to each, ``notes`` the numbers of the
-    ``note.added`` events that do; whatever is not listed goes to the part ``otherwise``.
+    ``parts`` gives the sessions whose labels go to each, ``notes`` the notes by number; whatever is
+    not listed goes to the part ``otherwise``.
     """
 
     surface: Name
@@ -300,10 +299,7 @@ class EvaluatorCalibrated(Body):
 
 
 class EvaluatorPromoted(Body):
-    """``evaluator.promoted``: a person lets a version count, on the strength of a calibration.
-
-    ``calibration`` is the number of its ``evaluator.calibrated`` event.
-    """
+    """``evaluator.promoted``: a person lets a version count, by the event of its calibration."""
 
     evaluator_id: Name
     version: Name

@@ -27,9 +27,8 @@ class Agreement:
     """Agreement of all annotators on all items.
 
     ``alpha`` is Krippendorff's at the level of measurement asked for; ``kappa`` Cohen's for two
-    annotators, Fleiss' for more; ``ac1`` Gwet's AC1, which keeps its meaning where nearly all
-    labels are the same; both nominal. ``percent`` is the share of pairs of ratings of one item that
-    are equal, averaged over items. ``annotators`` rated anything; ``missing`` ratings are null.
+    annotators, Fleiss' for more; ``ac1`` Gwet's; both nominal. ``percent`` is the share of pairs of
+    ratings of one item that are equal, averaged over items. ``missing`` ratings are null.
     """
 
     alpha: Estimate

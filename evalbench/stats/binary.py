@@ -30,9 +30,8 @@ class Counts(NamedTuple):
 class Alignment:
     """How well a judge's verdicts follow people's.
 
-    Matthews' correlation, Cohen's kappa, sensitivity, specificity, and the rest; ``counts`` are the
-    four cells, abstentions scored as asked. The judge gave no verdict on ``abstained`` sessions;
-    those ``unlabelled`` have no human one and are left out.
+    ``counts`` are the four cells, abstentions scored as asked. The judge gave no verdict on
+    ``abstained`` sessions; those ``unlabelled`` have no human one and are left out.
     """
 
     mcc: Estimate
@@ -121,8 +120,7 @@ def alignment(
 
     Source: Rubin (1981), The Bayesian bootstrap. Wilson (1927), Probable inference. Brown, Cai &
     DasGupta (2001), Interval estimation for a binomial proportion. Newcombe (1998), Interval
-    estimation for the difference between independent proportions. Chicco & Jurman (2020), The
-    advantages of the Matthews correlation coefficient.
+    estimation for the difference between independent proportions.
 
     Examples
     --------

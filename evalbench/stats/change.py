@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A failure rate before and after, and what may be said of the difference.
+    """A failure rate before and after, and what may be said of the difference, ``delta``.
 
-    ``before`` and ``after`` are failure rates, ``delta`` is ``after - before``; ``p_value`` is
-    two-sided, against no change. ``mde`` is the smallest change that this many cases show with 80%
-    power, ``nan`` where none could; ``margin`` the one that the caller must be able to see.
-    ``newly_failing`` cases passed before, ``fixed`` ones failed; None where the sessions are not
-    the same. ``missing`` pairs were left out because one side is null.
+    ``p_value`` is two-sided, against no change. ``mde`` is the smallest change that this many cases
+    show with 80% power, ``nan`` where none could; ``margin`` the one that the caller must be able
+    to see. ``newly_failing`` and ``fixed`` are None where the sessions are not the same.
+    ``missing`` pairs were left out because one side is null.
     """
 
     before: Estimate

@@ -17,10 +17,9 @@ from .estimate import Estimate
 class TableAlignment:
     """How well a judge's categories follow people's.
 
-    Gorodkin's multiclass MCC, Cohen's kappa, and the plain means over categories. ``table``
-    counts sessions by people's category (row) and the judge's (column), in the order of
-    ``categories``, abstentions as scored. The judge gave no category to ``abstained`` sessions;
-    those ``unlabelled`` have no human one and are left out.
+    ``table`` counts sessions by people's category (row) and the judge's (column), in the order of
+    ``categories``, abstentions as scored. ``abstained`` and ``unlabelled`` are as in
+    :class:`~evalbench.stats.binary.Alignment`.
     """
 
     mcc: Estimate

@@ -84,10 +84,9 @@ def confidence_sequence(
 class Alarm:
     """Evidence after each day that a failure rate rose, and the first day that it was enough.
 
-    ``evidence``, an array over days, is an e-process: however long one looks, its chance to reach
-    ``threshold`` without a rise is bounded. ``day`` is the position of the first day that reached
-    it, or None. ``bound`` is the rate that the baseline may have had at most; the evidence is
-    against rates up to it.
+    ``evidence``, an array over days, is an e-process against rates up to ``bound``, what the
+    baseline may have had at most. ``day`` is the position of the first day on which it reached
+    ``threshold``, or None.
     """
 
     evidence: Floats

@@ -214,9 +214,8 @@ def test_an_analyst_makes_modes_of_clusters_by_mouse_and_by_keyboard(page, ws):
         page.wait_for_selector("#jupyterlab-splash", state="detached")
         desk.group("evil").click()
         desk.chosen(desk.key("evil"))
-        assert (
-            HOSTILE in desk.root.locator(".note").first.inner_text()
-        )  # shown as the text that it is
+        # Shown as the text that it is.
+        assert HOSTILE in desk.root.locator(".note").first.inner_text()
         assert desk.root.locator("img").count() == 0
         assert page.evaluate("window.seized") is None
     assert read_acts(ws, since) == expected
