@@ -12,14 +12,11 @@ import polars as pl
 
 from evalbench.errors import StoreError
 from evalbench.schema import TABLES
-from evalbench.store.files import Place
+from evalbench.store.files import Place, Staged, describe_added
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
     from deltalake import Schema as DeltaSchema
-    from deltalake.transaction import AddAction, RemoveAction
-
-    Actions = list[AddAction | RemoveAction]
 
 ATTEMPTS = 100
 WRITER = "evalbench"
@@ -44,44 +41,45 @@ def open_table(place: Place, *, version: int | None = None) -> DeltaTable | None
         raise StoreError(f"{place}: cannot read the {wanted}: {error}") from error
 
 
-def list_files(delta: DeltaTable) -> set[str]:
-    """Return the paths of the files that readers of a table see."""
-    return (
-        {unquote(path) for path in delta.get_add_actions()["path"].to_pylist()} if delta else set()
-    )
+def add_files(place: Place, staged: Sequence[Staged]) -> None:
+    """Make staged files visible, all in one transaction. What is visible already stays so.
 
-
-def transact(place: Place, prepare: Callable[[DeltaTable], Actions]) -> None:
-    """Commit the files that ``prepare`` adds to a table, or to another writer's newer state of it.
-
-    No file means no commit. Raises StoreError where the store refuses, or other writers came first
-    each time.
+    Raises StoreError where the store refuses, or other writers came first each time.
     """
 
     def commit(delta: DeltaTable) -> None:
-        if actions := prepare(delta):
+        there = {unquote(path) for path in delta.get_add_actions()["path"].to_pylist()}
+        if added := [describe_added(each) for each in staged if each.path not in there]:
             schema = _delta_schema(place.table)
             delta.create_write_transaction(
-                actions, "append", schema, ["surface"], commit_properties=_name(delta)
+                [*added], "append", schema, ["surface"], commit_properties=_name(delta)
             )
 
-    _retry(place, commit)
+    if staged:
+        _retry(place, commit)
 
 
-def merge_rows(place: Place, rows: pl.DataFrame, keys: Sequence[str]) -> None:
-    """Put rows in the place of those with the same key, and beside all others.
+def merge_rows(
+    place: Place, rows: pl.DataFrame, keys: Sequence[str], *, update: bool = True
+) -> int:
+    """Put rows in the place of those with the same key, or leave these; count those added.
 
-    Raises StoreError as :func:`transact` does.
+    Raises StoreError as :func:`add_files` does.
     """
+    added = 0
 
     def merge(delta: DeltaTable) -> None:
+        nonlocal added
         same = " AND ".join(f"target.{key} = source.{key}" for key in keys)
         merger = delta.merge(
             rows, same, source_alias="source", target_alias="target", commit_properties=_name(delta)
         )
-        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+        merger = merger.when_matched_update_all() if update else merger
+        added = merger.when_not_matched_insert_all().execute()["num_target_rows_inserted"]
 
-    _retry(place, merge)
+    if len(rows):
+        _retry(place, merge)
+    return added
 
 
 def _retry(place: Place, write: Callable[[DeltaTable], None]) -> None:

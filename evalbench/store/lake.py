@@ -10,27 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from evalbench.schema import KEYS, TABLES
-from evalbench.store.delta import list_files, merge_rows, open_table, transact
+from evalbench.store.delta import add_files, merge_rows, open_table
 from evalbench.store.files import (
     TIMES,
     Place,
     Staged,
-    describe_added,
     remove_file,
     scan_file,
     write_file,
 )
-
-if TYPE_CHECKING:
-    from deltalake import DeltaTable
-
-    from evalbench.store.delta import Actions
-
 
 BEFORE_FIRST = -1
 """The version of a table before anything was written: pins a reading to no rows."""
@@ -127,13 +120,7 @@ class Lake:
         As all that writes it raises StoreError where the store refuses, or other writers keep
         coming first.
         """
-
-        def prepare(delta: DeltaTable) -> Actions:
-            there = list_files(delta)
-            return [describe_added(each) for each in staged if each.path not in there]
-
-        if staged:
-            transact(self._place(table), prepare)
+        add_files(self._place(table), staged)
 
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Add the rows whose key is neither in the lake nor before them in the frame; count them.
@@ -141,24 +128,8 @@ class Lake:
         Safe beside other appends: of two that bring the same key at once, one adds it.
         Raises ValueError where the columns are not the table's, or a key is null.
         """
-        keys = KEYS[table]
-        rows = _conform(table, frame).unique(subset=keys, keep="first", maintain_order=True)
-        added = 0
-
-        def prepare(delta: DeltaTable) -> Actions:
-            nonlocal added
-            own = pl.col("surface").is_in(rows["surface"].unique().implode())
-            # The frame is the smaller side: its keys are kept in memory, the lake's stream by.
-            there = pl.scan_delta(delta).filter(own).select(keys)
-            known = there.join(rows.lazy().select(keys), on=keys, how="semi")
-            new = rows.join(known.collect(engine="streaming"), on=keys, how="anti")
-            added = len(new)
-            parts = new.partition_by("surface", maintain_order=True)
-            return [describe_added(self.stage(table, part, name="append")) for part in parts]
-
-        if len(rows):
-            transact(self._place(table), prepare)
-        return added
+        rows = _conform(table, frame).unique(subset=KEYS[table], keep="first", maintain_order=True)
+        return merge_rows(self._place(table), rows, KEYS[table], update=False)
 
     def upsert(self, table: str, frame: pl.DataFrame) -> None:
         """Merge rows into a table by their key, in one transaction; of equal keys the last counts.
@@ -166,8 +137,7 @@ class Lake:
         It raises what :meth:`append` does.
         """
         rows = _conform(table, frame).unique(subset=KEYS[table], keep="last", maintain_order=True)
-        if len(rows):
-            merge_rows(self._place(table), rows, KEYS[table])
+        merge_rows(self._place(table), rows, KEYS[table])
 
     def _place(self, table: str) -> Place:
         return Place(self.url, self.options, table)
