@@ -91,11 +91,13 @@ def test_a_killed_run_goes_on_where_it_stopped(ws, server):
     [journal] = ws.path.glob("scoring/*.jsonl")
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-20])  # a torn line is asked again
+    torn = json.loads(whole.splitlines()[-1])["session_id"]
     assert start_judging(ws.path, SESSIONS, concurrency=CONCURRENCY).wait() == 0
     verdicts = ws.lake.verdicts().collect()
     assert verdicts["session_id"].sort().to_list() == sorted(f"s-{n}" for n in range(SESSIONS))
     assert verdicts["run_id"].n_unique() == 1
-    assert undisturbed <= len(server.calls) <= undisturbed + len(moments) * CONCURRENCY + 4
+    lost = len(moments) * CONCURRENCY + count_calls(int(torn.removeprefix("s-")))
+    assert undisturbed <= len(server.calls) <= undisturbed + lost
     assert not list((ws.path / "scoring").iterdir())
 
 
@@ -115,8 +117,8 @@ def test_a_budget_stops_and_a_refused_key_keeps_what_was_judged(ws, server):
     assert f"{len(done.left)} left to do" in str(done)
     with pytest.raises(ModelError, match="HOSTED_VLLM_API_KEY"):
         score(ws, [judge], sessions, limits=LIMITS)
-    kept = ws.lake.verdicts().collect().drop_nulls("fails").height
+    kept = ws.lake.verdicts().collect().height
     assert len(judged) < kept < SESSIONS
     server.script, server.reply = lambda key, attempt: "answer", lambda body: PASS
-    assert score(ws, [judge], sessions, limits=LIMITS).cached >= kept - 1
+    assert score(ws, [judge], sessions, limits=LIMITS).cached == kept
     assert ws.lake.verdicts().collect().height == SESSIONS

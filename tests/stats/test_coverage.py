@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalbench.stats import failure_rate, proportion, table_alignment
+from evalbench.stats import alignment, failure_rate, proportion, table_alignment
 from evalbench.stats.multiclass import multiclass_mcc
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +37,18 @@ def test_the_claims_of_the_coverage_benchmark_hold_but_one_that_is_known(tmp_pat
 
 def covered(interval, truth):
     return interval.low <= truth <= interval.high
+
+
+@pytest.mark.slow
+def test_alignment_as_called_covers():
+    rng = np.random.default_rng(11)
+    cells = np.array([0.07, 0.03, 0.09, 0.81])
+    truth = (cells[0] * cells[3] - cells[1] * cells[2]) / np.sqrt(0.16 * 0.1 * 0.9 * 0.84)
+    hits = 0
+    for _ in range(600):
+        cell = rng.choice(4, p=cells, size=150)
+        hits += covered(alignment(cell < 2, cell % 2 == 0, rng=rng).mcc, truth)
+    assert 0.92 < hits / 600 < 0.98
 
 
 @pytest.mark.slow
