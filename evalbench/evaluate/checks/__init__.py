@@ -20,6 +20,7 @@ from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks.base import Check, explain, nothing, say
 from evalbench.evaluate.checks.bounds import Bound
 from evalbench.evaluate.checks.grounding import CitationCheck, NumberUnsupported, RetrievalProxy
+from evalbench.evaluate.checks.text import Language, PatternCheck, PersonalData, Refusal
 from evalbench.evaluate.checks.tools import (
     OutputSchema,
     ToolMissing,
@@ -27,7 +28,6 @@ from evalbench.evaluate.checks.tools import (
     ToolRepeated,
     ToolSchema,
 )
-from evalbench.evaluate.checks.wording import Language, PatternCheck, PersonalData, Refusal
 from evalbench.evaluate.finding import Finding, list_calls
 from evalbench.schema import Name
 from evalbench.session import Session
