@@ -2,9 +2,8 @@
 
 A judge against people (``alignment``, ``table_alignment``), people against each other
 (``agreement``), how often production fails (``failure_rate``, ``corrected_rate``), whether that
-changed (``paired_change``, ``rate_change``, ``what_moved``), a stream looked at daily
-(``confidence_sequence``, ``alarm``), how many labels and which (``labels_for_rate``,
-``labels_next``), and what nobody has seen yet (``unseen_modes``).
+changed (``paired_change``, ``rate_change``, ``what_moved``), how many cases and which labels
+(``smallest_change``, ``labels_next``), and what nobody has seen yet (``unseen_modes``).
 
 Everywhere ``level`` is the nominal coverage of an interval, a float between 0 and 1; ``rng`` the
 ``numpy.random.Generator`` of the draws; ``groups``, an array as long as the rows, what sessions
@@ -18,17 +17,9 @@ from .binary import alignment, proportion
 from .change import Change, adjust_readings, benjamini_hochberg, paired_change, rate_change
 from .estimate import Estimate
 from .multiclass import table_alignment
-from .planning import (
-    cases_for_change,
-    labels_for_mcc,
-    labels_for_rate,
-    labels_next,
-    paired_power,
-    smallest_change,
-)
+from .planning import labels_next, paired_power, smallest_change
 from .rates import Rate, corrected_rate, failure_rate
 from .richness import expected_new, sample_coverage, unseen_modes
-from .sequential import alarm, confidence_sequence
 from .shift import what_moved
 
 __all__ = [
@@ -37,16 +28,11 @@ __all__ = [
     "Rate",
     "adjust_readings",
     "agreement",
-    "alarm",
     "alignment",
     "benjamini_hochberg",
-    "cases_for_change",
-    "confidence_sequence",
     "corrected_rate",
     "expected_new",
     "failure_rate",
-    "labels_for_mcc",
-    "labels_for_rate",
     "labels_next",
     "paired_change",
     "paired_power",

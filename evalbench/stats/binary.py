@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arguments import Floats, binary_values, check_choice, check_lengths, check_level
+from ._arguments import Floats, binary_values, check_lengths, check_level
 from ._resampling import Statistic, Units, estimate_all, modified_wilson, mover_wilson, wilson
 from .estimate import Estimate
 
@@ -30,7 +30,7 @@ class Counts(NamedTuple):
 class Alignment:
     """How well a judge's verdicts follow people's.
 
-    ``counts`` are the four cells, abstentions scored as asked. The judge gave no verdict on
+    ``counts`` are the four cells, an abstention being a wrong answer. The judge gave no verdict on
     ``abstained`` sessions; those ``unlabelled`` have no human one and are left out.
     """
 
@@ -80,7 +80,6 @@ def alignment(
     verdict: ArrayLike,
     *,
     groups: ArrayLike | None = None,
-    abstained: str = "wrong",
     level: float = 0.95,
     rng: np.random.Generator,
 ) -> Alignment:
@@ -109,11 +108,9 @@ def alignment(
     ----------
     truth, verdict : (n,) arrays of 0, 1, null
         Whether people and the judge say that the session fails. A null truth is left out and
-        counted, a null verdict is an abstention; one session at least must have both.
+        counted, a null verdict is an abstention, scored as wrong. One truth must be known.
     groups : (n,) array, optional
         Where sessions share one, intervals for independent rows cover .71 to .91.
-    abstained : {"wrong", "left out"}
-        How an abstention is scored.
 
     A measure that is 0/0 is ``nan`` with a reason. Fewer than 10 sessions of either class leave the
     estimates, with ``reason`` "insufficient" and ``is_sufficient`` false.
@@ -131,16 +128,14 @@ def alignment(
     (Counts(tp=16, fn=4, fp=8, tn=72), 0.6556)
     """
     check_level(level)
-    check_choice("abstained", abstained, ("wrong", "left out"))
     human, judge = binary_values("truth", truth), binary_values("verdict", verdict)
     check_lengths(truth=human, verdict=judge, groups=groups)
     silent, unlabelled = np.isnan(judge), np.isnan(human)
-    used = ~unlabelled if abstained == "wrong" else ~unlabelled & ~silent
-    if not used.any():
-        raise ValueError(f"truth and verdict must share a session, got {len(human)} with a null")
+    if unlabelled.all():
+        raise ValueError(f"truth must hold at least one 0 or 1, got {len(human)} null")
     agrees = human == judge  # false for an abstention, which makes it a wrong answer
     cell = np.where(human == 1, 0, 2) + (agrees == (human == 0))
-    units = Units.of(cell, 4, groups, used)
+    units = Units.of(cell, 4, groups, ~unlabelled)
     counts = Counts(*units.total.astype(int).tolist())
     measures = estimate_all(MEASURES, units, level=level, rng=rng, reason=_caution(counts))
     if groups is None:

@@ -1,10 +1,8 @@
-"""How many labels or cases a question needs, and which labels narrow the answer most."""
+"""What a number of cases can show, and which labels narrow the answer most."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,82 +10,8 @@ import scipy
 
 from ._arguments import Columns, Integers, check_level
 from ._cells import posterior, tabulate
-from ._resampling import normal_quantile, wilson
-from .binary import MEASURES
 
 POWER = 0.8
-MOST = 10**9
-
-
-def labels_for_rate(
-    rate: float, half_width: float, *, level: float = 0.95, design_effect: float = 1.0
-) -> int:
-    """Return the labels after which a rate near ``rate`` is known to within ``half_width``.
-
-    The smallest n whose Wilson (1927) interval at the expected count is no wider than twice
-    ``half_width``, in (0, 1/2). With sessions that share a user, give the design effect of an
-    earlier sample. It misleads where ``rate`` is a hope: give the worst that is still believed.
-
-    Examples
-    --------
-    >>> labels_for_rate(0.02, 0.01)
-    792
-    """
-    check_level(level)
-    _check_shares(rate=rate)
-    _check_half_width(half_width)
-    if design_effect < 1:
-        raise ValueError(f"design_effect must be at least 1, got {design_effect!r}")
-
-    def narrow(n: int) -> bool:
-        low, high = wilson(rate * n, n, level)
-        return bool(high - low <= 2 * half_width)
-
-    return math.ceil(_first(narrow) * design_effect)
-
-
-def labels_for_mcc(
-    prevalence: float, tpr: float, tnr: float, half_width: float, *, level: float = 0.95
-) -> int:
-    """Return the labels after which a guessed judge's MCC is known to within ``half_width``.
-
-    The smallest n at which the standard deviation of MCC over Dirichlet(counts + 1/2), to first
-    order, times the normal quantile is ``half_width``, in (0, 1/2). Labels are drawn at random;
-    where failures are rare, drawing by the judge's verdict needs fewer.
-
-    Examples
-    --------
-    >>> labels_for_mcc(0.1, 0.8, 0.95, 0.1)
-    517
-    """
-    check_level(level)
-    _check_half_width(half_width)
-    _check_shares(prevalence=prevalence, tpr=tpr, tnr=tnr)
-    if prevalence in (0, 1):
-        raise ValueError(f"prevalence must lie inside (0, 1), got {prevalence!r}")
-    judged = np.array([tpr, 1 - tpr, 1 - tnr, tnr])
-    cells = judged * np.array([prevalence, prevalence, 1 - prevalence, 1 - prevalence])
-
-    def narrow(n: int) -> bool:
-        shares = (n * cells + 0.5) / (n + 2)
-        gradient = scipy.optimize.approx_fprime(shares, MEASURES["mcc"], 1e-8)
-        variance = (shares @ gradient**2 - (shares @ gradient) ** 2) / (n + 3)
-        return bool(normal_quantile(level) * math.sqrt(variance) <= half_width)
-
-    return _first(narrow)
-
-
-def cases_for_change(change: float, *, churn: float, level: float = 0.95) -> int:
-    """Return the cases, scored before and after, that show a given change of the failure rate.
-
-    The smallest n at which :func:`paired_power` reaches 80%.
-
-    Examples
-    --------
-    >>> cases_for_change(0.05, churn=0.02)
-    303
-    """
-    return _first(lambda n: paired_power(n, change, churn=churn, level=level) >= POWER)
 
 
 def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) -> float:
@@ -187,24 +111,3 @@ def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
         tuple(None if verdict is None else bool(verdict) for _, verdict in table.keys),
         more,
     )
-
-
-def _first(holds: Callable[[int], bool]) -> int:
-    """Return the smallest n at which a condition that stays true once true holds."""
-    high = 1
-    while not holds(high):
-        if high > MOST:
-            raise ValueError(f"half_width or change must need under {MOST} labels, got too small")
-        high *= 2
-    return bisect_left(range(high), True, lo=high // 2 + 1, key=holds)
-
-
-def _check_shares(**shares: float) -> None:
-    for name, value in shares.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
-
-
-def _check_half_width(half_width: float) -> None:
-    if not 0 < half_width < 0.5:
-        raise ValueError(f"half_width must lie between 0 and 1/2, got {half_width!r}")

@@ -15,12 +15,10 @@ from ._resampling import (
     from_draws,
     inflation,
     join_reasons,
-    mover_wilson,
     ratio,
 )
 from .estimate import Estimate
 
-_METHODS = {"stratified": "stratified posterior", "mover_wilson": "MOVER of Wilson intervals"}
 _VERDICTS = {None: "no verdict", 0.0: "verdict pass", 1.0: "verdict fail"}
 _CHECK = "the judge may err otherwise here than where it was calibrated; calibrate by segment"
 
@@ -95,10 +93,6 @@ def failure_rate(
     population : columns
         One row a cell: ``stratum``, ``verdict`` as in ``labels``, and ``n`` sessions. The verdict
         is used where both tables have it.
-    method : {"stratified", "mover_wilson"}
-        The posterior above, or the closed form that joins the Wilson intervals of the cells (Zou &
-        Donner 2008).
-
     ``rate.reason`` says where the interval is mostly prior, or which verdict has no labels.
 
     Source: Cochran (1977), Sampling Techniques, ch. 5 and 12. Brown, Cai & DasGupta (2001),
@@ -113,7 +107,7 @@ def failure_rate(
     (0.0408, True)
     """
     check_level(level)
-    check_choice("method", method, tuple(_METHODS))
+    check_choice("method", method, ("stratified",))
     table = tabulate(labels, population)
     cells = merge_sparse(table)
     scale = inflation(table.plug_in, table.units, level)
@@ -124,11 +118,7 @@ def failure_rate(
     reason = _cautions(table, cells)
     if np.isnan(value):
         reason = join_reasons("undefined: a part of the population has no labels", reason)
-    if method == "stratified":
-        rate = from_draws(value, draws, level, method=_METHODS[method], n=n, reason=reason)
-    else:
-        low, high = map(float, mover_wilson(cells.shares, fails, labelled, level))
-        rate = Estimate(value, low, high, level, _METHODS[method], n, reason)
+    rate = from_draws(value, draws, level, method="stratified posterior", n=n, reason=reason)
     variance = cells.shares**2 * beta_variance(*posterior(cells.shares, fails, labelled))
     seen = n * float(cells.shares @ np.nan_to_num(rates, nan=0.5))
     uniform = beta_variance(np.array(seen + 0.5), np.array(n - seen + 0.5))

@@ -118,14 +118,11 @@ def test_groups_of_one_change_little_and_fewer_than_twenty_are_said(rng):
     assert "only 1 group" in one.reason
 
 
-def test_an_abstention_is_a_wrong_answer_unless_left_out(rng):
+def test_an_abstention_is_a_wrong_answer(rng):
     truth, verdict = [1, 1, 0, 0, None], [True, None, False, np.nan, True]
     judge = alignment(truth, verdict, rng=rng)
     assert judge.counts == (1, 1, 1, 1)
     assert (judge.abstained, judge.unlabelled) == (2, 1)
-    kept = alignment(truth, verdict, abstained="left out", rng=rng)
-    assert kept.counts == (1, 0, 0, 1)
-    assert kept.abstained == 2
 
 
 def test_a_judge_that_never_fires_is_undefined_with_an_interval(rng):

@@ -1,4 +1,4 @@
-"""Planning: what is asked for is what the estimators then deliver."""
+"""Planning: what is promised is what the tests then show."""
 
 from itertools import permutations
 
@@ -8,42 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from evalbench.stats import (
-    alignment,
-    cases_for_change,
-    labels_for_mcc,
-    labels_for_rate,
-    labels_next,
-    paired_change,
-    paired_power,
-    proportion,
-    smallest_change,
-)
+from evalbench.stats import labels_next, paired_change, paired_power, smallest_change
 from evalbench.stats._cells import posterior
-
-
-@pytest.mark.parametrize(("rate", "half_width"), [(0.02, 0.01), (0.1, 0.03), (0.5, 0.05)])
-def test_labels_for_rate_give_the_width(rate, half_width, rng):
-    n = labels_for_rate(rate, half_width)
-    fails = round(rate * n)
-    estimate = proportion([1] * fails + [0] * (n - fails), rng=rng)
-    assert (estimate.high - estimate.low) / 2 == pytest.approx(half_width, rel=0.05)
-
-
-def test_a_design_effect_multiplies_the_labels():
-    alone = labels_for_rate(0.1, 0.03)
-    assert labels_for_rate(0.1, 0.03, design_effect=2) == 2 * alone
-
-
-@pytest.mark.parametrize("prevalence", [0.05, 0.3])
-def test_labels_for_mcc_give_the_width(prevalence, rng):
-    n = labels_for_mcc(prevalence, 0.8, 0.95, 0.08)
-    cells = prevalence * 0.8, prevalence * 0.2, (1 - prevalence) * 0.05, (1 - prevalence) * 0.95
-    counts = np.round(n * np.array(cells)).astype(int)
-    truth = np.repeat([1, 1, 0, 0], counts)
-    verdict = np.repeat([1, 0, 1, 0], counts)
-    estimate = alignment(truth, verdict, rng=rng).mcc
-    assert (estimate.high - estimate.low) / 2 == pytest.approx(0.08, rel=0.06)
 
 
 def test_power_is_that_of_simulated_tests(rng):
@@ -57,11 +23,10 @@ def test_power_is_that_of_simulated_tests(rng):
     assert shown / 400 == pytest.approx(paired_power(n, change, churn=churn), abs=0.075)
 
 
-@given(st.floats(0.01, 0.3), st.floats(0, 0.3))
-def test_cases_and_smallest_change_are_each_others_inverse(change, churn):
-    n = cases_for_change(change, churn=churn)
-    assert paired_power(n, change, churn=churn) >= 0.8
-    assert smallest_change(n, churn=churn) <= change + 1e-5
+@given(st.integers(100, 3000), st.floats(0, 0.3))
+def test_the_smallest_change_is_shown_with_80_percent_power(n, churn):
+    change = smallest_change(n, churn=churn)
+    assert paired_power(n, change, churn=churn) == pytest.approx(0.8, abs=1e-3)
 
 
 def test_five_cases_can_show_nothing():
