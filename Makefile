@@ -27,9 +27,10 @@ clean:
 
 comma := ,
 
-# uv installs in seconds what takes pip minutes; where uv cannot be had, pip does it.
+# uv installs in seconds what takes pip minutes; where uv cannot be had, pip does it. Compiled here, once:
+# every notebook starts a process, which would compile a library anew where it may not write what it compiled.
 install = $(BIN)/pip install --quiet uv && \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(1)' || \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '$(1)' || \
 	$(BIN)/pip install --quiet -c constraints.txt -e '$(1)'
 
 .venv/base: pyproject.toml constraints.txt

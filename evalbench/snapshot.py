@@ -98,7 +98,7 @@ class Snapshot:
     @cached_property
     def labels(self) -> pl.DataFrame:
         """What each annotator said of a session, in the modes of now."""
-        return restate.restate(self._events("label.set"), self.codebook)
+        return restate.restate(self._labels_as_given, self.codebook)
 
     @cached_property
     def rulings(self) -> pl.DataFrame:
@@ -198,7 +198,7 @@ class Snapshot:
     @cached_property
     def restated(self) -> pl.DataFrame:
         """How many labels and verdicts count under another mode than they were given."""
-        given = self._events("label.set").join(self.frame, on=impact.SESSION_KEY, how="semi")
+        given = self._labels_as_given.join(self.frame, on=impact.SESSION_KEY, how="semi")
         return restate.count_restated(given, self._counting_verdicts, self.codebook)
 
     def compare(
@@ -225,6 +225,10 @@ class Snapshot:
         noted = drafts.label_drafts(book, self._notes, self.labels)
         modes = book.to_frame().filter(status="draft")
         return self._rate_overall(noted, pl.DataFrame(schema=VERDICT), modes)
+
+    @cached_property
+    def _labels_as_given(self) -> pl.DataFrame:
+        return self._events("label.set")
 
     @cached_property
     def _notes(self) -> pl.DataFrame:

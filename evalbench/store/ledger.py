@@ -137,11 +137,12 @@ class Ledger:
             bodies = [model.model_validate_json(text) for text in events["body"]]
         except ValidationError as error:
             raise LedgerError(f"{kind}: {say_invalid(error)}") from error
-        fields = [
-            pl.Series(name, [fit_value(getattr(body, name), dtype) for body in bodies], dtype)
-            for name, dtype in columns.items()
+        rows = [
+            [fit_value(getattr(body, name), dtype) for name, dtype in columns.items()]
+            for body in bodies
         ]
-        return events.select("seq", "at", "actor", "subject").with_columns(fields)
+        fields = pl.DataFrame(rows, columns, orient="row")
+        return events.select("seq", "at", "actor", "subject").hstack(fields)
 
     def head(self) -> int:
         """Give the last sequence number, 0 where there is no event."""
