@@ -235,12 +235,35 @@ def import_verdicts(
 
 
 @app.command()
-def verify(workspace: Workspace = None) -> None:
-    """Recompute the chain of the ledger. Prints 0, or the number of the first broken event."""
-    broken = eb.open(workspace).ledger.verify()
-    typer.echo(broken or 0)
-    if broken is not None:
-        typer.echo(f"the chain is broken at event {broken}: it was changed or removed", err=True)
+def anchor(
+    file: Annotated[Path, typer.Argument(help="File to write, and to keep elsewhere.")],
+    key: Annotated[Path | None, typer.Option(help="SSH key that signs it, as FILE.sig.")] = None,
+    workspace: Workspace = None,
+) -> None:
+    """Write number and hash of the ledger's last event to a file for evalbench verify."""
+    from evalbench.store.anchor import write_anchor
+
+    written = write_anchor(workspace, file, key=key)
+    typer.echo(f"seq={written.seq} hash={written.hash}")
+
+
+@app.command()
+def verify(
+    reports: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("reports"),
+    anchor: Annotated[Path | None, typer.Option(help="File of evalbench anchor.")] = None,
+    signers: Annotated[
+        Path | None, typer.Option(help="Allowed signers, one of whom signed the anchor.")
+    ] = None,
+    workspace: Workspace = None,
+) -> None:
+    """Check ledger, lake, reports and an anchor. Prints 0, or what is broken with status 1."""
+    from evalbench.store import verification
+
+    found = verification.verify(workspace, reports=reports, anchor=anchor, signers=signers)
+    for note in found.notes:
+        typer.echo(note, err=True)
+    typer.echo("\n".join(found.flaws) or 0)
+    if found.flaws:
         raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ from evalbench.errors import SettingsError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Surface(_Section):
@@ -66,17 +66,18 @@ class Settings(_Section):
     ``lake`` is a folder (relative to the workspace) or the object-store URL of the Delta tables,
     with ``lake_options`` handed to delta-rs as they are; ``ledger`` a SQLAlchemy URL, or for SQLite
     a file relative to the workspace. ``redact`` says whether personal data is replaced by
-    placeholders on the way in. ``user_key_secret`` is the key of the hash that stands for user ids:
-    set your own; changing it changes every key. ``level`` is the nominal coverage of every
-    interval. ``embeddings`` names the model that notes are clustered by: "offline" (their wording
-    alone), "local/NAME" of sentence-transformers, or a LiteLLM embedding model.
+    placeholders on the way in. ``user_key_secret`` is the key of the hash that stands for user ids
+    and personal data, by default one made at random for the workspace; changing it changes every
+    key. ``level`` is the nominal coverage of every interval. ``embeddings`` names the model that
+    notes are clustered by: "offline" (their wording alone), "local/NAME" of sentence-transformers,
+    or a LiteLLM embedding model.
     """
 
     lake: str = "lake"
-    lake_options: dict[str, str] = {}
-    ledger: str = "ledger.sqlite"
+    lake_options: dict[str, str] = Field(default={}, repr=False)
+    ledger: str = Field(default="ledger.sqlite", repr=False)
     redact: bool = True
-    user_key_secret: str = "evalbench"
+    user_key_secret: str = Field(default="", repr=False)
     level: float = Field(default=0.95, gt=0.5, lt=1)
     embeddings: str = Field(default="offline", min_length=1)
     sampling: Sampling = Sampling()
@@ -89,7 +90,7 @@ def load_settings(path: Path) -> Settings:
     """Read ``evalbench.toml``; a file that is not there means every default.
 
     Raises SettingsError for what is no TOML, an unknown name or a value out of bounds; the message
-    names it.
+    names it, and never its value, which may be a secret.
     """
     if not path.exists():
         return Settings()
@@ -98,11 +99,11 @@ def load_settings(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file: {error}") from error
     except ValidationError as error:
-        raise SettingsError(f"{path}: {say_invalid(error)}") from error
+        raise SettingsError(f"{path}: {say_invalid(error, shows_value=False)}") from None
 
 
-def say_invalid(error: ValidationError) -> str:
+def say_invalid(error: ValidationError, *, shows_value: bool = True) -> str:
     """Say in one line what the first thing wrong with a model's fields is, and where."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "body"
-    return f"{where}: {first['msg']} (got {first['input']!r})"
+    return f"{where}: {first['msg']}" + (f" (got {first['input']!r})" if shows_value else "")

@@ -1,5 +1,6 @@
 """Factories of what tests are made of: spans and messages as a source would log them."""
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -115,3 +116,8 @@ def labels(*rows, surface="shop", **columns):
     frame = pl.DataFrame(rows, schema=schema, orient="row").with_row_index("seq", offset=1)
     numbered = frame.with_columns(pl.col("seq").cast(pl.Int64), surface=pl.lit(surface))
     return numbered.with_columns(**{"at": pl.lit(START), "labelled_at": None, **columns})
+
+
+def sha256(content):
+    """Give the digest by which a manifest names its result."""
+    return hashlib.sha256(content).hexdigest()

@@ -65,8 +65,19 @@ def test_a_wholly_rejected_file_ends_with_status_1(run, tmp_path, command, text,
         assert said in err
 
 
-def test_verify_prints_zero_for_a_chain_that_holds(run):
+def test_verify_makes_no_workspace_and_says_what_is_broken(run, tmp_path):
+    status, out, _ = run("verify")
+    assert (status, out) == (1, [f"there is no workspace at {tmp_path / 'ws'}"])
+    (tmp_path / "table").write_text("session_id,fails\na,1\n")
+    run(*LABELS)
     assert run("verify")[:2] == (0, ["0"])
+    assert run("anchor", "kept")[1][0].startswith("seq=2 hash=")
+    assert run("verify", "--anchor", "kept")[:2] == (0, ["0"])
+    assert run("anchor", "kept")[0] == 3
+    for file in (tmp_path / "ws").glob("ledger*"):
+        file.unlink()
+    status, out, _ = run("verify", "--anchor", "kept")
+    assert (status, out[0].split(" at ")[0]) == (1, "there is no ledger")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Plan:
     format: str
     columns: Mapping[str, str]
     redact: bool
-    secret: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from evalbench.observe.parallel import map_parallel
 from evalbench.observe.record import check_columns
 from evalbench.observe.sessions import fold_sessions
 from evalbench.observe.source import Chunk, Flaw, read_chunks
+from evalbench.store.tabular import open_private
 
 if TYPE_CHECKING:
     from evalbench.store.files import Staged
@@ -128,7 +129,7 @@ def ingest(
             format=format,
             columns=columns,
             redact=redact,
-            secret=settings.user_key_secret,
+            secret=ws.secret,
         )
         rejects_path = ws.rejected / f"{quote(surface, safe='')}-{ingest_id}.jsonl"
         parts_done = map_parallel(process_part, chain(first, parts), plan)
@@ -197,8 +198,7 @@ def _gather(
     """Collect outcomes, and write their rejects to a file that appears when it is whole."""
     collected, size = [], path.stat().st_size
     unfinished = rejects_path.with_suffix(".unfinished")
-    rejects_path.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished.open("wb") as file:
+    with open_private(unfinished) as file:
         for outcome in outcomes:
             collected.append(outcome)
             for reject in outcome.rejects:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 GENESIS = "0" * 64
 """What the first event names as the hash before it."""
+ENCODE = json.JSONEncoder(separators=(",", ":"), default=repr).encode
 
 
 class Event(NamedTuple):
@@ -24,6 +25,13 @@ class Event(NamedTuple):
     hash: str
 
 
+class Break(NamedTuple):
+    """The first event at which the chain does not hold, and what is wrong with it."""
+
+    seq: int
+    flaw: str
+
+
 def seal(
     seq: int, at: str, actor: str, kind: str, subject: str, body: str, *, previous_hash: str
 ) -> Event:
@@ -32,12 +40,11 @@ def seal(
     The hash is SHA-256 over the fields as a JSON array in ASCII, which no other fields share.
     """
     fields = (seq, at, actor, kind, subject, body, previous_hash)
-    encoded = json.dumps(fields, separators=(",", ":")).encode("ascii")
-    return Event(*fields, hash=hashlib.sha256(encoded).hexdigest())
+    return Event(*fields, hash=hashlib.sha256(ENCODE(fields).encode("ascii")).hexdigest())
 
 
-def find_break(events: Iterable[Event], *, head: tuple[int, str]) -> int | None:
-    """Find the number of the first event that is missing, changed or foreign; None if all holds.
+def find_break(events: Iterable[Event], *, head: tuple[int, str]) -> Break | None:
+    """Find the first event that is missing, changed or foreign; None if all holds.
 
     The events come in the order of ``seq`` and are read once, one at a time. ``head`` is the number
     and hash of the last one as the writer noted them apart; it shows that events at the end are
@@ -45,11 +52,17 @@ def find_break(events: Iterable[Event], *, head: tuple[int, str]) -> int | None:
     """
     seq, previous_hash = 0, GENESIS
     for event in events:
+        if event.seq == seq:
+            return Break(seq, "stands twice")
         if event.seq != seq + 1:
-            return seq + 1
+            return Break(seq + 1, "is missing")
+        if event.previous_hash != previous_hash:
+            return Break(event.seq, f"does not follow event {seq}: one was put in, out or changed")
         if event != seal(*event[:6], previous_hash=previous_hash):
-            return event.seq
+            return Break(event.seq, "was changed after it was written")
         seq, previous_hash = event.seq, event.hash
-    if (seq, previous_hash) == head:
-        return None
-    return seq if seq == head[0] else min(seq, head[0]) + 1
+    if seq < head[0]:
+        return Break(seq + 1, f"is missing, with all up to {head[0]} after it")
+    if (seq, previous_hash) != head:
+        return Break(min(seq, head[0] + 1) or 1, "was put in, or changed, behind the ledger's back")
+    return None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,26 +39,30 @@ HEAD = sa.Table(
 """One row, the last event: it shows that events at the end are gone, and on PostgreSQL its lock
 lets one writer in at a time."""
 
-SQLITE_TRIGGERS = [
-    f"CREATE TRIGGER event_{name} BEFORE {action} ON event {condition} "
-    "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
-    for name, action, condition in (
-        ("update", "UPDATE", ""),
-        ("delete", "DELETE", ""),
-        # INSERT OR REPLACE deletes without any DELETE trigger.
-        ("replace", "INSERT", "WHEN NEW.seq <= (SELECT max(seq) FROM event)"),
-    )
-]
-POSTGRESQL_TRIGGERS = [
-    "CREATE OR REPLACE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$",
-    "CREATE TRIGGER event_change BEFORE UPDATE OR DELETE OR TRUNCATE ON event "
-    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change()",
-]
-for _dialect, _statements in (("sqlite", SQLITE_TRIGGERS), ("postgresql", POSTGRESQL_TRIGGERS)):
-    for _statement in _statements:
-        sa.event.listen(EVENT, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))
-
+GUARDS = {
+    "sqlite": {
+        f"event_{name}": f"CREATE TRIGGER event_{name} BEFORE {action} ON event {condition} "
+        "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+        for name, action, condition in (
+            ("update", "UPDATE", ""),
+            ("delete", "DELETE", ""),
+            # INSERT OR REPLACE deletes without any DELETE trigger.
+            ("replace", "INSERT", "WHEN NEW.seq <= (SELECT max(seq) FROM event)"),
+        )
+    },
+    "postgresql": {
+        "event_change": "CREATE TRIGGER event_change BEFORE UPDATE OR DELETE OR TRUNCATE ON event "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change()",
+    },
+}
+"""The triggers that keep events from being changed, by database and name."""
+REFUSE = " BEGIN RAISE EXCEPTION 'the ledger is append-only'; END "
+PATIENCE = {
+    "lock_timeout": 30_000,
+    "statement_timeout": 300_000,
+    "idle_in_transaction_session_timeout": 60_000,
+}
+"""Milliseconds that PostgreSQL grants: a stuck client does not hold up all others for good."""
 CREATION_LOCK = 0x65766C62
 
 
@@ -65,30 +73,104 @@ def connect_database(url: str) -> sa.Engine:
 
     Raises StoreError where it is no URL of SQLite or PostgreSQL, or cannot be opened.
     """
-    try:
-        address = sa.make_url(url)
-    except ArgumentError as error:
-        raise StoreError(f"ledger: {url!r} is not a database URL") from error
-    if address.get_backend_name() == "postgresql":
-        address = address.set(drivername="postgresql+psycopg")
-    elif address.get_backend_name() != "sqlite":
-        raise StoreError(f"ledger: {address} must be a sqlite or a postgresql URL")
-    elif address.database:
+    address = read_address(url)
+    if address.get_backend_name() == "sqlite" and address.database:
         folder = Path(address.database).parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"ledger: cannot make {folder}: {error.strerror}") from error
-    engine = sa.create_engine(address, pool_pre_ping=True)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _set_up_sqlite)
-    sa.event.listen(engine, "begin", _begin)
-    with transact(engine, reads=True) as connection:
-        exists = sa.inspect(connection).has_table(EVENT.name)
-    if not exists:
+    engine = _make_engine(address)
+    if not _has_events(engine):
         with transact(engine) as connection:
             _create_tables(connection)
     return engine
+
+
+@contextmanager
+def inspect_database(url: str) -> Iterator[tuple[sa.Engine, bool]]:
+    """Open a database of events that is there, and tell whether it may be written to.
+
+    What is read-only is left as it is, its folder too. Raises StoreError where there is none.
+    """
+    address = read_address(url)
+    path = Path(address.database or "")
+    writable, engine = True, _make_engine(address)
+    with tempfile.TemporaryDirectory() as copy:
+        if engine.dialect.name == "sqlite":
+            if not path.is_file():
+                raise StoreError(f"there is no ledger at {path}: it was moved or deleted")
+            writable = is_writable(path) and is_writable(path.parent)
+            if not writable and (log := path.with_name(f"{path.name}-wal")).is_file():
+                # SQLite reads a log only where it may write beside it.
+                for file in (path, log):
+                    shutil.copyfile(file, Path(copy, file.name))
+                path = Path(copy, path.name)
+            mode = "mode=rw" if writable or path.parent == Path(copy) else "mode=ro&immutable=1"
+            uri = f"{path.absolute().as_uri()}?{mode}"
+            engine = _make_engine(address, creator=lambda: sqlite3.connect(uri, uri=True))
+        try:
+            if not _has_events(engine):
+                raise StoreError(f"the ledger {describe(engine)} is empty: it has no events table")
+            yield engine, writable
+        finally:
+            engine.dispose()
+
+
+def is_writable(path: Path) -> bool:
+    """Tell whether a file or folder may be written to; its mode counts for the superuser too."""
+    return os.access(path, os.W_OK) and bool(path.stat().st_mode & 0o222)
+
+
+def read_address(url: str) -> sa.URL:
+    """Read the URL of a ledger; StoreError, without its secrets, where it is none."""
+    try:
+        address = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError("ledger: its setting is not a database URL, as postgresql://…") from None
+    if address.get_backend_name() == "postgresql":
+        return address.set(drivername="postgresql+psycopg")
+    if address.get_backend_name() != "sqlite":
+        raise StoreError(
+            f"ledger: must be a sqlite or a postgresql URL, got {address.drivername}://…"
+        )
+    return address
+
+
+def describe(engine: sa.Engine) -> str:
+    """Name a database without its password, or options that may hold one."""
+    return str(engine.url.set(query={}))
+
+
+def find_unguarded(connection: sa.Connection) -> list[str]:
+    """Find the triggers that are missing, switched off, changed, or not the ledger's."""
+    expected = dict(GUARDS[connection.dialect.name])
+    if connection.dialect.name == "sqlite":
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+    else:
+        # The function's text stands for the whole: triggers of other kinds do not call it so.
+        expected = dict.fromkeys(expected, REFUSE)
+        query = (
+            "SELECT tgname, CASE WHEN tgenabled = 'O' AND tgtype = 58 THEN prosrc ELSE '' END "
+            "FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid "
+            "WHERE tgrelid IN ('event'::regclass, 'event_head'::regclass) AND NOT tgisinternal"
+        )
+    there = {name: text for name, text in connection.exec_driver_sql(query)}
+    return sorted(name for name, _ in expected.items() ^ there.items())
+
+
+def guard(connection: sa.Connection) -> None:
+    """Make the triggers that keep events from being changed, in place of those of their names."""
+    on_table = ""
+    if connection.dialect.name == "postgresql":
+        on_table = " ON event"
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql "
+            f"AS $${REFUSE}$$"
+        )
+    for name, statement in GUARDS[connection.dialect.name].items():
+        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on_table}")
+        connection.exec_driver_sql(statement)
 
 
 @contextmanager
@@ -101,15 +183,37 @@ def transact(engine: sa.Engine, *, reads: bool = False) -> Iterator[sa.Connectio
         with engine.connect().execution_options(reads=reads) as connection, connection.begin():
             yield connection
     except SQLAlchemyError as error:
-        reason = getattr(error, "orig", None) or error
-        raise StoreError(f"ledger {engine.url}: {reason}") from error
+        reason = str(getattr(error, "orig", None) or error).strip()
+        if "lock timeout" in reason or "is locked" in reason:
+            reason += ": another client holds it for too long; try again, or end that client"
+        raise StoreError(f"ledger {describe(engine)}: {reason}") from error
+
+
+def _make_engine(address: sa.URL, **options: Any) -> sa.Engine:
+    engine = sa.create_engine(address, pool_pre_ping=True, **options)
+    sqlite = engine.dialect.name == "sqlite"
+    sa.event.listen(engine, "connect", _set_up_sqlite if sqlite else _set_up_postgresql)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _has_events(engine: sa.Engine) -> bool:
+    with transact(engine, reads=True) as connection:
+        return sa.inspect(connection).has_table(EVENT.name)
 
 
 def _set_up_sqlite(connection: Any, record: object) -> None:
     # SQLAlchemy's "begin" event alone decides how a transaction begins.
     connection.isolation_level = None
-    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = NORMAL"):
+    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _set_up_postgresql(connection: Any, record: object) -> None:
+    with connection.cursor() as cursor:
+        for name, milliseconds in PATIENCE.items():
+            cursor.execute(f"SET {name} = {milliseconds}")
+    connection.commit()
 
 
 def _begin(connection: sa.Connection) -> None:
@@ -127,4 +231,5 @@ def _create_tables(connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATION_LOCK)))
     if not sa.inspect(connection).has_table(EVENT.name):
         METADATA.create_all(connection)
+        guard(connection)
         connection.execute(sa.insert(HEAD).values(seq=0, hash=GENESIS))

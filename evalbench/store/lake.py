@@ -38,7 +38,7 @@ class Lake:
     """
 
     url: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def scan(
         self,

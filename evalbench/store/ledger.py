@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -16,7 +16,7 @@ from evalbench.errors import LedgerError
 from evalbench.schema import BODIES, TIME, Body
 from evalbench.settings import say_invalid
 from evalbench.store.bodies import describe_columns, fit_value
-from evalbench.store.chain import Event, find_break, seal
+from evalbench.store.chain import Break, Event, find_break, seal
 from evalbench.store.database import EVENT, HEAD, connect_database, transact
 
 Draft = tuple[str, str, Mapping[str, object] | Body]
@@ -36,7 +36,7 @@ class Ledger:
     ``clock`` gives the time of an event, with a time zone.
     """
 
-    url: str
+    url: str = field(repr=False)
     actor: str
     clock: Callable[[], datetime] = read_clock
 
@@ -150,20 +150,26 @@ class Ledger:
             return int(connection.execute(select(HEAD.c.seq)).scalar_one())
 
     def verify(self) -> int | None:
-        """Recompute the chain, one event in memory at a time.
+        """Recompute the chain: None when it holds, else the number of the first event at fault.
 
-        Finds changed, missing and foreign events, the last ones too, by the head that the writer
-        notes apart. It cannot find that somebody with write access to the whole database made a
-        new chain and head: against that compare the last hash with one kept elsewhere, as the
-        manifest of a published report.
-
-        Gives None when the chain holds, else the number of the first event at fault.
+        That somebody made a whole new chain shows only beside what is kept elsewhere:
+        :func:`evalbench.store.verification.verify` compares.
         """
         with transact(self._engine, reads=True) as connection:
-            head = connection.execute(select(HEAD.c.seq, HEAD.c.hash)).one_or_none()
-            query = select(EVENT).order_by(EVENT.c.seq)
-            with connection.execution_options(yield_per=1_000).execute(query) as rows:
-                return find_break((Event(*row) for row in rows), head=tuple(head or (0, "")))
+            broken = check_chain(connection)
+        return broken.seq if broken else None
+
+
+def check_chain(connection: Connection) -> Break | None:
+    """Recompute the chain, one event in memory at a time.
+
+    Finds changed, missing and foreign events, the last ones too, by the head that the writer notes
+    apart.
+    """
+    head = connection.execute(select(HEAD.c.seq, HEAD.c.hash)).first()
+    query = select(EVENT).order_by(EVENT.c.seq)
+    with connection.execution_options(yield_per=1_000).execute(query) as rows:
+        return find_break((Event(*row) for row in rows), head=tuple(head or (0, "")))
 
 
 def _fetch(connection: Connection, query: Select[tuple[object, ...]]) -> pl.DataFrame:

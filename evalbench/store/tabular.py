@@ -6,11 +6,12 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import orjson
@@ -91,8 +92,8 @@ class Table:
             if index in reasons
         ]
         if rejects:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(write_json(reject) + "\n" for reject in rejects), "utf-8")
+            with open_private(path) as file:
+                file.writelines(f"{write_json(reject)}\n".encode() for reject in rejects)
         read = _find_read(self.sources.values())
         return ImportReport(
             added=added,
@@ -101,6 +102,13 @@ class Table:
             unused=tuple(name for name in _find_columns(self.rows) if name not in read),
             rejects_path=path if rejects else None,
         )
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a file to write that nobody else may read, in a folder of that kind."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    return open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def read_table(path: str | Path, fields: Mapping[str, str], columns: Mapping[str, str]) -> Table:

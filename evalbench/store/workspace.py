@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
-from dataclasses import dataclass
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from evalbench.errors import StoreError
+from evalbench.errors import SettingsError, StoreError
 from evalbench.settings import Settings, load_settings
 from evalbench.store.lake import Lake
 from evalbench.store.ledger import Ledger
+
+SECRET = "secret"
+"""The file of a workspace's own secret, made with the workspace."""
 
 
 @dataclass(frozen=True)
@@ -23,24 +30,45 @@ class Workspace:
 
     path: Path
     user: str
-    settings: Settings
-    lake: Lake
-    ledger: Ledger
+    settings: Settings = field(repr=False)
+    lake: Lake = field(repr=False)
+    ledger: Ledger = field(repr=False)
 
     @property
     def rejected(self) -> Path:
-        """The folder of input rows that could not be used."""
+        """The folder of input rows that could not be used; nobody else may read it."""
         return self.path / "rejected"
+
+    @cached_property
+    def secret(self) -> str:
+        """The key of the hashes that stand for users and personal data.
+
+        Raises SettingsError where it was lost: with another one, no user would be the same.
+        """
+        if self.settings.user_key_secret:
+            return self.settings.user_key_secret
+        try:
+            return (self.path / SECRET).read_text("utf-8")
+        except OSError as error:
+            raise SettingsError(
+                f"{self.path / SECRET}: {error.strerror}: put the workspace's secret back, or set "
+                "user_key_secret in evalbench.toml (version 0.1.0 used 'evalbench')"
+            ) from error
+
+    @property
+    def identity(self) -> str | None:
+        """What tells this workspace from others wherever it is copied to."""
+        return identify(self.path)
 
 
 def open_workspace(path: str | Path | None = None, *, user: str | None = None) -> Workspace:
-    """Open a workspace; its folder is made on first use.
+    """Open a workspace; its folder, its secret and a ledger in a file are made on first use.
 
     The path is by default ``$EVALBENCH_WORKSPACE``, or ``data/workspace``; the user, who decides,
     that of the operating system. Raises StoreError where the path is not a folder that can be
     written to, SettingsError where ``evalbench.toml`` cannot be used.
     """
-    folder = Path(path or os.environ.get("EVALBENCH_WORKSPACE") or "data/workspace").absolute()
+    folder = find_folder(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -49,11 +77,53 @@ def open_workspace(path: str | Path | None = None, *, user: str | None = None) -
         raise StoreError(f"workspace {folder}: cannot write to it")
     settings = load_settings(folder / "evalbench.toml")
     user = user or getpass.getuser()
-    lake, ledger = settings.lake, settings.ledger
-    return Workspace(
+    workspace = Workspace(
         path=folder,
         user=user,
         settings=settings,
-        lake=Lake(lake if "://" in lake else str(folder / lake), settings.lake_options),
-        ledger=Ledger(ledger if "://" in ledger else f"sqlite:///{folder / ledger}", actor=user),
+        lake=Lake(locate_lake(folder, settings), settings.lake_options),
+        ledger=Ledger(locate_ledger(folder, settings), actor=user),
     )
+    workspace.rejected.mkdir(exist_ok=True)
+    workspace.rejected.chmod(0o700)
+    stores = (folder / SECRET, folder / settings.lake, folder / settings.ledger)
+    if not any(store.exists() for store in stores):
+        _make_secret(folder)
+        if "://" not in settings.ledger:
+            workspace.ledger.head()  # from now on, a ledger that is not there was deleted
+    return workspace
+
+
+def find_folder(path: str | Path | None) -> Path:
+    """Find the folder of a workspace, which need not be there."""
+    return Path(path or os.environ.get("EVALBENCH_WORKSPACE") or "data/workspace").absolute()
+
+
+def locate_lake(folder: Path, settings: Settings) -> str:
+    """Tell where the lake of a workspace is: a folder or a URL."""
+    return settings.lake if "://" in settings.lake else str(folder / settings.lake)
+
+
+def locate_ledger(folder: Path, settings: Settings) -> str:
+    """Tell the URL of the ledger of a workspace."""
+    ledger = settings.ledger
+    return ledger if "://" in ledger else f"sqlite:///{folder / ledger}"
+
+
+def identify(folder: Path) -> str | None:
+    """Identify a workspace by its secret, without giving it away; None where that is lost."""
+    try:
+        secret = (folder / SECRET).read_bytes()
+    except OSError:
+        return None
+    return hashlib.sha256(b"evalbench workspace " + secret).hexdigest()[:16]
+
+
+def _make_secret(folder: Path) -> None:
+    """Make a secret; of two who open a new workspace at once, both use the first one's."""
+    unfinished = folder / f"{SECRET}.{os.getpid()}"
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    with suppress(FileExistsError):
+        (folder / SECRET).hardlink_to(unfinished)
+    unfinished.unlink()

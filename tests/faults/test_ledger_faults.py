@@ -1,13 +1,24 @@
 """A ledger that somebody tampers with: the database refuses, and the chain tells."""
 
+import sqlite3
+import tempfile
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, select
 from sqlalchemy.exc import DBAPIError
 
-from evalbench.errors import LedgerError
+from evalbench.errors import LedgerError, StoreError
+from evalbench.schema import Label
+from evalbench.store import database
 from evalbench.store.chain import GENESIS, find_break, seal
+from evalbench.store.database import connect_database, find_unguarded, guard, transact
+from evalbench.store.ledger import Ledger
+from evalbench.store.verification import verify
 
 REPLACE = "INSERT OR REPLACE INTO event SELECT 1, at, 'eve', kind, subject, body, previous_hash, "
 
@@ -30,6 +41,87 @@ def test_the_database_refuses_to_change_an_event(chained, ledger_url):
         with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
             connection.exec_driver_sql(statement)
     assert chained.verify() is None
+
+
+@pytest.fixture
+def engine(ledger_url):
+    engine = connect_database(ledger_url)
+    yield engine
+    engine.dispose()
+
+
+def test_triggers_that_were_switched_off_are_found_and_made_again(
+    chained, ledger_url, engine, tamper
+):
+    with transact(engine, reads=True) as connection:
+        assert find_unguarded(connection) == []
+    tamper("SELECT 1")
+    with transact(engine) as connection:
+        assert "event_" in find_unguarded(connection)[0]
+        guard(connection)
+        assert find_unguarded(connection) == []
+    test_the_database_refuses_to_change_an_event(chained, ledger_url)
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+def test_a_trigger_function_without_teeth_is_found(chained, ledger_url, engine):
+    with transact(engine) as connection:
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql "
+            "AS $$ BEGIN RETURN NULL; END $$"
+        )
+    assert "triggers were tampered with: event_change" in "".join(check(ledger_url))
+    assert check(ledger_url) == []
+
+
+def check(url):
+    """Verify a workspace that has this ledger."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "evalbench.toml").write_text(f"ledger = {url!r}\n")
+        return verify(folder).flaws
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("stuck", ["at work", "idle"])
+def test_a_stuck_client_does_not_block_writers_for_good(ledger_url, monkeypatch, stuck):
+    patience = {"lock_timeout": 300 if stuck == "at work" else 20_000}
+    patience |= {"idle_in_transaction_session_timeout": 20_000 if stuck == "at work" else 300}
+    monkeypatch.setattr(database, "PATIENCE", patience)
+    ledger = Ledger(ledger_url, actor="ana")
+    ledger.append("note.added", "s", {"text": "x"})
+    engine = connect_database(ledger_url)
+    with suppress(StoreError), transact(engine) as connection:
+        connection.execute(select(database.HEAD).with_for_update())
+        if stuck == "at work":
+            with pytest.raises(StoreError, match="another client holds it for too long; try again"):
+                ledger.append("note.added", "s", {"text": "x"})
+        else:
+            assert ledger.append("note.added", "s", {"text": "x"}) == 2
+    engine.dispose()
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_a_commit_is_on_disk_before_it_is_told(engine):
+    with transact(engine) as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_a_hundred_thousand_events_verify_in_five_seconds(tmp_path):
+    url, sealed, previous = f"sqlite:///{tmp_path}/l.sqlite", [], GENESIS
+    label = Label(surface="shop", session_id="s", verdict="fail", modes=("rude", "slow"))
+    fields = "2026-01-01T00:00:00.000000+00:00", "ana", "label.set", "s", label.model_dump_json()
+    for seq in range(1, 100_001):
+        sealed.append(seal(seq, *fields, previous_hash=previous))
+        previous = sealed[-1].hash
+    connect_database(url).dispose()
+    with closing(sqlite3.connect(tmp_path / "l.sqlite", isolation_level=None)) as writing:
+        writing.execute("BEGIN")
+        writing.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sealed)
+        writing.execute("UPDATE event_head SET seq = ?, hash = ?", (seq, previous))
+        writing.execute("COMMIT")
+    start = time.process_time()
+    assert check(url) == []
+    assert time.process_time() - start < 5
 
 
 CHANGED = [
@@ -76,4 +168,4 @@ def test_any_change_breaks_the_chain_where_it_was_made(rows, place, field):
     changed = list(events[place])
     changed[field] += "!"
     events[place] = type(events[place])(*changed)
-    assert find_break(events, head=head) == place + 1
+    assert find_break(events, head=head).seq == place + 1

@@ -1,9 +1,13 @@
 import getpass
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from evalbench.errors import SettingsError, StoreError
+from evalbench.errors import ReadError, SettingsError, StoreError
+from evalbench.label import import_labels
+from evalbench.observe import ingest
 from evalbench.store.workspace import open_workspace
 
 
@@ -53,3 +57,63 @@ def test_a_folder_or_settings_that_cannot_be_used_are_refused(tmp_path, monkeypa
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(StoreError, match="cannot write to it"):
         open_workspace(tmp_path)
+
+
+HIDDEN = "hunter2"
+
+
+def test_no_secret_is_in_what_is_shown_of_a_workspace(tmp_path):
+    Path(tmp_path, "evalbench.toml").write_text(
+        f'ledger = "postgresql://ana:{HIDDEN}@h/x"\nuser_key_secret = "{HIDDEN}"\n'
+        f'[lake_options]\nAWS_SECRET_ACCESS_KEY = "{HIDDEN}"\n'
+    )
+    workspace = open_workspace(tmp_path)
+    own = (tmp_path / "secret").read_text()
+    for shown in (workspace, workspace.settings, workspace.lake, workspace.ledger):
+        for written in (repr(shown), str(shown)):
+            assert HIDDEN not in written
+            assert own not in written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'user_key_secrets = "{HIDDEN}"',
+        f'user_key_secret = ["{HIDDEN}"]',
+        f'lake_options = "{HIDDEN}"',
+        f'[lake_option]\nAWS_SECRET_ACCESS_KEY = "{HIDDEN}"',
+        f'user_key_secret = "{HIDDEN}',
+    ],
+)
+def test_bad_settings_are_named_without_their_values(tmp_path, text):
+    (tmp_path / "evalbench.toml").write_text(text)
+    with pytest.raises(SettingsError, match=r"evalbench\.toml: ") as refused:
+        open_workspace(tmp_path)
+    assert HIDDEN not in "".join(traceback.format_exception(refused.value))
+
+
+def test_every_workspace_has_a_secret_of_its_own(tmp_path):
+    one, two = (open_workspace(tmp_path / name) for name in ("one", "two"))
+    assert len({one.secret, two.secret, "", "evalbench"}) == 4
+    assert open_workspace(one.path).secret == one.secret
+    assert one.identity != two.identity
+    assert (one.path / "secret").stat().st_mode & 0o777 == 0o600
+    (two.path / "evalbench.toml").write_text('user_key_secret = "our own"\n')
+    assert open_workspace(two.path).secret == "our own"
+    (one.path / "secret").unlink()
+    with pytest.raises(SettingsError, match=r"secret: .*put the workspace's secret back, or set"):
+        _ = open_workspace(one.path).secret
+
+
+def test_rows_that_were_rejected_are_for_nobody_else(tmp_path):
+    workspace = open_workspace(tmp_path / "ws")
+    (tmp_path / "table.csv").write_text("session_id,verdict\ns,maybe\n")
+    report = import_labels(workspace, tmp_path / "table.csv", surface="shop", annotator="ana")
+    (tmp_path / "traces.jsonl").write_text('{"messages": [{"role": "user"}]}\nnothing\n')
+    with suppress(ReadError):
+        ingest(workspace, tmp_path / "traces.jsonl", surface="shop", format="openai-chat")
+    files = [path for path in workspace.rejected.rglob("*") if path.is_file()]
+    assert report.rejects_path in files
+    assert len(files) == 2
+    for path in [workspace.rejected, *workspace.rejected.rglob("*")]:
+        assert path.stat().st_mode & 0o777 == (0o600 if path in files else 0o700)

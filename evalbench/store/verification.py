@@ -1,0 +1,279 @@
+"""What shows that a workspace is whole: its chain, its lake, and what was kept of it elsewhere.
+
+A chain shows a change within it. That its end was cut, or that all of it was written anew, shows
+only beside a hash that was kept apart: in the manifest of a report, or in an anchor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import orjson
+import polars as pl
+from sqlalchemy import Connection, select
+
+from evalbench.errors import StoreError
+from evalbench.schema import TABLES
+from evalbench.settings import load_settings
+from evalbench.store.anchor import read_anchor
+from evalbench.store.database import EVENT, HEAD, find_unguarded, guard, inspect_database, transact
+from evalbench.store.delta import open_table
+from evalbench.store.files import Place
+from evalbench.store.ledger import check_chain
+from evalbench.store.workspace import find_folder, identify, locate_lake, locate_ledger
+
+CONTENT_NAME = re.compile(r"-([0-9a-f]{16})\.parquet$")
+"""Files that are called after their content."""
+Manifests = Mapping[Path, dict[str, Any]]
+Pins = dict[str, dict[int, str]]
+"""Versions of each table that must stay readable, and who says so."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found: ``flaws`` in plain words, none where all holds, and ``notes`` beside them."""
+
+    flaws: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Kept(NamedTuple):
+    """An event as it was kept outside of the ledger, and where."""
+
+    where: str
+    seq: int
+    hash: str | None
+
+
+class File(NamedTuple):
+    """A file of rows as the log of its table has it."""
+
+    surface: str
+    size: int
+    statistics: dict[str, Any]
+
+
+def verify(
+    path: str | Path | None = None,
+    *,
+    reports: Path | None = None,
+    anchor: Path | None = None,
+    signers: Path | None = None,
+) -> Verification:
+    """Check a workspace, and leave it as it is but for its triggers, which are restored.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        The folder, as :func:`~evalbench.store.workspace.open_workspace` takes it.
+    reports : Path, optional
+        A folder of reports beside the one in the workspace, to compare their manifests.
+    anchor, signers : Path, optional
+        As :func:`~evalbench.store.anchor.read_anchor` takes them.
+    """
+    found, folder = Verification(), find_folder(path)
+    if not folder.is_dir():
+        found.flaws.append(f"there is no workspace at {folder}")
+        return found
+    settings, identity = load_settings(folder / "evalbench.toml"), identify(folder)
+    folders = [folder / "reports", *([] if reports is None else [reports.absolute()])]
+    manifests = dict(_read_manifests(found, folders, identity))
+    kept = [
+        Kept(str(file), ledger["seq"], ledger["hash"])
+        for file, manifest in manifests.items()
+        if (ledger := manifest.get("ledger"))
+    ]
+    if anchor is not None:
+        try:
+            seq, digest, _, named = read_anchor(anchor, signers=signers)
+            kept.append(Kept(f"the anchor {anchor}", seq, digest))
+            if identity and named and named != identity:
+                found.flaws.append(f"the anchor {anchor} is of another workspace")
+        except StoreError as error:
+            found.flaws.append(str(error))
+    pins: Pins = {table: {} for table in TABLES}
+    for file, manifest in manifests.items():
+        _pin(pins, manifest.get("lake_versions"), str(file))
+    try:
+        with inspect_database(locate_ledger(folder, settings)) as (engine, writable):
+            with transact(engine, reads=True) as connection:
+                found.flaws.extend(_find_event_flaws(connection, kept))
+                found.flaws.extend(_find_unpublished(connection, manifests, identity, pins))
+                unguarded = ", ".join(find_unguarded(connection))
+            if unguarded:
+                found.flaws.append(f"ledger: its guarding triggers were tampered with: {unguarded}")
+            if unguarded and writable:
+                with transact(engine) as connection:
+                    guard(connection)
+                found.notes.append("the ledger's own triggers were restored")
+    except StoreError as error:
+        found.flaws.append(str(error))
+    for table, versions in pins.items():
+        place = Place(locate_lake(folder, settings), settings.lake_options, table)
+        found.flaws.extend(_find_table_flaws(place, versions))
+    return found
+
+
+def _read_manifests(
+    found: Verification, folders: Iterable[Path], identity: str | None
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Read the manifests of this workspace, and compare each with the result beside it."""
+    for file in sorted({each for folder in folders for each in folder.rglob("manifest.json")}):
+        try:
+            manifest = orjson.loads(file.read_bytes())
+            result = hashlib.sha256(file.with_name("result.json").read_bytes()).hexdigest()
+        except (OSError, ValueError) as error:
+            found.flaws.append(f"{file}: it, or the result beside it, cannot be read: {error}")
+            continue
+        if identity and manifest.get("workspace", identity) != identity:
+            found.notes.append(f"{file}: not checked, it is of another workspace")
+            continue
+        if manifest.get("result_sha256") != result:
+            found.flaws.append(f"{file}: not of the result beside it; one of them was changed")
+        yield file, manifest
+
+
+def _pin(pins: Pins, versions: Mapping[str, int] | None, who: str) -> None:
+    for table, version in (versions or {}).items():
+        pins.setdefault(table, {}).setdefault(version, who)
+
+
+def _find_event_flaws(connection: Connection, kept: Iterable[Kept]) -> Iterator[str]:
+    if connection.dialect.name == "sqlite":
+        damage = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
+        if damage != "ok":
+            yield f"ledger: its file is damaged: {damage}"
+    if broken := check_chain(connection):
+        yield f"ledger: event {broken.seq} {broken.flaw}"
+    last = connection.execute(select(HEAD.c.seq)).scalar() or 0
+    for where, seq, digest in kept:
+        there = connection.execute(select(EVENT.c.hash).where(EVENT.c.seq == seq)).scalar()
+        if seq > last:
+            yield (
+                f"ledger: it ends at event {last}, but {where} names event {seq}: its end is "
+                "missing, or it is another ledger"
+            )
+        elif seq and there != digest:
+            yield (
+                f"ledger: event {seq} is not the one that {where} names: the ledger was written "
+                "anew, it is another ledger, or what names it was changed"
+            )
+
+
+def _find_unpublished(
+    connection: Connection, manifests: Manifests, identity: str | None, pins: Pins
+) -> Iterator[str]:
+    """Compare manifests with what the ledger says of them; the versions that it pins are added."""
+    query = select(EVENT.c.seq, EVENT.c.subject, EVENT.c.body)
+    published: dict[str, list[dict[str, Any]]] = {}
+    for seq, subject, text in connection.execute(
+        query.where(EVENT.c.kind.in_(("queue.drawn", "report.published")))
+    ):
+        try:
+            body = orjson.loads(text)
+            _pin(pins, body["lake_versions"], f"event {seq} of the ledger")
+        except (ValueError, TypeError, KeyError):  # which the chain has shown
+            continue
+        published.setdefault(subject, []).append(body)
+    for file, manifest in manifests.items():
+        bodies = published.get("/".join(file.parts[-3:-1]), [])
+        if (
+            manifest.get("workspace")
+            and identity
+            and not any(
+                all(manifest.get(name) == body[name] for name in body if name != "run")
+                for body in bodies
+            )
+        ):
+            yield f"{file}: the ledger knows of no such report; one of them was changed"
+
+
+def _find_table_flaws(place: Place, pins: Mapping[int, str]) -> Iterator[str]:
+    """Fold the log of a table, and look at every file of its latest and its pinned versions."""
+    from deltalake.exceptions import DeltaError
+    from deltalake.fs import DeltaStorageHandler
+    from pyarrow.fs import FileSelector, PyFileSystem
+
+    try:
+        store = PyFileSystem(DeltaStorageHandler(str(place), dict(place.options)))
+        entries = store.get_file_info(FileSelector("_delta_log", allow_not_found=True))
+    except (DeltaError, OSError):
+        entries = []
+    log = {int(each.base_name[:20]): each.path for each in entries if each.extension == "json"}
+    latest, intact = max(log, default=-1), True
+    for version, who in pins.items():
+        if version > latest:
+            yield f"lake: {place}: version {version}, which {who} pins, is missing"
+    live, needed = dict[str, File](), dict[str, File]()
+    for version in range(latest + 1):
+        try:
+            actions = list(map(orjson.loads, _read(store, log[version]).splitlines()))
+            if not actions:
+                raise ValueError("it is empty")
+        except KeyError:
+            intact = False
+            yield f"lake: {place}: entry {version} of its log is missing"
+            continue
+        except (OSError, ValueError) as error:
+            intact = False
+            yield f"lake: {place}: entry {version} of its log cannot be read: {error}"
+            continue
+        for action in actions:
+            if gone := action.get("remove"):
+                live.pop(unquote(gone["path"]), None)
+            if added := action.get("add"):
+                about = added["partitionValues"]["surface"], added["size"]
+                statistics = orjson.loads(added.get("stats") or "{}")
+                live[unquote(added["path"])] = File(*about, statistics)
+        if version == latest or version in pins:
+            needed |= live
+    if intact and log:
+        yield from _compare_readers(place, latest, live)
+    for path, file in needed.items():
+        if flaw := _find_file_flaw(store, path, file):
+            yield f"lake: {place}/{path}: {flaw}"
+
+
+def _compare_readers(place: Place, latest: int, live: Iterable[str]) -> Iterator[str]:
+    """Compare what readers are given, who trust a checkpoint, with what the log says."""
+    try:
+        delta = open_table(place)
+    except StoreError as error:
+        yield f"lake: {error}"
+        return
+    paths = {unquote(path) for path in delta.get_add_actions()["path"].to_pylist()} if delta else {}
+    if delta is None or delta.version() != latest or paths != set(live):
+        yield f"lake: {place}: readers see other files than its log says; a checkpoint was changed"
+
+
+def _find_file_flaw(store: Any, path: str, file: File) -> str | None:
+    try:
+        content = _read(store, path)
+        if len(content) != file.size:
+            return f"has {len(content):,} bytes; it was written with {file.size:,}"
+        keys = pl.read_parquet(content, columns=["session_id"])["session_id"]
+    except FileNotFoundError:
+        return "is missing"
+    except (OSError, pl.exceptions.PolarsError) as error:
+        return f"cannot be read: {error}"
+    rows = file.statistics.get("numRecords", len(keys))
+    if len(keys) != rows:
+        return f"has {len(keys):,} rows; it was written with {rows:,}"
+    digest = hashlib.blake2b(file.surface.encode() + content, digest_size=8).hexdigest()
+    named = CONTENT_NAME.search(path)
+    least = file.statistics.get("minValues", {}).get("session_id")
+    # Others have no digest; the least key, unless it is shortened, tells most of them apart.
+    if named[1] != digest if named else least and len(least) < 32 and least != keys.min():
+        return "is not the file that was written"
+    return None
+
+
+def _read(store: Any, path: str) -> bytes:
+    with store.open_input_file(path) as file:
+        return bytes(file.read())
