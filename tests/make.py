@@ -8,6 +8,7 @@ import polars as pl
 
 from evalbench.label.codebook import acts
 from evalbench.schema import SESSION, SPAN
+from evalbench.store.workspace import open_workspace
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -121,3 +122,10 @@ def labels(*rows, surface="shop", **columns):
 def sha256(content):
     """Give the digest by which a manifest names its result."""
     return hashlib.sha256(content).hexdigest()
+
+
+def workspace(path):
+    """Open a workspace with the secret of all others made so: the same rows give the same lake."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "evalbench.toml").write_text('user_key_secret = "tests"\n')
+    return open_workspace(path)

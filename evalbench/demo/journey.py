@@ -107,13 +107,15 @@ def play_year(
     simulating, tracing, judging, reading, deciding = np.random.default_rng(seed).spawn(5)
     simulated = simulate(company, sessions_per_surface=sessions_per_surface, rng=simulating)
     write_truth(simulated, ws.path / "truth")
+    # Users are resampled in the order of their keys, which the same seed makes the same.
+    known = replace(ws, settings=ws.settings.model_copy(update={"user_key_secret": "demo"}))
     for each in simulated:
         name = each.surface.surface
         say(f"write the traces of {name}")
         path = ws.path / "traces" / f"{name}{FORMATS[name].suffix}"
         write_traces(each, path, rng=tracing)
         say(f"ingest {name}")
-        ingest(ws, path, surface=name, columns=FORMATS[name].columns)
+        ingest(known, path, surface=name, columns=FORMATS[name].columns)
         ws.lake.append("verdict", judge_sessions(each, rng=judging))
     now = quarter_bounds(QUARTERS[0])[0]
     _define_modes(_at(ws, now), company)

@@ -107,7 +107,8 @@ def run(
         raise NotebookError(f"{source.name} wrote no result.json: its last cell must do so")
     manifest, html = folder / "manifest.json", folder / "report.html"
     digest = hashlib.sha256(result.read_bytes()).hexdigest()
-    write_json(manifest, _manifest(source, given) | {"result_sha256": digest})
+    about = {"result_sha256": digest, "workspace": workspace.identity}
+    write_json(manifest, _manifest(source, given) | about)
     html.write_text(_render_html(executed), encoding="utf-8")
     pdf = _print_pdf(html, folder / "report.pdf")
     _publish(workspace, f"{source.stem}/{folder.name}", given, digest)

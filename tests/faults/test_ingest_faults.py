@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import make
 import polars as pl
 import pytest
 
@@ -73,7 +74,7 @@ def to_line(record):
 
 @pytest.fixture
 def ws(tmp_path):
-    return eb.open(tmp_path / "workspace")
+    return make.workspace(tmp_path / "workspace")
 
 
 def ingest(ws, path):
@@ -109,6 +110,7 @@ def undisturbed(traffic, tmp_path_factory):
 
 
 def start(folder, path, moment="never"):
+    make.workspace(folder)
     command = [sys.executable, "-c", SCRIPT, str(folder), str(path), moment, str(CHUNK)]
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 

@@ -2,6 +2,7 @@ import json
 import os
 from datetime import UTC, datetime
 
+import make
 import polars as pl
 import pytest
 
@@ -43,7 +44,7 @@ def write(path, records):
 
 @pytest.fixture
 def ws(tmp_path):
-    return eb.open(tmp_path / "workspace")
+    return make.workspace(tmp_path / "workspace")
 
 
 def ingest(ws, path, **options):
@@ -94,7 +95,7 @@ def test_worker_processes_give_what_one_process_gives(ws, tmp_path, monkeypatch)
     path = write(tmp_path / "a.jsonl", [*SPANS, {"no": "span"}, *SPANS[:3]])
     report = ingest(ws, path)
     monkeypatch.setattr(source, "CHUNK", 2000)
-    other = eb.open(tmp_path / "other")
+    other = make.workspace(tmp_path / "other")
     again = ingest(other, path)
     assert (again.sessions, again.spans, again.rejected, again.duplicates) == (8, 40, 1, 3)
     assert all(a.equals(b) for a, b in zip(lake(ws), lake(other), strict=True))
@@ -112,7 +113,7 @@ def test_what_is_twice_in_a_file_or_already_there_counts_as_duplicate(ws, tmp_pa
     assert (first.spans, first.duplicates) == (20, 5)
     second = ingest(ws, write(tmp_path / "b.jsonl", SPANS))
     assert (second.sessions, second.spans, second.duplicates) == (4, 20, 20)
-    whole = eb.open(ws.path.parent / "whole")
+    whole = make.workspace(ws.path.parent / "whole")
     ingest(whole, write(tmp_path / "b.jsonl", SPANS))
     assert all(a.equals(b) for a, b in zip(lake(ws), lake(whole), strict=True))
 
