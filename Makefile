@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKSPACE ?= data/workspace
+# Every notebook is a process of its own: what Python compiles for one is kept for the next.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test lab bench lint clean
 
@@ -27,10 +29,9 @@ clean:
 
 comma := ,
 
-# uv installs in seconds what takes pip minutes; where uv cannot be had, pip does it. Compiled here, once:
-# every notebook starts a process, which would compile a library anew where it may not write what it compiled.
+# uv installs in seconds what takes pip minutes; where uv cannot be had, pip does it.
 install = $(BIN)/pip install --quiet uv && \
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '$(1)' || \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(1)' || \
 	$(BIN)/pip install --quiet -c constraints.txt -e '$(1)'
 
 .venv/base: pyproject.toml constraints.txt

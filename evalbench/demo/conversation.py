@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from evalbench.demo.company import Mode, Surface
@@ -60,7 +61,8 @@ def write_conversation(
         in_first = mode.tool or mode.arguments or mode.result or mode.tool_error or mode.documents
         shown[0 if in_first else int(next(uniforms) * turns)].append(mode)
 
-    writer = _Writer(script, plan, facts, uniforms, started)
+    opening: Message = {"role": "system", "content": script["system"]}
+    writer = _Writer(script, plan, facts, uniforms, started, (opening,))
     written = []
     for number, failing in enumerate(shown):
         if number == 0:
@@ -77,20 +79,16 @@ def write_conversation(
     return written
 
 
+@dataclass
 class _Writer:
     """Writes the turns of one session as its time goes on."""
 
-    def __init__(
-        self,
-        script: Mapping[str, Any],
-        plan: Mapping[str, Any],
-        facts: Mapping[str, str],
-        uniforms: Uniforms,
-        moment: int,
-    ) -> None:
-        self.script, self.plan, self.facts = script, plan, facts
-        self.uniforms, self.moment = uniforms, moment
-        self.history: tuple[Message, ...] = ({"role": "system", "content": script["system"]},)
+    script: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    facts: Mapping[str, str]
+    uniforms: Uniforms
+    moment: int
+    history: tuple[Message, ...]
 
     def write_turn(
         self, question: str, answer: str, failing: list[Mode], *, first: bool
@@ -121,23 +119,13 @@ class _Writer:
         model = self.script["model"]
         prompt = sum(len(each["content"]) for each in messages) // CHARACTERS_PER_TOKEN
         completion = len(output or str(content)) // CHARACTERS_PER_TOKEN + 4
-        return self.step(
-            "llm",
-            model["name"],
-            (350 + 14 * completion) * (0.7 + 0.6 * next(self.uniforms)),
-            input=messages[-1]["content"],
-            output=output,
-            messages=messages,
-            provider=model["provider"],
-            prompt_tokens=prompt,
-            completion_tokens=completion,
-            cost_usd=round(
-                prompt * model["usd_per_million_input"] / 1e6
-                + completion * model["usd_per_million_output"] / 1e6,
-                8,
-            ),
-            **content,
+        cost = (
+            prompt * model["usd_per_million_input"] + completion * model["usd_per_million_output"]
         )
+        content |= {"provider": model["provider"], "messages": messages, "output": output}
+        content |= {"prompt_tokens": prompt, "completion_tokens": completion}
+        took = (350 + 14 * completion) * (0.7 + 0.6 * next(self.uniforms))
+        return self.step("llm", model["name"], took, cost_usd=round(cost / 1e6, 8), **content)
 
     def call_tool(self, context: tuple[Message, ...], failing: list[Mode]) -> list[Step]:
         """Let the model call the tool, and the tool answer, after errors or with errors alone."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -23,7 +24,7 @@ from evalbench.demo.judgements import (
     note_failures,
 )
 from evalbench.demo.simulate import Simulated, simulate
-from evalbench.demo.traces import FORMATS, write_traces
+from evalbench.demo.traces import SUFFIX, write_traces
 from evalbench.errors import EvalbenchError
 from evalbench.evaluate.proposals.propose import Proposals
 from evalbench.label.annotation.queue import record_draw
@@ -45,6 +46,8 @@ EVALUATED = "code_reviewer"
 """The surface whose evaluators are proposed and promoted; of the others ``06_evaluators`` does."""
 CURATOR = "demo-curator"
 ADJUDICATOR = "dario"
+TRUTH = "truth/sessions.parquet"
+DEFINED = ("mode", "name", "definition", "example", "severity", "failure_class", "owner")
 Say = Callable[[str], object]
 """Takes what is being done."""
 
@@ -89,7 +92,8 @@ def run(
         done = runbook.run("11_impact", parameters, workspace=ws, reports=ws.path / "reports")
         reports[quarter] = done.html
         rates += orjson.loads(done.result.read_bytes())["rates"]
-    closing = compare_with_truth(pl.DataFrame(rates, infer_schema_length=None), ws.path / "truth")
+    planted = pl.read_parquet(ws.path / TRUTH)
+    closing = compare_with_truth(pl.DataFrame(rates, infer_schema_length=None), planted)
     page = write_closing(closing, reports, ws.path / "reports" / "demo.html")
     return Journey(proposals, reports, closing, page)
 
@@ -106,16 +110,15 @@ def play_year(
     company = load_company()
     simulating, tracing, judging, reading, deciding = np.random.default_rng(seed).spawn(5)
     simulated = simulate(company, sessions_per_surface=sessions_per_surface, rng=simulating)
-    write_truth(simulated, ws.path / "truth")
+    write_truth(simulated, ws.path / TRUTH)
     # Users are resampled in the order of their keys, which the same seed makes the same.
     known = replace(ws, settings=ws.settings.model_copy(update={"user_key_secret": "demo"}))
     for each in simulated:
         name = each.surface.surface
-        say(f"write the traces of {name}")
-        path = ws.path / "traces" / f"{name}{FORMATS[name].suffix}"
+        say(f"write and ingest the traces of {name}")
+        path = ws.path / "traces" / f"{name}{SUFFIX}"
         write_traces(each, path, rng=tracing)
-        say(f"ingest {name}")
-        ingest(known, path, surface=name, columns=FORMATS[name].columns)
+        ingest(known, path, surface=name)
         ws.lake.append("verdict", judge_sessions(each, rng=judging))
     now = quarter_bounds(QUARTERS[0])[0]
     _define_modes(_at(ws, now), company)
@@ -142,8 +145,7 @@ def play_year(
         for each, (number, _) in zip(simulated, queues, strict=True):
             labels = ws.ledger.bodies("label.set", since=number).filter(queue=number)
             rulings = adjudicate_sessions(each, labels, codebook, rng=deciding)
-            events = [("label.adjudicated", ruling.session_id, ruling) for ruling in rulings]
-            _at(ws, now).ledger.extend(events, actor=ADJUDICATOR)
+            _write(_at(ws, now), "label.adjudicated", rulings, actor=ADJUDICATOR)
 
 
 def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
@@ -154,7 +156,7 @@ def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
     from rich.console import Console
 
     if path.exists() and any(path.iterdir()):
-        if not (path / "truth").is_dir():
+        if not (path / TRUTH).exists():
             raise EvalbenchError(f"{path} is not empty; give the demo a folder of its own")
         shutil.rmtree(path)
     ws = open_workspace(path, user=CURATOR)
@@ -179,37 +181,33 @@ def _at(ws: Workspace, moment: datetime) -> Workspace:
 
 
 def _define_modes(ws: Workspace, company: Sequence[Surface]) -> None:
-    fields = ("mode", "name", "definition", "example", "severity", "failure_class", "owner")
-    planted = [(surface.surface, vars(mode)) for surface in company for mode in surface.modes]
-    ws.ledger.extend(
-        ("mode.defined", mode["mode"], {"surface": surface} | {name: mode[name] for name in fields})
-        for surface, mode in planted
-    )
+    for surface in company:
+        bodies = [{name: getattr(mode, name) for name in DEFINED} for mode in surface.modes]
+        about = {"surface": surface.surface}
+        ws.ledger.extend(("mode.defined", body["mode"], body | about) for body in bodies)
 
 
 def _draw_queue(
     ws: Workspace, simulated: Simulated, quarter: str, *, rng: np.random.Generator
 ) -> tuple[int, list[str]]:
     """Draw what people will read; give the number of the queue, and the sessions in it."""
-    surface = simulated.surface.surface
     start, end = quarter_bounds(quarter)
+    window: dict[str, Any] = {"surface": simulated.surface.surface, "start": start, "end": end}
     evaluators = tuple(evaluator_id(mode.mode) for mode in simulated.surface.modes)
     design = Design(floor=FLOOR, by=("release",), always=("reported",), evaluators=evaluators)
     seed = int(rng.integers(2**31))
     drawn = draw(
-        ws.lake.sessions(surface=surface, start=start, end=end).collect(),
+        ws.lake.sessions(**window).collect(),
         LABELLED,
         design=design,
-        verdicts=ws.lake.verdicts(surface=surface, start=start).collect(),
+        verdicts=ws.lake.verdicts(surface=window["surface"], start=start).collect(),
         rng=np.random.default_rng(seed),
     )
     number = record_draw(
         ws.ledger,
         drawn.items.with_columns(annotators=len(ANNOTATORS)),
-        surface=surface,
+        **window,
         quarter=quarter,
-        start=start,
-        end=end,
         seed=seed,
         design=design,
         lake_versions=ws.lake.versions(),
@@ -228,8 +226,10 @@ def _label_queue(
     """Let people label what was drawn, and note what they saw."""
     labels = label_sessions(simulated, session_ids, queue=number, rng=rng)
     for annotator, given in labels.items():
+        _write(ws, "label.set", given, actor=annotator)
         notes = note_failures(simulated, session_ids, rng=rng)
-        ws.ledger.extend(
-            (("label.set", label.session_id, label) for label in given), actor=annotator
-        )
-        ws.ledger.extend((("note.added", str(n.session_id), n) for n in notes), actor=annotator)
+        _write(ws, "note.added", notes, actor=annotator)
+
+
+def _write(ws: Workspace, kind: str, bodies: Sequence[Any], *, actor: str) -> None:
+    ws.ledger.extend(((kind, body.session_id, body) for body in bodies), actor=actor)

@@ -63,7 +63,7 @@ def label_sessions(
     simulated: Simulated, session_ids: Sequence[str], *, queue: int, rng: np.random.Generator
 ) -> dict[str, list[Label]]:
     """Let every annotator label these sessions alone; their labels by name."""
-    failing = simulated.failing[simulated.rows(session_ids)]
+    failing = simulated.failing_of(session_ids)
     modes = np.array([mode.mode for mode in simulated.surface.modes])
     labels = {}
     for annotator, reader in ANNOTATORS.items():
@@ -96,7 +96,7 @@ def adjudicate_sessions(
     disputes = disagreements(labels, codebook, none).sort("session_id")
     sure = labels.filter(pl.col("verdict") != "unsure")
     given = dict(sure.group_by("session_id").agg("modes").iter_rows())
-    failing = simulated.failing[simulated.rows(disputes["session_id"].to_list())]
+    failing = simulated.failing_of(disputes["session_id"].to_list())
     decided = []
     for row, found in zip(
         disputes.iter_rows(named=True), read_modes(failing, [ADJUDICATOR], rng=rng), strict=True
@@ -122,7 +122,7 @@ def note_failures(
 ) -> list[Note]:
     """Write open codes on a few of the failing sessions, as a reader jots them down."""
     surface, notes = simulated.surface, []
-    failing = simulated.failing[simulated.rows(session_ids)]
+    failing = simulated.failing_of(session_ids)
     for row, column in np.argwhere(failing):
         if rng.random() < NOTED_SHARE:
             mode = surface.modes[column]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -23,17 +24,22 @@ class Simulated:
 
     ``sessions`` has a row a session in order of time: ``surface, session_id, user, release,
     started_at, tier, locale, intent, modes`` (list of text) and the signals, null where not
-    recorded. ``failing`` is the same truth as a table, (sessions, modes).
+    recorded.
     """
 
     surface: Surface
     sessions: pl.DataFrame
-    failing: np.ndarray
 
-    def rows(self, session_ids: Sequence[str]) -> np.ndarray:
-        """Return where these sessions stand in the table."""
+    @cached_property
+    def failing(self) -> np.ndarray:
+        """Return which modes each session shows, (sessions, modes)."""
+        shows = [pl.col("modes").list.contains(m.mode).alias(m.mode) for m in self.surface.modes]
+        return self.sessions.select(shows).to_numpy()
+
+    def failing_of(self, session_ids: Sequence[str]) -> np.ndarray:
+        """Return which modes these sessions show."""
         order = {session: row for row, session in enumerate(self.sessions["session_id"])}
-        return np.array([order[session] for session in session_ids], dtype=int)
+        return self.failing[[order[session] for session in session_ids]]
 
 
 def simulate(
@@ -87,7 +93,7 @@ def _simulate_surface(surface: Surface, sessions: int, rng: np.random.Generator)
     signals = [
         _draw_signal(name, signal, harm, rng=rng) for name, signal in surface.signals.items()
     ]
-    return Simulated(surface, frame.with_columns(signals), failing)
+    return Simulated(surface, frame.with_columns(signals))
 
 
 def _moment(time: datetime) -> np.datetime64:

@@ -4,6 +4,7 @@ import pytest
 from evalbench.demo.company import load_company
 from evalbench.demo.journey import run
 from evalbench.demo.simulate import simulate
+from evalbench.report import runbook
 from evalbench.store.workspace import open_workspace
 
 
@@ -27,4 +28,6 @@ def small_year(company):
 def demo(tmp_path_factory):
     """The whole journey, once: the workspace and what it leaves behind."""
     ws = open_workspace(tmp_path_factory.mktemp("demo"), user="tester")
-    return ws, run(ws, seed=5, sessions_per_surface=4000, quarters=("2026Q2", "2026Q3"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runbook, "_BROWSERS", ())  # no PDF, as in no_browser
+        return ws, run(ws, seed=5, sessions_per_surface=4000, quarters=("2026Q2", "2026Q3"))

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evalbench.demo.closing import compare_with_truth, realised_rates, write_closing, write_truth
+from evalbench.demo.closing import compare_with_truth, write_closing, write_truth
 from evalbench.demo.journey import play_year, run_demo
 from evalbench.demo.simulate import simulate
 from evalbench.errors import EvalbenchError
@@ -126,27 +126,27 @@ def test_evaluators_are_proposed_and_those_promoted_count(demo):
 
 def test_the_closing_table_puts_the_realised_share_beside_an_estimate(company, tmp_path):
     simulated = simulate(company, sessions_per_surface=900, rng=np.random.default_rng(1))
-    write_truth(simulated, tmp_path)
+    write_truth(simulated, tmp_path / "truth.parquet")
     window = simulated[0].sessions.filter(pl.col("started_at").dt.quarter() == 1, release="2026.02")
-    realised = realised_rates(tmp_path, "2026Q1")
-    own = realised.filter(surface="support_copilot", release="2026.02")
-    expected = window["modes"].list.contains("asks_again").mean()
-    assert own.filter(mode="asks_again")["truth"].item() == pytest.approx(expected)
-    failing = (window["modes"].list.len() > 0).mean()
-    assert own.filter(mode="any")["truth"].item() == pytest.approx(failing)
+    modes = ["asks_again", "refund_window_misquoted", "other_account", "never_planted"]
+    shares = [window["modes"].list.contains(mode).mean() for mode in modes]
+    assert min(shares[:2]) > 0 == shares[3]
 
     about = {"surface": "support_copilot", "quarter": "2026Q1", "release": "2026.02"}
-    modes = {"mode": ["asks_again", "any", "other_account"], "estimate": [0.5, failing, None]}
-    rates = pl.DataFrame(modes | {"low": [0.4, 0.0, None], "high": [0.6, 1.0, None]})
+    rates = pl.DataFrame({"mode": modes, "estimate": [0.5, shares[1], None, 0.0]})
+    ends = {"low": [0.4, 0.0, None, 0.0], "high": [0.6, 1.0, None, 0.1]}
+    rates = rates.with_columns(pl.lit(value).alias(name) for name, value in about.items())
+    planted = pl.read_parquet(tmp_path / "truth.parquet")
     table = compare_with_truth(
-        rates.with_columns(pl.lit(value).alias(name) for name, value in about.items()), tmp_path
+        rates.with_columns(**{n: pl.Series(v) for n, v in ends.items()}), planted
     )
-    assert table["held"].to_list() == [False, True, None]
+    assert table["truth"].to_list() == pytest.approx(shares)
+    assert table["held"].to_list() == [False, True, None, True]
     (tmp_path / "reports").mkdir()
     report = tmp_path / "reports" / "a" / "report.html"
     page = write_closing(table, {"2026Q1": report}, tmp_path / "reports" / "demo.html")
     text = page.read_text()
-    assert "1 of 2 intervals hold the truth" in text
+    assert "2 of 3 intervals hold the truth" in text
     assert "insufficient" in text
     assert "None" not in text
     assert 'href="a/report.html"' in text

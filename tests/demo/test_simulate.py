@@ -32,13 +32,6 @@ def test_planted_rates_are_realised_within_binomial_error(year):
     assert np.mean(np.array(p_values) < 0.05) < 0.08
 
 
-def test_the_modes_of_a_session_say_the_same_as_the_table(small_year):
-    for simulated in small_year:
-        names = np.array([mode.mode for mode in simulated.surface.modes])
-        shown = [names[row].tolist() for row in simulated.failing]
-        assert simulated.sessions["modes"].to_list() == shown
-
-
 def test_sessions_are_unique_in_order_inside_the_year_and_shared_by_users(year):
     start, end = quarter_bounds(QUARTERS[0])[0], quarter_bounds(QUARTERS[-1])[1]
     for simulated in year:

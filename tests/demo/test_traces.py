@@ -1,3 +1,4 @@
+import gzip
 import re
 from collections import Counter
 
@@ -8,7 +9,7 @@ from evalbench.demo.conversation import write_conversation
 from evalbench.demo.sample import write_sample
 from evalbench.demo.traces import UNIFORMS, write_traces
 
-SESSION_ID = re.compile(rb'"(?:session.id|session_id|gen_ai.conversation.id)":"([0-9a-f]{16})"')
+SESSION_ID = re.compile(rb'"gen_ai.conversation.id":"([0-9a-f]{16})"')
 
 
 def _conversation(surface, modes, seed=0):
@@ -31,9 +32,9 @@ def test_the_sample_is_small_and_the_same_every_time(tmp_path):
 
 def test_a_session_has_4_to_15_spans_and_about_8(small_year, tmp_path):
     for simulated in small_year:
-        path = tmp_path / "traces.jsonl"
+        path = tmp_path / "traces.jsonl.gz"
         write_traces(simulated, path, rng=np.random.default_rng(1))
-        written = path.read_bytes()
+        written = gzip.decompress(path.read_bytes())
         spans = Counter(SESSION_ID.search(line)[1] for line in written.splitlines())
         assert len(spans) == simulated.sessions.height
         assert min(spans.values()) >= 4

@@ -80,6 +80,7 @@ def test_all_of_them_together_are_short():
     assert len([line for line in lines if line.strip() and not line.startswith("#")]) < 350
 
 
+@pytest.mark.usefixtures("no_browser")
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_and_leaves_a_whole_report(name, shop, reports):
     done = runbook.run(name, SMALL[name], workspace=shop, reports=reports)

@@ -70,3 +70,4 @@ def test_failure_is_58_percent_with_an_interval_that_resamples_the_50_tasks(ws, 
     limits = {row["limit"]: row["n"] for row in result["limits"]}
     assert limits == {"no labels": 1, "no release": 200, "no time": 200, "signals": 10}
     assert "580\u00a0(4" in done.html.read_text()
+    assert done.pdf.read_bytes().startswith(b"%PDF")
