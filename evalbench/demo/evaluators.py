@@ -5,14 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from evalbench.evaluate.calibrate import (
-    KEY,
-    SESSION_KEY,
-    current_verdicts,
-    measure_alignment,
-    pair_verdicts,
-    record_calibrations,
-)
+from evalbench.evaluate import calibrate
 from evalbench.evaluate.proposals.propose import Proposals, adopt, propose
 from evalbench.evaluate.score import score
 from evalbench.evaluate.split import with_split
@@ -28,15 +21,17 @@ def promote_evaluators(ws: Workspace, surface: str, *, rng: np.random.Generator)
     proposals = propose(ws, truth, view.modes, rng=rng)
     proposed = proposals.modes["evaluator_id"].drop_nulls().to_list()
     adopted = adopt(ws, proposals, proposed, modes=view.modes)
-    labelled = with_split(view.sessions.join(truth, on=SESSION_KEY, how="semi"))
+    labelled = with_split(view.sessions.join(truth, on=calibrate.SESSION_KEY, how="semi"))
     score(ws, adopted, labelled.filter(split="test"))
     view = take_snapshot(ws, surface)
     own = view.every_verdict.filter(pl.col("evaluator_id").is_in(list(view.specifications)))
-    verdicts = current_verdicts(own.collect(), view.specifications)
-    pairs = pair_verdicts(verdicts, truth, view.sessions, view.specifications)
+    verdicts = calibrate.current_verdicts(own.collect(), view.specifications)
+    pairs = calibrate.pair_verdicts(verdicts, truth, view.sessions, view.specifications)
     gate, level = ws.settings.evaluators, ws.settings.level
-    measured = measure_alignment(pairs, by=KEY, settings=gate, level=level, rng=rng)
-    record_calibrations(ws, measured, **view.pins)
+    measured = calibrate.measure_alignment(
+        pairs, by=calibrate.KEY, settings=gate, level=level, rng=rng
+    )
+    calibrate.record_calibrations(ws, measured, **view.pins)
     for name in measured.filter(pl.col("status").is_in(COUNTING))["evaluator_id"]:
         promote(ws, name)
     return proposals

@@ -13,16 +13,10 @@ import numpy as np
 import orjson
 import polars as pl
 
+from evalbench.demo import judgements
 from evalbench.demo.closing import compare_with_truth, say_coverage, write_closing, write_truth
 from evalbench.demo.company import ANNOTATORS, QUARTERS, Surface, load_company, quarter_bounds
 from evalbench.demo.evaluators import promote_evaluators
-from evalbench.demo.judgements import (
-    adjudicate_sessions,
-    evaluator_id,
-    judge_sessions,
-    label_sessions,
-    note_failures,
-)
 from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import SUFFIX, write_traces
 from evalbench.errors import EvalbenchError
@@ -119,7 +113,7 @@ def play_year(
         path = ws.path / "traces" / f"{name}{SUFFIX}"
         write_traces(each, path, rng=tracing)
         ingest(known, path, surface=name)
-        ws.lake.append("verdict", judge_sessions(each, rng=judging))
+        ws.lake.append("verdict", judgements.judge_sessions(each, rng=judging))
     now = quarter_bounds(QUARTERS[0])[0]
     _define_modes(_at(ws, now), company)
     releases = sorted(
@@ -144,7 +138,7 @@ def play_year(
         codebook = read_codebook(ws.ledger).live
         for each, (number, _) in zip(simulated, queues, strict=True):
             labels = ws.ledger.bodies("label.set", since=number).filter(queue=number)
-            rulings = adjudicate_sessions(each, labels, codebook, rng=deciding)
+            rulings = judgements.adjudicate_sessions(each, labels, codebook, rng=deciding)
             _write(_at(ws, now), "label.adjudicated", rulings, actor=ADJUDICATOR)
 
 
@@ -193,7 +187,7 @@ def _draw_queue(
     """Draw what people will read; give the number of the queue, and the sessions in it."""
     start, end = quarter_bounds(quarter)
     window: dict[str, Any] = {"surface": simulated.surface.surface, "start": start, "end": end}
-    evaluators = tuple(evaluator_id(mode.mode) for mode in simulated.surface.modes)
+    evaluators = tuple(judgements.evaluator_id(mode.mode) for mode in simulated.surface.modes)
     design = Design(floor=FLOOR, by=("release",), always=("reported",), evaluators=evaluators)
     seed = int(rng.integers(2**31))
     drawn = draw(
@@ -216,18 +210,13 @@ def _draw_queue(
 
 
 def _label_queue(
-    ws: Workspace,
-    simulated: Simulated,
-    number: int,
-    session_ids: list[str],
-    *,
-    rng: np.random.Generator,
+    ws: Workspace, simulated: Simulated, queue: int, drawn: list[str], *, rng: np.random.Generator
 ) -> None:
     """Let people label what was drawn, and note what they saw."""
-    labels = label_sessions(simulated, session_ids, queue=number, rng=rng)
+    labels = judgements.label_sessions(simulated, drawn, queue=queue, rng=rng)
     for annotator, given in labels.items():
         _write(ws, "label.set", given, actor=annotator)
-        notes = note_failures(simulated, session_ids, rng=rng)
+        notes = judgements.note_failures(simulated, drawn, rng=rng)
         _write(ws, "note.added", notes, actor=annotator)
 
 

@@ -45,11 +45,6 @@ class Alignment:
     abstained: int
     unlabelled: int
 
-    @property
-    def is_sufficient(self) -> bool:
-        """Whether both classes have enough sessions to say anything of the judge."""
-        return not _caution(self.counts)
-
 
 def _of_cells(formula: Callable[[Floats, Floats, Floats, Floats], Floats]) -> Statistic:
     return lambda cells: formula(*np.moveaxis(cells, -1, 0))
@@ -113,7 +108,7 @@ def alignment(
         Where sessions share one, intervals for independent rows cover .71 to .91.
 
     A measure that is 0/0 is ``nan`` with a reason. Fewer than 10 sessions of either class leave the
-    estimates, with ``reason`` "insufficient" and ``is_sufficient`` false.
+    estimates, with ``reason`` "insufficient".
 
     Source: Rubin (1981), The Bayesian bootstrap. Wilson (1927), Probable inference. Brown, Cai &
     DasGupta (2001), Interval estimation for a binomial proportion. Newcombe (1998), Interval
