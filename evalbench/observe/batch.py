@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from evalbench.observe.decode import decode
+from evalbench.observe.decode import Record, decode
 from evalbench.observe.formats import find_format, load_formats
-from evalbench.observe.frames import RECORD, build_frame, hash_key, name_sessions
+from evalbench.observe.frames import RECORD, build_frame, keep_usable, name_sessions
 from evalbench.observe.record import Row
+from evalbench.observe.sessions import outline_sessions
 from evalbench.observe.source import Chunk, Flaw
 from evalbench.pii import redact_columns
 from evalbench.schema import TABLES
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from evalbench.store.files import Staged
     from evalbench.store.lake import Lake
 
+AT_ONCE = 500
+"""Rows that become columns at once, while the processor's cache still holds them."""
 READABLE = "backslashreplace"
 """How bytes that are no UTF-8 are shown in a reject."""
 
@@ -39,8 +43,8 @@ class Plan:
     """What every chunk of one ingest is read with."""
 
     lake: Lake
+    folder: Path
     surface: str
-    name: str
     ingest_id: str
     format: str
     columns: Mapping[str, str]
@@ -50,16 +54,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a part. ``keys``: two 64-bit hashes of a row's key, and its record.
+    """What became of a part: its staged rows, and the record that each was read from.
 
-    ``unnamed`` where a span still names no session but its trace. ``position`` is how much of the
-    source has been read with it.
+    ``outlines`` are those of the sessions in it, as far as it has them. ``unnamed`` where a span
+    still names no session but its trace. ``position`` is how much of the source has been read.
     """
 
     records: int
     rejects: list[Reject] = field(default_factory=list)
     staged: dict[str, Staged] = field(default_factory=dict)
-    keys: dict[str, pl.DataFrame] = field(default_factory=dict)
+    read_from: dict[str, pl.Series] = field(default_factory=dict)
+    outlines: pl.DataFrame = field(default_factory=pl.DataFrame)
     unnamed: bool = False
     position: int | None = None
 
@@ -76,56 +81,73 @@ def process_part(part: Chunk | Flaw, plan: Plan) -> Outcome:
 
 
 def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
-    records, rows, flaws = _parse(chunk.records, plan)
-    frames = {table: build_frame(table, rows[table], flaws) for table in rows if rows[table]}
+    records, frames, flaws = _parse(chunk.records, plan)
     if flaws:  # of a record with a bad verdict the spans are no use either
         good = ~pl.col(RECORD).is_in(list(flaws))
         frames = {table: frame.filter(good) for table, frame in frames.items()}
     frames, unnamed = name_sessions(frames)
-    staged, keys = {}, {}
+    staged, read_from, outlines = {}, {}, pl.DataFrame()
     for table, frame in frames.items():
         if not frame.is_empty():
-            keys[table] = frame.select(*hash_key(table), RECORD)
-            name = f"{plan.name}-{chunk.number:06}"
-            staged[table] = plan.lake.stage(table, _finish(table, frame, plan), name=name)
-    rejects = [
-        Reject(records[index][0], flaw, records[index][1].decode(errors=READABLE).rstrip("\r\n"))
-        for index, flaw in sorted(flaws.items())
-    ]
-    return Outcome(len(records), rejects, staged, keys, unnamed, chunk.position)
+            read_from[table], rows = frame[RECORD], _finish(table, frame, plan)
+            staged[table] = plan.lake.stage(table, rows, folder=plan.folder)
+            outlines = outline_sessions(rows) if table == "span" else outlines
+    rejects = [make_reject(*records[index], reason=flaw) for index, flaw in sorted(flaws.items())]
+    done = len(records), rejects, staged, read_from, outlines, unnamed
+    return Outcome(*done, position=chunk.position)
+
+
+def make_reject(line: int, text: bytes, *, reason: str) -> Reject:
+    """Return the reject of a record."""
+    return Reject(line, reason, text.decode(errors=READABLE).rstrip("\r\n"))
 
 
 Records = list[tuple[int, bytes]]
-Rows = dict[str, list[tuple[int, Row]]]
 
 
-def _parse(lines: Records, plan: Plan) -> tuple[Records, Rows, dict[int, str]]:
+def _parse(lines: Records, plan: Plan) -> tuple[Records, dict[str, pl.DataFrame], dict[int, str]]:
     """Return the records (line, text) of a chunk, the rows read from them, and what flaws which."""
     modules = load_formats(plan.format)
     records: Records = []
-    rows: Rows = {"span": [], "verdict": []}
+    rows: dict[str, list[tuple[int, Row]]] = {"span": [], "verdict": []}
+    frames: dict[str, list[pl.DataFrame]] = {"span": [], "verdict": []}
     flaws: dict[int, str] = {}
-    for line, text in lines:
-        for raw, record, flaw in decode(text):
-            index = len(records)
-            records.append((line, raw))
-            if record is None:
-                flaws[index] = flaw
-                continue
-            module = find_format(record, modules) or modules[0]
-            try:
-                parsed = module.parse(record, plan.columns)
-            except ValueError as error:
-                flaws[index] = str(error)
-                continue
-            except Exception as error:  # no record may stop an ingest
-                flaws[index] = f"cannot be read: {type(error).__name__}: {error}"
-                continue
-            if not parsed.spans and not parsed.verdicts:
-                flaws[index] = "neither a span nor a verdict is in it"
-            rows["span"] += [(index, row) for row in parsed.spans]
-            rows["verdict"] += [(index, row) for row in parsed.verdicts]
-    return records, rows, flaws
+    for index, (line, (raw, record, flaw)) in enumerate(read_records(lines)):
+        records.append((line, raw))
+        if record is None:
+            flaws[index] = flaw
+            continue
+        module = find_format(record, modules) or modules[0]
+        try:
+            parsed = module.parse(record, plan.columns)
+        except ValueError as error:
+            flaws[index] = str(error)
+            continue
+        except Exception as error:  # no record may stop an ingest
+            flaws[index] = f"cannot be read: {type(error).__name__}: {error}"
+            continue
+        if not parsed.spans and not parsed.verdicts:
+            flaws[index] = "neither a span nor a verdict is in it"
+        rows["span"] += [(index, row) for row in parsed.spans]
+        rows["verdict"] += [(index, row) for row in parsed.verdicts]
+        for table, held in rows.items():
+            if len(held) >= AT_ONCE:
+                frames[table].append(build_frame(table, held, flaws))
+                held.clear()
+    for table, held in rows.items():
+        if held:
+            frames[table].append(build_frame(table, held, flaws))
+    whole = {
+        table: keep_usable(table, pl.concat(parts), flaws)
+        for table, parts in frames.items()
+        if parts
+    }
+    return records, whole, flaws
+
+
+def read_records(lines: Records) -> Iterator[tuple[int, Record]]:
+    """Give the records of lines, each with its line."""
+    return ((line, record) for line, text in lines for record in decode(text))
 
 
 def _finish(table: str, frame: pl.DataFrame, plan: Plan) -> pl.DataFrame:

@@ -23,7 +23,7 @@ UNTYPED = (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError)
 
 
 def build_frame(table: str, rows: Sequence[tuple[int, Row]], flaws: dict[int, str]) -> pl.DataFrame:
-    """Return a frame of rows, and note in ``flaws`` every record that has an unusable value.
+    """Return a typed frame of rows, and note in ``flaws`` every record with a value of no type.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def build_frame(table: str, rows: Sequence[tuple[int, Row]], flaws: dict[int, st
     Returns
     -------
     polars.DataFrame
-        The table's columns, times still as microseconds, and :data:`RECORD`, of good records alone.
+        The table's columns, times still as microseconds, and :data:`RECORD`.
     """
     schema = pl.Schema({**TABLES[table], RECORD: pl.UInt32(), TIMES[table]: pl.Int64()})
     records = [record for record, _ in rows]
@@ -53,7 +53,11 @@ def build_frame(table: str, rows: Sequence[tuple[int, Row]], flaws: dict[int, st
             columns.append(_to_series(name, values, schema[name]))
         except UNTYPED:
             columns.append(_keep_typed(name, values, schema[name], records, flaws))
-    frame = pl.DataFrame(columns)
+    return pl.DataFrame(columns)
+
+
+def keep_usable(table: str, frame: pl.DataFrame, flaws: dict[int, str]) -> pl.DataFrame:
+    """Keep the rows of good records, and note in ``flaws`` those with an unusable value."""
     checks = list(_checks(table))
     failed = frame.select(check.any().alias(str(i)) for i, (check, _) in enumerate(checks)).row(0)
     for check, reason in compress(checks, failed):
@@ -75,18 +79,6 @@ def name_sessions(frames: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFra
     session = pl.col("session_id").replace(named["trace_id"], named["session_id"])
     left = not spans.filter(unnamed)["trace_id"].is_in(named["trace_id"].implode()).all()
     return {table: frame.with_columns(session) for table, frame in frames.items()}, left
-
-
-def hash_key(table: str) -> tuple[pl.Expr, pl.Expr]:
-    """Hash a row's key to 128 bits as two columns: two rows of one hash are one row.
-
-    Among a billion rows two keys share a hash with a probability below 1e-20.
-    """
-    names = [name for name in KEYS[table] if name != "surface"]
-    parts = [pl.col(name).cast(pl.String).fill_null("") for name in names]
-    forward = pl.concat_str(parts, separator="\x1f")
-    backward = pl.concat_str(parts[::-1], separator="\x1e")
-    return forward.hash(1).alias("h1"), backward.hash(2).alias("h2")
 
 
 def _to_series(name: str, values: Sequence[Any], kind: pl.DataType) -> pl.Series:

@@ -4,38 +4,53 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import orjson
 import polars as pl
 
 from evalbench.errors import ReadError
-from evalbench.observe.batch import Outcome, Plan, process_part
+from evalbench.observe.batch import (
+    Outcome,
+    Plan,
+    Reject,
+    make_reject,
+    process_part,
+    read_records,
+)
 from evalbench.observe.decode import decode
 from evalbench.observe.formats import find_format, load_formats
-from evalbench.observe.frames import RECORD, hash_key
+from evalbench.observe.frames import RECORD
 from evalbench.observe.parallel import map_parallel
 from evalbench.observe.record import check_columns
 from evalbench.observe.sessions import fold_sessions
 from evalbench.observe.source import Chunk, Flaw, read_chunks
+from evalbench.schema import TracesReplaced
 from evalbench.store.tabular import open_private
 
 if TYPE_CHECKING:
-    from evalbench.store.files import Staged
     from evalbench.store.lake import Lake
     from evalbench.store.workspace import Workspace
 
 FIRST = 200
 """Records among which one must be of a known format."""
-EDGE = 1 << 20
-"""Bytes at each end of a file that, with its size, stand for its content."""
+LONGEST_SURFACE = 200
+"""Characters of a surface's name as a file system has it."""
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+"""What the lake's folders call a surface without a name."""
+COLLISION = (
+    "its id is taken: the lake, or an earlier record of this file, says something else under it; "
+    "where the lake is to say what this file says, ingest it with --replace; where one id stands "
+    "for several spans, name a better one with --map span_id=..."
+)
 SPANS_AT_ONCE = 2_000_000
 """Spans whose sessions are folded at a time, to keep to the promised memory."""
 
@@ -51,9 +66,12 @@ class IngestReport:
     rejected, duplicates : int
         Records of the source that cannot be used, and those of which every row was there already.
     records : int
-        Records of the source: those accepted, and ``rejected``, and ``duplicates``.
+        Records of the source: those accepted, ``rejected``, ``duplicates`` and ``collisions``.
     rejects_path : Path or None
-        JSONL of the rejected records, ``{line, reason, text}`` each, which ``ingest`` reads again.
+        JSONL of the records that were rejected or collided, ``{line, reason, text}`` each, which
+        ``ingest`` reads again.
+    collisions : int
+        Records whose id another one has that says something else.
     """
 
     sessions: int
@@ -62,6 +80,7 @@ class IngestReport:
     duplicates: int
     records: int
     rejects_path: Path | None = None
+    collisions: int = 0
 
 
 def ingest(
@@ -72,14 +91,16 @@ def ingest(
     format: str = "auto",
     columns: Mapping[str, str] | None = None,
     redact: bool | None = None,
+    replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
     """Read an export of traces into the lake.
 
     A record is a line of JSONL, an item of a JSON list, a row of CSV or Parquet, a whole document,
     or in OTLP a span. One that cannot be used goes to a file of rejects with its line and reason;
-    one of which the lake has every row is a duplicate. Spans appear in one transaction: whoever
-    reads sees all of a file or nothing, and a killed ingest is made good by the same command.
+    one of which the lake has every row is a duplicate, and one whose id it has with another content
+    a collision. Spans appear in one transaction: whoever reads sees all of a file or nothing, and a
+    killed ingest is made good by the same command. Any number of writers may share a lake.
 
     Parameters
     ----------
@@ -95,6 +116,9 @@ def ingest(
         Column to source field, dotted path or ``{template}``; over those of the settings.
     redact : bool, optional
         Whether personal data is replaced by placeholders; by default what the settings say.
+    replace : bool
+        Whether the source, read before otherwise (other columns, say), is read anew: its spans take
+        the place of what it brought, labels stay, and the ledger records it.
     progress : callable, optional
         Takes bytes read and bytes in all.
 
@@ -106,6 +130,8 @@ def ingest(
     path, settings = Path(path), ws.settings
     if not surface:
         raise ReadError("surface is empty; name the product surface that the traces are of")
+    if len(quote(surface, safe="")) > LONGEST_SURFACE or surface == NO_PARTITION:
+        raise ReadError(f"surface {surface[:40]!r} is no name for a folder; choose a shorter one")
     own = settings.surfaces[surface].columns if surface in settings.surfaces else {}
     columns = {**own, **(columns or {})}
     redact = settings.redact if redact is None else redact
@@ -118,34 +144,65 @@ def ingest(
     first = _take_first(parts)
     if format == "auto":
         _require_known(path, first, modules)
-    ingest_id = _identify(path, surface, format, sorted(columns.items()), redact)
-    with _alone(ws.path):
-        versions = ".".join(str(version) for _, version in sorted(ws.lake.versions().items()))
+    with path.open("rb") as file:
+        source = hashlib.file_digest(file, _digest).hexdigest()
+    how = repr((format, sorted(columns.items()), redact))
+    ingest_id = f"{source}-{_digest(how.encode()).hexdigest()}"
+    with _alone(ws.path) as folder:
         plan = Plan(
             lake=ws.lake,
+            folder=folder,
             surface=surface,
-            name=f"{ingest_id}-{versions}",
             ingest_id=ingest_id,
             format=format,
             columns=columns,
             redact=redact,
             secret=ws.secret,
         )
-        rejects_path = ws.rejected / f"{quote(surface, safe='')}-{ingest_id}.jsonl"
-        parts_done = map_parallel(process_part, chain(first, parts), plan)
-        outcomes = _gather(parts_done, path, rejects_path, progress)
-        _name_across(outcomes, ws.lake, surface)
-        spans, accepted = _commit_new(outcomes, ws.lake, surface)
-        records = sum(outcome.records for outcome in outcomes)
-        rejected = sum(len(outcome.rejects) for outcome in outcomes)
-        return IngestReport(
-            sessions=refresh_sessions(ws.lake, surface),
-            spans=spans,
-            rejected=rejected,
-            duplicates=records - rejected - accepted,
-            records=records,
-            rejects_path=rejects_path if rejected else None,
+        outcomes = []
+        for outcome in map_parallel(process_part, chain(first, parts), plan):
+            outcomes.append(outcome)
+            if progress and outcome.position is not None:
+                progress(outcome.position, path.stat().st_size)
+        _name_across(outcomes, ws.lake, surface, folder)
+        earlier = _find_earlier(ws.lake, surface, source) if replace else pl.DataFrame()
+        replaced = [*earlier["ingest_id"].unique().sort()] if len(earlier) else []
+        states = _commit(outcomes, ws.lake, folder, replaced and [*replaced, ingest_id])
+        n_new = len(states.filter(state="new", table="span"))
+        if replaced:
+            body = TracesReplaced(
+                surface=surface, replaced=tuple(replaced), by=ingest_id, n_spans=n_new
+            )
+            ws.ledger.append("traces.replaced", surface, body)
+        partly = {*states.filter(pl.col("state") != "new", table="span")["chunk"]}
+        n_sessions = refresh_sessions(
+            ws.lake,
+            surface,
+            outlines=[each.outlines for n, each in enumerate(outcomes) if n not in partly],
+            changed=[*earlier["session_id"].unique()] if replaced else (),
         )
+    record = ["chunk", RECORD]
+    collided = states.filter(state="collision").select(record).unique()
+    accepted = states.filter(state="new").select(record).unique()
+    records = sum(outcome.records for outcome in outcomes)
+    rejects = [*chain.from_iterable(outcome.rejects for outcome in outcomes)]
+    known = len(accepted.join(collided, on=record, how="anti")) + len(collided) + len(rejects)
+    told = [*rejects, *_tell_collisions(path, collided)]
+    return IngestReport(
+        sessions=n_sessions,
+        spans=n_new,
+        rejected=len(rejects),
+        duplicates=records - known,
+        records=records,
+        rejects_path=_keep_rejects(told, ws.rejected, surface) if told else None,
+        collisions=len(collided),
+    )
+
+
+def _find_earlier(lake: Lake, surface: str, source: str) -> pl.DataFrame:
+    """Find what ingests of the same source brought: ``ingest_id, session_id``."""
+    spans = lake.spans(surface=surface).filter(pl.col("ingest_id").str.starts_with(source))
+    return spans.select("ingest_id", "session_id").unique().collect(engine="streaming")
 
 
 def _take_first(parts: Iterator[Chunk | Flaw]) -> list[Chunk | Flaw]:
@@ -170,55 +227,33 @@ def _require_known(path: Path, parts: list[Chunk | Flaw], modules: list[ModuleTy
     )
 
 
-def _identify(path: Path, *settings: object) -> str:
-    """Name an ingest by what is read and how, so that a second run of it stages the same files."""
-    digest = hashlib.blake2b(repr(settings).encode(), digest_size=12)
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        digest.update(size.to_bytes(8, "big") + file.read(EDGE))
-        file.seek(max(size - EDGE, 0))
-        digest.update(file.read(EDGE))
-    return digest.hexdigest()
+def _digest(content: bytes = b"") -> Any:
+    return hashlib.blake2b(content, digest_size=8)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other ingest of this workspace runs; a killed one holds nothing."""
-    with open(folder / "ingest.lock", "w") as file:
+def _alone(workspace: Path) -> Iterator[Path]:
+    """Wait until no other ingest of this workspace runs; a killed one holds nothing.
+
+    Gives a folder for staged files that goes with the run, and those of killed ones with it.
+    """
+    folder = workspace / "staged"
+    with open(workspace / "ingest.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _gather(
-    outcomes: Iterator[Outcome],
-    path: Path,
-    rejects_path: Path,
-    progress: Callable[[int, int], None] | None,
-) -> list[Outcome]:
-    """Collect outcomes, and write their rejects to a file that appears when it is whole."""
-    collected, size = [], path.stat().st_size
-    unfinished = rejects_path.with_suffix(".unfinished")
-    with open_private(unfinished) as file:
-        for outcome in outcomes:
-            collected.append(outcome)
-            for reject in outcome.rejects:
-                file.write(orjson.dumps(reject._asdict(), option=orjson.OPT_APPEND_NEWLINE))
-            if progress and outcome.position is not None:
-                progress(outcome.position, size)
-    if any(outcome.rejects for outcome in collected):
-        unfinished.replace(rejects_path)
-    else:
-        unfinished.unlink()
-        rejects_path.unlink(missing_ok=True)
-    return collected
-
-
-def _name_across(outcomes: list[Outcome], lake: Lake, surface: str) -> None:
+def _name_across(outcomes: list[Outcome], lake: Lake, surface: str, folder: Path) -> None:
     """Give spans that name no session the one their trace names in another chunk or the lake."""
     if not any(outcome.unnamed for outcome in outcomes):
         return
     own = pl.col("session_id") == pl.col("trace_id")
-    spans = [lake.scan_staged(each.staged["span"]) for each in outcomes if "span" in each.staged]
+    spans = [each.staged["span"].scan() for each in outcomes if "span" in each.staged]
     pairs = pl.concat(
         rows.select("trace_id", "session_id") for rows in (lake.spans(surface=surface), *spans)
     )
@@ -229,65 +264,97 @@ def _name_across(outcomes: list[Outcome], lake: Lake, surface: str) -> None:
         .collect(engine="streaming")
     )
     for outcome in outcomes if len(names) else ():
-        for table in outcome.staged:
-            rows = lake.scan_staged(outcome.staged[table]).collect()
+        for table, staged in outcome.staged.items():
             session = pl.col("session_id").replace(names["trace_id"], names["session_id"])
-            renamed = rows.with_columns(session)
-            changed = not renamed["session_id"].equals(rows["session_id"])
-            if changed and (staged := lake.restage(outcome.staged[table], renamed)):
-                outcome.staged[table] = staged
-                outcome.keys[table] = renamed.select(*hash_key(table), outcome.keys[table][RECORD])
+            rows = staged.scan().with_columns(session, surface=pl.lit(surface)).collect()
+            outcome.staged[table] = lake.stage(table, rows, folder=folder)
 
 
-def _commit_new(outcomes: list[Outcome], lake: Lake, surface: str) -> tuple[int, int]:
-    """Make rows visible whose key was not; return how many spans, and the records that have any."""
-    accepted, n_spans = pl.DataFrame(), 0
-    for table, there in (("span", lake.spans), ("verdict", lake.verdicts)):
-        chunks = {i: each.staged[table] for i, each in enumerate(outcomes) if table in each.staged}
+def _commit(
+    outcomes: Sequence[Outcome], lake: Lake, folder: Path, replaced: Sequence[str]
+) -> pl.DataFrame:
+    """Make new rows visible; give ``table, chunk, RECORD, state`` of every row that was read."""
+    schema = pl.Schema({"table": pl.String, "chunk": pl.UInt32, RECORD: pl.UInt32})
+    parts = [pl.DataFrame(schema={**schema, "state": pl.String})]
+    for table in ("span", "verdict"):
+        chunks = [number for number, each in enumerate(outcomes) if table in each.staged]
         if not chunks:
             continue
-        keys = pl.concat(
-            outcomes[i].keys[table].with_columns(pl.lit(i).alias("chunk")).with_row_index()
-            for i in chunks
+        staged = [outcomes[number].staged[table] for number in chunks]
+        own = replaced if table == "span" else ()
+        states = lake.commit(table, staged, folder=folder, replaced=own)
+        if replaced and table == "verdict":
+            rows = pl.concat(each.scan() for each in staged).with_columns(
+                surface=pl.lit(staged[0].surface)
+            )
+            lake.upsert(table, rows.collect())
+            states = states.with_columns(state=pl.lit("new"))
+        read = pl.concat(outcomes[number].read_from[table] for number in chunks)
+        chunk = pl.col("file").replace_strict(dict(enumerate(chunks)), return_dtype=pl.UInt32)
+        parts.append(
+            states.select(pl.lit(table).alias("table"), chunk.alias("chunk"), read, "state")
         )
-        stored = there(surface=surface).select(*hash_key(table))
-        known = stored.join(keys.lazy(), on=["h1", "h2"], how="semi").collect(engine="streaming")
-        new = keys.unique(["h1", "h2"], keep="first", maintain_order=True)
-        new = new.join(known, on=["h1", "h2"], how="anti", maintain_order="left")
-        kept = dict(new.group_by("chunk").agg("index").iter_rows())
-        files = (_keep(lake, file, kept.get(i, [])) for i, file in chunks.items())
-        lake.commit(table, [file for file in files if file])
-        accepted = pl.concat([accepted, new.select("chunk", RECORD)])
-        n_spans += len(new) if table == "span" else 0
-    return n_spans, accepted.n_unique() if len(accepted) else 0
+    return pl.concat(parts)
 
 
-def _keep(lake: Lake, staged: Staged, rows: Sequence[int]) -> Staged | None:
-    """Keep some rows of a staged file by their numbers."""
-    if len(rows) == staged.rows:
-        return staged
-    return lake.restage(staged, lake.scan_staged(staged).collect()[rows])
+def _tell_collisions(path: Path, collided: pl.DataFrame) -> list[Reject]:
+    """Read again the records whose id another row has already that says something else."""
+    told = []
+    chunks = {each["chunk"].item(0): each[RECORD] for each in collided.partition_by("chunk")}
+    for number, part in enumerate(read_chunks(path) if chunks else ()):
+        if isinstance(part, Chunk) and number in chunks:
+            wanted = set(chunks[number])
+            told += [
+                make_reject(line, record.text, reason=COLLISION)
+                for index, (line, record) in enumerate(read_records(part.records))
+                if index in wanted
+            ]
+    return told
 
 
-def refresh_sessions(lake: Lake, surface: str) -> int:
-    """Fold anew each session whose row is missing or counts fewer spans than the lake has.
+def _keep_rejects(rejects: Sequence[Reject], folder: Path, surface: str) -> Path:
+    """Write rejects to a file that is called after them; one that was mended since stays."""
+    content = b"".join(orjson.dumps(each._asdict()) + b"\n" for each in rejects)
+    name = f"{quote(surface, safe='')}-{_digest(content).hexdigest()}"
+    paths = (folder / f"{name}{f'-{n}' if n > 1 else ''}.jsonl" for n in count(1))
+    path = next(path for path in paths if not path.exists() or path.read_bytes() == content)
+    unfinished = path.with_suffix(".unfinished")
+    with open_private(unfinished) as file:
+        file.write(content)
+    unfinished.replace(path)
+    return path
 
-    Spans are only ever added, so the count tells; a run killed before this step is made good by
-    the next. Gives how many sessions are new.
+
+def refresh_sessions(
+    lake: Lake,
+    surface: str,
+    *,
+    outlines: Sequence[pl.DataFrame] = (),
+    changed: Collection[str] = (),
+) -> int:
+    """Fold anew each session that is ``changed``, or whose row does not count the lake's spans.
+
+    A run that was killed before this step is made good by the next, and so is what another writer
+    brought meanwhile: it ends where every count is right. Gives how many sessions are new.
     """
-    known = lake.sessions(surface=surface).select("session_id", known="n_spans").collect()
-    counted = lake.spans(surface=surface).group_by("session_id").agg(n=pl.len())
-    stale = (
-        counted.join(known.lazy(), on="session_id", how="left")
-        .filter(pl.col("known").is_null() | (pl.col("known") != pl.col("n")))
-        .sort("session_id")
-        .collect(engine="streaming")
-    )
-    part = (stale["n"].cum_sum() - 1) // SPANS_AT_ONCE
-    for sessions in stale.with_columns(part=part).partition_by("part", maintain_order=True):
-        spans = lake.spans(surface=surface)
-        if len(sessions) < len(stale) or stale["known"].count():
-            # Not a join: this is asked while a file is read, so that no other text is unpacked.
-            spans = spans.filter(pl.col("session_id").is_in(sessions["session_id"].implode()))
-        lake.upsert("session", fold_sessions(spans).sort("session_id"))
-    return stale["known"].null_count()
+    n_new = 0
+    while True:
+        known = lake.sessions(surface=surface).select("session_id", known="n_spans")
+        counted = lake.spans(surface=surface).group_by("session_id").agg(n=pl.len())
+        both = counted.join(known, on="session_id", how="full", coalesce=True)
+        wrong = pl.col("known").ne_missing(pl.col("n")) | pl.col("session_id").is_in(list(changed))
+        stale = both.filter(wrong).sort("session_id").collect(engine="streaming")
+        if stale.is_empty():
+            return n_new
+        gone = stale.filter(pl.col("n").is_null())
+        lake.remove("session", gone.select(surface=pl.lit(surface), session_id="session_id"))
+        stale = stale.drop_nulls("n")
+        n_new += stale["known"].null_count()
+        part = (stale["n"].cum_sum() - 1) // SPANS_AT_ONCE
+        for sessions in stale.with_columns(part=part).partition_by("part", maintain_order=True):
+            spans = lake.spans(surface=surface)
+            if len(sessions) < len(stale) or stale["known"].count():
+                # Not a join: this is asked while a file is read, so that no other text is unpacked.
+                spans = spans.filter(pl.col("session_id").is_in(sessions["session_id"].implode()))
+            lake.upsert("session", fold_sessions(spans, outlines).sort("session_id"))
+        changed = ()

@@ -7,7 +7,7 @@ holds one text a session at a time and never the text of all spans.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,10 +28,9 @@ LAST_RECORDED = ("outcome", "thumbs", "stars", "confidence")
 MICROSECOND = timedelta(microseconds=1)
 SPANS_AT_ONCE = 10_000
 """Spans of which whole sessions are outlined at a time."""
-OUTLINE = pl.Schema(
-    {name: SESSION[name] for name in (*KEY, "first_input", "final_output", "n_turns")}
-)
+VIEWED = ("first_input", "final_output", "n_turns")
 """Columns of the session table that its view gives, not a fold over spans."""
+OUTLINE = pl.Schema({name: SESSION[name] for name in (*KEY, *VIEWED, "n_spans")})
 TYPES = nw.Schema.from_polars(SESSION)
 
 TOOL = nw.col("kind") == "tool"
@@ -74,22 +73,30 @@ def session_signals(spans: Any) -> Any:
     -------
     the same kind of frame
         As lazy as ``spans``; columns of :data:`evalbench.schema.SESSION` but those of
-        :data:`OUTLINE`, rows in no set order.
+        :data:`VIEWED`, rows in no set order.
     """
     frame = nw.from_native(spans)
     return _join([part(frame) for part in PARTS])
 
 
-def fold_sessions(spans: pl.LazyFrame) -> pl.DataFrame:
+def fold_sessions(spans: pl.LazyFrame, outlines: Sequence[pl.DataFrame] = ()) -> pl.DataFrame:
     """Fold spans into rows of the session table: their signals, and the outline of what was said.
 
     ``first_input``, ``final_output`` and ``n_turns`` are those of the view that people and judges
     read, :mod:`evalbench.session`. Memory is bounded where the spans of a session lie together.
+    ``outlines`` of :func:`outline_sessions` spare the reading of sessions that they know whole.
     """
     signals = collect_signals(spans)
-    whole = _gather_sessions(spans, signals.select(*KEY, "n_spans"))
-    outlines = pl.concat([OUTLINE.to_frame(), *map_parallel(_outline_sessions, whole)])
-    return signals.join(outlines, on=KEY, how="left").select(SESSION.names())
+    sizes = signals.select(*KEY, "n_spans")
+    given = pl.concat([OUTLINE.to_frame(), *(each for each in outlines if len(each))])
+    known = given.join(sizes, on=sizes.columns, how="semi")
+    left = sizes.join(known, on=KEY, how="anti")
+    if len(left) < len(sizes):
+        # Not a join: this is asked while a file is read, so that no other text is unpacked.
+        spans = spans.filter(pl.col("session_id").is_in(left["session_id"].implode()))
+    made = map_parallel(outline_sessions, _gather_sessions(spans, left)) if len(left) else ()
+    told = pl.concat([known, *made]).drop("n_spans")
+    return signals.join(told, on=KEY, how="left").select(SESSION.names())
 
 
 def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
@@ -119,11 +126,12 @@ def _gather_sessions(spans: pl.LazyFrame, sizes: pl.DataFrame) -> Iterator[pl.Da
         held = held.join(whole, on=KEY, how="anti")
 
 
-def _outline_sessions(spans: pl.DataFrame) -> pl.DataFrame:
+def outline_sessions(spans: pl.DataFrame) -> pl.DataFrame:
+    """Outline each session of some spans, columns of :data:`OUTLINE`; texts as in the lake."""
     of_session: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for span in spans.iter_rows(named=True):
+    for span in spans.select(*KEY, *COLUMNS).iter_rows(named=True):
         of_session.setdefault((span["surface"], span["session_id"]), []).append(span)
-    rows = [(*key, *outline(each)) for key, each in of_session.items()]
+    rows = [(*key, *outline(each), len(each)) for key, each in of_session.items()]
     return pl.DataFrame(rows, schema=OUTLINE, orient="row")
 
 
@@ -136,9 +144,7 @@ def _join(parts: list[Any]) -> Any:
         *(nw.coalesce(name, f"wrapped_{name}").alias(name) for name in MEASURES),
         group_key=nw.coalesce("group_key", "user_key"),
     )
-    return sessions.select(
-        *(_typed(name) for name in SESSION if name not in OUTLINE or name in KEY)
-    ).to_native()
+    return sessions.select(*(_typed(name) for name in SESSION if name not in VIEWED)).to_native()
 
 
 def _facts(spans: Any) -> Any:

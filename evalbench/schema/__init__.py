@@ -40,6 +40,7 @@ from evalbench.schema.events import (
     ReleaseShipped as ReleaseShipped,
     ReportPublished as ReportPublished,
     Severity as Severity,
+    TracesReplaced as TracesReplaced,
 )
 
 TIME = pl.Datetime("us", "UTC")

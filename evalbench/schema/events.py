@@ -322,6 +322,15 @@ class ReleaseShipped(Body):
     targets: tuple[Name, ...] = ()
 
 
+class TracesReplaced(Body):
+    """``traces.replaced``: a source was read anew in place of what other ingests of it brought."""
+
+    surface: Name
+    by: Name
+    replaced: tuple[Name, ...]
+    n_spans: int
+
+
 class ReportPublished(Body):
     """``report.published``: a report was made from pinned inputs."""
 
@@ -355,6 +364,7 @@ BODIES: dict[str, type[Body]] = {
     "evaluator.promoted": EvaluatorPromoted,
     "evaluator.archived": EvaluatorArchived,
     "release.shipped": ReleaseShipped,
+    "traces.replaced": TracesReplaced,
     "report.published": ReportPublished,
 }
 """The kinds of event that the ledger takes."""

@@ -105,15 +105,13 @@ def make_session(
     row : mapping, optional
         Its row of the session table; else what is known from the spans alone.
     """
-    history = _read(spans)
-    nodes = _place_orphans(history)
-    numbers = {id(node): number for number, node in enumerate(nodes, 1)}
-    names, line = _name_threads(history)
-    of_thread = {
-        id(node): names[n] for n, each in enumerate(history.threads) for node in each.nodes
-    }
-    turns = tuple(_make_turn(node, numbers, of_thread.get(id(node), "")) for node in nodes)
-    session = Session(surface, session_id, {}, turns, tuple(history.gaps), line)
+    if isinstance(spans, pl.DataFrame):
+        spans = spans.select(COLUMNS).to_dicts()
+    rows = [{name: each.get(name) for name in COLUMNS} for each in spans]
+    history = History(order_spans(rows))
+    nodes = _list_nodes(history)
+    _place_orphans(history, nodes)
+    session = _make(surface, session_id, history, nodes)
     facts = dict(row) if row else {name: getattr(session, name) for name in OUTLINE}
     session.row.update({name: facts.get(name) for name in SESSION} | facts)
     return session
@@ -122,27 +120,39 @@ def make_session(
 OUTLINE = ("first_input", "final_output", "n_turns")
 
 
-def outline(
-    spans: pl.DataFrame | Sequence[Mapping[str, Any]],
-) -> tuple[str | None, str | None, int]:
-    """Return ``first_input``, ``final_output`` and ``n_turns`` of one session's spans."""
-    session = make_session("", "", spans, {"surface": ""})
+def outline(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, str | None, int]:
+    """Return ``first_input``, ``final_output`` and ``n_turns`` of one session's spans.
+
+    ``rows`` have all of :data:`~evalbench.session.spans.COLUMNS`.
+    """
+    history = History(order_spans(rows))
+    # What tools did behind a turn changes none of its words.
+    session = _make("", "", history, _list_nodes(history))
     return session.first_input, session.final_output, session.n_turns
 
 
-def _read(spans: pl.DataFrame | Sequence[Mapping[str, Any]]) -> History:
-    if isinstance(spans, pl.DataFrame):
-        return History(order_spans(spans.select(COLUMNS).to_dicts()))
-    return History(order_spans([{name: each.get(name) for name in COLUMNS} for each in spans]))
+def _list_nodes(history: History) -> list[Node]:
+    """List the turns that are shown, in order."""
+    nodes = [node for thread in history.threads for node in thread.nodes if not node.ghost]
+    nodes.sort(key=lambda node: node.order)
+    return nodes
 
 
-def _place_orphans(history: History) -> list[Node]:
-    """Return all turns in order, each with the steps that no message asked for behind it.
+def _make(surface: str, session_id: str, history: History, nodes: Sequence[Node]) -> Session:
+    numbers = {id(node): number for number, node in enumerate(nodes, 1)}
+    names, line = _name_threads(history)
+    of_thread = {
+        id(node): names[n] for n, each in enumerate(history.threads) for node in each.nodes
+    }
+    turns = tuple(_make_turn(node, numbers, of_thread.get(id(node), "")) for node in nodes)
+    return Session(surface, session_id, {}, turns, tuple(history.gaps), line)
+
+
+def _place_orphans(history: History, nodes: list[Node]) -> None:
+    """Put the steps that no message asked for behind the turn before them.
 
     What ran before the first message of its trace was logged ran after its question.
     """
-    nodes = [node for thread in history.threads for node in thread.nodes if not node.ghost]
-    nodes.sort(key=lambda node: node.order)
     questions: dict[str, Node] = {}
     answered: set[str] = set()
     for node in nodes:
@@ -160,7 +170,6 @@ def _place_orphans(history: History) -> list[Node]:
             places = [make_empty(step)]
             nodes.insert(0, places[0])
         places[-1].steps.append(step)
-    return nodes
 
 
 def _name_threads(history: History) -> tuple[list[str], frozenset[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,14 +23,20 @@ AGENT = re.compile(
     r"|(?P<run>.+?)(?:\._execute_core|\.(?:a?run|kickoff|a?invoke)| run)"
 )
 CALL_IDS = ("tool_call_id", "gen_ai.tool.call.id", "tool_call.id", "ai.toolCall.id", "call_id")
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 
 class Span:
     """A span, and what is said by those inside it."""
 
+    __slots__ = (
+        *"row parent kind span_id trace_id number last closing start path agent".split(),
+        *"wraps goes_on is_told replied thread cut_before told found errors answered".split(),
+    )
+
     def __init__(self, row: Row, parent: Span | None) -> None:
         self.row, self.parent = row, parent
+        self.kind: str | None = row["kind"]
         self.span_id, self.trace_id = row["span_id"], row["trace_id"]
         self.number = self.last = 0
         self.closing: list[Span] = []
@@ -49,11 +55,6 @@ class Span:
         same = parent is not None and parent.start == own
         self.path: tuple[str, ...] = (*(parent.path if parent and same else ()), row["span_id"])
         self.agent: str = _name_agent(row) or (parent.agent if parent else "")
-
-    @property
-    def kind(self) -> str | None:
-        """Return its kind."""
-        return self.row["kind"]
 
     @property
     def is_leaf(self) -> bool:
@@ -120,16 +121,13 @@ def order_spans(rows: Sequence[Row]) -> list[Span]:
     """Order the spans that an annotator may see: by time, the outer before the inner."""
     place = {(row["trace_id"], row["span_id"]): row for row in rows}
     made: dict[tuple[str, str], Span | None] = {}
-    for row in rows:
-        chain: dict[tuple[str, str], Row] = {}
-        key = (row["trace_id"], row["span_id"])
+    for key in place:
+        chain: dict[tuple[str, str], tuple[str, str]] = {}
         while key in place and key not in made and key not in chain:
-            chain[key] = place[key]
-            key = (row["trace_id"], place[key]["parent_id"])
-        for key, inner in reversed(chain.items()):
-            outer_key = (inner["trace_id"], inner["parent_id"])
-            outer = made.get(outer_key)
-            hidden = outer_key in made and outer is None
+            chain[key] = key = (key[0], place[key]["parent_id"])
+        for key, outer_key in reversed(chain.items()):
+            inner, outer = place[key], made.get(outer_key)
+            hidden = outer is None and outer_key in made
             made[key] = None if hidden or inner["kind"] in HIDDEN_KINDS else Span(inner, outer)
     spans = [span for span in made.values() if span]
     spans.sort(key=lambda span: (span.start, span.path))

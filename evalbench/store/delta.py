@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 import polars as pl
 
 from evalbench.errors import StoreError
 from evalbench.schema import TABLES
-from evalbench.store.files import Place, Staged, describe_added
+from evalbench.store.files import Place, Staged, place_file, write_staged
+from evalbench.store.keys import compare_rows
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
@@ -41,15 +42,25 @@ def open_table(place: Place, *, version: int | None = None) -> DeltaTable | None
         raise StoreError(f"{place}: cannot read the {wanted}: {error}") from error
 
 
-def add_files(place: Place, staged: Sequence[Staged]) -> None:
-    """Make staged files visible, all in one transaction. What is visible already stays so.
+def commit_staged(place: Place, staged: Sequence[Staged], *, folder: Path) -> pl.DataFrame:
+    """Make the rows of staged files visible whose key is not in the table yet.
+
+    Which these are is decided against the version that the transaction follows: where another
+    writer comes first, it is decided anew. ``folder`` takes files of a part of the rows.
+
+    Gives ``file`` (its place in ``staged``), ``row`` and ``state`` of every row in order: "new";
+    "duplicate" of a row that is there, or before it; or "collision" with one that says something
+    else under the same key.
 
     Raises StoreError where the store refuses, or other writers came first each time.
     """
+    states = pl.DataFrame()
 
     def commit(delta: DeltaTable) -> None:
-        there = {unquote(path) for path in delta.get_add_actions()["path"].to_pylist()}
-        if added := [describe_added(each) for each in staged if each.path not in there]:
+        nonlocal states
+        states = compare_rows(staged, pl.scan_delta(delta))
+        whole = [_keep_new(each, states.filter(file=n), folder) for n, each in enumerate(staged)]
+        if added := [place_file(each, place) for each in whole if each.rows]:
             schema = _delta_schema(place.table)
             delta.create_write_transaction(
                 [*added], "append", schema, ["surface"], commit_properties=_name(delta)
@@ -57,6 +68,47 @@ def add_files(place: Place, staged: Sequence[Staged]) -> None:
 
     if staged:
         _retry(place, commit)
+    return states
+
+
+def replace_staged(
+    place: Place, staged: Sequence[Staged], replaced: Sequence[str], *, folder: Path
+) -> pl.DataFrame:
+    """Put staged rows in the place of all that the ingests ``replaced`` brought, at once.
+
+    Otherwise as :func:`commit_staged`; a row of another ingest with the same key stays.
+    """
+    states = pl.DataFrame()
+
+    def commit(delta: DeltaTable) -> None:
+        nonlocal states
+        from deltalake import write_deltalake
+
+        others = pl.scan_delta(delta).filter(~pl.col("ingest_id").is_in(list(replaced)))
+        states = compare_rows(staged, others)
+        whole = [_keep_new(each, states.filter(file=n), folder) for n, each in enumerate(staged)]
+        rows = pl.concat(each.scan().with_columns(surface=pl.lit(each.surface)) for each in whole)
+        ids = ", ".join(f"'{each}'" for each in replaced)
+        surface = staged[0].surface.replace("'", "''")
+        write_deltalake(
+            delta,
+            rows.select(TABLES[place.table].names()).collect(engine="streaming"),
+            mode="overwrite",
+            predicate=f"surface = '{surface}' AND ingest_id IN ({ids})",
+            commit_properties=_name(delta),
+        )
+
+    _retry(place, commit)
+    return states
+
+
+def _keep_new(staged: Staged, states: pl.DataFrame, folder: Path) -> Staged:
+    """Keep the new rows of a staged file."""
+    new = states["state"] == "new"
+    if new.all():
+        return staged
+    rows = staged.scan().collect().filter(new)
+    return write_staged(rows.lazy(), staged.table, staged.surface, folder)
 
 
 def merge_rows(
@@ -64,7 +116,7 @@ def merge_rows(
 ) -> int:
     """Put rows in the place of those with the same key, or leave these; count those added.
 
-    Raises StoreError as :func:`add_files` does.
+    Raises StoreError as :func:`commit_staged` does.
     """
     added = 0
 
@@ -80,6 +132,20 @@ def merge_rows(
     if len(rows):
         _retry(place, merge)
     return added
+
+
+def delete_rows(place: Place, keys: pl.DataFrame) -> None:
+    """Delete the rows of these keys; raises StoreError as :func:`commit_staged` does."""
+
+    def delete(delta: DeltaTable) -> None:
+        same = " AND ".join(f"target.{key} = source.{key}" for key in keys.columns)
+        merger = delta.merge(
+            keys, same, source_alias="source", target_alias="target", commit_properties=_name(delta)
+        )
+        merger.when_matched_delete().execute()
+
+    if len(keys):
+        _retry(place, delete)
 
 
 def _retry(place: Place, write: Callable[[DeltaTable], None]) -> None:

@@ -1,4 +1,4 @@
-"""Parquet files beside a Delta table that no reader sees before a transaction names them."""
+"""Parquet files: written aside, put into a Delta table, and seen once a transaction names them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -38,63 +39,71 @@ class Place:
 
 @dataclass(frozen=True)
 class Staged:
-    """A file of rows of one surface that waits for its transaction; ``path`` is in the table."""
+    """A local file of rows of one surface (without its column) that waits for its transaction."""
 
     table: str
-    name: str
     surface: str
-    path: str
-    size: int
+    file: Path
     rows: int
-    earliest: datetime | None
-    latest: datetime | None
+
+    def scan(self) -> pl.LazyFrame:
+        """Read it."""
+        return pl.scan_parquet(self.file, hive_partitioning=False, glob=False)
 
 
-def write_file(rows: pl.LazyFrame, place: Place, surface: str, name: str) -> Staged:
-    """Write rows (without the surface column) to a file called after ``name`` and its content.
+def write_staged(rows: pl.LazyFrame, table: str, surface: str, folder: Path) -> Staged:
+    """Write rows (without the surface column) to a file that is called after its content.
 
-    The file appears whole or not at all, in a folder as in an object store.
+    So the same rows, staged again after a kill, take the place of the same file in the table, and
+    other rows never do.
     """
     encoded = io.BytesIO()
     rows.sink_parquet(encoded, compression_level=1)
     content = encoded.getvalue()
-    digest = hashlib.blake2b(surface.encode() + content, digest_size=8).hexdigest()
-    path = f"surface={quote(surface, safe='')}/{quote(name, safe='')}-{digest}.parquet"
-    time_column = pl.col(TIMES[place.table])
-    bounds = rows.select(pl.len(), earliest=time_column.min(), latest=time_column.max())
-    _save(content, place, path)
-    return Staged(place.table, name, surface, path, len(content), *bounds.collect().row(0))
+    digest = hashlib.blake2b(surface.encode() + content, digest_size=16).hexdigest()
+    file = folder / f"{digest}.parquet"
+    if not file.exists():
+        file.write_bytes(content)
+    return Staged(table, surface, file, rows.select(pl.len()).collect().item())
 
 
-def _save(content: bytes, place: Place, path: str) -> None:
+def place_file(staged: Staged, place: Place) -> AddAction:
+    """Put a staged file into its table, where no reader sees it before a transaction names it."""
+    from deltalake.transaction import AddAction
+
+    path = f"surface={quote(staged.surface, safe='')}/{staged.file.name}"
     if folder := _find_folder(place.url):
         file = folder / place.table / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(f".{os.getpid()}")
-        unfinished.write_bytes(content)
+        unfinished = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        try:
+            os.link(staged.file, unfinished)
+        except OSError:  # another disk
+            shutil.copyfile(staged.file, unfinished)
         unfinished.replace(file)
+        unfinished.unlink(missing_ok=True)  # of two links to one file a rename keeps both
     else:
         import pyarrow
 
+        content = staged.file.read_bytes()
         # A buffer that holds all of the content hands it on as the bytes that delta-rs takes.
         stream = _open_store(place).open_output_stream(path)
         with pyarrow.BufferedOutputStream(stream, len(content) + 1) as buffered:
             buffered.write(content)
-
-
-def remove_file(place: Place, path: str) -> None:
-    """Remove a file that no version of the table names."""
-    if folder := _find_folder(place.url):
-        (folder / place.table / path).unlink()
-    else:
-        _open_store(place).delete_file(path)
-
-
-def scan_file(place: Place, path: str) -> pl.LazyFrame:
-    """Read a file of a table, without the surface column."""
-    folder = _find_folder(place.url) or place.url
-    file, options = f"{folder}/{place.table}/{path}", dict(place.options)
-    return pl.scan_parquet(file, storage_options=options, hive_partitioning=False, glob=False)
+    time_column = pl.col(TIMES[staged.table])
+    bounds = staged.scan().select(minValues=time_column.min(), maxValues=time_column.max())
+    statistics: dict[str, object] = {"numRecords": staged.rows}
+    for bound, moment in bounds.collect().row(0, named=True).items():
+        if moment is not None:
+            statistics[bound] = {TIMES[staged.table]: moment.isoformat(timespec="microseconds")}
+    return AddAction(
+        path=path,
+        size=staged.file.stat().st_size,
+        partition_values={"surface": staged.surface},
+        modification_time=time.time_ns() // 1_000_000,
+        data_change=True,
+        stats=json.dumps(statistics),
+    )
 
 
 def _find_folder(url: str) -> Path | None:
@@ -108,22 +117,3 @@ def _open_store(place: Place) -> DeltaStorageHandler:
     from deltalake.fs import DeltaStorageHandler
 
     return DeltaStorageHandler(str(place), dict(place.options))
-
-
-def describe_added(staged: Staged) -> AddAction:
-    """Say to a transaction what is in a file, with the times by which readers skip it."""
-    from deltalake.transaction import AddAction
-
-    statistics: dict[str, object] = {"numRecords": staged.rows}
-    for bound, moment in (("minValues", staged.earliest), ("maxValues", staged.latest)):
-        if moment is not None:
-            iso = moment.isoformat(timespec="microseconds")
-            statistics[bound] = {TIMES[staged.table]: iso}
-    return AddAction(
-        path=staged.path,
-        size=staged.size,
-        partition_values={"surface": staged.surface},
-        modification_time=time.time_ns() // 1_000_000,
-        data_change=True,
-        stats=json.dumps(statistics),
-    )

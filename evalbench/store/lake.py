@@ -1,8 +1,8 @@
 """The lake: spans, sessions and verdicts as Delta tables, in a folder or an object store.
 
-Rows are written in two steps. ``stage`` puts a Parquet file beside the table, where no reader looks
-yet; ``commit`` makes any number of staged files visible at once. A run that is killed in between
-leaves nothing but files that the same run, done again, replaces.
+Many rows are written in two steps. ``stage`` writes a Parquet file in a folder of the run's own;
+``commit`` makes the new rows of any number of staged files visible at once. A run that is killed in
+between leaves nothing but files that the same run, done again, replaces.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from evalbench.schema import KEYS, TABLES
-from evalbench.store.delta import add_files, merge_rows, open_table
-from evalbench.store.files import (
-    TIMES,
-    Place,
-    Staged,
-    remove_file,
-    scan_file,
-    write_file,
+from evalbench.store.delta import (
+    commit_staged,
+    delete_rows,
+    merge_rows,
+    open_table,
+    replace_staged,
 )
+from evalbench.store.files import TIMES, Place, Staged, write_staged
 
 BEFORE_FIRST = -1
 """The version of a table before anything was written: pins a reading to no rows."""
@@ -88,39 +88,33 @@ class Lake:
         tables = {table: open_table(self._place(table)) for table in TABLES}
         return {table: delta.version() for table, delta in tables.items() if delta is not None}
 
-    def stage(self, table: str, frame: pl.DataFrame, *, name: str) -> Staged:
-        """Write the rows of one surface to a file that no reader sees before :meth:`commit`.
+    def stage(self, table: str, frame: pl.DataFrame, *, folder: Path) -> Staged:
+        """Write the rows of one surface to a local file that :meth:`commit` adds to the table.
 
-        The file is called after ``name`` and its content: the same rows staged again replace the
-        file of a killed run, and other rows never replace one that was committed. Raises ValueError
-        where the columns are not the table's, a key is null, or the rows are not of one surface.
+        Raises ValueError where the columns are not the table's, a key is null, or the rows are not
+        of one surface.
         """
         frame = _conform(table, frame)
         surfaces = frame["surface"].unique().sort().to_list()
         if len(surfaces) != 1:
             raise ValueError(f"frame: must have rows of one surface, got {surfaces}")
-        return write_file(frame.lazy().drop("surface"), self._place(table), surfaces[0], name)
+        return write_staged(frame.lazy().drop("surface"), table, surfaces[0], folder)
 
-    def scan_staged(self, staged: Staged) -> pl.LazyFrame:
-        """Read a staged file, without the surface."""
-        return scan_file(self._place(staged.table), staged.path)
+    def commit(
+        self, table: str, staged: Sequence[Staged], *, folder: Path, replaced: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """Add the staged rows of one surface whose key is new, all in one transaction.
 
-    def restage(self, staged: Staged, rows: pl.DataFrame) -> Staged | None:
-        """Put other rows in the place of a staged file; where there are none, the file goes."""
-        place, changed = self._place(staged.table), None
-        if len(rows):
-            changed = write_file(rows.lazy(), place, staged.surface, staged.name)
-        if changed is None or changed.path != staged.path:
-            remove_file(place, staged.path)
-        return changed
-
-    def commit(self, table: str, staged: Sequence[Staged]) -> None:
-        """Make staged files visible, all in one transaction. What is visible already stays so.
+        Safe beside other writers of the same lake: of two that bring the same key at once, one adds
+        it. With ``replaced`` they stand for what the ingests of these ids brought. Gives
+        ``file, row, state`` as :func:`evalbench.store.delta.commit_staged`.
 
         As all that writes it raises StoreError where the store refuses, or other writers keep
         coming first.
         """
-        add_files(self._place(table), staged)
+        if replaced and staged:
+            return replace_staged(self._place(table), staged, replaced, folder=folder)
+        return commit_staged(self._place(table), staged, folder=folder)
 
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Add the rows whose key is neither in the lake nor before them in the frame; count them.
@@ -138,6 +132,10 @@ class Lake:
         """
         rows = _conform(table, frame).unique(subset=KEYS[table], keep="last", maintain_order=True)
         merge_rows(self._place(table), rows, KEYS[table])
+
+    def remove(self, table: str, keys: pl.DataFrame) -> None:
+        """Remove the rows of these keys; earlier versions of the table still have them."""
+        delete_rows(self._place(table), keys.select(KEYS[table]))
 
     def _place(self, table: str) -> Place:
         return Place(self.url, self.options, table)

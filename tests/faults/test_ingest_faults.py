@@ -37,7 +37,7 @@ def die_at(name, original):
         return result
     return wrapped
 
-for name in ("commit", "upsert", "restage"):
+for name in ("commit", "upsert"):
     setattr(Lake, name, die_at(name, getattr(Lake, name)))
 print("starts", flush=True)
 progress = die_at("chunk", lambda done, total: None)
@@ -45,7 +45,7 @@ print(eb.observe.ingest(eb.open(folder), path, surface="support", progress=progr
 """
 MOMENTS = [
     "after chunk 5",
-    "after restage 1",
+    "before commit 1",
     "after commit 1",
     "after commit 2",
     "after upsert 1",

@@ -91,7 +91,9 @@ def test_a_fixture_arrives_in_the_lake(path, tmp_path):
     assert (report.spans, report.rejected) == (len(keys), 0)
     assert set(ws.lake.verdicts().collect()["mode"]) <= {""}
     again = eb.observe.ingest(ws, path, surface="support", redact=False)
-    assert (again.spans, again.duplicates) == (0, again.records)
+    assert (again.spans, again.rejected) == (0, 0)
+    assert again.duplicates + again.collisions == again.records
+    assert again.collisions == report.collisions < again.records
 
 
 OTEL = {"trace_id": "t", "span_id": "s", "name": "n", "start_time": "2026-05-01T12:00:00Z"}

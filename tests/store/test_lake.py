@@ -97,29 +97,30 @@ def test_readers_are_bounded_from_start_to_before_end(lake):
     assert lake.verdicts(**bounds).collect()["judged_at"].dt.day().to_list() == [2, 3]
 
 
-def test_what_is_staged_is_seen_once_it_is_committed(lake):
-    staged = [
-        lake.stage("session", make("session", range(n, n + 2)), name=f"run-{n}") for n in (0, 2)
-    ]
+def test_what_is_staged_is_seen_once_it_is_committed(lake, tmp_path):
+    parts = [make("session", range(n, n + 2)) for n in (0, 2)]
+    staged = [lake.stage("session", part, folder=tmp_path) for part in parts]
     assert lake.versions() == {}
     assert read_ids(lake) == []
-    lake.commit("session", staged)
+    states = lake.commit("session", staged, folder=tmp_path)
+    assert states.rows() == [(0, 0, "new"), (0, 1, "new"), (1, 0, "new"), (1, 1, "new")]
     assert lake.versions() == {"session": 1}
-    lake.commit("session", staged)
+    again = lake.commit("session", staged, folder=tmp_path)
+    assert set(again["state"]) == {"duplicate"}
     assert lake.versions() == {"session": 1}
     assert read_ids(lake) == [0, 1, 2, 3]
 
 
-def test_a_staged_file_can_be_replaced_or_discarded(lake, tmp_path):
-    staged = lake.stage("session", make("session", range(4)), name="run")
-    rows = lake.scan_staged(staged).collect()
-    kept = lake.restage(staged, rows[::2])
-    assert kept.rows == 2
-    dropped = lake.stage("session", make("session", range(4)), name="dropped")
-    assert lake.restage(dropped, rows.clear()) is None
-    lake.commit("session", [kept])
-    assert read_ids(lake) == [0, 2]
-    assert len(list(tmp_path.glob("lake/session/surface=airline/*"))) == 1
+def test_rows_of_a_key_that_is_there_are_duplicates_or_collide(lake, tmp_path):
+    lake.append("session", make("session", range(2), n_turns=1))
+    parts = [make("session", range(1, 4), n_turns=1), make("session", (0, 3, 4), n_turns=2)]
+    staged = [lake.stage("session", part, folder=tmp_path) for part in parts]
+    states = lake.commit("session", staged, folder=tmp_path)
+    told = ["duplicate", "new", "new", "collision", "collision", "new"]
+    assert states["state"].to_list() == told
+    assert read_ids(lake) == [0, 1, 2, 3, 4]
+    turns = lake.sessions().collect().sort("started_at")["n_turns"]
+    assert turns.to_list() == [1, 1, 1, 1, 2]
 
 
 @pytest.mark.parametrize("surface", ["airline", ODD])

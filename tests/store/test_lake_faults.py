@@ -33,14 +33,17 @@ def read_ids(lake: Lake) -> list[int]:
 
 
 KILLED = """
+import pathlib
 import sys
 sys.path.insert(0, sys.argv[2])
 from test_lake_faults import *
 lake = Lake(sys.argv[1])
-staged = [lake.stage("session", make_sessions(range(n, n + 5)), name=f"run-{n}") for n in (0, 5)]
+folder = pathlib.Path(sys.argv[1] + "-staged")
+folder.mkdir()
+staged = [lake.stage("session", make_sessions(range(n, n + 5)), folder=folder) for n in (0, 5)]
 print("staged", flush=True)
 if sys.argv[3] == "after":
-    lake.commit("session", staged)
+    lake.commit("session", staged, folder=folder)
     print("committed", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -59,8 +62,8 @@ def test_a_killed_run_done_again_leaves_the_lake_of_an_undisturbed_one(tmp_path,
 
     for lake in (killed, undisturbed):
         parts = [make_sessions(range(n, n + 5)) for n in (0, 5)]
-        staged = [lake.stage("session", part, name=f"run-{5 * n}") for n, part in enumerate(parts)]
-        lake.commit("session", staged)
+        staged = [lake.stage("session", part, folder=tmp_path) for part in parts]
+        lake.commit("session", staged, folder=tmp_path)
 
     assert killed.sessions().collect().equals(undisturbed.sessions().collect())
     assert killed.versions() == undisturbed.versions() == {"session": 1}
