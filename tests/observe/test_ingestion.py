@@ -91,6 +91,21 @@ def test_users_are_hashed_with_the_workspace_s_secret_and_texts_are_redacted(ws,
     assert set(per_session["input"]) == {1}
 
 
+def test_spans_whose_ids_hold_personal_data_are_known_again(ws, tmp_path):
+    named = json.loads(json.dumps(SPANS).replace("session-", "ann@example.com-"))
+    for record in named:
+        record["context"]["span_id"] += "@example.com"
+        record["parent_id"] = record["parent_id"] and record["parent_id"] + "@example.com"
+    path = write(tmp_path / "a.jsonl", named)
+    assert (report := ingest(ws, path)).sessions == 8
+    assert report.spans == len(named)
+    again = ingest(ws, write(tmp_path / "b.jsonl", named[::-1]))
+    assert (again.spans, again.rejected, again.duplicates) == (0, 0, len(named))
+    spans = lake(ws)[0]
+    assert not [row for row in spans.rows() if "@example.com" in str(row)]
+    assert spans["parent_id"].drop_nulls().is_in(spans["span_id"].to_list()).all()
+
+
 def test_worker_processes_give_what_one_process_gives(ws, tmp_path, monkeypatch):
     path = write(tmp_path / "a.jsonl", [*SPANS, {"no": "span"}, *SPANS[:3]])
     report = ingest(ws, path)

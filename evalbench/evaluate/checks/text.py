@@ -32,7 +32,7 @@ LETTERS = 20
 CERTAIN = 0.5
 """Score from which a language is believed."""
 
-PersonalKind = Literal["EMAIL", "PHONE", "CARD", "IBAN", "IP", "KEY"]
+PersonalKind = Literal["EMAIL", "PHONE", "CARD", "IBAN", "SSN", "IP", "KEY"]
 PLACEHOLDER = re.compile(r"<([A-Z]{2,5})_\d{5}>")
 """What redaction puts in the place of a value: the same within a session."""
 
