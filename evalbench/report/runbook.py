@@ -35,6 +35,7 @@ from evalbench.errors import NotebookError
 from evalbench.report.report import write_json
 from evalbench.schema import ReportPublished
 from evalbench.snapshot import pin_lake
+from evalbench.store.chain import GENESIS
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
@@ -47,11 +48,14 @@ _BROWSERS = (
     *"chromium chromium-browser google-chrome google-chrome-stable chrome msedge".split(),
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
-# Containers have no sandbox; the page runs no script and loads nothing.
 _HEADLESS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --no-pdf-header-footer"
-).split()
+    # Containers have no sandbox; the page runs no script and loads nothing.
+    *"--headless --no-sandbox --disable-gpu --no-first-run --no-pdf-header-footer".split(),
+    # The browser's maker is not asked for anything either: no name is found, no proxy is there.
+    *"--disable-background-networking --disable-component-update --disable-sync".split(),
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    *"--proxy-server=127.0.0.1:9 --proxy-bypass-list=<-loopback>".split(),
+)
 Progress = Callable[[int, int], None]
 _PLACES = ("workspace", "folder")
 _PINS: dict[str, Any] = {"lake_versions": dict[str, int], "ledger_seq": int}
@@ -88,31 +92,35 @@ def run(
 
     What the parameters do not pin is pinned to the present. Reports themselves do not move the pin,
     so the same parameters on the same data give the same folder, ``result.json`` and tables, byte
-    for byte.
+    for byte. The report is made aside and takes its place whole; the ledger hears of it only then.
 
     Raises NotebookError for no such notebook, a parameter that is unknown, missing or of another
-    type, or a cell that failed.
+    type, a pin that the ledger has not reached, or a cell that failed.
     """
     source = find_notebook(notebook)
     given = _check_parameters(source, parameters)
     _pin(given, workspace)
+    ledger = _read_hash(workspace, given["ledger_seq"])
     identity = orjson.dumps([source.stem, given], option=orjson.OPT_SORT_KEYS)
     folder = Path(reports).absolute() / source.stem / hashlib.sha256(identity).hexdigest()[:12]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    executed, result = folder / source.name, folder / "result.json"
-    places = {"workspace": str(workspace.path.absolute()), "folder": str(folder)}
+    made = folder.with_name(f".{folder.name}-unfinished-{uuid.uuid4().hex[:8]}")
+    made.mkdir(parents=True)
+    executed, result = made / source.name, made / "result.json"
+    places = {"workspace": str(workspace.path.absolute()), "folder": str(made)}
     _execute(source, executed, {**given, **places}, progress)
     if not result.exists():
         raise NotebookError(f"{source.name} wrote no result.json: its last cell must do so")
-    manifest, html = folder / "manifest.json", folder / "report.html"
+    executed.write_text(executed.read_text("utf-8").replace(made.name, folder.name), "utf-8")
     digest = hashlib.sha256(result.read_bytes()).hexdigest()
-    about = {"result_sha256": digest, "workspace": workspace.identity}
-    write_json(manifest, _manifest(source, given) | about)
-    html.write_text(_render_html(executed), encoding="utf-8")
-    pdf = _print_pdf(html, folder / "report.pdf")
+    html = made / "report.html"
+    html.write_text(_render_html(executed, ledger), encoding="utf-8")
+    pdf = _print_pdf(html, made / "report.pdf")
+    about = {"ledger": ledger, "result_sha256": digest, "workspace": workspace.identity}
+    write_json(made / "manifest.json", _manifest(source, given) | about)
+    _put_in_place(made, folder)
     _publish(workspace, f"{source.stem}/{folder.name}", given, digest)
-    return Run(folder, executed, html, pdf, result, manifest)
+    files = (folder / each.name if each else None for each in (executed, html, pdf, result))
+    return Run(folder, *files, folder / "manifest.json")
 
 
 def serve(
@@ -203,6 +211,16 @@ def _pin(given: dict[str, Any], workspace: Workspace) -> None:
         given["ledger_seq"] = next((seq for seq in seen if seq not in reports), 0)
 
 
+def _read_hash(workspace: Workspace, seq: int) -> dict[str, Any]:
+    """Read the hash of the last event that counts, which seals all those before it."""
+    if seq > (head := workspace.ledger.head()):
+        raise NotebookError(
+            f"parameter 'ledger_seq': the ledger ends with event {head} (got {seq})"
+        )
+    known = workspace.ledger.events(since=seq - 1, until=seq)["hash"]
+    return {"seq": seq, "hash": known[0] if seq else GENESIS}
+
+
 class _Kernel(AsyncKernelManager):
     """The running interpreter over IPC: no installed kernelspec is asked, no port is opened."""
 
@@ -221,7 +239,9 @@ class _Kernel(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         """How to start the interpreter that runs this."""
         command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
-        return KernelSpec(argv=[*command, "-f", "{connection_file}"], language="python")
+        # What lies in the folder that somebody happens to be in must not stand in for a package.
+        own = ["--InteractiveShellApp.ignore_cwd=True", "-f", "{connection_file}"]
+        return KernelSpec(argv=[*command, *own], language="python")
 
 
 def _execute(source: Path, executed: Path, parameters: dict[str, Any], progress: Progress) -> None:
@@ -242,13 +262,14 @@ def _execute(source: Path, executed: Path, parameters: dict[str, Any], progress:
         ) from None
 
 
-def _render_html(executed: Path) -> str:
+def _render_html(executed: Path, ledger: dict[str, Any]) -> str:
     """One page without code that loads nothing from outside; its policy forbids even to try."""
     hidden = dict.fromkeys(("exclude_input", "exclude_input_prompt", "exclude_output_prompt"), True)
     templates = [str(_TEMPLATES)]
     exporter = HTMLExporter(template_name="evalbench", extra_template_basedirs=templates, **hidden)
     notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata["title"] = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+    title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+    notebook.metadata.update(title=title, ledger=ledger)
     page, _ = exporter.from_notebook_node(notebook)
     return str(page)
 
@@ -269,6 +290,20 @@ def _print_pdf(html: Path, pdf: Path) -> Path | None:
     if not pdf.exists():
         raise NotebookError(f"{browser} printed no PDF of {html}")
     return pdf
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Move a finished report to where it belongs; one that stood there goes only now."""
+    before = made.with_name(f"{made.name}-before")
+    with suppress(FileNotFoundError):
+        folder.rename(before)
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(made)  # somebody who made the same report was faster
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def _split_pins(given: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """A notebook runs with known parameters only, and its report says what it was made from."""
 
+import socket
 import sys
 
 import nbformat
 import orjson
+import polars as pl
 import pytest
 
 from evalbench.errors import NotebookError
 from evalbench.report import runbook
+from evalbench.store.chain import GENESIS
 
 PARAMETERS = """
 workspace = ""
@@ -120,10 +123,59 @@ def test_a_failing_cell_is_one_line_with_the_notebook_to_look_at(start, tmp_path
         start("1 + 1")
 
 
-def test_a_browser_that_is_found_prints_the_pdf(start):
+def test_what_lies_in_the_folder_one_is_in_stands_in_for_no_package(
+    start, tmp_path, monkeypatch, no_browser
+):
+    for name in ("evalbench", "polars"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+        (tmp_path / "here" / name / "__init__.py").write_text("raise ImportError('hidden')")
+    monkeypatch.chdir(tmp_path / "here")
+    [row] = orjson.loads(start(WRITE).result.read_bytes())["given"]
+    assert row["python"] == sys.executable
+
+
+def test_a_report_names_the_last_event_it_knows_and_its_hash(start, workspace, no_browser):
+    ledger = workspace.ledger
+    empty = start(WRITE, ledger_seq=0)
+    assert orjson.loads(empty.manifest.read_bytes())["ledger"] == {"seq": 0, "hash": GENESIS}
+    ledger.append("note.added", "s", {"text": "seen"})
+    done = start(WRITE)
+    ledger.append("note.added", "s", {"text": "seen later"})
+    known = ledger.events("note.added").filter(pl.col("seq") == 2)["hash"].item()
+    assert orjson.loads(done.manifest.read_bytes())["ledger"] == {"seq": 2, "hash": known}
+    footer = done.html.read_text().split("<footer>")[1]
+    assert "event 2" in footer
+    assert known in footer
+    with pytest.raises(NotebookError, match=r"ends with event 4 \(got 9\)"):
+        start(WRITE, ledger_seq=9)
+
+
+NETWORK = ("TCP_CONNECT", "UDP_BYTES_SENT", "SOCKET_BYTES_SENT", "DNS_TRANSACTION")
+RESOLVED = ("HOST_RESOLVER_MANAGER_JOB", "HOST_RESOLVER_SYSTEM_TASK", "HOST_RESOLVER_DNS_TASK")
+CALLING = "".join(
+    f'<img src="{address}/x.png">'
+    for address in ("http://evil.example", "http://192.0.2.1", "http://127.0.0.1:{port}")
+)
+
+
+def test_a_browser_that_is_found_prints_the_pdf_and_calls_nobody(tmp_path, monkeypatch):
     if not runbook.find_browser():
         pytest.skip("no Chromium or Chrome on this machine")
-    assert start(WRITE).pdf.read_bytes().startswith(b"%PDF")
+    log = tmp_path / "net.json"
+    monkeypatch.setattr(runbook, "_HEADLESS", (*runbook._HEADLESS, f"--log-net-log={log}"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        html = tmp_path / "calling.html"
+        html.write_text(CALLING.format(port=listener.getsockname()[1]))
+        assert runbook._print_pdf(html, tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    told = orjson.loads(log.read_bytes())
+    kinds = {number: name for name, number in told["constants"]["logEventTypes"].items()}
+    assert {*NETWORK, *RESOLVED} <= set(kinds.values())
+    seen = {kinds[event["type"]] for event in told["events"]}
+    assert "URL_REQUEST_START_JOB" in seen  # it was asked to
+    assert not seen & {*NETWORK, *RESOLVED}
 
 
 def test_two_runs_in_one_folder_never_share_a_socket():
