@@ -14,6 +14,7 @@ from IPython.display import Markdown, display
 from evalbench.report.sentences import name_rows
 from evalbench.report.tables import set_table
 from evalbench.snapshot import Snapshot
+from evalbench.store.tabular import quote_formula
 
 _JSON = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
@@ -26,7 +27,7 @@ class Report:
     codebook has them.
     """
 
-    view: Snapshot
+    view: Snapshot = field(repr=False)  # the keys of an object store are in its settings
     folder: str | Path
     tables: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
@@ -87,6 +88,8 @@ class Report:
         for name, frame in self.tables.items():
             lists = pl.selectors.by_dtype(pl.List(pl.String), pl.List(pl.Int64))
             flat = frame.with_columns(lists.cast(pl.List(pl.String)).list.join("; "))
+            texts = pl.selectors.string().map_elements(quote_formula, return_dtype=pl.String)
+            flat = flat.with_columns(texts)
             flat.write_csv(folder / f"{name}.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
 
 

@@ -26,6 +26,10 @@ Given = TypeVar("Given")
 Read = TypeVar("Read")
 UNREADABLE = (OSError, ImportError, ValueError, KeyError, BadZipFile, pl.exceptions.PolarsError)
 REJECT = pl.Schema({"line": pl.Int64, "reason": pl.String})
+FORMULA = re.compile(
+    r"'*(?:[=@\t\r\n\uff1d\uff20\uff0b\uff0d]|[+-](?!\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\Z))"
+)
+"""What a spreadsheet takes for a formula, quoted or not; a number is none."""
 FLAGS = dict.fromkeys("true 1 yes fail fails failed".split(), True)
 FLAGS |= dict.fromkeys("false 0 no pass passes passed".split(), False)
 
@@ -182,7 +186,10 @@ def read_rejects(folder: Path) -> pl.DataFrame:
 
 
 def write_table(path: Path, records: Iterable[Record], fields: Iterable[str]) -> None:
-    """Write records as CSV where the name ends so, else as JSONL; a list in CSV is JSON."""
+    """Write records as CSV where the name ends so, else as JSONL.
+
+    In CSV a list is JSON, and a text that a spreadsheet would run is quoted; reading undoes both.
+    """
     rows = [{name: record[name] for name in fields if name in record} for record in records]
     if path.suffix != ".csv":
         path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
@@ -191,8 +198,21 @@ def write_table(path: Path, records: Iterable[Record], fields: Iterable[str]) ->
         writer = csv.DictWriter(file, list(fields))  # its CRLF makes it quote a lone CR too
         writer.writeheader()
         for row in rows:
-            cells = {name: each for name, each in row.items() if isinstance(each, str)}
+            texts = {name: each for name, each in row.items() if isinstance(each, str)}
+            cells = {name: quote_formula(each) for name, each in texts.items()}
             writer.writerow({name: write_json(each) for name, each in row.items()} | cells)
+
+
+def quote_formula(text: str) -> str:
+    """Put a quote before a text that a spreadsheet would run as a formula, and before such quotes.
+
+    Only so is a cell that begins with a quote read back as it was.
+    """
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def _unquote_formula(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
 
 
 def write_json(value: object) -> str:
@@ -234,7 +254,7 @@ def _read_csv(text: str) -> Iterator[Row]:
         except csv.Error as error:
             yield Row(start + 1, {}, str(error), "".join(lines[start : rows.line_num]))
             continue
-        record: Record = dict(zip(header, cells, strict=False))
+        record: Record = dict(zip(header, map(_unquote_formula, cells), strict=False))
         if len(cells) == len(header):
             yield Row(start + 1, record)
         elif cells:

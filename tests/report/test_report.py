@@ -58,6 +58,16 @@ def test_kept_tables_are_rows_of_the_result_and_files_of_their_own(report, tmp_p
     assert result == {"rates": frame.to_dicts(), "none": []}
 
 
+def test_a_table_that_is_kept_runs_nothing_in_a_spreadsheet(report, tmp_path):
+    frame = pl.DataFrame({"mode": ["=1+1", "a=1"], "rate": [-0.5, 2.0], "ids": [["@x"], ["y"]]})
+    report.keep(rates=frame)
+    report.write()
+    written = (tmp_path / "new" / "tables" / "rates.csv").read_text()
+    assert written == "mode,rate,ids\n'=1+1,-0.5,'@x\na=1,2.0,y\n"
+    result = orjson.loads((tmp_path / "new" / "result.json").read_bytes())
+    assert result == {"rates": frame.to_dicts()}
+
+
 def test_a_table_is_shown_as_the_glossary_heads_it_and_kept_whole(report, shown):
     report.table("changes", changes(), by=["surface", "release"])
     [table] = shown

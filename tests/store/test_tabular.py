@@ -1,5 +1,6 @@
 """A table of any format gives its rows with their lines, and each is accounted for."""
 
+import csv
 import io
 import json
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalbench.errors import ReadError
-from evalbench.store.tabular import read_flag, read_rejects, read_table, write_table
+from evalbench.store.tabular import quote_formula, read_flag, read_rejects, read_table, write_table
 
 FIELDS = {"name": "title", "kind": "", "note": "comment"}
 RECORDS = [{"name": "a", "kind": "x"}, {"name": 'b "c"\n;', "kind": "ü"}]
@@ -126,3 +127,37 @@ def test_a_flag_is_a_word():
     assert [read_flag(word) for word in (True, "FAIL", 1, "0", " passed ")] == [1, 1, 1, 0, 0]
     with pytest.raises(ValueError, match="says 'maybe', neither true nor false"):
         read_flag("maybe")
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("'=1", "''=1"),
+        ("=5", "'=5"),
+        ("-5", "-5"),
+        ("+3.5e-2", "+3.5e-2"),
+        ("'quoted'", "'quoted'"),
+        ("a=1", "a=1"),
+    ],
+)
+def test_a_cell_that_a_spreadsheet_would_run_is_quoted_and_a_number_is_not(tmp_path, text, cell):
+    assert quote_formula(text) == cell
+    write_table(tmp_path / "t.csv", [{"name": text, "kind": "-1"}], FIELDS)
+    with (tmp_path / "t.csv").open(newline="") as table:
+        [row] = csv.DictReader(table)
+    assert (row["name"], row["kind"]) == (cell, "-1")
+    [row] = read_table(tmp_path / "t.csv", FIELDS, {}).rows
+    assert row.record["name"] == text
+
+
+@given(st.text("'=+-@\t\r\n5.e", min_size=1, max_size=6))
+def test_whatever_was_quoted_is_read_as_it_was(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("quoted") / "t.csv"
+    write_table(path, [{"name": text, "kind": "x"}], FIELDS)
+    assert [row.record["name"] for row in read_table(path, FIELDS, {}).rows] == [text]
