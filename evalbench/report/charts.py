@@ -9,6 +9,7 @@ from __future__ import annotations
 
 # isort: split
 import hashlib
+import re
 from html import escape
 from typing import Any
 
@@ -16,6 +17,7 @@ import altair as alt
 import polars as pl
 import vl_convert
 
+from evalbench.label.annotation.markdown import visible
 from evalbench.report.sentences import say_interval, say_surface
 from evalbench.report.tables import INK
 
@@ -27,6 +29,7 @@ NAME_WIDTH = 315
 PAGE = 720
 NAMED = 12
 """Clusters whose names find room on a map."""
+CLIPS = re.compile(r'(<clipPath id="|<\w+[^<>]* clip-path="url\(#)clip')
 UNIT = "failures per 1,000 sessions, with interval"
 RATES = "Failures per 1,000 sessions with interval. "
 ENDS = ("", "_low", "_high")
@@ -53,12 +56,25 @@ def _theme() -> alt.theme.ThemeConfig:
 
 def _render(specification: dict[str, Any], **_: object) -> dict[str, str]:
     """Draw as SVG within the page, so that a screen reader finds the description and the marks."""
+    specification = _show_hidden(specification)
     drawn = vl_convert.vegalite_to_svg(specification)
     # Charts of one page must not share the names of their clipping paths.
     own = "clip-" + hashlib.sha256(drawn.encode()).hexdigest()[:8] + "-"
-    drawn = drawn.replace('"clip', f'"{own}').replace("(#clip", f"(#{own}")
+    drawn = CLIPS.sub(rf"\g<1>{own}", drawn)
     label = escape(str(specification.get("description", "")))
     return {"text/html": drawn.replace("<svg", f'<svg role="figure" aria-label="{label}"', 1)}
+
+
+def _show_hidden(value: Any) -> Any:
+    """Show the hidden characters of every text of a specification; SVG escapes the rest."""
+    match value:
+        case str():
+            return visible(value)
+        case dict():
+            return {name: _show_hidden(each) for name, each in value.items()}
+        case list():
+            return [_show_hidden(each) for each in value]
+    return value
 
 
 alt.renderers.register("evalbench", _render)
@@ -73,7 +89,7 @@ def before_after(frame: pl.DataFrame) -> alt.LayerChart:
     """
     release = frame["release"][0]
     moments = {side: f"{side} {release}" for side in ("before", "after")}
-    first = f"datum.moment === {moments['before']!r}"
+    first = alt.FieldEqualPredicate(field="moment", equal=moments["before"])
     ordered = frame.sort("after", descending=True, nulls_last=True, maintain_order=True)
     sides = pl.concat(
         ordered.with_row_index("place").select(

@@ -32,6 +32,7 @@ from pydantic import TypeAdapter, ValidationError
 from traitlets import default
 
 from evalbench.errors import NotebookError
+from evalbench.label.annotation.markdown import render_page
 from evalbench.report.report import write_json
 from evalbench.schema import ReportPublished
 from evalbench.snapshot import pin_lake
@@ -270,6 +271,7 @@ def _render_html(executed: Path, ledger: dict[str, Any]) -> str:
     notebook = nbformat.read(executed, as_version=4)
     title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
     notebook.metadata.update(title=title, ledger=ledger)
+    exporter.register_filter("markdown2html", render_page)
     page, _ = exporter.from_notebook_node(notebook)
     return str(page)
 

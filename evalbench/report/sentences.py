@@ -1,15 +1,22 @@
-"""What the reports say: numbers with their interval, names for keys, "insufficient" aloud."""
+"""What the reports say: numbers with their interval, names for keys, "insufficient" aloud.
+
+A headline is Markdown: names that traces or people gave stand in it escaped. Tables and charts take
+them as they are, and escape them when they are drawn.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from evalbench.evaluate.spec import write_specification
 from evalbench.label.agreement.consensus import ANY
+from evalbench.label.annotation.markdown import escape_text, visible
 from evalbench.operate.evidence import WHOLE
 from evalbench.report.glossary import ASKED, LIMITS, READINGS, WEIGHTS
 from evalbench.schema import Design, QueueDrawn
@@ -57,6 +64,10 @@ def say_surface(surface: str) -> str:
     return surface[:1].upper() + surface[1:].replace("_", " ")
 
 
+def _name_surface(surface: object) -> str:
+    return escape_text(say_surface(str(surface)))
+
+
 def say_group(row: Mapping[str, object]) -> str:
     """Write the heading that rows of a table or chart stand under: "Shop, release 2.1"."""
     words = {"surface": say_surface, "release": "release {}".format}
@@ -90,7 +101,7 @@ def say_sources(view: Snapshot) -> str:
     """Say what a report was made from: the sessions, and the state of the two stores."""
     days = view.sessions["started_at"].drop_nulls().sort().dt.to_string("%e %B %Y")
     when = "" if days.is_empty() else f" from {days[0].strip()} to {days[-1].strip()}"
-    surfaces = ", ".join(map(say_surface, view.sessions["surface"].unique().sort()))
+    surfaces = ", ".join(map(_name_surface, view.sessions["surface"].unique().sort()))
     tables = ", ".join(
         f"{table} {version}"
         for table, version in sorted(view.lake_versions.items())
@@ -105,7 +116,7 @@ def say_draw(
 ) -> str:
     """Say how many sessions were drawn, how many labels they want, and where the draw is."""
     total, labels = int(population["n"].sum()), int(items["annotators"].sum())
-    of = f"{items.height:,} of {say_count(total, 'session')} of {say_surface(str(view.surface))}"
+    of = f"{items.height:,} of {say_count(total, 'session')} of {_name_surface(view.surface)}"
     kept = "Not recorded (dry run)" if queue is None else f"Recorded as queue {queue}"
     return f"**{of}**, {say_count(labels, 'label')}. {kept}. Seed {view.seed}."
 
@@ -123,7 +134,7 @@ def impact_headline(rates: pl.DataFrame, changes: pl.DataFrame, sample: pl.DataF
     for (surface,), own in rates.group_by("surface", maintain_order=True):
         labelled = int(sample.filter(surface=surface)["n_labelled"].sum())
         read = f", {say_count(labelled, 'session')} labelled" if labelled else ""
-        lines += [f"**{say_surface(str(surface))}**{read}", f"- {_say_most_frequent(own)}"]
+        lines += [f"**{_name_surface(surface)}**{read}", f"- {_say_most_frequent(own)}"]
         released = changes.filter(surface=surface).partition_by("release", maintain_order=True)
         lines += [f"- {_say_release(release)}" for release in released]
         lines.append("")
@@ -132,24 +143,29 @@ def impact_headline(rates: pl.DataFrame, changes: pl.DataFrame, sample: pl.DataF
 
 def _say_most_frequent(rates: pl.DataFrame) -> str:
     last = rates.filter(pl.col("release") == rates["release"].last())
-    when = "" if last["release"][0] == WHOLE else f" since release {last['release'][0]}"
+    when = (
+        "" if last["release"][0] == WHOLE else f" since release {escape_text(last['release'][0])}"
+    )
     top = last.filter(status="ok").sort("estimate", descending=True).head(1).to_dicts()
     if not top:
         return f"Insufficient evidence{when}: no rate can be given."
     [row] = top
     said = say_interval(row["per_1000"], row["low_per_1000"], row["high_per_1000"])
     interval = f"{row['level']:.0%} interval"
-    return f"Most frequent{when}: *{row['name']}*, {said} of 1,000 sessions ({interval})."
+    return (
+        f"Most frequent{when}: *{escape_text(row['name'])}*, {said} of 1,000 sessions ({interval})."
+    )
 
 
 def _say_release(changes: pl.DataFrame) -> str:
     """Say what became of the failures a release set out to fix, and of the others."""
     aimed = changes.filter(target="yes")
     rest = changes.filter(target="").partition_by("reading", as_dict=True)
-    said = [f"Release {changes['release'][0]}"]
+    said = [f"Release {escape_text(changes['release'][0])}"]
     if aimed.height:
         fixed = [
-            f"*{name}* ({READINGS[how]})" for name, how in aimed["name", "reading"].iter_rows()
+            f"*{escape_text(name)}* ({READINGS[how]})"
+            for name, how in aimed["name", "reading"].iter_rows()
         ]
         said.append(f"set out to fix {'; '.join(fixed)}.")
     else:
@@ -160,7 +176,7 @@ def _say_release(changes: pl.DataFrame) -> str:
             continue
         if reading in ("regression", "improvement"):
             numbers = [
-                f"*{row['name']}* {words}, {_say_delta(row)} per 1,000"
+                f"*{escape_text(row['name'])}* {words}, {_say_delta(row)} per 1,000"
                 for row in rows.iter_rows(named=True)
             ]
             said.append(f"{'; '.join(numbers)}.")
@@ -221,7 +237,7 @@ def agreement_headline(found: pl.DataFrame, disputes: pl.DataFrame) -> str:
         doubts = ", ".join(f"{n} {reading}" for reading, n in sorted(counts.items()))
         waiting = disputes.filter("waits", surface=surface).height
         lines += [
-            f"**{say_surface(str(surface))}**",
+            f"**{_name_surface(surface)}**",
             f"- Pass or fail: alpha {alpha}, {verdict['reading']};"
             f" {say_count(verdict['n_items'], 'session')} with two labels or more.",
             f"- People agree on {agreed} of {agreed + counts.total()} failure modes"
@@ -274,7 +290,7 @@ def coverage_headline(coverage: pl.DataFrame, uncovered: pl.DataFrame) -> str:
         if row["share"] is not None
     ]
     said += f" ({', '.join(weighed)})." if weighed else "."
-    heaviest = ", ".join(uncovered["name"].head(3))
+    heaviest = ", ".join(map(escape_text, uncovered["name"].head(3)))
     return f"{said} Not covered, the heaviest first: {heaviest}." if heaviest else said
 
 
@@ -300,6 +316,22 @@ def proposals_headline(proposals: Proposals) -> str:
     without = Counter(modes.filter(pl.col("kind").is_null())["status"])
     rest = ", ".join(f"{n} {status}" for status, n in without.items())
     return f"**{said}**" + (f" Without a proposal: {rest}." if rest else "")
+
+
+def write_proposals(proposals: Proposals) -> str:
+    """Write what is proposed in Markdown: specifications, and what was changed in a rubric."""
+    parts = []
+    for name in proposals.modes["evaluator_id"].drop_nulls():
+        made = proposals.made[name]
+        parts += [_write_block("yaml", write_specification(made.specification))]
+        parts += [_write_block("diff", made.diff)] if made.diff else []
+    return "\n\n".join(parts)
+
+
+def _write_block(language: str, text: str) -> str:
+    """Write a block of code that no line of its text can end."""
+    fence = "`" * (3 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{visible(text).rstrip()}\n{fence}"
 
 
 def say_proposals(proposals: Proposals, candidates: pl.DataFrame) -> pl.DataFrame:

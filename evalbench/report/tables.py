@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from evalbench.label.annotation.markdown import visible
 from evalbench.report.glossary import COLUMNS, PARTICULAR, TABLES, Column
 from evalbench.report.sentences import say_group, say_interval, say_number, say_surface
 
@@ -20,7 +21,7 @@ LISTED = 5
 
 
 def set_table(name: str, frame: pl.DataFrame, *, by: list[str], level: float) -> GT:
-    """Set the table of this name in the glossary; text is escaped.
+    """Set the table of this name in the glossary; text is escaped, and hidden characters shown.
 
     The values of the columns ``by`` become headings between the rows; ``level`` is that of the
     intervals.
@@ -29,7 +30,8 @@ def set_table(name: str, frame: pl.DataFrame, *, by: list[str], level: float) ->
 
     shown = TABLES[name]
     cells = [_write_cells(frame, column).alias(column) for column in shown]
-    groups = [say_group(dict(zip(by, row, strict=True))) for row in frame.select(by).iter_rows()]
+    keys = (dict(zip(by, row, strict=True)) for row in frame.select(by).iter_rows())
+    groups = [visible(say_group(key)) for key in keys]
     grouping = [pl.Series("group", groups, pl.String)] if by else []
     identity = "table-" + hashlib.sha256(name.encode()).hexdigest()[:8]
     made = GT(pl.DataFrame([*cells, *grouping]), groupname_col="group" if by else None, id=identity)
@@ -67,7 +69,8 @@ def _write_cells(frame: pl.DataFrame, name: str) -> pl.Series:
         texts = [say_interval(*row, decimals=column.decimals, signed=column.signed) for row in rows]
         return pl.Series(texts, dtype=pl.String).str.replace_all(" ", "\u00a0")
     write = say_surface if name == "surface" else partial(_write_cell, column=column)
-    return pl.Series(map(write, frame[name]), dtype=pl.String)
+    texts = map(write, frame[name])
+    return pl.Series([text and visible(text) for text in texts], dtype=pl.String)
 
 
 def _write_cell(value: object, column: Column) -> str | None:

@@ -86,7 +86,7 @@ def test_clusters_of_sessions_tell_where_to_read(ws, rng):
 
 def test_too_few_texts_say_so(ws):
     found = discover(ws, "shop", of="tools", seed=3)
-    assert found.reason.startswith("2 different tools of shop: clusters take 10. Bring in")
+    assert found.reason.startswith("2 different tools: clusters take 10. Bring in")
     assert (found.summary.height, found.placed.height) == (0, 0)
     assert headline(found) == found.reason
 

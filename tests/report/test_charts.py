@@ -58,7 +58,10 @@ def test_before_and_after_differ_in_shape_and_dash_as_well_as_colour(changes):
     interval, point, said = specification["layer"]
     shape = point["encoding"]["shape"]["scale"]
     assert shape == {"domain": ["before 2", "after 2"], "range": ["circle", "diamond"]}
-    assert interval["encoding"]["strokeDash"]["condition"]["test"] == "datum.moment === 'before 2'"
+    assert interval["encoding"]["strokeDash"]["condition"]["test"] == {
+        "field": "moment",
+        "equal": "before 2",
+    }
     assert said["encoding"]["text"]["field"] == "reading"
     rows = specification["datasets"][interval["data"]["name"]]
     assert [(row["name"], row["moment"], row["rate"]) for row in rows[:2]] == [

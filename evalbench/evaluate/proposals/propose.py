@@ -29,7 +29,7 @@ from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.judge import Example
 from evalbench.evaluate.proposals.check_candidates import Family, look_by_family, search_check
 from evalbench.evaluate.score import score
-from evalbench.evaluate.spec import Specification, define, write_specification
+from evalbench.evaluate.spec import Specification, define
 from evalbench.evaluate.split import assign_split, require_train
 from evalbench.evaluate.status import COUNTING
 from evalbench.llm import UNLIMITED, Limits, Spent
@@ -158,16 +158,6 @@ def adopt(
         define(ws.ledger, candidate.specification, modes=modes)
         adopted.append(candidate.specification)
     return adopted
-
-
-def write_proposals(proposals: Proposals) -> str:
-    """Write what is proposed in Markdown: specifications, and what was changed in a rubric."""
-    parts = []
-    for name in proposals.modes["evaluator_id"].drop_nulls():
-        made = proposals.made[name]
-        parts.append(f"```yaml\n{write_specification(made.specification)}```")
-        parts += [f"```diff\n{made.diff}\n```"] if made.diff else []
-    return "\n\n".join(parts)
 
 
 def look(candidate: Candidate, sessions: Sequence[Session]) -> list[Finding]:

@@ -9,7 +9,8 @@ import polars as pl
 
 from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
-from evalbench.label.annotation.transcript import read_text, render_markdown, transcript
+from evalbench.label.annotation.markdown import render_markdown, visible
+from evalbench.label.annotation.transcript import read_text, transcript
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.schema import Label
 from evalbench.session import Session, make_session, read_sessions
@@ -40,7 +41,8 @@ class Annotation:
         self._ws, self._queue = ws, queue
         self.surface = queue.body.surface
         defined = read_codebook(ws.ledger).live.filter(surface=self.surface)
-        self.codebook = defined.select(CODEBOOK).to_dicts()
+        told = pl.col("name", "definition", "example").map_elements(visible, pl.String)
+        self.codebook = defined.select(CODEBOOK).with_columns(told).to_dicts()
         settings = ws.settings.surfaces.get(self.surface)
         self.policies = [render_markdown(text) for text in settings.policies] if settings else []
         self._reasons = {item.session_id: item.reason for item in queue.body.items}
@@ -122,6 +124,7 @@ class Annotation:
             self._ws.lake.verdicts(surface=self.surface)
             .filter(pl.col("session_id") == name, pl.col("fails").is_not_null())
             .select("evaluator_id", "fails", "rationale")
+            .with_columns(pl.col("evaluator_id", "rationale").map_elements(visible, pl.String))
             .collect()
         )
         if drafts.height:

@@ -1,6 +1,7 @@
 """Text of a trace made safe to show: Markdown as a few harmless tags, hidden characters visible.
 
 A trace is written by strangers. What leaves here loads nothing, runs nothing and hides nothing.
+What a report says of one goes through :func:`escape_text`, where it is no Markdown at all.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import cache
 
 import mistune
 import nh3
+from mistune.util import safe_entity
 
 TAGS = frozenset(
     "p br hr h1 h2 h3 h4 h5 h6 strong em del code pre blockquote "
@@ -17,10 +19,13 @@ TAGS = frozenset(
 )
 HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
-    "\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+    "\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff"
+    "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0\U0001d173-\U0001d17a]"
     # Joiners are how Persian, Hindi and joined pictographs are spelt; beside ASCII they only hide.
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
+SIGNS = re.compile(r"[!-/:-@\[-`{-~]")
+"""All that Markdown or HTML may take for its own."""
 
 
 def visible(text: str) -> str:
@@ -28,20 +33,42 @@ def visible(text: str) -> str:
     return HIDDEN.sub(lambda found: f"⟦U+{ord(found[0]):04X}⟧", text)
 
 
+def escape_text(text: object) -> str:
+    """Write text of a trace or a person so that Markdown and HTML show it as it is, on one line.
+
+    Character references mean the same to both, and neither takes them for signs of its own.
+    """
+    line = " ".join(visible(str(text)).split())
+    return SIGNS.sub(lambda found: f"&#{ord(found[0])};", line)
+
+
 class _Renderer(mistune.HTMLRenderer):
     def image(self, text: str, url: str, title: str | None = None) -> str:
         return mistune.escape(f"[image: {url}]")
 
 
+class _PageRenderer(_Renderer):
+    def text(self, text: str) -> str:
+        return safe_entity(text)
+
+
 @cache
-def _markdown() -> mistune.Markdown:
+def _markdown(renderer: type[_Renderer]) -> mistune.Markdown:
     # Raw HTML is shown as the text it is; a chat's single line breaks are meant.
     return mistune.create_markdown(
-        renderer=_Renderer(escape=True), hard_wrap=True, plugins=["table", "strikethrough"]
+        renderer=renderer(escape=True), hard_wrap=True, plugins=["table", "strikethrough"]
     )
 
 
-def render_markdown(text: str) -> str:
+def render_page(text: str) -> str:
+    """Render Markdown of a report as :func:`render_markdown` does that of a trace.
+
+    What :func:`escape_text` wrote is read as the characters that it stands for.
+    """
+    return render_markdown(text, renderer=_PageRenderer)
+
+
+def render_markdown(text: str, *, renderer: type[_Renderer] = _Renderer) -> str:
     """Render Markdown of unknown, possibly hostile origin as HTML of :data:`TAGS` alone.
 
     The only attributes are those of links, which lead to http, https or mailto in a new tab. Images
@@ -50,7 +77,7 @@ def render_markdown(text: str) -> str:
     """
     shown = visible(text)
     try:
-        html = str(_markdown()(shown))
+        html = str(_markdown(renderer)(shown))
     except RecursionError:  # a nesting that no reader meant
         html = f"<pre>{mistune.escape(shown)}</pre>"
     return nh3.clean(

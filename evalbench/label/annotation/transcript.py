@@ -58,13 +58,15 @@ def transcript(session: Session, *, reason: str = "", limit: int = PIECE) -> dic
     Returns
     -------
     dict
-        ``session_id``, ``surface``, ``facts`` (pairs of name and value), ``reason``, ``signals``
-        (phrases), ``errors``, ``turns``, ``gaps`` and ``left_out``, the number of turns at the end
-        that did not fit. Where a text has a ``cut``, :func:`read_text` has the rest.
+        ``session_id``, ``name`` (the same to be shown), ``surface``, ``facts`` (pairs of name and
+        value), ``reason``, ``signals`` (phrases), ``errors``, ``turns``, ``gaps`` and ``left_out``,
+        the number of turns at the end that did not fit. Where a text has a ``cut``,
+        :func:`read_text` has the rest.
     """
     head = {
         "session_id": session.session_id,
-        "surface": session.surface,
+        "surface": visible(session.surface),
+        "name": visible(session.session_id),
         "facts": _facts(session.row),
         "reason": visible(reason),
         "signals": _signals(session.row),

@@ -235,7 +235,7 @@ class Curation:
                 "notes": notes,
                 "places": [self._place[note] for note in notes],
                 "text": visible(self._text(notes[0])[:READ]),
-                "session_id": self._text(notes[0], "session_id"),
+                "session_id": visible(self._text(notes[0], "session_id")),
                 "unsure": bool(clusters.confidence[self._place[notes[0]]] < SURE),
                 "representative": self._place[notes[0]] in self._typical,
                 "belongs": mode.verdicts.get(notes[0]),
@@ -253,11 +253,11 @@ class Curation:
         sampled = len(mode.sample())
         return {
             "mode": mode.mode,
-            "name": mode.name,
+            "name": visible(mode.name),
             "definition": visible(mode.definition),
             "note": waiting[0],
             "text": visible(self._text(waiting[0])),
-            "session_id": self._text(waiting[0], "session_id"),
+            "session_id": visible(self._text(waiting[0], "session_id")),
             "done": sampled - len(waiting),
             "of": sampled,
         }

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from evalbench import stats
+from evalbench.label.annotation.markdown import escape_text
 from evalbench.label.annotation.transcript import SIGNALS
 from evalbench.label.discovery.clustering import (
     FEWEST,
@@ -145,7 +146,7 @@ def discover(
     n_different = len({fold_text(text) for text in short})
     if n_different < FEWEST:
         more = READ_MORE if of == "notes" else BRING_MORE
-        reason = f"{n_different} different {of} of {surface}: clusters take {FEWEST}. {more}"
+        reason = f"{n_different} different {of}: clusters take {FEWEST}. {more}"
         nothing = np.zeros((0, 2))
         return Discovery(surface, of, texts, None, nothing, (), reason, seed, ledger_seq)
     rng = np.random.default_rng(seed)
@@ -231,5 +232,5 @@ def headline(discovery: Discovery) -> str:
         if discovery.clusters.weak
         else f"They agree with those of other draws by {discovery.clusters.agreement:.2f} (ARI)."
     )
-    about = f"{discovery.texts.height:,} {discovery.of} of {discovery.surface}"
+    about = f"{discovery.texts.height:,} {discovery.of} of {escape_text(discovery.surface)}"
     return f"{about}: {discovery.reason}. {trust}"

@@ -207,7 +207,7 @@ class Annotator extends Desk {
     this.modes.scrollTop = 0;
     this.suggestion.replaceChildren();
     this.definition.replaceChildren();
-    this.where.replaceChildren(item.surface ?? "", " ", make("code", { text: session_id ?? "" }));
+    this.where.replaceChildren(item.surface ?? "", " ", make("code", { text: item.name ?? "" }));
     this.form = this.drafts.get(session_id) ?? {
       verdict: label.verdict ?? null,
       modes: new Set(label.modes),
