@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ from pydantic import TypeAdapter, ValidationError
 from traitlets import default
 
 from evalbench.errors import NotebookError
-from evalbench.label.annotation.markdown import render_page
+from evalbench.label.annotation.markdown import render_markdown
 from evalbench.report.report import write_json
 from evalbench.schema import ReportPublished
 from evalbench.snapshot import pin_lake
@@ -120,8 +121,14 @@ def run(
     write_json(made / "manifest.json", _manifest(source, given) | about)
     _put_in_place(made, folder)
     _publish(workspace, f"{source.stem}/{folder.name}", given, digest)
-    files = (folder / each.name if each else None for each in (executed, html, pdf, result))
-    return Run(folder, *files, folder / "manifest.json")
+    return Run(
+        folder=folder,
+        notebook=folder / executed.name,
+        html=folder / html.name,
+        pdf=pdf and folder / pdf.name,
+        result=folder / result.name,
+        manifest=folder / "manifest.json",
+    )
 
 
 def serve(
@@ -271,7 +278,7 @@ def _render_html(executed: Path, ledger: dict[str, Any]) -> str:
     notebook = nbformat.read(executed, as_version=4)
     title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
     notebook.metadata.update(title=title, ledger=ledger)
-    exporter.register_filter("markdown2html", render_page)
+    exporter.register_filter("markdown2html", partial(render_markdown, of_page=True))
     page, _ = exporter.from_notebook_node(notebook)
     return str(page)
 

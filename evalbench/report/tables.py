@@ -69,8 +69,8 @@ def _write_cells(frame: pl.DataFrame, name: str) -> pl.Series:
         texts = [say_interval(*row, decimals=column.decimals, signed=column.signed) for row in rows]
         return pl.Series(texts, dtype=pl.String).str.replace_all(" ", "\u00a0")
     write = say_surface if name == "surface" else partial(_write_cell, column=column)
-    texts = map(write, frame[name])
-    return pl.Series([text and visible(text) for text in texts], dtype=pl.String)
+    written = map(write, frame[name])
+    return pl.Series([text and visible(text) for text in written], dtype=pl.String)
 
 
 def _write_cell(value: object, column: Column) -> str | None:

@@ -53,31 +53,25 @@ class _PageRenderer(_Renderer):
 
 
 @cache
-def _markdown(renderer: type[_Renderer]) -> mistune.Markdown:
+def _markdown(*, of_page: bool) -> mistune.Markdown:
     # Raw HTML is shown as the text it is; a chat's single line breaks are meant.
+    renderer = (_PageRenderer if of_page else _Renderer)(escape=True)
     return mistune.create_markdown(
-        renderer=renderer(escape=True), hard_wrap=True, plugins=["table", "strikethrough"]
+        renderer=renderer, hard_wrap=True, plugins=["table", "strikethrough"]
     )
 
 
-def render_page(text: str) -> str:
-    """Render Markdown of a report as :func:`render_markdown` does that of a trace.
-
-    What :func:`escape_text` wrote is read as the characters that it stands for.
-    """
-    return render_markdown(text, renderer=_PageRenderer)
-
-
-def render_markdown(text: str, *, renderer: type[_Renderer] = _Renderer) -> str:
+def render_markdown(text: str, *, of_page: bool = False) -> str:
     """Render Markdown of unknown, possibly hostile origin as HTML of :data:`TAGS` alone.
 
     The only attributes are those of links, which lead to http, https or mailto in a new tab. Images
     are the text ``[image: address]``, HTML in the source is shown as text, and no class or style
-    remains.
+    remains. In Markdown ``of_page``, of a report, what :func:`escape_text` wrote is read as the
+    characters that it stands for.
     """
     shown = visible(text)
     try:
-        html = str(_markdown(renderer)(shown))
+        html = str(_markdown(of_page=of_page)(shown))
     except RecursionError:  # a nesting that no reader meant
         html = f"<pre>{mistune.escape(shown)}</pre>"
     return nh3.clean(
