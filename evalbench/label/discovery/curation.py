@@ -213,7 +213,7 @@ class Curation:
             return group
         group["n_unsure"] = int((clusters.confidence[places] < SURE).sum())
         group["example"] = group["example"] or visible(self._text(self._rank(mode)[0]))
-        group["owner"] = group["owner"] or self._ws.user
+        group["owner"] = group["owner"] or visible(self._ws.user)
         [one, *others] = np.unique(clusters.assignment[places]).tolist()
         if not others and (clusters.assignment == one).sum() == len(mode.notes):
             stability, proposal = float(clusters.stability[one]), self._discovery.proposals[one]
