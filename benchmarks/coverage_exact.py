@@ -5,6 +5,7 @@ A judge's cells are a binomial of failing sessions and one of right answers in e
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -19,6 +20,7 @@ from evalbench.stats.binary import MEASURES
 OFF_GRID = list(itertools.product((0.05, 0.2, 0.5), (0.8, 0.95), (0.95, 0.98), (150, 500)))
 
 
+@functools.cache  # classes of the same size come up in many cases
 def likely(n, rate):
     """Counts of a binomial that come up, and how often; the rest is under 1e-9 together."""
     counts = np.arange(n + 1)

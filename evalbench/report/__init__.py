@@ -24,3 +24,6 @@ class _Callable(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Callable
+# With this, jsonschema also checks IRIs, which no chart or notebook has, and builds their grammars
+# for two seconds in every process. Told that it is missing, it goes without.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
