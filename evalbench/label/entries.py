@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from evalbench.schema import BODIES, Body, Label, Note, Rating
+from evalbench.store.ledger import GIVEN_BY
 from evalbench.store.tabular import Record, write_table
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from evalbench.store.workspace import Workspace
 
 KINDS: dict[type[Body], str] = {Label: "label.set", Rating: "rating.set", Note: "note.added"}
@@ -55,7 +58,7 @@ class Entry(NamedTuple):
     @property
     def content(self) -> tuple[str, type, str]:
         """All that it says but when, and in which queue."""
-        text = self.body.model_dump_json(exclude={"labelled_at", "queue"})
+        text = self.body.model_dump_json(exclude={"labelled_at", "queue", "annotator"})
         return self.annotator, type(self.body), text
 
 
@@ -72,14 +75,18 @@ def export_labels(ws: Workspace, path: str | Path, *, surface: str | None = None
     return len(entries)
 
 
-def read_entries(ws: Workspace) -> Iterator[Entry]:
-    """Read all that was given, in its order and with its time."""
-    events = ws.ledger.events(list(KINDS.values()))
+def read_entries(ws: Workspace, *, connection: Connection | None = None) -> Iterator[Entry]:
+    """Read all that was given, in its order and with its time.
+
+    ``connection`` is that of a transaction of the ledger.
+    """
+    events = ws.ledger.events(list(KINDS.values()), connection=connection)
+    events = events.with_columns(actor=GIVEN_BY)
     for at, actor, kind, session, text in events["at", "actor", "kind", "subject", "body"].rows():
         body: Any = BODIES[kind].model_validate_json(text)
         if isinstance(body, Note):
             body = body.model_copy(update={"session_id": body.session_id or session})
-        yield Entry(actor, _set_time(body, at))
+        yield Entry(actor, _set_time(body, at).model_copy(update={"annotator": None}))
 
 
 def to_record(entry: Entry) -> Record:
@@ -99,6 +106,7 @@ def from_record(record: Record) -> list[Entry]:
     if "session_id" not in record:
         raise ValueError("session_id: there is none; --map session_id=COLUMN says where it is")
     given = record | ({"text": record["note"]} if "note" in record else {})
+    annotator = str(given.pop("annotator"))
     for name in given.keys() & {"surface", "session_id", "criterion", "value", "text"}:
         given[name] = str(given[name])
     for name in given.keys() & {"modes", "anchors"}:
@@ -112,7 +120,7 @@ def from_record(record: Record) -> list[Entry]:
     ]
     if not bodies:
         raise ValueError("there is no verdict, no mode, no value and no note")
-    return [Entry(str(record["annotator"]), _set_time(body)) for body in bodies]
+    return [Entry(annotator, _set_time(body)) for body in bodies]
 
 
 def _set_time(body: Any, at: datetime | None = None) -> Any:

@@ -13,10 +13,13 @@ from evalbench.label.annotation.queue import check_modes
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.codebook.modes import Codebook
 from evalbench.label.entries import FIELDS, KINDS, Entry, from_record, read_entries
-from evalbench.schema import Label, LabelsImported
+from evalbench.schema import Label
+from evalbench.store.ledger import Draft
 from evalbench.store.tabular import ImportReport, Record, attempt, read_flag, read_table
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from evalbench.store.workspace import Workspace
 
 ONE_MODE = {"mode": "failure_mode", "fails": "failed"}
@@ -34,13 +37,14 @@ def import_labels(
     columns: Mapping[str, str] | None = None,
     traces_elsewhere: bool = False,
 ) -> ImportReport:
-    """Read the labels, ratings and notes of a file into the ledger, each by its annotator.
+    """Read the labels, ratings and notes of a file into the ledger, each with its annotator.
 
     A row with a verdict or modes is a label, one with a ``value`` a rating on a ``criterion`` (by
     default the name of the value's column), one with a ``note`` a note; it may be all three. Rows
     of a ``mode`` each are one label of what the annotator says of the session. What the ledger says
     already is a duplicate; where a row has no time, whatever its time. A row of an unknown session
-    or mode, or that says nothing, is rejected. The ledger notes who imported what.
+    or mode, or that says nothing, is rejected. The actor of the events, all written at once, is who
+    imports.
 
     Parameters
     ----------
@@ -73,20 +77,25 @@ def import_labels(
 
     read, refused = attempt({rows: rows for rows in _group_rows(records)}, read_rows)
     reasons |= {row: reason for rows, reason in refused.items() for row in rows}
-    known = {(each.content, time) for each in read_entries(ws) for time in (each.time, None)}
-    new, added = dict[str, list[Entry]](), 0
-    for rows, entries in read.items():
-        fresh = [entry for entry in entries if (entry.content, entry.time) not in known]
-        known |= {(each.content, time) for each in fresh for time in (each.time, None)}
-        added += len(rows) if fresh else 0
-        for entry in fresh:
-            new.setdefault(entry.annotator, []).append(entry)
-    if added:
-        event = LabelsImported(file=table.path.name, sha256=table.sha256, added=added)
-        ws.ledger.append("labels.imported", table.path.name, event)
-    for name, entries in new.items():
-        events = [(KINDS[type(body)], body.session_id, body) for _, body in entries]
-        ws.ledger.extend(events, actor=name)
+    added = 0
+
+    def choose(connection: Connection) -> list[Draft]:
+        """Find what is new while nobody else writes, so that a killed import leaves nothing."""
+        nonlocal added
+        there = read_entries(ws, connection=connection)
+        known = {(each.content, time) for each in there for time in (each.time, None)}
+        new = list[Draft]()
+        for rows, entries in read.items():
+            fresh = [entry for entry in entries if (entry.content, entry.time) not in known]
+            known |= {(each.content, time) for each in fresh for time in (each.time, None)}
+            added += len(rows) if fresh else 0
+            for name, body in fresh:
+                named = body.model_copy(update={"annotator": name})
+                new.append((KINDS[type(body)], body.session_id, named))
+        about = {"file": table.path.name, "sha256": table.sha256, "added": added}
+        return [("labels.imported", table.path.name, about), *new] if new else []
+
+    ws.ledger.extend(choose)
     return table.conclude(reasons, added=added, folder=ws.rejected / "labels")
 
 

@@ -31,6 +31,7 @@ class Note(Body):
     text: str = Field(min_length=1)
     surface: str | None = None
     session_id: str | None = None
+    annotator: str | None = None
 
 
 Judgement = Literal["pass", "fail", "unsure"]
@@ -51,6 +52,8 @@ class Label(Body):
     says that none was seen; "unsure" says nothing of any mode. ``queue`` is the number of the
     ``queue.drawn`` event it answers; ``after_suggestion`` says that a judge's draft had been seen;
     ``labelled_at`` is when it was given, where that is not when the event was written: an import.
+    ``annotator`` is who gave it where that is not the actor, who then imported it; of ratings and
+    notes too.
     """
 
     surface: Name
@@ -63,6 +66,7 @@ class Label(Body):
     anchors: tuple[Anchor, ...] = ()
     after_suggestion: bool = False
     labelled_at: datetime | None = None
+    annotator: str | None = None
 
 
 class Rating(Body):
@@ -77,6 +81,7 @@ class Rating(Body):
     criterion: Name
     value: Name
     labelled_at: datetime | None = None
+    annotator: str | None = None
 
 
 class LabelsImported(Body):

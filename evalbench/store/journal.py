@@ -8,8 +8,10 @@ stands, in a file of its own, how often what has no verdict yet was tried.
 from __future__ import annotations
 
 import fcntl
+import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from evalbench.errors import StoreError
 from evalbench.schema import KEYS, VERDICT
 from evalbench.store.lake import Lake
 
@@ -37,16 +40,19 @@ class Journal:
     rows: int = 0
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add a verdict; ``judged_at`` is in microseconds since the epoch."""
-        self.file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        """Add a verdict; ``judged_at`` is in microseconds since the epoch.
+
+        Raises StoreError where the disk is full: what was written before is kept.
+        """
+        _append(self.file, orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
         self.rows += 1
         if self.rows % BATCH == 0:
             _commit(self.file, self.lake)
 
     def note_tries(self, key: str, tries: Sequence[float]) -> None:
         """Keep how often ``key`` was tried in vain, and what that used."""
-        with self.tries.open("ab") as file:
-            file.write(orjson.dumps([key, [*tries]], option=orjson.OPT_APPEND_NEWLINE))
+        with self.tries.open("ab", buffering=0) as file:
+            _append(file, orjson.dumps([key, [*tries]], option=orjson.OPT_APPEND_NEWLINE))
 
 
 @contextmanager
@@ -68,12 +74,40 @@ def _hold(path: Path, *, wait: bool) -> Iterator[FileIO]:
         yield file
 
 
+def _append(file: FileIO, line: bytes) -> None:
+    """Write a whole line or none."""
+    size = file.seek(0, os.SEEK_END)
+    try:
+        while line:
+            line = line[file.write(line) :]
+    except OSError as error:
+        file.truncate(size)
+        raise StoreError(
+            f"{file.name}: cannot write: {error.strerror}; make room and run the same again, which "
+            "goes on from here"
+        ) from error
+
+
 def _commit(file: FileIO, lake: Lake) -> None:
     file.seek(0)
     lines = file.read().split(b"\n")[:-1]  # a torn line has no end
-    if lines:
-        put_verdicts(lake, pl.DataFrame(map(orjson.loads, lines), schema=VERDICT))
+    verdicts = _parse(lines)
+    if damaged := len(lines) - len(verdicts):
+        message = f"{file.name}: {damaged} of {len(lines)} lines are damaged and were left out"
+        warnings.warn(f"{message}: their sessions are judged again", stacklevel=2)
+    put_verdicts(lake, verdicts)
     file.truncate(0)
+
+
+def _parse(lines: Sequence[bytes]) -> pl.DataFrame:
+    """Parse verdicts; of damaged lines, which halving finds, each costs itself alone."""
+    try:
+        rows = [dict(orjson.loads(line)) for line in lines]
+        return pl.DataFrame(rows, schema=VERDICT).drop_nulls(KEYS["verdict"])
+    except (ValueError, TypeError, pl.exceptions.PolarsError):
+        half = len(lines) // 2
+        parts = (lines[:half], lines[half:]) if half else ()
+        return pl.concat([VERDICT.to_frame(), *map(_parse, parts)])
 
 
 def put_verdicts(lake: Lake, verdicts: pl.DataFrame) -> None:
@@ -109,9 +143,9 @@ def recover(folder: Path, lake: Lake, job: str) -> str | None:
 
 def read_tries(folder: Path, job: str) -> dict[str, list[Any]]:
     """Give what an unfinished run of ``job`` noted last of each key."""
-    lines = [
-        line
-        for path in sorted(folder.glob(f"{job}.*{TRIES}"))
-        for line in path.read_bytes().split(b"\n")[:-1]
-    ]
-    return dict(sorted(map(orjson.loads, lines), key=lambda noted: noted[1]))
+    noted = []
+    for path in sorted(folder.glob(f"{job}.*{TRIES}")):
+        for line in path.read_bytes().split(b"\n"):
+            with suppress(orjson.JSONDecodeError):  # torn, or damaged: one try is not counted
+                noted.append(orjson.loads(line))
+    return dict(sorted(noted, key=lambda each: each[1]))

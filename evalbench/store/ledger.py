@@ -23,6 +23,10 @@ Draft = tuple[str, str, Mapping[str, object] | Body]
 """Kind, subject and body of an event that is not written yet."""
 
 
+GIVEN_BY = pl.coalesce(pl.col("body").str.json_path_match("$.annotator"), pl.col("actor"))
+"""Who gave what events say: of an import the annotator that it names, else the actor."""
+
+
 def read_clock() -> datetime:
     """Tell the time, in UTC."""
     return datetime.now(UTC)
@@ -128,6 +132,7 @@ class Ledger:
 
         They are chosen as by :meth:`events`. Gives seq, at, actor, subject, then the fields: tuples
         as lists, models as structs, mappings as JSON text. The columns are there where no event is.
+        The actor of what was imported is the annotator; :meth:`events` tells who imported it.
         Raises LedgerError where the kind is unknown, or a stored body no longer fits it.
         """
         model = _find_model(kind)
@@ -142,7 +147,8 @@ class Ledger:
             for body in bodies
         ]
         fields = pl.DataFrame(rows, columns, orient="row")
-        return events.select("seq", "at", "actor", "subject").hstack(fields)
+        actor = GIVEN_BY if "annotator" in columns else pl.col("actor")
+        return events.select("seq", "at", actor.alias("actor"), "subject").hstack(fields)
 
     def head(self) -> int:
         """Give the last sequence number, 0 where there is no event."""

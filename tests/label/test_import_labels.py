@@ -1,5 +1,6 @@
 """What goes out comes back the same, and what cannot be used is counted with line and reason."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import make
@@ -12,6 +13,7 @@ from evalbench.label import export_labels, import_labels
 from evalbench.label.discovery.texts import read_texts
 from evalbench.label.entries import Entry, from_record, to_record
 from evalbench.schema import Anchor, Label, Note, Rating
+from evalbench.store import ledger
 from evalbench.store.workspace import open_workspace
 
 PLACE = {"surface": "shop", "session_id": "s1"}
@@ -104,6 +106,51 @@ bodies = st.one_of(
 @given(st.builds(Entry, texts, bodies))
 def test_any_entry_is_read_as_it_was_written(entry):
     assert from_record(to_record(entry)) == [entry]
+
+
+def test_who_imports_is_on_record_whoever_the_labels_name(ws, read):
+    text = "session_id,annotator,verdict,value,note\ns1,ana,pass,4,calm\ns2,curator,pass,,\n"
+    assert read(text, criterion="tone")[0] == (2, 0, 0)
+    imported = ws.ledger.events(since=2)
+    assert imported["kind"][0] == "labels.imported"
+    assert imported["actor"].unique().to_list() == ["curator"]
+    labels = ws.ledger.bodies("label.set").select("actor", "annotator")
+    assert labels.rows() == [("ana", "ana"), ("curator", "curator")]
+    make.queue(ws.ledger, 1)
+    assert read("session_id,annotator,verdict,queue\ns1,ben,fail,9\n")[0] == (1, 0, 0)
+    own = Label(surface="shop", session_id="s2", verdict="pass")
+    ws.ledger.append("label.set", "s2", own)
+    assert ws.ledger.bodies("label.set").select("actor", "annotator").rows()[2:] == [
+        ("ben", "ben"),
+        ("curator", None),
+    ]
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize("act", ["insert", "update"])
+def test_an_import_killed_at_any_write_and_repeated_adds_what_an_undisturbed_one_does(
+    ws, tmp_path, monkeypatch, act, call
+):
+    path, before = tmp_path / "t.csv", ws.ledger.head()
+    rows = [f"s{number},{who},fail,rude\n" for number in (1, 2) for who in ("ana", "ben", "eva")]
+    path.write_text("session_id,annotator,verdict,modes\n" + "".join(rows))
+    write, calls = getattr(ledger, act), []
+
+    def die(table):
+        calls.append(table)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return write(table)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(ledger, act, die)
+        import_labels(ws, path, surface="shop")
+    import_labels(ws, path, surface="shop")
+    [said] = ws.ledger.bodies("labels.imported")["added"]
+    assert said == ws.ledger.bodies("label.set").height == 6
+    assert ws.ledger.head() == before + 7
+    assert import_labels(ws, path, surface="shop").duplicates == 6
+    assert ws.ledger.head() == before + 7
 
 
 cells = st.sampled_from(["", "s1", "nowhere", "ana", "pass", "fail", "true", "0", "rude", "loud"])

@@ -14,6 +14,7 @@ from evalbench.label.annotation.transcript import read_text, transcript
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.schema import Label
 from evalbench.session import Session, make_session, read_sessions
+from evalbench.store.ledger import GIVEN_BY
 
 if TYPE_CHECKING:
     from evalbench.label.annotation.queue import Queue
@@ -178,7 +179,7 @@ class Annotation:
         """Read what this annotator said in this queue, the last word on each session, in order."""
         events = self._ws.ledger.events("label.set", since=self._queue.number)
         own: dict[str, Label] = {}
-        for body in events.filter(actor=self._ws.user)["body"]:
+        for body in events.filter(GIVEN_BY == self._ws.user)["body"]:
             label = Label.model_validate_json(body)
             if label.queue == self._queue.number:
                 own.pop(label.session_id, None)

@@ -16,7 +16,7 @@ from evalbench.label.annotation.reservations import QUEUE, Place, Standing
 from evalbench.label.annotation.workload import Progress, measure_progress
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.schema import DrawnItem, Label, Note, QueueDrawn
-from evalbench.store.ledger import Draft, Ledger
+from evalbench.store.ledger import GIVEN_BY, Draft, Ledger
 
 STATE = pl.Schema(
     {"session_id": pl.String}
@@ -190,7 +190,7 @@ def find_queues(
         drawn = drawn.filter(surface=surface)
     wanted = drawn.select("queue", "items").explode("items").unnest("items")
     labels = ledger.events("label.set", until=until).group_by(queue=QUEUE, session_id="subject")
-    given = labels.agg(labelled=pl.col("actor").n_unique())
+    given = labels.agg(labelled=GIVEN_BY.n_unique())
     done = (
         wanted.join(given, on=["queue", "session_id"], how="left")
         .group_by("queue")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from evalbench.schema import DrawnItem, ItemReserved, ItemSkipped, Label
+from evalbench.store.ledger import GIVEN_BY
 
 KINDS = ("item.reserved", "item.skipped", "label.set")
 QUEUE = pl.col("body").str.json_path_match("$.queue").cast(pl.Int64, strict=False)
@@ -79,7 +80,7 @@ class Standing:
 
     def update(self, read: Callable[..., pl.DataFrame]) -> None:
         """Add what was written since; ``read`` is the ledger's ``events``, or stands for it."""
-        events = read(KINDS, since=self.seq)
+        events = read(KINDS, since=self.seq).with_columns(actor=GIVEN_BY)
         for event in events.filter(QUEUE == self.number).iter_rows(named=True):
             place = self.places.get(event["subject"])
             if place is not None:
