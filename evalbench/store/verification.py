@@ -28,7 +28,7 @@ from evalbench.store.files import Place
 from evalbench.store.ledger import check_chain
 from evalbench.store.workspace import find_folder, identify, locate_lake, locate_ledger
 
-CONTENT_NAME = re.compile(r"-([0-9a-f]{16})\.parquet$")
+CONTENT_NAME = re.compile(r"/([0-9a-f]{32})\.parquet$")
 """Files that are called after their content."""
 Manifests = Mapping[Path, dict[str, Any]]
 Pins = dict[str, dict[int, str]]
@@ -265,7 +265,7 @@ def _find_file_flaw(store: Any, path: str, file: File) -> str | None:
     rows = file.statistics.get("numRecords", len(keys))
     if len(keys) != rows:
         return f"has {len(keys):,} rows; it was written with {rows:,}"
-    digest = hashlib.blake2b(file.surface.encode() + content, digest_size=8).hexdigest()
+    digest = hashlib.blake2b(file.surface.encode() + content, digest_size=16).hexdigest()
     named = CONTENT_NAME.search(path)
     least = file.statistics.get("minValues", {}).get("session_id")
     # Others have no digest; the least key, unless it is shortened, tells most of them apart.

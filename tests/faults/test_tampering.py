@@ -26,8 +26,9 @@ def fill(path):
     ws = open_workspace(path, user="ana")
     for number in range(3):
         ws.lake.append("session", make.sessions(f"s{number}", f"t{number}"))
-    staged = ws.lake.stage("session", make.sessions("a", "b", first_input="x"), name="run")
-    ws.lake.commit("session", [staged])
+    rows = make.sessions("a", "b", first_input="x")
+    staged = ws.lake.stage("session", rows, folder=path.parent)
+    ws.lake.commit("session", [staged], folder=path.parent)
     make.notes(ws.ledger, "one", "two", "three", "four")
     with closing(sqlite3.connect(path / "ledger.sqlite")) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -153,7 +154,7 @@ def lose_ledger(place):
 
 def parquet(place, *, staged):
     files = (place / "ws/lake/session").rglob("*.parquet")
-    return sorted(path for path in files if path.name.startswith("run-") == staged)
+    return sorted(path for path in files if path.name.startswith("part-") != staged)
 
 
 def swap_parquet(place):
