@@ -7,6 +7,7 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -42,11 +43,21 @@ def test_constraints_name_no_index():
     assert not re.search(r"https?://|--", (ROOT / "constraints.txt").read_text())
 
 
-def test_importing_evalbench_loads_nothing_heavy():
-    heavy = ["litellm", "sklearn", "altair", "papermill", "pandas", "deltalake", "polars", "scipy"]
-    code = (
-        "import sys, evalbench, evalbench.cli;"
-        f"print([name for name in {heavy} if name in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        (
+            "evalbench, evalbench.cli",
+            "litellm sklearn altair papermill pandas deltalake polars scipy",
+        ),
+        (
+            "evalbench.report.charts, evalbench.snapshot",
+            "litellm papermill pandas statsmodels lark",
+        ),
+        ("evalbench.report.runbook", "litellm altair pandas statsmodels lark"),
+    ],
+)
+def test_importing_loads_nothing_heavy(modules, heavy):
+    code = f"import sys, {modules}; print([n for n in {heavy.split()} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
