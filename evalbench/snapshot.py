@@ -232,7 +232,7 @@ class Snapshot:
 
     @cached_property
     def _notes(self) -> pl.DataFrame:
-        return texts.read_texts(self.ws, str(self.surface), of="notes", **self.pins)
+        return texts.read_notes(self.ws.ledger, str(self.surface), until=self.ledger_seq)
 
     @cached_property
     def _counting_verdicts(self) -> pl.DataFrame:

@@ -14,36 +14,28 @@ MODEL = "hosted_vllm/judge-1"
 RUBRIC = "The assistant gives a tracking number that no tool returned."
 
 
-def make_judge_specification(model=MODEL, mode="invented_number", **parameters):
-    return Specification(
-        surface="support",
-        mode=mode,
-        kind="judge",
-        owner="ana",
-        prompt=RUBRIC,
-        model=model,
-        parameters=parameters,
-    )
+def make_judge_specification(model=MODEL, prompt=RUBRIC, mode="invented_number", **parameters):
+    own = {"surface": "support", "mode": mode, "kind": "judge", "owner": "ana"}
+    return Specification(**own, prompt=prompt, model=model, parameters=parameters)
 
 
-def fill_lake(ws, n, surface="support"):
+def answer(number):
+    return f"Tracking number TR-{number}, no tool returned it." if number % 2 else "On its way."
+
+
+def fill_lake(ws, n, surface="support", *, say=answer, users=0, name="s-{}"):
+    """Put n sessions into the lake, of so many users; ``say`` gives the answer of each number."""
     rows = []
     for number in range(n):
-        said = {
-            "input": f"Where is item-{number}?",
-            "output": f"Tracking number TR-{number}, no tool returned it."
-            if number % 2
-            else "On its way.",
-        }
-        own = {"surface": surface, "session_id": f"s-{number}", "trace_id": f"t-{number}"}
-        rows += [
-            own | said | {"span_id": "a", "kind": "agent"},
-            own | said | {"span_id": "b", "parent_id": "a", "kind": "llm"},
-        ]
-    spans = pl.DataFrame([{name: row.get(name) for name in SPAN} for row in rows], schema=SPAN)
+        own = {"surface": surface, "session_id": name.format(number), "trace_id": f"t-{number}"}
+        own |= {"input": f"Where is item-{number}?", "output": say(number)}
+        facts = {"group_key": f"u{number % users}"} if users else {}
+        rows.append(own | facts | {"span_id": "a", "kind": "agent"})
+        rows.append(own | {"span_id": "b", "parent_id": "a", "kind": "llm"})
+    spans = pl.DataFrame(rows, schema=SPAN)
     ws.lake.append("span", spans)
     ws.lake.append("session", fold_sessions(spans.lazy()))
-    return [f"s-{number}" for number in range(n)]
+    return [name.format(number) for number in range(n)]
 
 
 def start_judging(folder, n, *, concurrency):

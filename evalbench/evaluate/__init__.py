@@ -12,42 +12,24 @@ has :func:`promote`-d them, and :func:`import_verdicts` reads the verdicts of ev
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from evalbench.evaluate.importing import import_verdicts
-    from evalbench.evaluate.proposals.propose import adopt, propose
-    from evalbench.evaluate.spec import define, read_specification, write_specification
-    from evalbench.evaluate.split import require_train
-    from evalbench.evaluate.status import promote, read_statuses
-
-_HOMES = {
-    "adopt": "proposals.propose",
-    "define": "spec",
-    "import_verdicts": "importing",
-    "promote": "status",
-    "propose": "proposals.propose",
-    "read_specification": "spec",
-    "read_statuses": "status",
-    "require_train": "split",
-    "write_specification": "spec",
+_NAMES = {
+    "importing": ("import_verdicts",),
+    "proposals.propose": ("adopt", "propose"),
+    "spec": ("define", "read_specification", "write_specification"),
+    "split": ("require_train",),
+    "status": ("promote", "read_statuses"),
 }
-
-__all__ = [
-    "adopt",
-    "define",
-    "import_verdicts",
-    "promote",
-    "propose",
-    "read_specification",
-    "read_statuses",
-    "require_train",
-    "write_specification",
-]
 
 
 def __getattr__(name: str) -> Any:
     """Load what is asked for when it is first used: importing a stage stays light (PEP 562)."""
-    if name in _HOMES:
-        return getattr(import_module(f"evalbench.evaluate.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'evalbench.evaluate' has no attribute {name!r}")
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [name for names in _NAMES.values() for name in names]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import numpy as np
@@ -39,9 +38,7 @@ def list_traits(pairs: pl.DataFrame, spans: pl.DataFrame, labels: pl.DataFrame) 
     calls = spans.filter(kind="llm").drop_nulls("model").group_by(SESSION_KEY)
     products = calls.agg(product=pl.col("model").sort().mode().first())
     how: dict[str, Any] = {"on": SESSION_KEY, "how": "left", "maintain_order": "left"}
-    own, product = (
-        pl.col(name).map_elements(_family, return_dtype=pl.String) for name in ("model", "product")
-    )
+    own, product = map(_family, ("model", "product"))
     longer = pl.col("answer_chars") > pl.col("answer_chars").median().over(KEY)
     traits = {
         "length of the answer": _say_either(longer, "longer half", "shorter half"),
@@ -73,17 +70,15 @@ def compare_traits(
     ``reading``; a trait with one value alone has no row.
     """
     varied = traits.filter(pl.col("value").n_unique().over(*KEY, "trait") > 1)
-    found = measure_alignment(
-        varied, by=[*KEY, "trait", "value"], settings=settings, level=level, rng=rng
-    )
+    by = [*KEY, "trait", "value"]
+    found = measure_alignment(varied, by=by, settings=settings, level=level, rng=rng)
     cells = ["tp", "fn", "fp", "tn"]
     rest = found.select(pl.col(cells).sum().over(*KEY, "trait") - pl.col(cells))
     p_values = []
     for own, other in zip(found[cells].iter_rows(), rest.iter_rows(), strict=True):
         tables = ([own[:2], other[:2]], [own[2:], other[2:]])
-        p_values.append(
-            min(1.0, *(2 * float(scipy.stats.fisher_exact(table).pvalue) for table in tables))
-        )
+        both = [2 * float(scipy.stats.fisher_exact(table).pvalue) for table in tables]
+        p_values.append(min(1.0, *both))
     adjusted = pl.col("p_value").map_batches(
         lambda p: pl.Series(stats.benjamini_hochberg(p.to_numpy())), return_dtype=pl.Float64
     )
@@ -125,27 +120,21 @@ def list_flips(verdicts: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """
     same = ["surface", "mode", "evaluator_id", "session_id"]
     now = pairs.select("evaluator_id", "evaluator_version").unique()
-    earlier = verdicts.join(now, on=now.columns, how="anti").join(
-        now, on="evaluator_id", how="semi"
-    )
-    last = pl.col("evaluator_version").sort_by("judged", "evaluator_version").last()
-    judged = pl.col("judged_at").max().over("evaluator_id", "evaluator_version")
+    earlier = verdicts.join(now, on=now.columns, how="anti")
+    last = pl.col("evaluator_version").sort_by("judged_at", "evaluator_version").last()
     before = (
-        earlier.with_columns(judged=judged)
-        .filter(pl.col("evaluator_version") == last.over("evaluator_id"))
+        earlier.filter(pl.col("evaluator_version") == last.over("evaluator_id"))
         .sort("judged_at", "repeat")
         .unique(same, keep="last")
         .select(*same, before="fails", version_before="evaluator_version")
     )
     turned = _say_either(pl.col("fails").eq_missing(pl.col("truth")), "right", "wrong")
+    shown = (*KEY, "session_id", "version_before", "before", "after", "truth", "turned")
     return (
         pairs.join(before, on=same)
         .filter(pl.col("before").ne_missing(pl.col("fails")))
-        .select(
-            *(*KEY, "session_id", "version_before", "before"),
-            pl.col("fails").alias("after"),
-            *("truth", turned.alias("turned"), "rationale"),
-        )
+        .with_columns(turned=turned, after="fails")
+        .select(*shown, "rationale")
         .sort(*KEY, "turned", "session_id", descending=[False] * 4 + [True, False])
     )
 
@@ -197,9 +186,9 @@ def plan_labels(
     return pl.concat(parts)
 
 
-def _family(model: str) -> str:
-    """Give the family of a model: "gpt" of "openai/gpt-4o-2024"."""
-    return re.split(r"[-_.:\d]", model.rsplit("/")[-1].lower(), maxsplit=1)[0]
+def _family(column: str) -> pl.Expr:
+    """Read the family of a model: "gpt" of "openai/gpt-4o-2024"."""
+    return pl.col(column).str.to_lowercase().str.extract(r"([^/\-_.:\d]*)[^/]*$")
 
 
 def _say_either(holds: pl.Expr, then: str, otherwise: str) -> pl.Expr:

@@ -60,12 +60,10 @@ def current_verdicts(
     key, model = ["evaluator_id", "evaluator_version"], ["model", "model_fingerprint"]
     models = [(*who, *now) for who, now in judging_models(verdicts.lazy()).items()]
     judging = pl.DataFrame(models, schema=dict.fromkeys(key + model, pl.String), orient="row")
-    return (
-        verdicts.filter(pl.col("evaluator_version") == wanted)
-        .join(judging.with_columns(now=True), on=key + model, how="left", nulls_equal=True)
-        .filter(pl.col("error").is_not_null() | pl.col("now"))
-        .drop("now")
-    )
+    known = judging.with_columns(now=True)
+    latest_only = verdicts.filter(pl.col("evaluator_version") == wanted)
+    joined = latest_only.join(known, on=key + model, how="left", nulls_equal=True)
+    return joined.filter(pl.col("error").is_not_null() | pl.col("now")).drop("now")
 
 
 def on_criterion(verdicts: pl.DataFrame, criterion: str) -> pl.DataFrame:
@@ -228,9 +226,8 @@ def as_failing(
     try:
         said = [None if value in (None, tie) else fails(float(value)) for value in rated[column]]
     except ValueError as error:
-        raise EvaluatorError(
-            f"a rating that is no number cannot fail by a rule: {error}"
-        ) from error
+        why = f"a rating that is no number cannot fail by a rule: {error}"
+        raise EvaluatorError(why) from error
     return rated.with_columns(pl.Series(column, said, dtype=pl.Boolean))
 
 
@@ -247,24 +244,25 @@ def record_calibrations(
     ``found`` is from :func:`measure_alignment` by :data:`KEY`. What the last calibration of an
     evaluator says already is not written again.
     """
-    verdicts = ws.lake.verdicts(version=lake_versions.get("verdict"))
-    models, drafts, ledger = judging_models(verdicts), [], ws.ledger
-    shared = {"lake_versions": dict(lake_versions), "ledger_seq": ledger_seq}
+    models = judging_models(ws.lake.verdicts(version=lake_versions.get("verdict")))
+    drafts, ledger = dict[str, EvaluatorCalibrated](), ws.ledger
     for row in found.iter_rows(named=True):
         name, version = row["evaluator_id"], row["evaluator_version"]
         model = models.get((name, version), Model(None, None))
-        known = {field: row[field] for field in EvaluatorCalibrated.model_fields if field in row}
-        known |= {"version": version, "model": model.name, "model_fingerprint": model.fingerprint}
-        drafts.append(("evaluator.calibrated", name, EvaluatorCalibrated(**known | shared)))
+        known: dict[str, Any] = {**row, "version": version, "model": model.name}
+        known |= {"model_fingerprint": model.fingerprint, "lake_versions": dict(lake_versions)}
+        known["ledger_seq"] = ledger_seq
+        fields = {each: known.get(each) for each in EvaluatorCalibrated.model_fields}
+        drafts[name] = EvaluatorCalibrated.model_validate(fields)
 
     def choose(connection: Any) -> list[Draft]:
         known = ledger.events(["evaluator.defined", "evaluator.calibrated"], connection=connection)
         defined = set(known.filter(kind="evaluator.defined")["subject"])
         last = dict(known.filter(kind="evaluator.calibrated")["subject", "body"].iter_rows())
         return [
-            draft
-            for draft in drafts
-            if draft[1] in defined and draft[2].model_dump_json() != last.get(draft[1])
+            ("evaluator.calibrated", name, body)
+            for name, body in drafts.items()
+            if name in defined and body.model_dump_json() != last.get(name)
         ]
 
     before = ledger.head()

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -23,66 +23,39 @@ from evalbench.stats.binary import MEASURES
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-NUMBERS = (
+NUMBERS = [
     *SIGNALS,
     *"n_turns n_tool_calls n_tool_errors n_retries prompt_tokens completion_tokens".split(),
     *"cost_usd latency_p95_ms".split(),
-)
+]
 TRUSTED = ("numpy.dtype",)
 """Types in our files beyond those that skops trusts by itself."""
 WORDS = 5
 """Words that a finding quotes."""
-
-Metric = Literal["mcc", "f1", "balanced_accuracy"]
+LEAST, FOLDS = 20, 5
+"""Sessions of either class that training takes, and the groups that they must be of."""
 
 
 @dataclass(frozen=True)
 class Classifier:
     """A trained pipeline, and how it did on sessions whose groups it had not seen.
 
-    Attributes
-    ----------
-    scores : numpy.ndarray
-        Out-of-fold probability of failing, a session.
-    threshold : float
-        The score from which a session fails: the best by ``metric`` on ``scores``.
-    value : float
-        The metric there. It was chosen to be high: the test split tells what it is worth.
+    ``scores`` are out-of-fold probabilities of failing, a session; a session fails from
+    ``threshold`` on, the best by MCC on them. ``value`` is the MCC there, which was chosen to be
+    high: the test split tells what it is worth.
     """
 
     pipeline: Pipeline
     scores: np.ndarray
     threshold: float
-    metric: Metric
     value: float
 
 
-def train_classifier(
-    sessions: Sequence[Session],
-    fails: Sequence[bool],
-    *,
-    metric: Metric = "mcc",
-    least: int = 20,
-    folds: int = 5,
-) -> Classifier:
+def train_classifier(sessions: Sequence[Session], fails: Sequence[bool]) -> Classifier:
     """Train on labelled sessions of the train split.
 
     Sessions of one group (``group_key``; a session without one is its own) are never on both sides
-    of a fold.
-
-    Parameters
-    ----------
-    sessions, fails : sequence
-        A label each.
-    metric : {"mcc", "f1", "balanced_accuracy"}
-        What the threshold is chosen for.
-    least : int
-        Sessions of either class that are needed, from ``folds`` groups at least.
-
-    Raises
-    ------
-    EvaluatorError
-        A session of the test split. Insufficient: too few of a class.
+    of a fold. Raises EvaluatorError where one is of the test split, or too few are of a class.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -91,19 +64,19 @@ def train_classifier(
     groups = name_groups(sessions)
     for name, chosen in (("failing", labels), ("passing", ~labels)):
         n, n_groups = int(chosen.sum()), len(set(groups[chosen]))
-        if n < least or n_groups < folds:
+        if n < LEAST or n_groups < FOLDS:
             raise EvaluatorError(
-                f"insufficient: {n} {name} sessions of {n_groups} groups, {least} of {folds} "
+                f"insufficient: {n} {name} sessions of {n_groups} groups, {LEAST} of {FOLDS} "
                 "needed: label more, or take a check or a judge"
             )
     frame, scores = features(sessions), np.zeros(len(labels))
-    for train, test in StratifiedGroupKFold(folds).split(frame, labels, groups):
+    for train, test in StratifiedGroupKFold(FOLDS).split(frame, labels, groups):
         if len(set(labels[train])) < 2:
             raise EvaluatorError("insufficient: one group has nearly all sessions of a class")
         fitted = _make_pipeline().fit(frame[train], labels[train])
         scores[test] = fitted.predict_proba(frame[test])[:, 1]
-    threshold, value = choose_threshold(scores, labels, metric=metric)
-    return Classifier(_make_pipeline().fit(frame, labels), scores, threshold, metric, value)
+    best = choose_threshold(scores, labels)
+    return Classifier(_make_pipeline().fit(frame, labels), scores, *best)
 
 
 def name_groups(sessions: Sequence[Session]) -> np.ndarray:
@@ -111,31 +84,28 @@ def name_groups(sessions: Sequence[Session]) -> np.ndarray:
     return np.array([each.row["group_key"] or f"session {each.session_id}" for each in sessions])
 
 
-def choose_threshold(
-    scores: np.ndarray, fails: np.ndarray, *, metric: Metric
-) -> tuple[float, float]:
-    """Choose the threshold that is best by a metric, and give its value there.
+def choose_threshold(scores: np.ndarray, fails: np.ndarray) -> tuple[float, float]:
+    """Choose the threshold that is best by MCC, and give its value there.
 
     Candidates lie midway between neighbouring scores, (n,) as ``fails``; the lowest fails all.
     """
     levels, where = np.unique(scores, return_inverse=True)
     failing = np.bincount(where, fails, len(levels))[::-1].cumsum()[::-1]
     passing = np.bincount(where, ~fails, len(levels))[::-1].cumsum()[::-1]
-    cells = [failing, failing[0] - failing, passing, passing[0] - passing]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.nan_to_num(MEASURES[metric](np.stack(cells, axis=-1)), nan=-1.0)
+    values = measure_mcc(failing, failing[0] - failing, passing, passing[0] - passing)
+    values = np.nan_to_num(values, nan=-1.0)
     best = int(values.argmax())
     return float(levels[max(best - 1, 0) : best + 1].mean()), float(values[best])
 
 
-def classify(pipeline: Pipeline, sessions: Sequence[Session], *, threshold: float) -> list[Finding]:
-    """Score sessions, a finding each; the evidence is the words that speak most for failing.
+def measure_mcc(*cells: Any) -> np.ndarray:
+    """Measure MCC of ``tp, fn, fp, tn``, numbers or arrays; nan where it is not defined."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return MEASURES["mcc"](np.stack(np.broadcast_arrays(*cells), axis=-1).astype(float))
 
-    Parameters
-    ----------
-    pipeline : sklearn.pipeline.Pipeline
-        Of :func:`train_classifier` or :func:`load_classifier`.
-    """
+
+def classify(pipeline: Pipeline, sessions: Sequence[Session], *, threshold: float) -> list[Finding]:
+    """Score sessions, a finding each; the evidence is the words that speak most for failing."""
     columns, model = pipeline
     values = columns.transform(features(sessions))
     scores = model.predict_proba(values)[:, 1]
@@ -146,15 +116,16 @@ def classify(pipeline: Pipeline, sessions: Sequence[Session], *, threshold: floa
         raising = [at for at in np.argsort(-row.data) if row.data[at] > 0]
         top = [str(names[row.indices[at]]) for at in raising]
         told = ", ".join(name.partition("__")[2].strip() for name in top[:WORDS]) or "nothing"
+        answers = list_said(session, *ASSISTANT)
         words = [name.removeprefix("words__") for name in top if name.startswith("words__")]
         quoted = [
             text.quote(found[0])
             for word in words
-            for text in list_said(session, *ASSISTANT)
+            for text in answers
             if (found := re.search(re.escape(word), text.content, re.IGNORECASE))
         ]
         said = f"score {score:.2f}, fails from {threshold:.2f}; most for it: {told}"
-        evidence = quoted[:WORDS] or [text.quote() for text in list_said(session, *ASSISTANT)[-1:]]
+        evidence = quoted[:WORDS] or [text.quote() for text in answers[-1:]]
         findings.append(Finding(bool(score >= threshold), float(score), said, evidence))
     return findings
 
@@ -167,7 +138,7 @@ def features(sessions: Sequence[Session]) -> pl.DataFrame:
     texts = [each.text() for each in sessions]
     rows = [[each.row[name] for name in NUMBERS] for each in sessions]
     numbers = np.array(rows, dtype=float).reshape(-1, len(NUMBERS))
-    frame = pl.DataFrame(np.arcsinh(numbers), schema=list(NUMBERS))
+    frame = pl.DataFrame(np.arcsinh(numbers), schema=NUMBERS)
     return frame.with_columns(text=pl.Series(texts, dtype=pl.String))
 
 
@@ -182,10 +153,8 @@ def dump_classifier(pipeline: Pipeline) -> tuple[bytes, str]:
 def load_classifier(content: bytes, *, sha256: str) -> Pipeline:
     """Read the file of a classifier.
 
-    Raises
-    ------
-    EvaluatorError
-        A pickle, or no skops file; types that are not trusted; or not the file of that hash.
+    Raises EvaluatorError where it is a pickle or no skops file, has types that are not trusted, or
+    is not the file of that hash.
     """
     import skops.io
     from sklearn.pipeline import Pipeline
@@ -198,9 +167,8 @@ def load_classifier(content: bytes, *, sha256: str) -> Pipeline:
     try:
         loaded = skops.io.loads(content, trusted=list(TRUSTED))
     except Exception as error:  # skops raises whatever a broken file leads it to
-        raise EvaluatorError(
-            f"a skops file that is broken or not ours ({error}): {again}"
-        ) from error
+        why = f"a skops file that is broken or not ours ({error}): {again}"
+        raise EvaluatorError(why) from error
     if not isinstance(loaded, Pipeline):
         raise EvaluatorError(f"a {type(loaded).__name__}, not a classifier: {again}")
     return loaded
@@ -219,12 +187,6 @@ def _make_pipeline() -> Pipeline:
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), **shared)
     missing = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     numbers = make_pipeline(missing, StandardScaler())
-    columns = ColumnTransformer(
-        [
-            ("words", words, "text"),
-            ("characters", characters, "text"),
-            ("numbers", numbers, list(NUMBERS)),
-        ],
-        sparse_threshold=1,
-    )
+    texts = [("words", words, "text"), ("characters", characters, "text")]
+    columns = ColumnTransformer([*texts, ("numbers", numbers, NUMBERS)], sparse_threshold=1)
     return make_pipeline(columns, LogisticRegression(class_weight="balanced", max_iter=1000))

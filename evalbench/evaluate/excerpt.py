@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from evalbench.evaluate.finding import ASSISTANT, QUOTED
 from evalbench.session import Session, Turn
@@ -16,21 +16,15 @@ FENCE_LIKE = re.compile(
     re.IGNORECASE,
 )
 """The bracket of what could pass for an end of the data, or for a role of a chat template."""
+BRACKETS = re.compile("[<\uff1c\ufe64]")
 SHOWN_BRACKET = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 PIECE = 1_500
 """Characters of the pieces in which a long turn is kept or left out."""
 MARK_TOKENS = 32
 """Room of a note on what is left out beside a piece."""
-WORD = re.compile(r"[^\W\d_]{4,}")
+WORD = re.compile(r"[^\W\d_]{5,}")
 STEM = 6
-
-
-class Piece(NamedTuple):
-    """A part of a turn's text; ``goes_on`` is one that does not begin it."""
-
-    turn: Turn
-    text: str
-    goes_on: bool
+EVERYWHERE = {"assist", "about", "there", "their", "which", "would"}
 
 
 @dataclass(frozen=True)
@@ -52,13 +46,16 @@ class Excerpt:
         if not words or not held:
             return None
         turn = self.session.turns[(number if number in held else held[0]) - 1]
-        inside = (
-            call.span_id
-            for call in turn.calls
-            if any(words in _flatten(text) for text in (call.arguments, call.result, call.error))
-        )
-        span_id = turn.span_id if words in _flatten(turn.text) else next(inside, turn.span_id)
-        return {"span_id": span_id, "turn": turn.number, "quote": words[:QUOTED]}
+        texts = [(turn.span_id, turn.text)]
+        for call in turn.calls:
+            texts += [(call.span_id, text) for text in (call.arguments, call.result, call.error)]
+        inside = (span_id for span_id, text in texts if words in _flatten(text))
+        return {"span_id": next(inside, turn.span_id), "turn": turn.number, "quote": words[:QUOTED]}
+
+    def name_fence(self, *outside: str) -> str:
+        """Name a fence by a hash of all that stands inside: no session can hold its own."""
+        inside = "\0".join((*outside, self.text)).encode(errors="surrogatepass")
+        return f"trace-{hashlib.sha256(inside).hexdigest()[:16]}"
 
 
 def excerpt(session: Session, *, room: float | None, rubric: str) -> Excerpt:
@@ -67,64 +64,51 @@ def excerpt(session: Session, *, room: float | None, rubric: str) -> Excerpt:
     Kept are how the session began and ended, then the pieces that share most words with the rubric,
     then those nearest to the beginning or the end.
 
-    Raises
-    ------
-    ValueError
-        Not even the first question and the last answer fit.
+    Raises ValueError where not even the first question and the last answer fit.
     """
     whole = {turn.number: disarm("\n".join(turn.text_lines())) for turn in session.turns}
     text = disarm(session.text())
     if room is None or count_tokens(text) <= room:
         return Excerpt(text, whole, session)
-    pieces = [
-        Piece(turn, piece, bool(number))
-        for turn in session.turns
-        for number, piece in enumerate(_split(whole[turn.number]))
-    ]
-    kept = _choose(pieces, room, _stems(rubric))
+    pieces = [(turn, piece) for turn in session.turns for piece in _split(whole[turn.number])]
+    kept = _choose(pieces, room, find_stems(rubric))
     lines: list[str] = []
     shown: dict[int, str] = {}
     gap = left_out = sum(map(len, session.gaps))
-    for at, piece in enumerate(pieces):
-        number = piece.turn.number
+    for at, (turn, piece) in enumerate(pieces):
         if at not in kept:
-            gap, left_out = gap + len(piece.text), left_out + len(piece.text)
+            gap, left_out = gap + len(piece), left_out + len(piece)
             continue
-        lines += _tell_gap(gap)
-        if piece.goes_on and not gap:
-            lines[-1] += piece.text
+        goes_on = at > 0 and pieces[at - 1][0] is turn
+        if goes_on and not gap:
+            lines[-1] += piece
         else:
-            lines.append(f"[{number}, goes on]{piece.text}" if piece.goes_on else piece.text)
+            head = f"[{turn.number}, goes on]" if goes_on else ""
+            lines += [*_tell_gap(gap), head + piece]
         gap = 0
-        shown[number] = shown.get(number, "") + piece.text
+        shown[turn.number] = shown.get(turn.number, "") + piece
     note = f"cut to the model's window: {left_out:,} of {len(text):,} characters were left out"
     return Excerpt("\n".join([*lines, *_tell_gap(gap)]), shown, session, note)
 
 
-def _choose(pieces: list[Piece], room: float, stems: set[str]) -> set[int]:
-    first = next((at for at, piece in enumerate(pieces) if piece.turn.role == "user"), 0)
-    said = (at for at, piece in enumerate(pieces) if piece.turn.role in ASSISTANT)
-    last = max(said, default=0)
+def _choose(pieces: list[tuple[Turn, str]], room: float, stems: set[str]) -> set[int]:
+    roles = [turn.role for turn, _ in pieces]
+    first = roles.index("user") if "user" in roles else 0
+    last = max((at for at, role in enumerate(roles) if role in ASSISTANT), default=0)
 
     def rank(at: int) -> tuple[bool, int, int]:
-        named = len(stems & _stems(pieces[at].text))
+        named = len(stems & find_stems(pieces[at][1]))
         return at not in (first, last), -named, min(at, len(pieces) - 1 - at)
 
     kept: set[int] = set()
     for at in sorted(range(len(pieces)), key=rank):
-        cost = count_tokens(pieces[at].text) + MARK_TOKENS
+        cost = count_tokens(pieces[at][1]) + MARK_TOKENS
         if cost <= room:
             kept.add(at)
             room -= cost
         elif at in (first, last):
             raise ValueError("the window has no room for the first question and the last answer")
     return kept
-
-
-def name_fence(*parts: str) -> str:
-    """Name a fence by a hash of all that stands inside: no session can hold its own."""
-    inside = "\0".join(parts).encode(errors="surrogatepass")
-    return f"trace-{hashlib.sha256(inside).hexdigest()[:16]}"
 
 
 def disarm(text: str) -> str:
@@ -138,6 +122,11 @@ def count_tokens(text: str) -> float:
     return 0.35 * ascii_only + (len(text) - ascii_only)
 
 
+def find_stems(text: str) -> set[str]:
+    """Return how the longer words of a text begin, but for those that every session has."""
+    return {word[:STEM] for word in WORD.findall(text.casefold())} - EVERYWHERE
+
+
 def _split(text: str) -> list[str]:
     """Split a long text at line ends or blanks."""
     return re.findall(rf"(?s).{{1,{PIECE}}}(?=\s|$)|.{{1,{PIECE}}}", text) or [text]
@@ -147,11 +136,5 @@ def _tell_gap(characters: int) -> list[str]:
     return [f"[{characters:,} characters left out here]"] if characters else []
 
 
-def _stems(text: str) -> set[str]:
-    return {word[:STEM].casefold() for word in WORD.findall(text)}
-
-
 def _flatten(text: str) -> str:
-    for bracket in "<\uff1c\ufe64":
-        text = text.replace(bracket, SHOWN_BRACKET)
-    return " ".join(text.split())
+    return " ".join(BRACKETS.sub(SHOWN_BRACKET, text).split())

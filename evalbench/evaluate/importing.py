@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -75,21 +75,19 @@ def import_verdicts(
     the file nor an argument says which fail or of which mode they speak.
     """
     table = read_table(path, FIELDS, columns or {})
-    verdict = "score" if fails_when else "fails"
+    verdict, scores = "score", ""
+    if not fails_when:
+        verdict, scores = "fails", ", or --fails-when '<0.5' reads scores"
     if table.rows and verdict not in table.sources:
-        raise ReadError(
-            f"{path}: which fail? --map {verdict}=COLUMN names the column"
-            + ("" if fails_when else ", or --fails-when '<0.5' reads scores")
-        )
+        raise ReadError(f"{path}: which fail? --map {verdict}=COLUMN names the column{scores}")
     if table.rows and mode is None and "mode" not in table.sources:
         raise ReadError(
             f"{path}: which failure mode do these verdicts speak of? --mode MODE says it, or "
             "--map mode=COLUMN; --mode '' is for verdicts on the session as a whole"
         )
     records, reasons = table.read(mode=mode)
-    shared: dict[str, Any] = {"surface": surface, "evaluator_id": evaluator, "repeat": 0}
-    shared |= {"evaluator_version": version, "judged_at": datetime.now(UTC)}
-    shared |= {"run_id": table.sha256[:12]}
+    shared: Record = {"surface": surface, "evaluator_id": evaluator, "evaluator_version": version}
+    shared |= {"repeat": 0, "judged_at": datetime.now(UTC), "run_id": table.sha256[:12]}
     rule = read_rule(fails_when) if fails_when else None
 
     def read_verdict(record: Record) -> Record:
@@ -101,8 +99,7 @@ def import_verdicts(
     verdicts, refused = attempt(records, read_verdict)
     frame = pl.DataFrame(list(verdicts.values()), schema=VERDICT)
     added = ws.lake.append("verdict", frame)
-    folder = ws.rejected / "verdicts"
-    report = table.conclude(reasons | refused, added=added, folder=folder)
+    report = table.conclude(reasons | refused, added=added, folder=ws.rejected / "verdicts")
     return replace(report, silent=frame["error"].count())
 
 

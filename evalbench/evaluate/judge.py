@@ -8,7 +8,6 @@ verdict.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks.base import explain
-from evalbench.evaluate.excerpt import Excerpt, count_tokens, disarm, excerpt, name_fence
+from evalbench.evaluate.excerpt import Excerpt, count_tokens, disarm, excerpt, find_stems
 from evalbench.evaluate.finding import Finding, Passage
 from evalbench.evaluate.split import require_train
 from evalbench.llm import Reply, Request, find_window
@@ -34,42 +33,46 @@ MATCHES = 3
 PROMPTS = Path(__file__).parent / "prompts"
 EXAMPLE_TOKENS = 1_500
 """Room of one labelled session in a prompt."""
-QUOTE = {
-    "type": "object",
-    "properties": {"turn": {"type": "integer"}, "quote": {"type": "string"}},
-    "required": ["turn", "quote"],
-    "additionalProperties": False,
-}
-VERDICT_FORM = {
-    "type": "object",
-    "properties": {
-        "rationale": {"type": "string"},
-        "quotes": {"type": "array", "items": QUOTE},
-        "fails": {"type": "boolean"},
-    },
-    "required": ["rationale", "quotes", "fails"],
-    "additionalProperties": False,
-}
+ROOM = 300
+"""Tokens of the question around a session."""
 
 
-class Example(BaseModel):
-    """A labelled session that a judge is shown: what people said of it, and why."""
-
+class _Form(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Quote(_Form):
+    """Words of a session, and the number of their turn."""
+
+    turn: int
+    quote: str
+
+
+class Verdict(_Form):
+    """What a judge has to answer."""
+
+    rationale: str
+    quotes: list[Quote]
+    fails: bool
+
+
+VERDICT_FORM = Verdict.model_json_schema()
+
+
+class Example(_Form):
+    """A labelled session that a judge is shown: what people said of it, and why."""
 
     session_id: Name
     fails: bool
     why: str = ""
 
 
-class JudgeParameters(BaseModel):
+class JudgeParameters(_Form):
     """Parameters of a judge.
 
     ``window`` is the tokens that prompt and answer may take together, where LiteLLM does not know
     the model's or fewer are wanted.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     examples: tuple[Example, ...] = ()
     window: Annotated[int, Field(ge=2_000)] | None = None
@@ -117,44 +120,34 @@ class Judge:
     def ask(self, session: Session, *, key: str = "") -> tuple[Request, Excerpt]:
         """Give the question on one session, and what it shows of it.
 
-        Raises
-        ------
-        EvaluatorError
-            The model's window is too small for this rubric.
+        Raises EvaluatorError where the model's window is too small for this rubric.
         """
-        shown = self._show(session)
-        fence = name_fence(self.instructions, session.session_id, shown.text)
+        told = self.reply_tokens + count_tokens(self.instructions) + ROOM
+        room = None if self.window is None else self.window - told
+        try:
+            shown = excerpt(session, room=room, rubric=self.rubric)
+        except ValueError as error:
+            about = f"{self.model}, window of {self.window} tokens"
+            raise EvaluatorError(f"{about}: {error}") from error
+        fence = shown.name_fence(self.instructions, session.session_id)
         asked = _read_template()[1].substitute(fence=fence, trace=shown.text)
-        messages = [
-            {"role": "system", "content": self.instructions},
-            {"role": "user", "content": asked},
-        ]
+        said = {"system": self.instructions, "user": asked}
+        messages = [{"role": role, "content": text} for role, text in said.items()]
         return Request(key, messages, VERDICT_FORM), shown
 
     def read(self, reply: Reply, shown: Excerpt) -> Finding:
         """Give the verdict of an answer; a fabricated quote makes it an error."""
         if reply.error is not None or reply.parsed is None:
             return Finding(None, error=reply.error or "no answer in the form asked for")
-        answer, evidence = reply.parsed, []
-        for quote in answer["quotes"]:
-            found = shown.find_quote(quote["quote"], quote["turn"])
-            if found is None and quote["quote"].strip():
-                said = f"fabricated quote: {quote['quote'][:200]!r} is not in the session"
-                return Finding(None, rationale=answer["rationale"], error=said)
+        answer, evidence = Verdict.model_validate(reply.parsed), []
+        for each in answer.quotes:
+            found = shown.find_quote(each.quote, each.turn)
+            if found is None and each.quote.strip():
+                said = f"fabricated quote: {each.quote[:200]!r} is not in the session"
+                return Finding(None, rationale=answer.rationale, error=said)
             evidence += [found] if found else []
-        rationale = f"[{shown.note}] {answer['rationale']}" if shown.note else answer["rationale"]
-        return Finding(answer["fails"], None, rationale, evidence)
-
-    def _show(self, session: Session) -> Excerpt:
-        room = None
-        if self.window is not None:
-            room = self.window - self.reply_tokens - count_tokens(self.instructions) - 300
-        try:
-            return excerpt(session, room=room, rubric=self.rubric)
-        except ValueError as error:
-            raise EvaluatorError(
-                f"{self.model}, window of {self.window} tokens: {error}"
-            ) from error
+        note = f"[{shown.note}] " if shown.note else ""
+        return Finding(answer.fails, None, note + answer.rationale, evidence)
 
 
 def make_judge(
@@ -172,12 +165,9 @@ def make_judge(
     Raises
     ------
     EvaluatorError
-        Its parameters do not fit, it is no judge, or a session of an example is not given or is of
-        the test split.
+        A session of an example is not given or is of the test split.
     """
-    if evaluator.kind != "judge" or evaluator.model is None:
-        raise EvaluatorError(f"{evaluator.mode}: a {evaluator.kind}, not a judge")
-    parameters = read_parameters(evaluator.parameters)
+    parameters, model = read_parameters(evaluator.parameters), evaluator.model or ""
     examples = []
     for example in parameters.examples:
         if example.session_id not in sessions:
@@ -192,15 +182,15 @@ def make_judge(
     instructions = _read_template()[0].substitute(
         rubric=evaluator.prompt.strip(), examples=told + "\n\n".join(examples)
     )
-    window = parameters.window or find_window(evaluator.model)
-    return Judge(evaluator.model, evaluator.prompt, window, reply_tokens, instructions)
+    window = parameters.window or find_window(model)
+    return Judge(model, evaluator.prompt, window, reply_tokens, instructions)
 
 
 def _show_example(example: Example, session: Session, rubric: str) -> str:
-    trace = excerpt(session, room=EXAMPLE_TOKENS, rubric=rubric).text
-    fence = name_fence(rubric, example.session_id, trace)
+    shown = excerpt(session, room=EXAMPLE_TOKENS, rubric=rubric)
+    fence = shown.name_fence(rubric, example.session_id)
     judged = orjson.dumps({"fails": example.fails, "why": disarm(example.why)}).decode()
-    return f"<{fence}>\n{trace}\n</{fence}>\nJudged by people: {judged}"
+    return f"<{fence}>\n{shown.text}\n</{fence}>\nJudged by people: {judged}"
 
 
 def judge_offline(rubric: str, session: Session) -> Finding:
@@ -208,24 +198,18 @@ def judge_offline(rubric: str, session: Session) -> Finding:
 
     A session fails where one line of it shares :data:`MATCHES` words with the rubric.
     """
-    wanted = _find_stems(rubric)
+    wanted = find_stems(rubric)
     lines = [
-        (turn, line, wanted & _find_stems(line))
+        Passage(turn.span_id, turn.number, line.strip())
         for turn in session.turns
         for text in turn.text_lines()
         for line in text.splitlines()
     ]
-    turn, line, shared = max(lines, key=lambda each: len(each[2]), default=(None, "", set[str]()))
+    lines.sort(key=lambda line: -len(wanted & find_stems(line.content)))
+    shared = wanted & find_stems(lines[0].content if lines else "")
     said = (
         f"Offline stand-in, no judgement: {len(shared)} of the rubric's {len(wanted)} words in one "
         f"line ({', '.join(sorted(shared)) or 'none'}); {MATCHES} or more are called a failure."
     )
-    fails = turn is not None and len(shared) >= MATCHES
-    quote = Passage(turn.span_id, turn.number, line.strip()).quote() if fails and turn else None
-    return Finding(fails, None, said, [quote] if quote else [])
-
-
-def _find_stems(text: str) -> set[str]:
-    """Return how the longer words of a text begin, but for those that every session has."""
-    words = re.findall(r"[^\W\d_]{5,}", text.lower())
-    return {word[:6] for word in words} - {"assist", "about", "there", "their", "which", "would"}
+    fails = len(shared) >= MATCHES
+    return Finding(fails, None, said, [lines[0].quote()] if fails else [])

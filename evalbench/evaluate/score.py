@@ -30,6 +30,9 @@ LEFT = pl.Schema({"surface": pl.String, "session_id": pl.String, "evaluator_id":
 BATCH = 512
 """Sessions that are judged by one check or classifier after the other."""
 ABSENT = "no such session in the lake"
+USED = ("latency_ms", "prompt_tokens", "completion_tokens", "cost_usd")
+Look = Callable[[Sequence[Session]], list[Finding]]
+"""A way to judge sessions that needs no model."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,6 @@ class Scored:
     cached: int
     left: pl.DataFrame = field(repr=False)
     spent: Spent
-
-    def __str__(self) -> str:
-        cost = "an unknown cost" if self.spent.unpriced else f"${self.spent.dollars:.4f}"
-        left = f"; {len(self.left):,} left to do: the budget is spent" if len(self.left) else ""
-        return (
-            f"{self.verdicts:,} verdicts and {self.errors:,} errors by {self.spent.calls:,} calls "
-            f"for {cost}, {self.cached:,} were there already{left}"
-        )
 
 
 def score(
@@ -112,14 +107,22 @@ def score(
         scoring.judge_all(tasks)
     for done in folder.glob(f"{job}.{run_id}.*"):
         done.unlink()
-    left = [
-        (task.specification.surface, session_id, task.specification.evaluator_id)
-        for task in tasks
-        for session_id in task.todo
-    ]
-    table = pl.DataFrame(left, schema=LEFT, orient="row")
+    left = [{**task.head, "session_id": name} for task in tasks for name in task.todo]
     cached = sum(task.cached for task in tasks)
-    return Scored(run_id, scoring.verdicts, scoring.errors, cached, table, account)
+    counts = (scoring.verdicts, scoring.errors, cached)
+    return Scored(run_id, *counts, pl.DataFrame(left, schema=LEFT), account)
+
+
+def prepare(specification: Specification, read_file: Callable[[str], bytes]) -> Look:
+    """Read a check or a classifier once for all sessions; ``read_file`` takes a file's SHA-256."""
+    if specification.kind == "check":
+        check = read_check(specification.parameters)
+        return lambda sessions: [run_check(check, each) for each in sessions]
+    from evalbench.evaluate.classifier import classify, load_classifier
+
+    sha256, threshold = str(specification.parameters["sha256"]), specification.threshold or 0.0
+    pipeline = load_classifier(read_file(sha256), sha256=sha256)
+    return lambda some: classify(pipeline, some, threshold=threshold) if some else []
 
 
 @dataclass
@@ -145,16 +148,13 @@ def _find_task(
     sessions: pl.DataFrame | Sequence[str],
     about: dict[str, Any],
 ) -> _Task:
-    frame = (
-        sessions if isinstance(sessions, pl.DataFrame) else pl.DataFrame({"session_id": sessions})
-    )
-    surface = specification.surface
+    named = sessions if isinstance(sessions, pl.DataFrame) else {"session_id": sessions}
+    frame, surface = pl.DataFrame(named), specification.surface
     own = frame.filter(surface=surface) if "surface" in frame.columns else frame
     wanted = own.select(pl.col("session_id").cast(pl.String)).unique(maintain_order=True)
-    head = {"surface": surface, "mode": specification.mode, "model": specification.model, **about}
-    head["evaluator_id"] = specification.evaluator_id
-    head["evaluator_version"] = specification.version
-    key = {name: head[name] for name in ("evaluator_id", "evaluator_version", "repeat")}
+    key = {"evaluator_id": specification.evaluator_id, "repeat": about["repeat"]}
+    key["evaluator_version"] = specification.version
+    head = specification.model_dump(include={"surface", "mode", "model"}) | about | key
     done = ws.lake.verdicts(surface=surface).filter(**key)
     done = done.filter(pl.col("error").is_null() | (pl.col("run_id") == head["run_id"]))
     left = wanted.join(done.select("session_id").collect(), on="session_id", how="anti")
@@ -201,22 +201,17 @@ class _Scoring:
                     self._record(task, session.session_id, finding, latency_ms=each_ms)
         self._record_absent(tasks, wanted)
 
-    def _prepare(self, specification: Specification) -> Callable[[list[Session]], list[Finding]]:
-        """Read an evaluator once for all sessions."""
+    def _prepare(self, specification: Specification) -> Look:
         if specification.kind == "judge":
             rubric = self._make_judge(specification).rubric
             return lambda sessions: [judge_offline(rubric, each) for each in sessions]
-        if specification.kind == "check":
-            check = read_check(specification.parameters)
-            return lambda sessions: [run_check(check, each) for each in sessions]
-        from evalbench.evaluate.classifier import classify, load_classifier
+        return prepare(specification, self._read_classifier)
 
-        sha256, threshold = str(specification.parameters["sha256"]), specification.threshold
+    def _read_classifier(self, sha256: str) -> bytes:
         path = self.ws.path / "classifiers" / f"{sha256}.skops"
-        if not path.exists() or threshold is None:
-            raise EvaluatorError(f"{specification.evaluator_id}: no file {path}: train it again")
-        pipeline = load_classifier(path.read_bytes(), sha256=sha256)
-        return lambda some: classify(pipeline, some, threshold=threshold) if some else []
+        if not path.exists():
+            raise EvaluatorError(f"no file {path}: train it again")
+        return path.read_bytes()
 
     def _ask_model(
         self, model: str, surface: str, tasks: Sequence[_Task], wanted: Mapping[str, None]
@@ -227,50 +222,38 @@ class _Scoring:
         def ask() -> Iterator[Request]:
             absent = dict(wanted)
             for session in read_sessions(self.ws.lake, surface, list(wanted)):
-                del absent[session.session_id]
+                name = session.session_id
+                del absent[name]
                 for task, judge in judges:
-                    if session.session_id not in task.todo:
+                    if name not in task.todo:
                         continue
-                    key = task.name(session.session_id)
+                    key = task.name(name)
                     try:
                         request, shown = judge.ask(session, key=key)
                     except EvaluatorError as error:
-                        self._record(task, session.session_id, Finding(None, error=str(error)))
+                        self._record(task, name, Finding(None, error=str(error)))
                         continue
-                    waiting[key] = task, session.session_id, judge, shown
+                    waiting[key] = task, name, judge, shown
                     yield request._replace(tries=self.tries.get(key, request.tries))
             self._record_absent(tasks, absent)
 
         def keep(request: Request, reply: Reply) -> None:
-            task, session_id, judge, shown = waiting.pop(request.key)
-            self._record(
-                task,
-                session_id,
-                judge.read(reply, shown),
-                model_fingerprint=reply.fingerprint or None,
-                latency_ms=reply.latency_ms,
-                prompt_tokens=reply.prompt_tokens,
-                completion_tokens=reply.completion_tokens,
-                cost_usd=reply.cost_usd,
-            )
+            task, name, judge, shown = waiting.pop(request.key)
+            about = {each: getattr(reply, each) for each in USED}
+            about["model_fingerprint"] = reply.fingerprint or None
+            self._record(task, name, judge.read(reply, shown), **about)
 
-        complete_many(
-            ask(),
-            model=model,
-            limits=self.limits,
-            on_reply=keep,
-            on_retry=lambda request, tries: self.journal.note_tries(request.key, tries),
-            spent=self.spent,
-        )
+        def note(request: Request, tries: Tries) -> None:
+            self.journal.note_tries(request.key, tries)
+
+        how: Any = {"model": model, "limits": self.limits, "spent": self.spent}
+        complete_many(ask(), on_reply=keep, on_retry=note, **how)
 
     def _make_judge(self, specification: Specification) -> Judge:
         named = [each.session_id for each in read_parameters(specification.parameters).examples]
         shown = read_sessions(self.ws.lake, specification.surface, named)
-        return make_judge(
-            specification,
-            sessions={each.session_id: each for each in shown},
-            reply_tokens=self.limits.reply_tokens,
-        )
+        known = {each.session_id: each for each in shown}
+        return make_judge(specification, sessions=known, reply_tokens=self.limits.reply_tokens)
 
     def _record_absent(self, tasks: Sequence[_Task], session_ids: Iterable[str]) -> None:
         for task in tasks:

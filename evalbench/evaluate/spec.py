@@ -134,26 +134,24 @@ def define(ledger: Ledger, specification: Specification, *, modes: pl.DataFrame)
     check_mode(specification, modes)
     name, fields = specification.evaluator_id, specification.model_dump()
     body = EvaluatorDefined(**fields, evaluator_id=name, version=specification.version)
-    repeated: list[int] = []
+    latest: list[int] = []
 
     def choose(connection: Connection) -> list[Draft]:
         written = ledger.events("evaluator.defined", subject=name, connection=connection).tail(1)
-        same = written.filter(pl.col("body") == body.model_dump_json())
-        repeated[:] = same["seq"].to_list()
-        return [] if repeated else [("evaluator.defined", name, body)]
+        latest[:] = written.filter(body=body.model_dump_json())["seq"]
+        return [] if latest else [("evaluator.defined", name, body)]
 
     seq = ledger.extend(choose)
-    return repeated[0] if repeated else seq
+    return latest[0] if latest else seq
 
 
 def read_specifications(ledger: Ledger, *, until: int | None = None) -> dict[str, Specification]:
     """Fold the latest definition of each evaluator, by id, as of event ``until``."""
-    latest = {}
-    for text in ledger.events("evaluator.defined", until=until)["body"]:
-        body = EvaluatorDefined.model_validate_json(text)
-        fields = body.model_dump(exclude={"evaluator_id", "version"})
-        latest[body.evaluator_id] = fields
-    return {name: Specification.model_validate(fields) for name, fields in latest.items()}
+    events = ledger.events("evaluator.defined", until=until)
+    latest = dict(events.select("subject", "body").iter_rows())
+    fields = {name: EvaluatorDefined.model_validate_json(text) for name, text in latest.items()}
+    own = set(Evaluator.model_fields)
+    return {name: Specification(**each.model_dump(include=own)) for name, each in fields.items()}
 
 
 class _Loader(yaml.SafeLoader):

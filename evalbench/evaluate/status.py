@@ -10,15 +10,7 @@ import polars as pl
 from sqlalchemy import Connection
 
 from evalbench.errors import EvaluatorError
-from evalbench.schema import (
-    BODIES,
-    TIME,
-    EvaluatorArchived,
-    EvaluatorCalibrated,
-    EvaluatorDefined,
-    EvaluatorPromoted,
-    columns,
-)
+from evalbench.schema import BODIES, TIME, EvaluatorCalibrated, columns
 from evalbench.settings import Evaluators
 from evalbench.stats.binary import ENOUGH
 from evalbench.store.ledger import Draft, Ledger
@@ -105,31 +97,32 @@ def read_statuses(
     aligned, aligned, gating, needs recalibration or archived; only :data:`COUNTING` count.
     ``ready`` says that a draft may be promoted.
     """
-    defined: dict[str, EvaluatorDefined] = {}
-    calibrated: dict[tuple[str, str], tuple[int, datetime, EvaluatorCalibrated]] = {}
-    promoted, archived = set[tuple[str, str]](), dict[str, str]()
+    defined, archived = dict[str, Any](), dict[str, str]()
+    calibrated, promoted = dict[tuple[str, str], Any](), set[tuple[str, str]]()
     events = ledger.events(KINDS, until=until, connection=connection)
     for seq, at, kind, text in events.select("seq", "at", "kind", "body").iter_rows():
-        match BODIES[kind].model_validate_json(text):
-            case EvaluatorDefined() as body:
-                defined[body.evaluator_id] = body
-                archived.pop(body.evaluator_id, None)
-            case EvaluatorCalibrated() as found:
-                calibrated[found.evaluator_id, found.version] = (seq, at, found)
-            case EvaluatorPromoted() as said:
-                promoted.add((said.evaluator_id, said.version))
-            case EvaluatorArchived() as gone:
-                archived[gone.evaluator_id] = gone.reason or "archived"
+        body: Any = BODIES[kind].model_validate_json(text)
+        name = body.evaluator_id
+        if kind == "evaluator.archived":
+            archived[name] = body.reason or "archived"
+        elif kind == "evaluator.calibrated":
+            calibrated[name, body.version] = (seq, at, body)
+        elif kind == "evaluator.promoted":
+            promoted.add((name, body.version))
+        else:
+            defined[name] = body
+            archived.pop(name, None)
     judging = judging_models(verdicts)
     rows = []
     for name, body in sorted(defined.items()):
         row, key = body.model_dump(include=set(STATUS)) | {"ready": False}, (name, body.version)
         if key in calibrated:
             seq, at, found = calibrated[key]
-            row |= found.model_dump(include={"mcc", "mcc_low", "mcc_high"})
+            cells = found.model_dump()
+            row |= {each: cells[each] for each in ("mcc", "mcc_low", "mcc_high")}
             row |= {"calibration": seq, "calibrated_at": at}
             row["n"] = found.tp + found.fn + found.fp + found.tn
-            reading = read_calibration(found.model_dump(), settings)
+            reading = read_calibration(cells, settings)
             if stale := _find_stale(found, judging.get(key), age=now - at, days=settings.days):
                 reading = Reading("needs recalibration", stale)
             elif reading.status in COUNTING and key not in promoted:
@@ -155,13 +148,9 @@ def promote(ws: Workspace, evaluator_id: str) -> int:
     """
 
     def choose(connection: Connection) -> list[Draft]:
-        statuses = read_statuses(
-            ws.ledger,
-            ws.lake.verdicts(),
-            settings=ws.settings.evaluators,
-            now=ws.ledger.clock(),
-            connection=connection,
-        )
+        aged: Any = {"settings": ws.settings.evaluators, "now": ws.ledger.clock()}
+        verdicts = ws.lake.verdicts()
+        statuses = read_statuses(ws.ledger, verdicts, **aged, connection=connection)
         row = statuses.rows_by_key("evaluator_id", named=True, unique=True).get(evaluator_id)
         if row is None:
             known = ", ".join(statuses["evaluator_id"]) or "none yet"
@@ -173,9 +162,8 @@ def promote(ws: Workspace, evaluator_id: str) -> int:
                 f"{evaluator_id} cannot be promoted, it is {row['status']} ({row['why']}):"
                 " calibrate it with 07_calibrate until it reads aligned"
             )
-        body = EvaluatorPromoted(
-            evaluator_id=evaluator_id, version=row["version"], calibration=row["calibration"]
-        )
+        body = {name: row[name] for name in ("version", "calibration")}
+        body["evaluator_id"] = evaluator_id
         return [("evaluator.promoted", evaluator_id, body)]
 
     return ws.ledger.extend(choose)
@@ -279,9 +267,9 @@ def _find_stale(
     found: EvaluatorCalibrated, current: Model | None, *, age: timedelta, days: int
 ) -> str:
     """Say why a calibration holds no longer; empty where it does."""
-    if current is not None and current.name != found.model:
+    if current and current.name != found.model:
         return f"the model was {found.model or 'unnamed'} and is {current.name or 'unnamed'}"
-    if current is not None and current.fingerprint != found.model_fingerprint:
+    if current and current.fingerprint != found.model_fingerprint:
         return "the model's fingerprint has changed since its calibration"
     if age > timedelta(days=days):
         return f"calibrated {age.days} days ago; it holds for {days}"

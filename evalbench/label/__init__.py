@@ -8,19 +8,11 @@ people labelled, :func:`disagreements` lists what an adjudicator has to decide
 :func:`import_codebook`.
 """
 
-from .agreement.adjudication import adjudicate, disagreements
-from .codebook.table import export_codebook, import_codebook
-from .discovery.clustering import Clusters, cluster
-from .entries import export_labels
-from .importing import import_labels
-
-__all__ = [
-    "Clusters",
-    "adjudicate",
-    "cluster",
-    "disagreements",
-    "export_codebook",
-    "export_labels",
-    "import_codebook",
-    "import_labels",
-]
+from .agreement.adjudication import adjudicate as adjudicate
+from .agreement.adjudication import disagreements as disagreements
+from .codebook.table import export_codebook as export_codebook
+from .codebook.table import import_codebook as import_codebook
+from .discovery.clustering import Clusters as Clusters
+from .discovery.clustering import cluster as cluster
+from .entries import export_labels as export_labels
+from .importing import import_labels as import_labels

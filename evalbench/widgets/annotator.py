@@ -43,7 +43,7 @@ class Annotator(anywidget.AnyWidget):
     policies : list of str
         Rules of the surface, HTML from :func:`evalbench.label.annotation.markdown.render_markdown`.
     progress : dict
-        Fields of ``Progress``; empty while nothing was read.
+        What ``measure_progress`` gives; empty while nothing was read.
     notice : str
         What is wrong and what to do next, shown until it is empty again.
     """

@@ -11,7 +11,7 @@ from evalbench.evaluate import bias as scrutiny
 from evalbench.evaluate import calibrate
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split
-from evalbench.schema import SESSION, VERDICT
+from evalbench.schema import SESSION, SPAN, VERDICT
 from evalbench.settings import Evaluators
 
 START = datetime(2026, 7, 1, tzinfo=UTC)
@@ -140,17 +140,9 @@ def test_people_are_measured_as_evaluators_are(verdicts, truth, sessions):
 def test_a_segment_in_which_it_errs_otherwise_is_told(truth, sessions):
     wrong = [verdict(name, fails(name) or int(name[1:]) % 8 == 2) for name in SESSIONS]
     pairs = pair(frame(wrong), truth, sessions)
-    labels = pl.DataFrame(
-        schema={
-            "surface": pl.String,
-            "session_id": pl.String,
-            "anchors": pl.List(pl.Struct({"span_id": pl.String, "quote": pl.String})),
-        }
-    )
-    spans = pl.DataFrame(
-        schema={name: pl.String for name in ("surface", "session_id", "span_id", "kind", "model")}
-        | {"started_at": pl.Datetime("us", "UTC")}
-    )
+    anchors = pl.List(pl.Struct({"span_id": pl.String, "quote": pl.String}))
+    labels = {"surface": pl.String, "session_id": pl.String, "anchors": anchors}
+    spans, labels = pl.DataFrame(schema=SPAN), pl.DataFrame(schema=labels)
     traits = scrutiny.list_traits(pairs, spans, labels)
     parts = scrutiny.compare_traits(traits, **MEASURED, rng=rng())
     read = {(row["trait"], row["value"]): row["reading"] for row in parts.to_dicts()}

@@ -21,13 +21,8 @@ from evalbench.store.journal import open_journal, put_verdicts, recover
 UNPRICED = "hosted_vllm/unpriced"
 """A model that no test tells the price of: LiteLLM does not forget one."""
 OFFLINE = make_judge_specification("offline/rubric")
-CHECK = Specification(
-    surface="support",
-    mode="invented_number",
-    kind="check",
-    owner="ana",
-    parameters={"check": "pattern_found", "pattern": "TR-", "place": "final_output"},
-)
+OWN = {"surface": "support", "mode": "invented_number", "owner": "ana"}
+CHECK = Specification(**OWN, kind="check", parameters={"check": "pattern_found", "pattern": "TR-"})
 
 
 def as_rows(ws):
@@ -46,14 +41,8 @@ def test_each_kind_judges_each_session_once(workspace):
     content, sha256 = dump_classifier(trained.pipeline)
     (workspace.path / "classifiers").mkdir()
     (workspace.path / "classifiers" / f"{sha256}.skops").write_bytes(content)
-    classifier = Specification(
-        surface="support",
-        mode="invented_number",
-        kind="classifier",
-        owner="ana",
-        parameters={"sha256": sha256},
-        threshold=trained.threshold,
-    )
+    made = {"parameters": {"sha256": sha256}, "threshold": trained.threshold}
+    classifier = Specification(**OWN, kind="classifier", **made)
     evaluators = [CHECK, OFFLINE, classifier]
     done = score(workspace, evaluators, workspace.lake.sessions().collect())
     assert (done.verdicts, done.errors, done.cached, len(done.left)) == (360, 0, 0, 0)

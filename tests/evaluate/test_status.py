@@ -176,22 +176,19 @@ def test_the_same_calibration_is_written_once(bench):
 
 
 def test_coverage_weighs_by_severity_and_frequency_and_names_the_rest():
-    modes = pl.DataFrame(
-        {
-            "surface": ["shop"] * 3,
-            "mode": ["leak", "rude", "nit"],
-            "name": ["Leaks", "Is rude", "Nitpicks"],
-            "severity": ["safety", "user impact", "polish"],
-        }
-    )
-    statuses = pl.DataFrame(
-        [
-            {"surface": "shop", "mode": "leak", "kind": "judge", "status": "draft"},
-            {"surface": "shop", "mode": "rude", "kind": "check", "status": "aligned"},
-            {"surface": "shop", "mode": "rude", "kind": "judge", "status": "gating"},
-        ],
-        schema=status.STATUS,
-    )
+    rows = [
+        ("shop", "leak", "Leaks", "safety"),
+        ("shop", "rude", "Is rude", "user impact"),
+        ("shop", "nit", "Nitpicks", "polish"),
+    ]
+    modes = pl.DataFrame(rows, schema=["surface", "mode", "name", "severity"], orient="row")
+    standing = [
+        ("leak", "judge", "draft"),
+        ("rude", "check", "aligned"),
+        ("rude", "judge", "gating"),
+    ]
+    rows = [{"surface": "shop", "mode": m, "kind": k, "status": s} for m, k, s in standing]
+    statuses = pl.DataFrame(rows, schema=status.STATUS)
     rates = modes.select("surface", "mode").with_columns(
         estimate=pl.Series([0.01, 0.1, None], dtype=pl.Float64),
         per_1000=pl.Series([10.0, 100.0, None]),

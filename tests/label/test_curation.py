@@ -29,7 +29,7 @@ def ws(tmp_path):
 
 
 def open_curation(ws):
-    return Curation(ws, discover(ws, "shop", seed=7))
+    return Curation(ws, discover(ws, "shop", seed=7, ledger_seq=ws.ledger.head()))
 
 
 @pytest.fixture

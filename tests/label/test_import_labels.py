@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalbench.label import export_labels, import_labels
-from evalbench.label.discovery.texts import read_texts
+from evalbench.label.discovery.texts import read_notes
 from evalbench.label.entries import Entry, from_record, to_record
 from evalbench.schema import Anchor, Label, Note, Rating
 from evalbench.store import ledger
@@ -226,7 +226,7 @@ def test_a_note_column_gives_notes_that_discovery_clusters(ws, read):
     text = "session_id,annotator,verdict,comment\ns1,ana,pass,\ns2,ana,fail,Curt \n7,ben,,Slow\n"
     assert read(text)[0] == (3, 0, 0)
     assert read(text)[0] == (0, 3, 0)
-    notes = read_texts(ws, "shop", of="notes")
+    notes = read_notes(ws.ledger, "shop", until=ws.ledger.head())
     assert set(notes.select("session_id", "text").rows()) == {("s2", "Curt "), ("7", "Slow")}
     assert ws.ledger.bodies("note.added")["actor"].to_list() == ["ana", "ben"]
     assert ws.ledger.bodies("label.set")["session_id"].to_list() == ["s1", "s2"]

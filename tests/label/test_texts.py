@@ -1,4 +1,4 @@
-"""What is read, and how clusters of sessions tell where signals are raised."""
+"""What notes come to: clusters, the signals raised in them, and drafts of failure modes."""
 
 import make
 import numpy as np
@@ -8,72 +8,38 @@ import pytest
 from evalbench.errors import ModelError
 from evalbench.label.codebook.modes import Codebook, Mode
 from evalbench.label.discovery.drafts import label_drafts, list_seen
-from evalbench.label.discovery.texts import (
-    ANY,
-    discover,
-    headline,
-    rank_clusters,
-    read_texts,
-    signal_rates,
-)
+from evalbench.label.discovery.texts import ANY, discover, headline, rank_clusters, signal_rates
 from evalbench.store.workspace import open_workspace
 
-ASKED = ["Where is my parcel number {}", "Cancel the contract of customer {}"]
+WROTE = ["Loses the parcel with number {}", "Cancels the contract of customer {}"]
 
 
 @pytest.fixture
 def ws(tmp_path):
-    """Forty sessions of two kinds; the second kind is reported, and its tool fails."""
+    """Forty notes of two kinds; the sessions of the second kind are reported."""
     ws = open_workspace(tmp_path, user="ana")
-    rows, calls = [], []
-    for number in range(40):
-        odd, name = bool(number % 2), f"s{number:02d}"
-        rows.append(
-            make.sessions(
-                name,
-                started_at=make.START,
-                first_input=ASKED[odd].format(number),
-                final_output="Done." if number else None,
-                reported=odd if number < 30 else None,
-                n_tool_errors=int(odd),
-            )
-        )
-        tools = [
-            {"kind": "tool", "tool_name": "find_order"},
-            {"kind": "tool", "tool_name": "send_mail", "status": "error" if odd else "ok"},
-        ]
-        everywhere = {"surface": "shop", "session_id": name, "trace_id": name, "source_format": "x"}
-        calls.append(make.spans(*tools, **everywhere))
-    ws.lake.append("session", pl.concat(rows))
-    ws.lake.append("span", pl.concat(calls))
+    texts = [WROTE[number % 2].format(number) for number in range(40)]
+    make.notes(ws.ledger, *texts)
+    make.notes(ws.ledger, " ")
+    make.notes(ws.ledger, "Of another product.", surface="bank")
     return ws
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(1)
+def find(ws, **asked):
+    return discover(ws, "shop", seed=3, **{"ledger_seq": ws.ledger.head(), **asked})
 
 
-def test_texts_of_each_sort(ws):
-    assert read_texts(ws, "shop", of="inputs")["text"][1] == ASKED[1].format(1)
-    assert read_texts(ws, "shop", of="outputs").height == 39  # one has none
-    assert read_texts(ws, "shop", of="tools")["text"].to_list()[:2] == [
-        "find_order, send_mail",
-        "find_order, send_mail failed",
-    ]
-    assert read_texts(ws, "shop", of="notes").is_empty()
-    with pytest.raises(ValueError, match="of must be notes, inputs, outputs or tools; got 'x'"):
-        read_texts(ws, "shop", of="x")
-
-
-def test_clusters_of_sessions_tell_where_to_read(ws, rng):
-    found = discover(ws, "shop", of="inputs", seed=3)
-    assert headline(found).startswith("40 inputs of shop: 2 clusters")
-    placed = found.placed
+def test_clusters_of_notes_tell_where_signals_are_raised(ws):
+    found = find(ws)
+    assert headline(found).startswith("40 notes of shop: 2 clusters")
     counts = found.summary.select("n", "n_sessions", "n_unsure", "stable").rows()
     assert counts == [(20, 20, 0, True)] * 2
-    sessions = ws.lake.sessions(surface="shop").collect()
-    rates = signal_rates(sessions, placed, level=0.95, rng=rng)
+    sessions = pl.concat(
+        make.sessions(f"s{n}", reported=n % 2 == 0 if n <= 30 else None, n_tool_errors=(n + 1) % 2)
+        for n in range(1, 41)
+    )
+    measured = {"level": 0.95, "rng": np.random.default_rng(1)}
+    rates = signal_rates(sessions, found.placed, **measured)
     reported = rates.filter(signal="Reported by the user").sort("rate")
     assert reported.select("n", "raised").rows() == [(15, 0), (15, 15)]  # of those recorded
     raised = rates.filter(signal=ANY).sort("rate")
@@ -84,11 +50,10 @@ def test_clusters_of_sessions_tell_where_to_read(ws, rng):
     assert second["rate_high"] < first["rate_low"] < first["rate_high"] == 1
 
 
-def test_too_few_texts_say_so(ws):
-    found = discover(ws, "shop", of="tools", seed=3)
-    assert found.reason.startswith("2 different tools: clusters take 10. Bring in")
-    assert (found.summary.height, found.placed.height) == (0, 0)
-    assert headline(found) == found.reason
+def test_too_few_notes_say_so(ws):
+    found = find(ws, ledger_seq=9)
+    assert headline(found).startswith("9 different notes: clusters take 10. Read more")
+    assert (found.summary.height, found.placed.height, found.clusters.weak) == (0, 0, False)
 
 
 def book(*, live=False):
@@ -126,5 +91,5 @@ def test_the_settings_name_the_embedding_model_unless_somebody_asks_for_another(
     (ws.path / "evalbench.toml").write_text('embeddings = "local/none"')
     again = open_workspace(ws.path, user="ana")
     with pytest.raises(ModelError, match="local/none"):
-        discover(again, "shop", of="inputs", seed=3)
-    assert discover(again, "shop", of="inputs", embeddings="offline", seed=3).clusters is not None
+        find(again)
+    assert find(again, embeddings="offline").clusters.n_clusters == 2

@@ -101,11 +101,9 @@ def test_images_and_hidden_characters_are_told_as_text():
 
 def test_every_text_of_a_payload_shows_its_hidden_characters():
     dirty = "\u202ex\x1b[1m"
+    asked = {**said(dirty, ("", dirty, dirty)), "reasoning": dirty}
     session = read(
-        llm(
-            [user(dirty, name=dirty), dirty],
-            {**said(dirty, ("", dirty, dirty)), "reasoning": dirty},
-        ),
+        llm([user(dirty, name=dirty), dirty], asked),
         {"kind": "tool", "tool_name": dirty, "tool_result": dirty, "status": "error"},
         {"kind": "retriever", "name": dirty, "documents": [{"id": dirty, "content": dirty}]},
         release=dirty,

@@ -19,15 +19,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks.base import Check, explain, nothing, say
 from evalbench.evaluate.checks.bounds import Bound
-from evalbench.evaluate.checks.grounding import CitationCheck, NumberUnsupported, RetrievalProxy
-from evalbench.evaluate.checks.text import Language, PatternCheck, PersonalData, Refusal
-from evalbench.evaluate.checks.tools import (
-    OutputSchema,
-    ToolMissing,
-    ToolNotAllowed,
-    ToolRepeated,
-    ToolSchema,
-)
+from evalbench.evaluate.checks.grounding import GroundingCheck
+from evalbench.evaluate.checks.text import TextCheck
+from evalbench.evaluate.checks.tools import ToolCheck
 from evalbench.evaluate.finding import Finding, list_calls
 from evalbench.schema import Name
 from evalbench.session import Session
@@ -50,12 +44,9 @@ class Joined(Check):
         deciding = [each for each in found if each.fails is decisive]
         unknown = [each for each in found if each.fails is None]
         told = deciding or unknown or found
-        return Finding(
-            decisive if deciding else None if unknown else not decisive,
-            None,
-            "; ".join(each.rationale for each in told),
-            [piece for each in told for piece in each.evidence],
-        )
+        fails = decisive if deciding else None if unknown else not decisive
+        rationale = "; ".join(each.rationale for each in told)
+        return Finding(fails, None, rationale, [piece for each in told for piece in each.evidence])
 
 
 class Not(Check):
@@ -95,22 +86,7 @@ class EscalationMissing(Check):
 
 
 AnyCheck = Annotated[
-    Bound
-    | CitationCheck
-    | EscalationMissing
-    | Joined
-    | Language
-    | Not
-    | NumberUnsupported
-    | OutputSchema
-    | PatternCheck
-    | PersonalData
-    | Refusal
-    | RetrievalProxy
-    | ToolMissing
-    | ToolNotAllowed
-    | ToolRepeated
-    | ToolSchema,
+    Bound | EscalationMissing | GroundingCheck | Joined | Not | TextCheck | ToolCheck,
     Field(discriminator="check"),
 ]
 CHECKS: TypeAdapter[Check] = TypeAdapter(AnyCheck)

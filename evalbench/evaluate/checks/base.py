@@ -11,14 +11,8 @@ import polars as pl
 from polars.exceptions import ComputeError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from evalbench.evaluate.finding import (
-    ASSISTANT,
-    Finding,
-    Passage,
-    find_answer,
-    list_results,
-    list_said,
-)
+from evalbench.evaluate import finding
+from evalbench.evaluate.finding import ASSISTANT, Finding, Passage, list_said
 from evalbench.session import Session
 
 Evidence = Sequence[Mapping[str, Any]]
@@ -39,9 +33,9 @@ class Check(BaseModel, ABC):
         found = self._look(session)
         if not found.fails or found.evidence:
             return found
-        ends = [Passage(turn.span_id, turn.number, turn.text) for turn in session.turns[-1:]]
-        shown = [each for each in (find_answer(session), *ends) if each]
-        return replace(found, evidence=[each.quote() for each in shown[:1]])
+        last = session.final_turn or next(reversed(session.turns), None)
+        evidence = [Passage(last.span_id, last.number, last.text).quote()] if last else []
+        return replace(found, evidence=evidence)
 
     @abstractmethod
     def _look(self, session: Session) -> Finding: ...
@@ -98,7 +92,7 @@ Pattern = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(ch
 def read_place(session: Session, place: Place) -> list[Passage]:
     """Return the texts of a place."""
     if place == "final_output":
-        return [answer] if (answer := find_answer(session)) else []
+        return list(filter(None, [finding.find_answer(session)]))
     if place == "tool_results":
-        return list_results(session)
+        return finding.list_results(session)
     return list_said(session, *(ASSISTANT if place == "assistant" else (place,)))

@@ -77,12 +77,8 @@ class NumberUnsupported(Check):
         if not numbers:
             return nothing("the output quotes no number")
         told = sources + list_said(session, "user", "system")
-        known = {
-            value
-            for source in told
-            for each in NUMBER.finditer(source.content)
-            for value in read_number(each)
-        }
+        written = (each for source in told for each in NUMBER.finditer(source.content))
+        known = set().union(*map(read_number, written))
         missing = [each[0] for each in numbers if not read_number(each) & known]
         evidence = [answer.quote(words) for words in missing]
         return say(missing, f"in no source: {', '.join(missing)}", "all in the sources", evidence)
@@ -122,6 +118,9 @@ class RetrievalProxy(Check):
         return Finding(fails, 1 - share, said, evidence)
 
 
+GroundingCheck = CitationCheck | NumberUnsupported | RetrievalProxy
+
+
 def find_citations(pattern: str, text: str) -> list[str]:
     """Find what a text cites, each once."""
     marks = pl.Series([text]).str.extract_all(pattern).explode().drop_nulls()
@@ -134,18 +133,17 @@ def find_citations(pattern: str, text: str) -> list[str]:
 def read_number(match: re.Match[str]) -> set[Decimal | str]:
     """Give all that a number may mean: 1,234 is a thousand and more, or one and a bit."""
     digits = re.sub(r"['’\u00a0\u202f]", "", match["digits"])
+    if len(digits) > LONGEST:
+        return {digits}
     marks = re.findall(r"[.,]", digits)
     *whole, last = re.split(r"[.,]", digits)
     grouped = all(len(part) == 3 for part in whole[1:]) and len(set(marks[:-1])) <= 1
-    readings: set[Decimal] = set()
-    if len(digits) > LONGEST:
-        return {digits}
-    if not marks:
-        readings.add(Decimal(last))
-    elif grouped and (len(marks) == 1 or marks[-1] != marks[-2]):
-        readings.add(Decimal(f"{''.join(whole)}.{last}"))
+    forms = [] if marks else [last]
+    if marks and grouped and marks[-1:] != marks[-2:-1]:
+        forms.append(f"{''.join(whole)}.{last}")
     if marks and grouped and len(last) == 3 and len(set(marks)) == 1:
-        readings.add(Decimal("".join((*whole, last))))
+        forms.append("".join((*whole, last)))
+    readings = set(map(Decimal, forms))
     if match["percent"]:
         readings |= {value / 100 for value in readings}
     return {*readings} or {match["digits"]}

@@ -49,11 +49,10 @@ class PatternCheck(Check):
         if not texts:
             return nothing(f"no {self.place}")
         found = find_pattern(self.pattern, texts)
-        there = f"{self.pattern!r} is in {self.place}"
-        absent = f"{self.pattern!r} is not in {self.place}"
+        said = f"{self.pattern!r} is {'' if found else 'not '}in {self.place}"
         if self.check == "pattern_found":
-            return say(found, there, absent, found)
-        return say(not found, absent, there, [texts[-1].quote()])
+            return say(found, said, said, found)
+        return say(not found, said, said, [texts[-1].quote()])
 
 
 class Language(Check):
@@ -124,11 +123,12 @@ class PersonalData(Check):
     def _find(self, text: Passage) -> list[tuple[str, str, str]]:
         """Give the kind, the value in its one spelling, and the words of each."""
         left = [(match[1], match[0], match[0]) for match in PLACEHOLDER.finditer(text.content)]
-        raw = [
-            (at.kind, at.value, text.content[at.start : at.end])
-            for at in find_personal(text.content)
-        ]
+        spots = find_personal(text.content)
+        raw = [(at.kind, at.value, text.content[at.start : at.end]) for at in spots]
         return [found for found in left + raw if found[0] in self.kinds]
+
+
+TextCheck = Language | PatternCheck | PersonalData | Refusal
 
 
 def detect_language(texts: list[Passage]) -> str | None:

@@ -137,6 +137,9 @@ class ToolRepeated(Check):
         return _untraced(session) or say(often, said, good, evidence)
 
 
+ToolCheck = OutputSchema | ToolMissing | ToolNotAllowed | ToolRepeated | ToolSchema
+
+
 def _untraced(session: Session) -> Finding | None:
     """Without a trace nobody knows what was called."""
     return None if session.turns else nothing("no spans")

@@ -22,15 +22,14 @@ import numpy as np
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks import read_check
 from evalbench.evaluate.checks.base import Place, read_place
-from evalbench.evaluate.classifier import name_groups
+from evalbench.evaluate.classifier import FOLDS, measure_mcc, name_groups
 from evalbench.evaluate.finding import list_calls
 from evalbench.evaluate.split import require_train
 from evalbench.session import Session
-from evalbench.stats.binary import MEASURES
 
+PLAIN = "citation_missing citation_unknown number_unsupported language refusal"
 FIXED: tuple[dict[str, Any], ...] = (
-    *({"check": name} for name in ("citation_missing", "citation_unknown", "number_unsupported")),
-    *({"check": name} for name in ("language", "refusal")),
+    *({"check": name} for name in PLAIN.split()),
     {"check": "personal_data", "except_given": True},
     *({"check": "tool_repeated", "times": times} for times in (2, 3, 4)),
 )
@@ -41,7 +40,6 @@ SEEN = 3
 PARTS = 6
 GAIN = 0.01
 """What a further part must add to the score."""
-FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def search_check(family: Family, fails: np.ndarray) -> tuple[dict[str, Any], np.
 def _find_phrases(sessions: Sequence[Session]) -> tuple[list[dict[str, Any]], np.ndarray]:
     from sklearn.feature_extraction.text import CountVectorizer
 
-    phrases: list[tuple[Place, str]] = []
+    phrases = list[tuple[Place, str]]()
     held = [np.zeros((len(sessions), 0), dtype=np.int8)]
     for place in PLACES:
         texts = [[text.content for text in read_place(each, place)] for each in sessions]
@@ -119,7 +117,11 @@ def _find_phrases(sessions: Sequence[Session]) -> tuple[list[dict[str, Any]], np
         held.append(dense)
         phrases += [(place, name) for name in counter.get_feature_names_out()]
     order = sorted(range(len(phrases)), key=lambda at: (-len(phrases[at][1]), phrases[at]))
-    checks = [_write_phrase(*phrases[at]) for at in order]
+    spelt = [(phrases[at][0], phrases[at][1].replace(" ", r"\W+")) for at in order]
+    checks = [
+        {"check": "pattern_found", "pattern": rf"(?i)\b{words}\b", "place": place}
+        for place, words in spelt
+    ]
     return checks, np.hstack(held)[:, order]
 
 
@@ -131,11 +133,6 @@ def _list_phrases(texts: Sequence[str]) -> set[str]:
         for n in range(1, WORDS + 1):
             found |= {" ".join(words[at : at + n]) for at in range(len(words) - n + 1)}
     return found
-
-
-def _write_phrase(place: Place, phrase: str) -> dict[str, Any]:
-    words = phrase.replace(" ", r"\W+")
-    return {"check": "pattern_found", "pattern": rf"(?i)\b{words}\b", "place": place}
 
 
 def _search(flagged: np.ndarray, fails: np.ndarray, groups: np.ndarray) -> list[int]:
@@ -162,6 +159,5 @@ def _search(flagged: np.ndarray, fails: np.ndarray, groups: np.ndarray) -> list[
 def _score_cautiously(flagged: np.ndarray, fails: np.ndarray) -> np.ndarray:
     """Return the MCC of each column as if it had missed one more and flagged one more."""
     tp, fp = flagged[fails].sum(axis=0), flagged[~fails].sum(axis=0)
-    cells = [tp, fails.sum() - tp + 1, fp + 1, (~fails).sum() - fp]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(MEASURES["mcc"](np.stack(cells, axis=-1).astype(float)), nan=-1.0)
+    values = measure_mcc(tp, fails.sum() - tp + 1, fp + 1, (~fails).sum() - fp)
+    return np.nan_to_num(values, nan=-1.0)

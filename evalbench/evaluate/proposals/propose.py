@@ -16,26 +16,19 @@ import numpy as np
 import polars as pl
 
 from evalbench.errors import EvaluatorError
-from evalbench.evaluate.calibrate import ALIGNMENT, KEY, measure_alignment
-from evalbench.evaluate.checks import read_check, run_check
-from evalbench.evaluate.classifier import (
-    classify,
-    dump_classifier,
-    load_classifier,
-    name_groups,
-    train_classifier,
-)
+from evalbench.evaluate import classifier
+from evalbench.evaluate.calibrate import ALIGNMENT, measure_alignment
 from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.judge import Example
 from evalbench.evaluate.proposals.check_candidates import Family, look_by_family, search_check
-from evalbench.evaluate.score import score
+from evalbench.evaluate.score import prepare, score
 from evalbench.evaluate.spec import Specification, define
 from evalbench.evaluate.split import assign_split, require_train
 from evalbench.evaluate.status import COUNTING
 from evalbench.llm import UNLIMITED, Limits, Spent
 from evalbench.schema import EvaluatorKind, columns
 from evalbench.session import Session, read_sessions
-from evalbench.stats.binary import ENOUGH, MEASURES
+from evalbench.stats.binary import ENOUGH
 
 if TYPE_CHECKING:
     from evalbench.store.workspace import Workspace
@@ -45,7 +38,6 @@ KINDS: tuple[EvaluatorKind, ...] = ("check", "classifier", "judge")
 """The lightest first."""
 SHOWN = 2
 """Labelled sessions of either class that a judge is shown."""
-UNTESTED = "too few labels of the test split"
 PROPOSAL = ("surface", "mode", "name", "kind", "evaluator_id", "status", "why")
 CANDIDATE = pl.Schema(
     {
@@ -118,22 +110,16 @@ def propose(
 
     Raises ModelError where a model cannot be called at all.
     """
-    parts, found, made = [pl.DataFrame(schema=CANDIDATE)], [], {}
+    parts, found, made = [pl.DataFrame(schema=CANDIDATE)], [], dict[str, Candidate]()
     spent = Spent()
     for [surface], book in modes.group_by("surface", maintain_order=True):
         labels = truth.filter(surface=surface).drop_nulls("truth")
         bench = _Bench(ws, str(surface), labels, model, reflection_model, limits, spent, rng)
         for mode in book.iter_rows(named=True):
-            rows: list[Row] = []
-            for kind in KINDS:
-                row, candidate = bench.try_kind(kind, mode)
-                rows.append(row | {"proposed": row["status"] in COUNTING})
-                if candidate is not None:
-                    made[candidate.specification.evaluator_id] = candidate
-                if rows[-1]["proposed"] or row["why"].startswith(UNTESTED):
-                    break
+            rows = bench.try_kinds(mode)
             parts.append(pl.DataFrame(rows, schema=CANDIDATE))
             found.append(_conclude(rows))
+        made |= bench.made
     table = pl.DataFrame(found, schema=dict.fromkeys(PROPOSAL, pl.String))
     return Proposals(table, pl.concat(parts), made, spent)
 
@@ -162,12 +148,7 @@ def adopt(
 
 def look(candidate: Candidate, sessions: Sequence[Session]) -> list[Finding]:
     """Judge sessions by a candidate that needs no model."""
-    specification = candidate.specification
-    if specification.kind == "check":
-        check = read_check(specification.parameters)
-        return [run_check(check, each) for each in sessions]
-    pipeline = load_classifier(candidate.file, sha256=str(specification.parameters["sha256"]))
-    return classify(pipeline, sessions, threshold=specification.threshold or 0.0)
+    return prepare(candidate.specification, lambda _: candidate.file)(sessions)
 
 
 def draw_examples(
@@ -197,6 +178,7 @@ class _Bench:
     limits: Limits
     spent: Spent
     rng: np.random.Generator
+    made: dict[str, Candidate] = field(default_factory=dict)
 
     @cached_property
     def sides(self) -> dict[str, list[Session]]:
@@ -213,22 +195,33 @@ class _Bench:
         """What the family of checks says of the train split, for all modes alike."""
         return look_by_family(self.sides["train"])
 
-    def try_kind(self, kind: str, mode: Row) -> tuple[Row, Candidate | None]:
-        """Make one candidate and measure it, or say why it cannot be made."""
+    def try_kinds(self, mode: Row) -> list[Row]:
+        """Make candidates, the lightest first, and measure them, until one is aligned."""
         said = dict(self.labels.filter(mode=mode["mode"]).select("session_id", "truth").iter_rows())
-        row: Row = {name: mode[name] for name in ("surface", "mode", "name")} | {"kind": kind}
+        about: Row = {name: mode[name] for name in ("surface", "mode", "name")}
         test = [each for each in self.sides["test"] if each.session_id in said]
         n_fail = sum(said[each.session_id] for each in test)
         if min(n_fail, len(test) - n_fail) < ENOUGH:
-            counts = f"{n_fail} failing and {len(test) - n_fail} passing"
-            why = f"{UNTESTED}: {counts}; {ENOUGH} of each are needed"
-            return row | {"status": "insufficient", "why": why}, None
-        try:
-            candidate = self._make(kind, mode, said)
-        except EvaluatorError as error:
-            status = "insufficient" if str(error).startswith("insufficient") else "not aligned"
-            return row | {"status": status, "why": str(error)}, None
-        return row | self._measure(candidate, test, said), candidate
+            counts = (
+                f"{n_fail} failing and {len(test) - n_fail} passing; {ENOUGH} of each are needed"
+            )
+            why = f"too few labels of the test split: {counts}; {ENOUGH} of each are needed"
+            return [about | {"kind": KINDS[0], "status": "insufficient", "why": why}]
+        rows: list[Row] = []
+        for kind in KINDS:
+            row: Row = {"kind": kind}
+            try:
+                candidate = self._make(kind, mode, said)
+            except EvaluatorError as error:
+                few = str(error).startswith("insufficient")
+                row |= {"status": "insufficient" if few else "not aligned", "why": str(error)}
+            else:
+                self.made[candidate.specification.evaluator_id] = candidate
+                row |= self._measure(candidate, test, said)
+            rows.append(about | row | {"proposed": row["status"] in COUNTING})
+            if rows[-1]["proposed"]:
+                break
+        return rows
 
     def _make(self, kind: str, mode: Row, said: Mapping[str, bool]) -> Candidate:
         train = [each for each in self.sides["train"] if each.session_id in said]
@@ -241,8 +234,8 @@ class _Bench:
             held = flagged[~np.isnan(labels)]
             return Candidate(Specification(**own, parameters=parameters), _mcc(held, fails))
         if kind == "classifier":
-            trained = train_classifier(train, fails.tolist())
-            content, sha256 = dump_classifier(trained.pipeline)
+            trained = classifier.train_classifier(train, fails.tolist())
+            content, sha256 = classifier.dump_classifier(trained.pipeline)
             own |= {"parameters": {"sha256": sha256}, "threshold": trained.threshold}
             return Candidate(Specification(**own), trained.value, content)
         if not self.model:
@@ -255,69 +248,49 @@ class _Bench:
             return Candidate(judge)
         from evalbench.evaluate.proposals.rubric import improve_rubric
 
-        improved = improve_rubric(
-            judge,
-            train,
-            fails,
-            reflection_model=self.reflection_model,
-            limits=self.limits,
-            spent=self.spent,
-            rng=self.rng,
-        )
-        return Candidate(improved.specification, diff=improved.diff)
+        by: Any = {"reflection_model": self.reflection_model, "spent": self.spent, "rng": self.rng}
+        better, diff = improve_rubric(judge, train, fails, limits=self.limits, **by)
+        return Candidate(better, diff=diff)
 
     def _measure(
         self, candidate: Candidate, test: Sequence[Session], said: Mapping[str, bool]
     ) -> Row:
         """Judge the sessions of the test split, and compare with people."""
-        specification = candidate.specification
-        key = {
-            "evaluator_id": specification.evaluator_id,
-            "evaluator_version": specification.version,
-        }
+        made, ids = candidate.specification, [each.session_id for each in test]
+        key = {"evaluator_id": made.evaluator_id, "evaluator_version": made.version}
         row: Row = {**key, "train_mcc": candidate.train_mcc, "dollars_per_1000": 0.0}
-        if specification.kind == "judge":
-            ids = [each.session_id for each in test]
-            how: Any = {"limits": self.limits, "spent": self.spent}
-            if left := len(score(self.ws, [specification], ids, **how).left):
+        if made.kind == "judge":
+            if left := len(score(self.ws, [made], ids, limits=self.limits, spent=self.spent).left):
                 why = f"the budget is spent: {left} of {len(test)} sessions are not judged"
                 return row | {"status": "insufficient", "why": why}
             judged = self.ws.lake.verdicts(surface=self.surface).filter(**key, repeat=0)
             verdicts = judged.collect().rows_by_key("session_id", named=True, unique=True)
-            own = [verdicts[name] for name in ids]
-            fails = [each["fails"] for each in own]
-            costs = [each["cost_usd"] for each in own]
+            fails = [verdicts[name]["fails"] for name in ids]
+            costs = [verdicts[name]["cost_usd"] for name in ids]
             row["dollars_per_1000"] = None if None in costs else 1000 * float(np.mean(costs))
         else:
             fails = [each.fails for each in look(candidate, test)]
-        pairs = pl.DataFrame(
-            {
-                **{name: [row.get(name)] * len(test) for name in KEY},
-                "truth": [said[each.session_id] for each in test],
-                "fails": pl.Series(fails, dtype=pl.Boolean),
-                "group": name_groups(test),
-            }
-        )
-        settings, level = self.ws.settings.evaluators, self.ws.settings.level
-        how = {"settings": settings, "level": level, "rng": self.rng}
-        return row | measure_alignment(pairs, by=["evaluator_id"], **how).row(0, named=True)
+        columns = {"truth": [said[name] for name in ids], "group": classifier.name_groups(test)}
+        pairs = pl.DataFrame(columns).with_columns(fails=pl.Series(fails, dtype=pl.Boolean))
+        how: Any = {"settings": self.ws.settings.evaluators, "level": self.ws.settings.level}
+        named = pairs.with_columns(evaluator_id=pl.lit(made.evaluator_id))
+        found = measure_alignment(named, by=["evaluator_id"], rng=self.rng, **how)
+        return row | found.row(0, named=True)
 
 
 def _conclude(rows: Sequence[Row]) -> Row:
     """Say of a mode what is proposed, or why nothing is."""
-    row = {name: rows[0][name] for name in ("surface", "mode", "name")}
-    if rows[-1]["proposed"]:
-        return row | {name: rows[-1][name] for name in PROPOSAL[3:]}
+    row, last = {name: rows[0][name] for name in ("surface", "mode", "name")}, rows[-1]
+    if last.get("proposed"):
+        return row | {name: last[name] for name in PROPOSAL[3:]}
     insufficient = any(each["status"] == "insufficient" for each in rows)
-    tried = [each for each in rows if not each["why"].startswith(UNTESTED)]
-    why = "; ".join(f"{each['kind']}: {each['why']}" for each in tried) or rows[0]["why"]
+    tried = "; ".join(f"{each['kind']}: {each['why']}" for each in rows)
+    why = tried if len(rows) > 1 else last["why"]
     return row | {"status": "insufficient" if insufficient else "not aligned", "why": why}
 
 
 def _mcc(flagged: np.ndarray, fails: np.ndarray) -> float | None:
     """MCC of what was flagged of the failing and of the passing sessions."""
-    tp, fp = int(flagged[fails].sum()), int(flagged[~fails].sum())
-    cells = np.array([tp, fails.sum() - tp, fp, (~fails).sum() - fp], dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = float(MEASURES["mcc"](cells))
+    tn, fp, fn, tp = np.bincount(2 * fails + flagged, minlength=4)
+    value = float(classifier.measure_mcc(tp, fn, fp, tn))
     return None if np.isnan(value) else value

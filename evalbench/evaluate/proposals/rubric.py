@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,30 +28,6 @@ AT_ONCE = 4
 RUBRIC = "rubric"
 
 
-@dataclass(frozen=True)
-class Improved:
-    """A judge before and after.
-
-    Attributes
-    ----------
-    specification : Specification
-        With the rubric that did best; the one given where none did better.
-    before, after : float
-        Mean of TPR and TNR of the two rubrics on those sessions of the train split that none was
-        written from. The best of several is chosen by it: the test split tells what it is worth.
-    tried : int
-        Rubrics that were compared.
-    diff : str
-        What was changed, line by line.
-    """
-
-    specification: Specification
-    before: float
-    after: float
-    tried: int
-    diff: str
-
-
 def improve_rubric(
     specification: Specification,
     sessions: Sequence[Session],
@@ -60,27 +37,19 @@ def improve_rubric(
     limits: Limits,
     spent: Spent,
     rng: np.random.Generator,
-) -> Improved:
+) -> tuple[Specification, str]:
     """Rewrite the rubric of a judge by reflective evolution, for as long as the budget lasts.
 
     The groups of the train split are halved: from the mistakes on one half ``reflection_model``
-    writes rubrics, which are compared on the other; both have as many failing as passing sessions.
+    writes rubrics, which are compared on the other, by the mean of TPR and TNR; both have as many
+    failing as passing sessions. Gives the judge with the rubric that did best, the one given where
+    none did better, and what was changed, line by line.
 
-    Parameters
-    ----------
-    sessions, fails : sequence, numpy.ndarray of bool
-        Labelled sessions of the train split.
-    reflection_model : str
-        Writes the rubrics.
-    limits, spent : Limits, Spent
-        For the calls of both models together; calls, tokens or dollars must be limited.
+    ``sessions`` and ``fails`` are labelled, of the train split; ``limits`` and ``spent`` are for
+    the calls of both models together, and must limit calls, tokens or dollars.
 
-    Raises
-    ------
-    EvaluatorError
-        A session is of the test split; too few of a class; no limit; or GEPA is not installed.
-    ModelError
-        A model cannot be called at all.
+    Raises EvaluatorError where a session is of the test split, a class has too few, there is no
+    limit, or GEPA is not installed; ModelError where a model cannot be called at all.
 
     References
     ----------
@@ -108,39 +77,27 @@ def improve_rubric(
         reflection_prompt_template=(PROMPTS / "improve.md").read_text(encoding="utf-8"),
         reflection_minibatch_size=AT_ONCE,
         stop_callbacks=[adapter.is_spent, ScoreThresholdStopper(1.0)],
-        logger=_Quiet(),
+        logger=SimpleNamespace(log=lambda message: None),
         seed=int(rng.integers(2**31)),
     )
     scores = found.val_aggregate_scores
     prompt = found.candidates[found.best_idx][RUBRIC] if max(scores) > scores[0] else ""
     better = specification.model_copy(update={"prompt": prompt or specification.prompt})
     old, new = (each.prompt.splitlines() for each in (specification, better))
-    diff = "\n".join(difflib.unified_diff(old, new, "before", "after", lineterm=""))
-    return Improved(better, scores[0], max(scores), len(scores), diff)
+    return better, "\n".join(difflib.unified_diff(old, new, "before", "after", lineterm=""))
 
 
-class _Quiet:
-    def log(self, message: str) -> None:
-        """Keep what GEPA tells of its progress off the page."""
-
-
+@dataclass
 class _Adapter:
     """What GEPA asks of a system: judge sessions by a rubric, and say what went wrong."""
 
-    propose_new_texts = None
-
-    def __init__(
-        self,
-        specification: Specification,
-        sessions: Sequence[Session],
-        fails: np.ndarray,
-        reflection_model: str,
-        limits: Limits,
-        spent: Spent,
-    ) -> None:
-        self.specification, self.sessions, self.fails = specification, sessions, fails
-        self.reflection_model, self.limits, self.spent = reflection_model, limits, spent
-        self.by_id = {each.session_id: each for each in sessions}
+    specification: Specification
+    sessions: Sequence[Session]
+    fails: np.ndarray
+    reflection_model: str
+    limits: Limits
+    spent: Spent
+    propose_new_texts: None = None
 
     def is_spent(self, state: Any) -> bool:
         """Stop where the budget did not reach a call."""
@@ -152,7 +109,8 @@ class _Adapter:
         from gepa import EvaluationBatch
 
         asked = self.specification.model_copy(update={"prompt": candidate[RUBRIC]})
-        judge = make_judge(asked, sessions=self.by_id, reply_tokens=self.limits.reply_tokens)
+        known = {each.session_id: each for each in self.sessions}
+        judge = make_judge(asked, sessions=known, reply_tokens=self.limits.reply_tokens)
         wanted = {str(at): judge.ask(self.sessions[at], key=str(at)) for at in batch}
         found = dict.fromkeys(batch, Finding(None, error="the budget is spent"))
 
@@ -162,7 +120,7 @@ class _Adapter:
         self._ask([request for request, _ in wanted.values()], judge.model, keep)
         scores = [float(found[at].fails is bool(self.fails[at])) for at in batch]
         told = [(at, wanted[str(at)][1].text, found[at]) for at in batch]
-        return EvaluationBatch(outputs=[each[2] for each in told], scores=scores, trajectories=told)
+        return EvaluationBatch(outputs=told, scores=scores, trajectories=told)
 
     def make_reflective_dataset(
         self, candidate: dict[str, str], eval_batch: Any, components_to_update: list[str]
@@ -184,11 +142,10 @@ class _Adapter:
 
     def reflect(self, prompt: Any) -> str:
         """Let the reflection model answer; empty where it does not, and the rubric stays."""
-        replies: list[str] = []
-        messages = [{"role": "user", "content": str(prompt)}]
-        request = Request("reflection", messages)
+        replies = [f"```\n{self.specification.prompt}\n```"]
+        request = Request("reflection", [{"role": "user", "content": str(prompt)}])
         self._ask([request], self.reflection_model, lambda _, reply: replies.append(reply.text))
-        return replies[0] if replies and replies[0] else f"```\n{self.specification.prompt}\n```"
+        return replies[-1] or replies[0]
 
     def _ask(self, requests: Sequence[Request], model: str, keep: Any) -> None:
         how: Any = {"model": model, "limits": self.limits, "spent": self.spent}
@@ -199,23 +156,19 @@ def _halve(
     sessions: Sequence[Session], fails: np.ndarray, shown: set[str], *, rng: np.random.Generator
 ) -> tuple[list[int], list[int]]:
     """Give sessions to learn from and to compare on, as many of either class, groups apart."""
-    groups = name_groups(sessions)
-    sides = dict(zip(rng.permutation(np.unique(groups)), np.arange(len(groups)) % 2, strict=False))
+    names, group = np.unique(name_groups(sessions), return_inverse=True)
+    sides = rng.permutation(len(names))[group] % 2
+    free = np.array([each.session_id not in shown for each in sessions])
     halves: list[list[int]] = [[], []]
     for side, half in enumerate(halves):
-        of_class = [
-            [
-                int(at)
-                for at in rng.permutation(np.flatnonzero(fails == value))
-                if sides[groups[at]] == side and sessions[at].session_id not in shown
-            ]
-            for value in (True, False)
-        ]
+        own = free & (sides == side)
+        classes = [np.flatnonzero(own & (fails == value)) for value in (True, False)]
+        of_class = [rng.permutation(each).tolist() for each in classes]
         n = min(MOST, *map(len, of_class))
         if n < LEAST:
             raise EvaluatorError(
                 f"insufficient: {n} sessions of a class to {('learn from', 'compare on')[side]},"
                 f" {LEAST} needed to improve a rubric"
             )
-        half += [at for own in of_class for at in own[:n]]
+        half += [at for each in of_class for at in each[:n]]
     return halves[0], halves[1]

@@ -1,4 +1,4 @@
-"""How far annotators agree: by mode, by week, by pair, and where a definition is ambiguous."""
+"""How far annotators agree: by mode, by week and by pair."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from itertools import combinations
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtr, ndtri
 
 from evalbench import stats
 from evalbench.label.agreement.consensus import ITEM_KEY, SESSION_KEY
@@ -15,7 +14,6 @@ from evalbench.stats import Estimate
 
 FEWEST = 30
 """Sessions with two labels under which agreement is insufficient."""
-SAME = "no drift shown"
 RELIABLE = 2 / 3
 """Krippendorff's least alpha for tentative conclusions."""
 CROWD = 8
@@ -30,13 +28,6 @@ AGREEMENT = columns(
 )
 """Agreement as reported, after the columns that it is told apart by. Numbers are null where the
 status is "insufficient"; ``alpha_ordinal`` is null where the values are not all numbers."""
-DRIFT = columns(
-    (pl.String, "surface mode"),
-    (pl.Date, "week"),
-    (pl.Int64, "n_before n_items"),
-    (pl.Float64, "ac1_before ac1 change change_low change_high"),
-    (pl.String, "reading"),
-)
 
 
 def latest_ratings(ratings: pl.DataFrame) -> pl.DataFrame:
@@ -93,43 +84,6 @@ def measure_pairs(judged: pl.DataFrame, *, level: float, rng: np.random.Generato
             shared = both.filter(pl.len().over(SESSION_KEY) > 1)
             parts.append(shared.with_columns(pair=pl.lit(", ".join(pair))))
     return measure_agreement(pl.concat(parts), by=["surface", "mode", "pair"], level=level, rng=rng)
-
-
-def measure_drift(judged: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
-    """Compare agreement in the last week of each surface with all weeks before.
-
-    Compared is AC1, which moves least with how often a mode occurs. The interval of the change
-    comes from the intervals of both (MOVER); "fell" and "rose" have passed a test that allows for
-    the number of modes (Benjamini-Hochberg). Takes judgements ``with_week``; returns :data:`DRIFT`,
-    a row a mode of each surface that has two weeks.
-
-    References
-    ----------
-    Zou and Donner (2008) Statistics in Medicine 27.
-    """
-    key, ends = ["surface", "mode"], ["ac1", "ac1_low", "ac1_high"]
-    dated = judged.with_columns(last=pl.col("week").max().over("surface"))
-    now, before = (
-        measure_agreement(dated.filter(part), by=[*key, "last"], level=level, rng=rng)
-        for part in (pl.col("week") == pl.col("last"), pl.col("week") < pl.col("last"))
-    )
-    earlier = before.select(*key, "n_items", *ends)
-    pairs = now.select(*key, "n_items", *ends, week="last").join(earlier, on=key, suffix="_before")
-    after, low, high, past, past_low, past_high = (
-        pairs[name + suffix].to_numpy() for suffix in ("", "_before") for name in ends
-    )
-    change = after - past
-    change_low = change - np.hypot(after - low, past_high - past)
-    change_high = change + np.hypot(high - after, past - past_low)
-    toward = np.where(change > 0, change - change_low, change_high - change)
-    deviations = np.where(toward == 0, 0, np.abs(change) / np.where(toward == 0, 1, toward))
-    p = stats.benjamini_hochberg(2 * ndtr(deviations * ndtri((1 - level) / 2)))
-    moved = np.where(change < 0, "fell", "rose")
-    reading = np.where(np.isnan(change), "insufficient", np.where(p < 1 - level, moved, SAME))
-    compared = pairs.rename({"n_items_before": "n_before"}).with_columns(
-        change=change, change_low=change_low, change_high=change_high, reading=pl.Series(reading)
-    )
-    return compared.fill_nan(None).select(*DRIFT).cast(DRIFT)
 
 
 def _measure(part: pl.DataFrame, level: float, rng: np.random.Generator) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -35,7 +34,7 @@ class Annotation:
     ``item`` and ``upcoming`` are the transcripts of the session before the annotator and of the one
     that follows, empty where there is none; one that was labelled before carries its ``label``.
     ``codebook`` holds the failure modes of the queue's surface, ``policies`` its rules as clean
-    HTML, ``progress`` the fields of ``Progress``.
+    HTML, ``progress`` what ``measure_progress`` gives.
     """
 
     def __init__(self, ws: Workspace, queue: Queue) -> None:
@@ -47,7 +46,11 @@ class Annotation:
         settings = ws.settings.surfaces.get(self.surface)
         self.policies = [render_markdown(text) for text in settings.policies] if settings else []
         self._reasons = {item.session_id: item.reason for item in queue.body.items}
-        self._labels = self._own_labels()
+        self._labels: dict[str, Label] = {}
+        given = ws.ledger.events("label.set", since=queue.number).filter(GIVEN_BY == ws.user)
+        for label in map(Label.model_validate_json, given["body"]):
+            if label.queue == queue.number:
+                self._keep(label)
         self._suggested = {name for name, each in self._labels.items() if each.after_suggestion}
         self._sessions: dict[str, Session] = {}
         self._ahead: list[dict[str, Any]] = []
@@ -87,8 +90,7 @@ class Annotation:
             label = label.model_copy(update={"after_suggestion": True})
         self._check(label, note)
         seq = self._queue.submit(label, note=note)
-        self._labels.pop(session_id, None)
-        self._labels[session_id] = label
+        self._keep(label)
         self._leave()
         return {"tell": "saved", "session_id": session_id, "seq": seq}
 
@@ -121,9 +123,9 @@ class Annotation:
         name = self.item.get("session_id")
         if name not in self._labels:
             raise LabelError("first your own label: a judge's draft is shown to compare with it")
+        said = self._ws.lake.verdicts(surface=self.surface).filter(session_id=name)
         drafts = (
-            self._ws.lake.verdicts(surface=self.surface)
-            .filter(pl.col("session_id") == name, pl.col("fails").is_not_null())
+            said.drop_nulls("fails")
             .select("evaluator_id", "fails", "rationale")
             .with_columns(pl.col("evaluator_id", "rationale").map_elements(visible, pl.String))
             .collect()
@@ -143,7 +145,7 @@ class Annotation:
         kept = {*names, self._back.get("session_id")}
         self._sessions = {name: each for name, each in self._sessions.items() if name in kept}
         slot = self._ws.settings.annotation.slot_minutes
-        self.progress = asdict(self._queue.progress(slot))
+        self.progress = self._queue.progress(slot)
 
     def _leave(self) -> None:
         if self._back:
@@ -169,22 +171,15 @@ class Annotation:
     def _check(self, label: Label, note: str) -> None:
         if label.verdict == "fail" and not label.modes and not note.strip():
             raise LabelError("a failure needs a failure mode, or a note that says what went wrong")
-        turns = self._sessions[label.session_id].turns
-        spans = {turn.span_id for turn in turns}
-        spans |= {call.span_id for turn in turns for call in turn.calls}
+        session = self._sessions[label.session_id]
+        spans = {turn.span_id for turn in session.turns} | {call.span_id for call in session.calls}
         if astray := [each.span_id for each in label.anchors if each.span_id not in spans]:
             raise LabelError(f"the session has no span {astray[0]}")
 
-    def _own_labels(self) -> dict[str, Label]:
-        """Read what this annotator said in this queue, the last word on each session, in order."""
-        events = self._ws.ledger.events("label.set", since=self._queue.number)
-        own: dict[str, Label] = {}
-        for body in events.filter(GIVEN_BY == self._ws.user)["body"]:
-            label = Label.model_validate_json(body)
-            if label.queue == self._queue.number:
-                own.pop(label.session_id, None)
-                own[label.session_id] = label
-        return own
+    def _keep(self, label: Label) -> None:
+        """Keep the last word on a session, in the order of the last words."""
+        self._labels.pop(label.session_id, None)
+        self._labels[label.session_id] = label
 
     def _read(self, session_id: str) -> dict[str, Any]:
         """Return the transcript of a session as it was when it was drawn."""

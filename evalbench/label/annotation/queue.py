@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from evalbench.errors import LabelError
 from evalbench.label.annotation.reservations import QUEUE, Place, Standing
-from evalbench.label.annotation.workload import Progress, measure_progress
+from evalbench.label.annotation.workload import measure_progress
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.schema import DrawnItem, Label, Note, QueueDrawn
 from evalbench.store.ledger import GIVEN_BY, Draft, Ledger
@@ -112,25 +112,19 @@ class Queue:
         the reasons of those who skipped, and ``state``: "done", "held", "open", or "skipped" where
         it needs somebody new, as everybody at this queue has labelled or skipped it.
         """
-        if until is None:
-            standing, now = self._look(), self.ledger.clock()
-        else:
+        standing, now = self._look(), self.ledger.clock()
+        if until is not None:
             standing = Standing(self.number, self.body.items)
             standing.update(partial(self.ledger.events, until=until))
-            last = self.ledger.events(since=until - 1, until=until)["at"]
-            now = max(last, default=self.ledger.clock())
-        people = standing.people()
-        rows = [
-            (name, place.item.annotators, *place.count(now), place.describe(people, now))
-            for name, place in standing.places.items()
-        ]
+            now = max(self.ledger.events(since=until - 1, until=until)["at"], default=now)
+        people, places = standing.people(), standing.places.values()
+        rows = [place.describe(people, now) for place in places]
         return pl.DataFrame(rows, schema=STATE, orient="row")
 
-    def progress(self, slot_minutes: float) -> Progress:
+    def progress(self, slot_minutes: float) -> dict[str, Any]:
         """Measure how far the queue is, and the annotator's speed against their weekly slot."""
-        return measure_progress(
-            self._look(), self.ledger.actor, slot_minutes=slot_minutes, now=self.ledger.clock()
-        )
+        against: dict[str, Any] = {"slot_minutes": slot_minutes, "now": self.ledger.clock()}
+        return measure_progress(self._look(), self.ledger.actor, **against)
 
     @cached_property
     def _standing(self) -> Standing:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from evalbench.schema import DrawnItem, ItemReserved, ItemSkipped, Label
+from evalbench.schema import BODIES, DrawnItem
 from evalbench.store.ledger import GIVEN_BY
 
 KINDS = ("item.reserved", "item.skipped", "label.set")
@@ -56,19 +56,13 @@ class Place:
         holders = self.holders(now)
         return actor in holders or len(self.labels) + len(holders) < self.item.annotators
 
-    def count(self, now: datetime) -> tuple[int, int, int, list[str]]:
-        """Count those who labelled, hold and skipped it, with their reasons to skip."""
+    def describe(self, people: set[str], now: datetime) -> tuple[object, ...]:
+        """Say how it stands among the people of its queue: a row of :meth:`Queue.state`."""
         holders, reasons = self.holders(now), list(self.reasons.values())
-        return len(self.labels), len(holders), len(reasons), reasons
-
-    def describe(self, people: set[str], now: datetime) -> str:
-        """Say how it stands among the people of its queue, in one word of :meth:`Queue.state`."""
-        if self.is_done():
-            return "done"
-        if self.holders(now):
-            return "held"
-        stuck = self.reasons and people <= self.labels.keys() | self.reasons.keys()
-        return "skipped" if stuck else "open"
+        counts = (len(self.labels), len(holders), len(reasons))
+        stuck = reasons and people <= self.labels.keys() | self.reasons.keys()
+        state = "done" if self.is_done() else "held" if holders else "skipped" if stuck else "open"
+        return self.item.session_id, self.item.annotators, *counts, reasons, state
 
 
 class Standing:
@@ -82,8 +76,7 @@ class Standing:
         """Add what was written since; ``read`` is the ledger's ``events``, or stands for it."""
         events = read(KINDS, since=self.seq).with_columns(actor=GIVEN_BY)
         for event in events.filter(QUEUE == self.number).iter_rows(named=True):
-            place = self.places.get(event["subject"])
-            if place is not None:
+            if place := self.places.get(event["subject"]):
                 self._add(place, event)
         self.seq = max(events["seq"], default=self.seq)
 
@@ -100,21 +93,17 @@ class Standing:
 
     def people(self) -> set[str]:
         """Return everybody who ever held, labelled or skipped an item."""
-        parts = [{*place.holds, *place.labels, *place.reasons} for place in self.places.values()]
-        return set().union(*parts)
+        places = self.places.values()
+        return {who for place in places for who in (*place.holds, *place.labels, *place.reasons)}
 
     def _add(self, place: Place, event: dict[str, Any]) -> None:
-        actor, text = event["actor"], event["body"]
-        match event["kind"]:
-            case "item.reserved":
-                earlier = place.holds.get(actor)
-                since = earlier.since if earlier else event["seq"]
-                place.holds[actor] = Hold(since, ItemReserved.model_validate_json(text).expires_at)
-            case "item.skipped":
-                place.holds.pop(actor, None)
-                place.reasons[actor] = ItemSkipped.model_validate_json(text).reason
-            case "label.set":
-                label = Label.model_validate_json(text)
-                place.holds.pop(actor, None)
-                place.reasons.pop(actor, None)
-                place.labels[actor] = Given(event["at"], label.verdict, label.seconds)
+        actor, kind = event["actor"], event["kind"]
+        body: Any = BODIES[kind].model_validate_json(event["body"])
+        held = place.holds.pop(actor, None)
+        if kind == "item.reserved":
+            place.holds[actor] = Hold(held.since if held else event["seq"], body.expires_at)
+        elif kind == "item.skipped":
+            place.reasons[actor] = body.reason
+        else:
+            place.reasons.pop(actor, None)
+            place.labels[actor] = Given(event["at"], body.verdict, body.seconds)

@@ -30,11 +30,11 @@ SIGNALS = (
     ("outcome", False, "Task not achieved"),
     ("schema_valid", False, "Output broke its schema"),
 )
-COUNTS = (
-    ("n_tool_errors", "tool error", "tool errors"),
-    ("n_retries", "tool call repeated", "tool calls repeated"),
-    ("edited_chars", "character edited by the user", "characters edited by the user"),
-)
+COUNTS = {
+    "n_tool_errors": ("tool error", "tool errors"),
+    "n_retries": ("tool call repeated", "tool calls repeated"),
+    "edited_chars": ("character edited by the user", "characters edited by the user"),
+}
 LOW_STARS = 2
 PLACE = re.compile(
     r"gaps\.\d+|turns\.\d+\.(?:text|reasoning|calls\.\d+\.(?:arguments|result)|"
@@ -104,7 +104,7 @@ def read_text(session: Session, place: str, start: int) -> dict[str, Any]:
 
 
 def _turn(turn: Turn, limit: int) -> dict[str, Any]:
-    place = f"turns.{turn.number - 1}"
+    place, calls = f"turns.{turn.number - 1}", enumerate(turn.calls)
     return {
         "number": turn.number,
         "span_id": turn.span_id,
@@ -116,9 +116,7 @@ def _turn(turn: Turn, limit: int) -> dict[str, Any]:
         "cut": _cut(turn.text, f"{place}.text", limit),
         "reasoning": _plain(turn.reasoning, f"{place}.reasoning", limit),
         "error": visible(turn.error[:PIECE]),
-        "steps": [
-            _step(turn, call, f"{place}.calls.{n}", limit) for n, call in enumerate(turn.calls)
-        ],
+        "steps": [_step(turn, each, f"{place}.calls.{n}", limit) for n, each in calls],
     }
 
 
@@ -130,29 +128,28 @@ def _texts(turn: Turn) -> Iterator[str]:
 
 
 def _step(turn: Turn, call: Call, place: str, limit: int) -> dict[str, Any]:
-    found = [(n, each) for n, each in enumerate(turn.documents) if each.span_id == call.span_id]
+    documents = [
+        {"id": visible(each.id[:200]), "score": each.score}
+        | _piece(each.content, f"turns.{turn.number - 1}.documents.{n}.content", limit)
+        for n, each in enumerate(turn.documents)
+        if each.span_id == call.span_id
+    ]
     return {
         "kind": call.kind,
         "name": visible(call.name[:100]),
         "span_id": call.span_id,
         "given": _plain(call.arguments, f"{place}.arguments", limit),
         "result": _plain(call.result, f"{place}.result", limit),
-        "documents": [
-            {
-                "id": visible(each.id[:200]),
-                "score": each.score,
-                "text": visible(each.content[:limit]),
-                "cut": _cut(each.content, f"turns.{turn.number - 1}.documents.{n}.content", limit),
-            }
-            for n, each in found
-        ],
+        "documents": documents,
         "error": visible(call.error[:PIECE]),
     }
 
 
 def _plain(text: str, place: str, limit: int) -> dict[str, Any] | None:
-    if not text:
-        return None
+    return _piece(text, place, limit) if text else None
+
+
+def _piece(text: str, place: str, limit: int) -> dict[str, Any]:
     return {"text": visible(text[:limit]), "cut": _cut(text, place, limit)}
 
 
@@ -172,10 +169,8 @@ def _signals(session: Mapping[str, Any]) -> list[str]:
     stars = session.get("stars")
     if stars is not None and stars <= LOW_STARS:
         signals.append(f"{stars:g} of 5 stars")
-    counts = ((session.get(name) or 0, one, many) for name, one, many in COUNTS)
-    return signals + [
-        f"{count} {one if count == 1 else many}" for count, one, many in counts if count
-    ]
+    counts = [(session.get(name) or 0, phrases) for name, phrases in COUNTS.items()]
+    return signals + [f"{count} {phrases[count > 1]}" for count, phrases in counts if count]
 
 
 def _errors(turns: Sequence[Turn]) -> list[dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -14,26 +14,15 @@ BREAK = 5
 """A label that took this many times an annotator's median was not read all that time."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a queue is, in items, and how fast one of its annotators; None where nothing tells.
-
-    ``minutes_per_failure`` is what a session that they found failing cost, ``minutes_left`` what is
-    left of their slot this week, which begins on Monday, UTC.
-    """
-
-    done: int
-    left: int
-    by_me: int
-    sessions_per_hour: float | None
-    minutes_per_failure: float | None
-    minutes_left: float
-
-
 def measure_progress(
     standing: Standing, annotator: str, *, slot_minutes: float, now: datetime
-) -> Progress:
-    """Measure how far a queue is, and the speed of one annotator against their weekly slot."""
+) -> dict[str, Any]:
+    """Measure how far a queue is, in items, and how fast one of its annotators.
+
+    Gives ``done, left, by_me``, then ``sessions_per_hour`` and ``minutes_per_failure`` (what a
+    session that they found failing cost; None where nothing tells), and ``minutes_left`` of their
+    weekly slot; a week begins on Monday, UTC.
+    """
     places = standing.places.values()
     given = [place.labels[annotator] for place in places if annotator in place.labels]
     schema = pl.Schema({"at": TIME, "verdict": pl.String(), "seconds": pl.Float64()})
@@ -43,14 +32,14 @@ def measure_progress(
     this_week = spent.filter(pl.col("at") >= today - timedelta(days=today.weekday()))
     minutes, failures = float(spent["minutes"].sum()), spent.filter(verdict="fail").height
     done = sum(place.is_done() for place in places)
-    return Progress(
-        done=done,
-        left=len(places) - done,
-        by_me=len(given),
-        sessions_per_hour=60 * len(given) / minutes if minutes else None,
-        minutes_per_failure=minutes / failures if minutes and failures else None,
-        minutes_left=max(0.0, slot_minutes - float(this_week["minutes"].sum())),
-    )
+    return {
+        "done": done,
+        "left": len(places) - done,
+        "by_me": len(given),
+        "sessions_per_hour": 60 * len(given) / minutes if minutes else None,
+        "minutes_per_failure": minutes / failures if minutes and failures else None,
+        "minutes_left": max(0.0, slot_minutes - float(this_week["minutes"].sum())),
+    }
 
 
 def add_minutes(labels: pl.DataFrame) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 Each function writes one event for the ledger's actor and returns its number. It does so in the
 transaction that held it against the codebook as it then stood: what cannot be raises LabelError
-with the next step to take, a value that does not fit LedgerError. Pressed twice, it acts once.
+with the next step to take, a value that does not fit LedgerError.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection
 
 from evalbench.errors import LabelError
-from evalbench.label.codebook.fold import KINDS, Act, find_undone, fold, read_acts
+from evalbench.label.codebook.fold import KINDS, Act, fold, read_acts
 from evalbench.label.codebook.modes import Codebook
 from evalbench.schema import BODIES, DraftedMode, ModeDefined
 from evalbench.store.ledger import Draft, Ledger
@@ -96,7 +95,7 @@ def split(
         homes = {part: list(listed) for part, listed in (notes or {}).items()}
         placed = {note for listed in homes.values() for note in listed}
         part_of = {session: part for part, listed in parts.items() for session in listed}
-        loose = set(book.find(surface, source).notes) - placed if part_of else set()
+        loose = set(book.find(surface, source).notes) - placed
         written = ledger.events("note.added", connection=connection).select("seq", "subject")
         for note, session in written.iter_rows():
             if note in loose and session in part_of:
@@ -167,15 +166,10 @@ def undo(ledger: Ledger, seq: int) -> int:
 def _write(
     ledger: Ledger, kind: str, subject: str, asked: Fields, fill: Fill = lambda *_: {}
 ) -> int:
-    """Write what is asked for, with what the codebook adds to it, unless it was just written."""
-    repeated: list[int] = []
+    """Write what is asked for, with what the codebook adds to it."""
 
     def choose(connection: Connection) -> list[Draft]:
         acts = read_acts(ledger.events(KINDS, connection=connection))
-        own = [act for act in acts if act.actor == ledger.actor]
-        repeated[:] = [act.seq for act in own[-1:] if _repeats(act, kind, asked, acts)]
-        if repeated:
-            return []
         book = fold(acts)
         body: Any = {**fill(book, connection), **asked}
         try:
@@ -185,15 +179,7 @@ def _write(
         _check(acts, book, Act(NEXT, ledger.clock(), ledger.actor, kind, body))
         return [(kind, subject, body)]
 
-    seq = ledger.extend(choose)
-    return repeated[0] if repeated else seq
-
-
-def _repeats(act: Act, kind: str, asked: Fields, acts: list[Act]) -> bool:
-    """Say whether an act is what is asked for, and stands."""
-    wanted = to_jsonable_python(asked).items()
-    same = act.kind == kind and wanted <= act.body.model_dump(mode="json").items()
-    return same and act.seq not in find_undone(acts)
+    return ledger.extend(choose)
 
 
 def _check(acts: list[Act], book: Codebook, act: Act) -> None:

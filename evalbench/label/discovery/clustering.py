@@ -52,7 +52,7 @@ class Clusters:
     representatives : tuple of numpy.ndarray of int
         Per cluster up to five notes that are nearest to its middle and do not repeat one another.
     same_as : numpy.ndarray of int, shape (n,)
-        First note that says the same, by cosine or letter by letter; itself where none does.
+        First note that says the same, letter by letter; itself where none does.
     agreement : float
         Mean adjusted Rand index between the clusters and those of resamples.
     reason : str
@@ -76,14 +76,17 @@ class Clusters:
     def weak(self) -> bool:
         """Say whether the clusters are no pattern of the notes: other draws of them give others."""
         stable = self.stability[self.assignment] >= STABLE
-        return bool(self.agreement < STABLE or stable.mean() < 0.5)
+        return bool(len(stable) and (self.agreement < STABLE or stable.mean() < 0.5))
+
+
+def find_none(reason: str) -> Clusters:
+    """Return no clusters of no notes."""
+    none, nothing = np.zeros(0, dtype=int), np.zeros(0)
+    return Clusters(none, nothing, nothing, (), none, 0.0, reason)
 
 
 def cluster(
-    texts: Sequence[str],
-    *,
-    vectors: np.ndarray | None = None,
-    rng: np.random.Generator,
+    texts: Sequence[str], *, vectors: np.ndarray | None = None, rng: np.random.Generator
 ) -> Clusters:
     """Cluster notes: Louvain communities of the graph of nearest neighbours.
 
@@ -100,11 +103,10 @@ def cluster(
     Blondel et al. (2008), Fast unfolding of communities in large networks. J. Stat. Mech. P10008.
     Hennig (2007), Cluster-wise assessment of cluster stability. CSDA 52(1), 258-271.
     """
-    folded, members = np.unique([fold_text(text) for text in texts], return_inverse=True)
-    first = np.full(len(folded), len(texts))
-    np.minimum.at(first, members, np.arange(len(texts)))
-    if len(folded) < FEWEST:
-        raise ValueError(f"texts must hold at least {FEWEST} different notes; got {len(folded)}")
+    folded = [fold_text(text) for text in texts]
+    _, first, members = np.unique(folded, return_index=True, return_inverse=True)
+    if len(first) < FEWEST:
+        raise ValueError(f"texts must hold at least {FEWEST} different notes; got {len(first)}")
     if vectors is None:
         points = offline_vectors([texts[index] for index in first], rng=rng)
     else:
@@ -116,7 +118,7 @@ def cluster(
         confidence=_measure_confidence(graph, chosen.parted)[members],
         stability=_measure_stability(chosen),
         representatives=tuple(first[one] for one in _represent(points, chosen.parted)),
-        same_as=first[_find_alike(points, graph)][members],
+        same_as=first[members],
         agreement=float(chosen.scores.mean()),
         reason=reason,
     )
@@ -247,18 +249,6 @@ def _measure_confidence(graph: csr_matrix, parted: np.ndarray) -> np.ndarray:
     total = np.bincount(joined.row, joined.data, minlength=len(parted))
     inside = np.bincount(joined.row[same], joined.data[same], minlength=len(parted))
     return inside / np.where(total > 0, total, 1)
-
-
-def _find_alike(points: np.ndarray, graph: csr_matrix) -> np.ndarray:
-    """Map each note to the first of its neighbours, and of theirs, that say nearly the same."""
-    from scipy.sparse.csgraph import connected_components
-
-    alike = graph.tocoo()
-    alike.data = np.einsum("ij,ij->i", points[alike.row], points[alike.col]) >= ALIKE
-    alike.eliminate_zeros()
-    _, group = connected_components(alike, directed=False)
-    _, first = np.unique(group, return_index=True)
-    return first[group]
 
 
 def _represent(points: np.ndarray, parted: np.ndarray) -> list[np.ndarray]:

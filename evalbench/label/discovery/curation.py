@@ -58,13 +58,11 @@ class Curation:
     def __init__(self, ws: Workspace, discovery: Discovery) -> None:
         self._ws, self._discovery = ws, discovery
         clusters, self.surface = discovery.clusters, discovery.surface
-        self.reason, self.weak = discovery.reason, clusters is not None and clusters.weak
-        self.points, self._typical = b"", dict[int, int]()
-        if clusters is not None:
-            placed = np.column_stack([discovery.position, clusters.confidence])
-            self.points = placed.astype(np.float32).tobytes()
-            for each in clusters.representatives:
-                self._typical |= {int(place): rank for rank, place in enumerate(each)}
+        self.reason, self.weak = clusters.reason, clusters.weak
+        placed = np.column_stack([discovery.position, clusters.confidence])
+        self.points = placed.astype(np.float32).tobytes()
+        ranked = [place for each in clusters.representatives for place in enumerate(each)]
+        self._typical = {int(place): rank for rank, place in ranked}
         self._place = {note: index for index, note in enumerate(discovery.texts["seq"])}
         self._drafts: list[DraftedMode] = []
         self._modes: dict[str, Mode] = {}
@@ -95,10 +93,10 @@ class Curation:
     def merge(self, *, source: str, into: str) -> Answer:
         """Merge a cluster into another."""
         self._propose(source, into)
-        names = self._find(source).name, self._find(into).name
+        said = f"Merged {self._find(source).name} into {self._find(into).name}"
         seq = codebook.merge(self._ws.ledger, self.surface, [source], into)
         self._chosen = into
-        return _done(seq, "Merged {} into {}".format(*names))
+        return _done(seq, said)
 
     def split(self, *, mode: str, notes: Sequence[int], name: str) -> Answer:
         """Take some members out of a cluster; both parts are new drafts."""
@@ -109,11 +107,8 @@ class Curation:
         taken = {key for _, key in codebook.read_codebook(self._ws.ledger).modes}
         part = make_key(name, taken)
         rest = make_key(f"{whole.name} rest", {*taken, part})
-        parts: dict[str, list[str]] = {part: [], rest: []}
-        homes = {part: list(notes)}
-        seq = codebook.split(
-            self._ws.ledger, self.surface, mode, parts, otherwise=rest, notes=homes
-        )
+        homes: dict[str, Any] = {"otherwise": rest, "notes": {part: list(notes)}}
+        seq = codebook.split(self._ws.ledger, self.surface, mode, {part: [], rest: []}, **homes)
         self._chosen = part
         return _done(seq, f"Split {whole.name}: {len(notes)} notes are a part of their own")
 
@@ -152,9 +147,9 @@ class Curation:
     def undo(self) -> Answer:
         """Undo this analyst's last act on the clusters that still stands."""
         acts = read_acts(self._ws.ledger.events(KINDS))
+        here = [act for act in acts if getattr(act.body, "surface", "") == self.surface]
         undone = find_undone(acts)
-        mine = [act for act in acts if getattr(act.body, "surface", "") == self.surface]
-        standing = [act for act in mine if act.seq not in undone]
+        standing = [act for act in here if act.seq not in undone]
         begun = [act.seq for act in standing if act.kind == "codebook.proposed"][:1]
         own = [act for act in standing if act.actor == self._ws.user and [act.seq] >= begun]
         if not own or not begun:
@@ -182,15 +177,15 @@ class Curation:
         self._drafts = draft_clusters(self._discovery, book)
         new = {draft.mode for draft in self._drafts}
         whole = add_drafts(book, self.surface, self._drafts).modes.values()
-        standing = [mode for mode in whole if not mode.ended]
+        standing = [_with_name(mode) for mode in whole if not mode.ended]
         standing.sort(key=lambda mode: (-len(mode.notes), mode.mode))
-        self._modes = {mode.mode: _with_name(mode) for mode in standing}
+        self._modes = {mode.mode: mode for mode in standing}
         if self._chosen not in self._modes:
             self._chosen = next(iter(self._modes), "")
         self.homes = np.full(len(self._place), -1, dtype=np.int16)
         for index, mode in enumerate(standing):
             self.homes[self._find_places(mode)] = index
-        self.groups = [self._describe(mode, mode.mode in new) for mode in self._modes.values()]
+        self.groups = [self._describe(mode, mode.mode in new) for mode in standing]
         self.members = self._list_members()
         self.confirming = self._next_member()
 
@@ -209,10 +204,10 @@ class Curation:
             "precision": [share.estimate, share.low, share.high] if share else None,
         }
         group |= {"stability": None, "stable": None, "n_unsure": 0}
-        if clusters is None or not places:
+        if not places:
             return group
         group["n_unsure"] = int((clusters.confidence[places] < SURE).sum())
-        group["example"] = group["example"] or visible(self._text(self._rank(mode)[0]))
+        group["example"] = group["example"] or self._quote(self._rank(mode)[0])["text"]
         group["owner"] = group["owner"] or visible(self._ws.user)
         [one, *others] = np.unique(clusters.assignment[places]).tolist()
         if not others and (clusters.assignment == one).sum() == len(mode.notes):
@@ -224,24 +219,18 @@ class Curation:
 
     def _list_members(self) -> dict[str, Any]:
         clusters, mode = self._discovery.clusters, self._modes.get(self._chosen)
-        if clusters is None or mode is None:
+        if mode is None:
             return {"mode": self._chosen, "rows": [], "left_out": 0}
         alike: dict[int, list[int]] = {}
         for note in self._rank(mode):
             alike.setdefault(int(clusters.same_as[self._place[note]]), []).append(note)
-        rows = [
-            {
-                "note": notes[0],
-                "notes": notes,
-                "places": [self._place[note] for note in notes],
-                "text": visible(self._text(notes[0])[:READ]),
-                "session_id": visible(self._text(notes[0], "session_id")),
-                "unsure": bool(clusters.confidence[self._place[notes[0]]] < SURE),
-                "representative": self._place[notes[0]] in self._typical,
-                "belongs": mode.verdicts.get(notes[0]),
-            }
-            for notes in list(alike.values())[:SHOWN]
-        ]
+        rows = []
+        for first, *others in list(alike.values())[:SHOWN]:
+            places = [self._place[note] for note in (first, *others)]
+            row = self._quote(first) | {"notes": [first, *others], "places": places}
+            row |= {"text": row["text"][:READ], "belongs": mode.verdicts.get(first)}
+            row["unsure"] = bool(clusters.confidence[places[0]] < SURE)
+            rows.append(row | {"representative": places[0] in self._typical})
         return {"mode": mode.mode, "rows": rows, "left_out": max(0, len(alike) - SHOWN)}
 
     def _next_member(self) -> dict[str, Any]:
@@ -251,19 +240,16 @@ class Curation:
             self._asked = ""
             return {}
         sampled = len(mode.sample())
-        return {
-            "mode": mode.mode,
-            "name": visible(mode.name),
-            "definition": visible(mode.definition),
-            "note": waiting[0],
-            "text": visible(self._text(waiting[0])),
-            "session_id": visible(self._text(waiting[0], "session_id")),
-            "done": sampled - len(waiting),
-            "of": sampled,
-        }
+        about: dict[str, Any] = {"done": sampled - len(waiting), "of": sampled, "mode": mode.mode}
+        about |= {"name": visible(mode.name), "definition": visible(mode.definition)}
+        return about | self._quote(waiting[0])
 
-    def _text(self, note: int, column: str = "text") -> str:
-        return self._discovery.texts[column][self._place[note]] if note in self._place else ""
+    def _quote(self, note: int) -> dict[str, Any]:
+        """Give a note with its text and session, empty where it was not clustered."""
+        session_id = text = ""
+        if note in self._place:
+            _, session_id, text = self._discovery.texts.row(self._place[note])
+        return {"note": note, "session_id": visible(session_id), "text": visible(text)}
 
     def _find_places(self, mode: Mode) -> list[int]:
         """Find those notes of a mode that were clustered: their places among the texts."""
@@ -271,15 +257,14 @@ class Curation:
 
     def _rank(self, mode: Mode) -> list[int]:
         """Order the notes of a mode: representatives first, then those that fit best."""
-        clusters, last = self._discovery.clusters, len(self._typical)
-        if clusters is None:
-            return []
-        notes = self._discovery.texts["seq"]
-        ranked = sorted(
-            (self._typical.get(place, last), -clusters.confidence[place], notes[place])
-            for place in self._find_places(mode)
-        )
-        return [note for *_, note in ranked]
+        confidence, last = self._discovery.clusters.confidence, len(self._typical)
+        held = [note for note in mode.notes if note in self._place]
+
+        def rank(note: int) -> tuple[int, float, int]:
+            place = self._place[note]
+            return self._typical.get(place, last), -confidence[place], note
+
+        return sorted(held, key=rank)
 
 
 def _with_name(mode: Mode) -> Mode:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 def draft_clusters(discovery: Discovery, book: Codebook) -> list[DraftedMode]:
     """Turn clusters of notes into drafts, without the notes that some mode holds already."""
-    if discovery.clusters is None or discovery.of != "notes":
-        return []
     own = {key: mode for (surface, key), mode in book.modes.items() if surface == discovery.surface}
     held = {note for mode in own.values() for note in mode.notes}
     taken, drafts = set(own), list[DraftedMode]()

@@ -39,7 +39,7 @@ class Named(BaseModel):
     definition: str = Field(min_length=1)
     severity: Severity
     failure_class: FailureClass
-    quotes: list[str]
+    quotes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -88,21 +88,17 @@ def propose(
         return replace(offline, why="no model was asked")
     given = [note[:READ_CHARACTERS] for note in notes[:READ_NOTES]]
     prompt = files(__package__).joinpath("prompts/naming.md").read_text("utf-8")
-    messages = [
-        {"role": "system", "content": prompt},
-        {"role": "user", "content": json.dumps(given, ensure_ascii=False, indent=0)},
-    ]
+    said = {"system": prompt, "user": json.dumps(given, ensure_ascii=False, indent=0)}
+    messages = [{"role": role, "content": text} for role, text in said.items()]
     try:
         reply = complete(messages, model=model, schema=Named.model_json_schema())
     except ModelError as error:
         return replace(offline, why=str(error))
-    if reply.error:
-        return replace(offline, why=f"{model}: {reply.error}")
-    named = Named.model_validate(reply.parsed)
-    if why := find_fault(named.quotes, notes):
+    named = None if reply.error else Named.model_validate(reply.parsed)
+    why = find_fault(named.quotes, notes) if named else reply.error
+    if named is None or why:
         return replace(offline, why=f"{model}: {why}")
-    said = named.model_dump() | {"quotes": tuple(named.quotes)}
-    return Proposal(**said, source="model")
+    return Proposal(**named.model_dump(), source="model")
 
 
 def find_fault(quotes: Sequence[str], notes: Sequence[str]) -> str:
@@ -134,26 +130,24 @@ def name_offline(texts: Sequence[str], clusters: Clusters) -> list[Proposal]:
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
-    members = [
-        np.flatnonzero(clusters.assignment == one).tolist() for one in range(clusters.n_clusters)
-    ]
     quotes = [tuple(texts[index] for index in each[:QUOTES]) for each in clusters.representatives]
-    names = [each[0][:80] for each in quotes]
+    joined = [""] * len(quotes)
+    for text, one in zip(texts, clusters.assignment, strict=True):
+        joined[one] += f" {text}"
     try:
         vectorizer = CountVectorizer(stop_words="english")
-        joined = [" ".join(texts[index] for index in each) for each in members]
         counts = vectorizer.fit_transform(joined).toarray()
     except ValueError:  # nothing but stop words
-        weight, words = np.zeros((len(names), 0)), np.array([])
+        weight, words = np.zeros((len(quotes), 0)), np.array([])
     else:
         sizes = counts.sum(axis=1, keepdims=True)
         weight = counts / np.maximum(sizes, 1) * np.log1p(sizes.mean() / counts.sum(axis=0))
         words = vectorizer.get_feature_names_out()
     proposals = []
-    for name, quoted, own in zip(names, quotes, weight, strict=True):
+    for quoted, own in zip(quotes, weight, strict=True):
         best = np.argsort(-own, kind="stable")[:TERMS]
         terms = ", ".join(words[best[own[best] > 0]])
-        proposals.append(Proposal(terms or name, "", None, None, quoted, "offline"))
+        proposals.append(Proposal(terms or quoted[0][:80], "", None, None, quoted, "offline"))
     return proposals
 
 
