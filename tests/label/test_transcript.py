@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import pytest
 from make import answered, llm, said, spans, user
 
-from evalbench.label.annotation.markdown import TAGS, render_markdown, visible
+from evalbench.label.annotation.markdown import TAGS, escape_text, render_markdown, visible
 from evalbench.label.annotation.transcript import PIECE, read_text, transcript
 from evalbench.session import make_session
 
@@ -84,6 +84,13 @@ def test_hostile_text_leaves_only_harmless_tags_and_links(text):
             assert attributes["rel"] == "noopener noreferrer nofollow"
             assert attributes["target"] == "_blank"
             assert attributes.get("href", "https://").startswith(("http://", "https://", "mailto:"))
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_escaped_text_is_shown_as_it_was_written_on_one_line(text):
+    page = Seen(render_markdown(f"- *{escape_text(text)}*, then", of_page=True))
+    assert [tag for tag, _ in page.tags] == ["ul", "li", "em"]
+    assert " ".join(page.text.split()) == " ".join(f"{visible(text)}, then".split())
 
 
 def test_harmless_markdown_keeps_its_form():

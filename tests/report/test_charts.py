@@ -92,6 +92,16 @@ def test_two_charts_of_a_page_do_not_share_clipping_paths(rates):
     assert all(f"url(#{name})" in page for name, page in zip(names, drawn, strict=True))
 
 
+def test_a_text_of_a_chart_is_shown_with_its_hidden_characters_and_no_other_change(changes):
+    named = changes.with_columns(release=pl.lit("2' \u202e\\"), name=pl.lit('"clip0 (#clip0'))
+    page = charts.before_after(named)._repr_mimebundle_()["text/html"]
+    assert "\u202e" not in page
+    assert "before 2' ⟦U+202E⟧\\" in page
+    assert '>"clip0 (#clip0<' in page
+    dashed = [line for line in page.split("<") if 'stroke-dasharray="4,3"' in line]
+    assert len(dashed) >= 1  # the release before, though its name is no plain word
+
+
 def test_a_map_names_its_clusters_once_and_tells_them_aloud():
     frame = pl.DataFrame(
         {

@@ -1,9 +1,12 @@
 """The report's sentences say numbers with their interval, and "insufficient" aloud."""
 
+import html
+
 import polars as pl
 import pytest
 
 import evalbench as eb
+from evalbench.label.annotation.markdown import render_markdown
 from evalbench.operate.evidence import LIMITS, SAMPLE
 from evalbench.operate.impact import CHANGES, RATES
 from evalbench.report import sentences
@@ -60,6 +63,31 @@ def test_the_headline_names_the_worst_mode_and_what_became_of_the_targets():
     assert "Insufficient evidence since release 2" in nothing
     unaimed = sentences.impact_headline(rates, changes.filter(target=""), sample)
     assert "Release 2 named no failure to fix." in unaimed
+
+
+HOSTILE = "2.0<meta http-equiv=refresh content=0>[x](//evil.example)\n\n# h\u202e"
+QUOTED = "2.0<meta http-equiv=refresh content=0>[x](//evil.example) # h⟦U+202E⟧"
+
+
+def test_a_headline_shows_the_names_that_people_and_traces_gave_and_obeys_none():
+    rates = pl.DataFrame([rate("rude", 0.05, release=HOSTILE, name=HOSTILE)], schema=RATES)
+    numbers = {"delta": 0.009, "low": 0.001, "high": 0.02}
+    changed = change("rude", "regression", **numbers, release=HOSTILE, name=HOSTILE)
+    sample = pl.DataFrame(schema=SAMPLE)
+    said = sentences.impact_headline(rates, pl.DataFrame([changed], schema=CHANGES), sample)
+    uncovered = pl.DataFrame({"name": [HOSTILE]})
+    share = {"weight": "modes", "covered": 1.0, "of": 4.0, "share": 0.25}
+    said += "\n" + sentences.coverage_headline(pl.DataFrame([share]), uncovered)
+    assert not set("<[]\u202e") & set(said)
+    assert html.unescape(said).count(QUOTED) == 5
+
+
+def test_no_line_of_a_specification_ends_its_block():
+    block = sentences._write_block("yaml", "prompt: |\n  ```\n  ````\n  [x](//evil.example)\u202e")
+    page = render_markdown(block, of_page=True)
+    assert page.startswith("<pre><code>prompt")
+    assert page.count("<") == 4
+    assert "⟦U+202E⟧" in page
 
 
 def test_every_limit_is_a_sentence():
