@@ -49,7 +49,7 @@ def _theme() -> alt.theme.ThemeConfig:
             "axis": {**text, "titleFontWeight": "normal", "gridColor": LINE, "domainColor": SOFT},
             "legend": {**text, "orient": "top", "symbolSize": 90, "columnPadding": 24},
             "header": {**text, "titleFontWeight": "normal"},
-            "title": {"fontSize": 14, "anchor": "start", "color": INK, "subtitleColor": SOFT},
+            "title": {"fontSize": 14, "anchor": "start", "color": INK, "limit": PAGE},
         }
     }
 

@@ -1,5 +1,7 @@
 """Charts draw what they are given, say it in words too, and need neither colour nor network."""
 
+import re
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -14,6 +16,10 @@ def changes():
     known |= {"after": [0.02, None], "after_low": [0.01, None], "after_high": [0.035, None]}
     about = {"surface": ["shop"] * 2, "release": ["2"] * 2, "name": ["Is rude", "Is <cold>"]}
     return pl.DataFrame(about | known | {"reading": ["improvement", "insufficient"]})
+
+
+def draw(chart):
+    return chart._repr_mimebundle_()["text/html"]
 
 
 @pytest.fixture
@@ -94,10 +100,12 @@ def test_two_charts_of_a_page_do_not_share_clipping_paths(rates):
 
 def test_a_text_of_a_chart_is_shown_with_its_hidden_characters_and_no_other_change(changes):
     named = changes.with_columns(release=pl.lit("2' \u202e\\"), name=pl.lit('"clip0 (#clip0'))
-    page = charts.before_after(named)._repr_mimebundle_()["text/html"]
+    page = draw(charts.before_after(named))
     assert "\u202e" not in page
     assert "before 2' ⟦U+202E⟧\\" in page
     assert '>"clip0 (#clip0<' in page
+    long = charts.before_after(changes.with_columns(release=pl.lit("2 " * 400)))
+    assert 400 < float(re.search(r'width="([\d.]+)"', draw(long))[1]) < 850
     dashed = [line for line in page.split("<") if 'stroke-dasharray="4,3"' in line]
     assert len(dashed) >= 1  # the release before, though its name is no plain word
 
