@@ -65,6 +65,7 @@ def read_anchor(file: Path, *, signers: Path | None = None) -> Anchor:
     try:
         content = file.read_bytes()
         anchor = Anchor(**orjson.loads(content))
+        anchor = anchor._replace(seq=int(anchor.seq))
     except (OSError, ValueError, TypeError) as error:
         raise StoreError(f"anchor {file}: cannot be read: {error}") from error
     if signers is not None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 import orjson
@@ -28,9 +28,14 @@ from evalbench.store.files import Place
 from evalbench.store.ledger import check_chain
 from evalbench.store.workspace import find_folder, identify, locate_lake, locate_ledger
 
+ENTRY = re.compile(r"/\d{20}\.json$")
 CONTENT_NAME = re.compile(r"/([0-9a-f]{32})\.parquet$")
 """Files that are called after their content."""
-Manifests = Mapping[Path, dict[str, Any]]
+PINNING = ("queue.drawn", "report.published")
+REPORTED = ("notebook", "parameters", "lake_versions", "ledger_seq", "result_sha256")
+"""What the ledger says of a report, and its manifest too."""
+Kept = list[tuple[str, int, str]]
+"""Where an event was kept outside of the ledger, its number and its hash."""
 Pins = dict[str, dict[int, str]]
 """Versions of each table that must stay readable, and who says so."""
 
@@ -41,22 +46,6 @@ class Verification:
 
     flaws: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-class Kept(NamedTuple):
-    """An event as it was kept outside of the ledger, and where."""
-
-    where: str
-    seq: int
-    hash: str | None
-
-
-class File(NamedTuple):
-    """A file of rows as the log of its table has it."""
-
-    surface: str
-    size: int
-    statistics: dict[str, Any]
 
 
 def verify(
@@ -83,28 +72,22 @@ def verify(
         return found
     settings, identity = load_settings(folder / "evalbench.toml"), identify(folder)
     folders = [folder / "reports", *([] if reports is None else [reports.absolute()])]
-    manifests = dict(_read_manifests(found, folders, identity))
-    kept = [
-        Kept(str(file), ledger["seq"], ledger["hash"])
-        for file, manifest in manifests.items()
-        if (ledger := manifest.get("ledger"))
-    ]
+    kept: Kept = []
+    pins: Pins = {table: {} for table in TABLES}
+    manifests = dict(_read_manifests(found, folders, identity, kept, pins))
     if anchor is not None:
         try:
             seq, digest, _, named = read_anchor(anchor, signers=signers)
-            kept.append(Kept(f"the anchor {anchor}", seq, digest))
+            kept.append((f"the anchor {anchor}", seq, digest))
             if identity and named and named != identity:
                 found.flaws.append(f"the anchor {anchor} is of another workspace")
         except StoreError as error:
             found.flaws.append(str(error))
-    pins: Pins = {table: {} for table in TABLES}
-    for file, manifest in manifests.items():
-        _pin(pins, manifest.get("lake_versions"), str(file))
     try:
         with inspect_database(locate_ledger(folder, settings)) as (engine, writable):
             with transact(engine, reads=True) as connection:
                 found.flaws.extend(_find_event_flaws(connection, kept))
-                found.flaws.extend(_find_unpublished(connection, manifests, identity, pins))
+                found.flaws.extend(_find_unpublished(connection, manifests, pins))
                 unguarded = ", ".join(find_unguarded(connection))
             if unguarded:
                 found.flaws.append(f"ledger: its guarding triggers were tampered with: {unguarded}")
@@ -121,18 +104,24 @@ def verify(
 
 
 def _read_manifests(
-    found: Verification, folders: Iterable[Path], identity: str | None
+    found: Verification, folders: Iterable[Path], identity: str | None, kept: Kept, pins: Pins
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Read the manifests of this workspace, and compare each with the result beside it."""
     for file in sorted({each for folder in folders for each in folder.rglob("manifest.json")}):
+        if file.parent.name.startswith("."):  # a report that was not finished
+            continue
         try:
             manifest = orjson.loads(file.read_bytes())
+            of, ledger = manifest.get("workspace"), manifest.get("ledger")
+            if (identity and of and of != identity) or not (of or ledger):
+                found.notes.append(f"{file}: not checked, it is of another workspace")
+                continue
+            if ledger:
+                kept.append((str(file), int(ledger["seq"]), ledger["hash"]))
+            _pin(pins, manifest.get("lake_versions"), str(file))
             result = hashlib.sha256(file.with_name("result.json").read_bytes()).hexdigest()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             found.flaws.append(f"{file}: it, or the result beside it, cannot be read: {error}")
-            continue
-        if identity and manifest.get("workspace", identity) != identity:
-            found.notes.append(f"{file}: not checked, it is of another workspace")
             continue
         if manifest.get("result_sha256") != result:
             found.flaws.append(f"{file}: not of the result beside it; one of them was changed")
@@ -144,7 +133,7 @@ def _pin(pins: Pins, versions: Mapping[str, int] | None, who: str) -> None:
         pins.setdefault(table, {}).setdefault(version, who)
 
 
-def _find_event_flaws(connection: Connection, kept: Iterable[Kept]) -> Iterator[str]:
+def _find_event_flaws(connection: Connection, kept: Kept) -> Iterator[str]:
     if connection.dialect.name == "sqlite":
         damage = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
         if damage != "ok":
@@ -155,26 +144,20 @@ def _find_event_flaws(connection: Connection, kept: Iterable[Kept]) -> Iterator[
     for where, seq, digest in kept:
         there = connection.execute(select(EVENT.c.hash).where(EVENT.c.seq == seq)).scalar()
         if seq > last:
-            yield (
-                f"ledger: it ends at event {last}, but {where} names event {seq}: its end is "
-                "missing, or it is another ledger"
-            )
+            about = "its end is missing, or it is another ledger"
+            yield f"ledger: it ends at event {last}, but {where} names event {seq}: {about}"
         elif seq and there != digest:
-            yield (
-                f"ledger: event {seq} is not the one that {where} names: the ledger was written "
-                "anew, it is another ledger, or what names it was changed"
-            )
+            about = "it was written anew, is another ledger, or what names it was changed"
+            yield f"ledger: event {seq} is not the one that {where} names: {about}"
 
 
 def _find_unpublished(
-    connection: Connection, manifests: Manifests, identity: str | None, pins: Pins
+    connection: Connection, manifests: Mapping[Path, dict[str, Any]], pins: Pins
 ) -> Iterator[str]:
     """Compare manifests with what the ledger says of them; the versions that it pins are added."""
-    query = select(EVENT.c.seq, EVENT.c.subject, EVENT.c.body)
     published: dict[str, list[dict[str, Any]]] = {}
-    for seq, subject, text in connection.execute(
-        query.where(EVENT.c.kind.in_(("queue.drawn", "report.published")))
-    ):
+    query = select(EVENT.c.seq, EVENT.c.subject, EVENT.c.body).where(EVENT.c.kind.in_(PINNING))
+    for seq, subject, text in connection.execute(query):
         try:
             body = orjson.loads(text)
             _pin(pins, body["lake_versions"], f"event {seq} of the ledger")
@@ -182,93 +165,79 @@ def _find_unpublished(
             continue
         published.setdefault(subject, []).append(body)
     for file, manifest in manifests.items():
-        bodies = published.get("/".join(file.parts[-3:-1]), [])
-        if (
-            manifest.get("workspace")
-            and identity
-            and not any(
-                all(manifest.get(name) == body[name] for name in body if name != "run")
-                for body in bodies
-            )
-        ):
+        named = published.get("/".join(file.parts[-3:-1]), [])
+        same = [
+            each for each in named if all(each.get(key) == manifest.get(key) for key in REPORTED)
+        ]
+        if manifest.get("workspace") and not same:
             yield f"{file}: the ledger knows of no such report; one of them was changed"
 
 
 def _find_table_flaws(place: Place, pins: Mapping[int, str]) -> Iterator[str]:
     """Fold the log of a table, and look at every file of its latest and its pinned versions."""
-    from deltalake.exceptions import DeltaError
+    from deltalake.exceptions import DeltaError, TableNotFoundError
     from deltalake.fs import DeltaStorageHandler
     from pyarrow.fs import FileSelector, PyFileSystem
 
+    paths = []
     try:
         store = PyFileSystem(DeltaStorageHandler(str(place), dict(place.options)))
         entries = store.get_file_info(FileSelector("_delta_log", allow_not_found=True))
-    except (DeltaError, OSError):
-        entries = []
-    log = {int(each.base_name[:20]): each.path for each in entries if each.extension == "json"}
+        paths = [each.path for each in entries if ENTRY.search(each.path)]
+    except TableNotFoundError:
+        pass
+    except (DeltaError, OSError) as error:
+        yield f"lake: {place}: cannot be read: {error}"
+    log = {int(path[-25:-5]): path for path in paths}
     latest, intact = max(log, default=-1), True
     for version, who in pins.items():
         if version > latest:
             yield f"lake: {place}: version {version}, which {who} pins, is missing"
-    live, needed = dict[str, File](), dict[str, File]()
+    live, needed = dict[str, dict[str, Any]](), dict[str, dict[str, Any]]()
     for version in range(latest + 1):
         try:
             actions = list(map(orjson.loads, _read(store, log[version]).splitlines()))
+            gone = [unquote(each["remove"]["path"]) for each in actions if "remove" in each]
+            added = {unquote(each["add"]["path"]): each["add"] for each in actions if "add" in each}
             if not actions:
                 raise ValueError("it is empty")
-        except KeyError:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             intact = False
-            yield f"lake: {place}: entry {version} of its log is missing"
+            flaw = f"cannot be read: {error}" if version in log else "is missing"
+            yield f"lake: {place}: entry {version} of its log {flaw}"
             continue
-        except (OSError, ValueError) as error:
-            intact = False
-            yield f"lake: {place}: entry {version} of its log cannot be read: {error}"
-            continue
-        for action in actions:
-            if gone := action.get("remove"):
-                live.pop(unquote(gone["path"]), None)
-            if added := action.get("add"):
-                about = added["partitionValues"]["surface"], added["size"]
-                statistics = orjson.loads(added.get("stats") or "{}")
-                live[unquote(added["path"])] = File(*about, statistics)
+        live = {path: file for path, file in live.items() if path not in gone} | added
         if version == latest or version in pins:
             needed |= live
-    if intact and log:
-        yield from _compare_readers(place, latest, live)
-    for path, file in needed.items():
-        if flaw := _find_file_flaw(store, path, file):
-            yield f"lake: {place}/{path}: {flaw}"
-
-
-def _compare_readers(place: Place, latest: int, live: Iterable[str]) -> Iterator[str]:
-    """Compare what readers are given, who trust a checkpoint, with what the log says."""
     try:
-        delta = open_table(place)
+        delta = open_table(place) if intact and log else None
+        seen = delta.get_add_actions()["path"].to_pylist() if delta else live
+        if {unquote(path) for path in seen} != live.keys() and intact:
+            yield f"lake: {place}: readers see other files than its log says: a wrong checkpoint"
     except StoreError as error:
         yield f"lake: {error}"
-        return
-    paths = {unquote(path) for path in delta.get_add_actions()["path"].to_pylist()} if delta else {}
-    if delta is None or delta.version() != latest or paths != set(live):
-        yield f"lake: {place}: readers see other files than its log says; a checkpoint was changed"
+    for path, file in needed.items():
+        if wrong := _find_file_flaw(store, path, file):
+            yield f"lake: {place}/{path}: {wrong}"
 
 
-def _find_file_flaw(store: Any, path: str, file: File) -> str | None:
+def _find_file_flaw(store: Any, path: str, file: dict[str, Any]) -> str | None:
+    statistics = orjson.loads(file.get("stats") or "{}")
     try:
         content = _read(store, path)
-        if len(content) != file.size:
-            return f"has {len(content):,} bytes; it was written with {file.size:,}"
+        if len(content) != file["size"]:
+            return f"has {len(content):,} bytes; it was written with {file['size']:,}"
         keys = pl.read_parquet(content, columns=["session_id"])["session_id"]
     except FileNotFoundError:
         return "is missing"
     except (OSError, pl.exceptions.PolarsError) as error:
         return f"cannot be read: {error}"
-    rows = file.statistics.get("numRecords", len(keys))
-    if len(keys) != rows:
+    if len(keys) != (rows := statistics.get("numRecords", len(keys))):
         return f"has {len(keys):,} rows; it was written with {rows:,}"
-    digest = hashlib.blake2b(file.surface.encode() + content, digest_size=16).hexdigest()
-    named = CONTENT_NAME.search(path)
-    least = file.statistics.get("minValues", {}).get("session_id")
+    surface, named = file["partitionValues"]["surface"], CONTENT_NAME.search(path)
+    digest = hashlib.blake2b(surface.encode() + content, digest_size=16).hexdigest()
     # Others have no digest; the least key, unless it is shortened, tells most of them apart.
+    least = statistics.get("minValues", {}).get("session_id")
     if named[1] != digest if named else least and len(least) < 32 and least != keys.min():
         return "is not the file that was written"
     return None

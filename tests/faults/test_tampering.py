@@ -122,7 +122,11 @@ def unlink(path):
 
 
 def write(path, content):
-    return lambda place: (place / path).write_bytes(content)
+    def run(place):
+        (place / path).parent.mkdir(exist_ok=True)
+        (place / path).write_bytes(content)
+
+    return run
 
 
 def edit(path, **fields):
@@ -284,7 +288,7 @@ TAMPERINGS = {
     "log entry missing": (unlink(LOG.format(2)), "entry 2 of its log is missing"),
     "last log entry missing": (unlink(LOG.format(4)), "version 4, which"),
     "lake deleted": (lambda place: shutil.rmtree(place / "ws/lake"), "version 4, which"),
-    "checkpoint changed": (change_checkpoint, "a checkpoint was changed"),
+    "checkpoint changed": (change_checkpoint, "a wrong checkpoint"),
     "manifest with another head": (
         edit(f"ws/{REPORT}/manifest.json", ledger={"seq": 6, "hash": "0" * 64}),
         "event 6 is not the one that",
@@ -293,6 +297,7 @@ TAMPERINGS = {
         edit(f"ws/{REPORT}/manifest.json", parameters={"seed": 8}),
         "the ledger knows of no such report",
     ),
+    "manifest without a hash": (edit(f"ws/{REPORT}/manifest.json", ledger=[6]), "cannot be read"),
     "manifest that is none": (write(f"ws/{REPORT}/manifest.json", b"{"), "cannot be read"),
     "result changed": (write(f"ws/{REPORT}/result.json", b"{ }"), "not of the result beside it"),
     "anchor edited": (edit("anchor", hash="0" * 64), "it has no good signature"),
@@ -304,6 +309,18 @@ TAMPERINGS = {
 def test_an_untouched_workspace_verifies(place):
     found = look(place)
     assert (found.flaws, found.notes) == ([], [])
+
+
+def test_reports_of_other_workspaces_and_unfinished_ones_are_left_out(place):
+    shutil.move(place / "ws" / REPORT, place / "ws/reports/11_impact/.unfinished")
+    shutil.copytree(place / "other/reports", place / "reports")
+    write("reports/old/result.json", b"{}")(place)
+    write("reports/old/manifest.json", b"{}")(place)
+    found = verify(place / "ws", reports=place / "reports")
+    assert found.flaws == []
+    assert [note.split(": ")[1] for note in found.notes] == [
+        "not checked, it is of another workspace"
+    ] * 2
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
