@@ -140,7 +140,7 @@ def test_nothing_that_was_planted_is_alive_or_hidden_at_a_desk(workspace):
     annotation.undo()
     assert {"evaluator_id", "rationale"} <= check_desk(annotation.suggestion())
 
-    curation = Curation(ws, discover(ws, planted.SURFACE, seed=7))
+    curation = Curation(ws, discover(ws, planted.SURFACE, seed=7, ledger_seq=ws.ledger.head()))
     desk = curate(curation)
     assert {"name"} <= check_desk([desk.groups, desk.reason])
     curation.answer({"act": "choose", "mode": curation.groups[0]["mode"]})
