@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from evalbench.pii import redact_identifier, redact_text
 from evalbench.schema import BODIES, Body, Label, Note, Rating
 from evalbench.store.ledger import GIVEN_BY
 from evalbench.store.tabular import Record, write_table
@@ -121,6 +122,20 @@ def from_record(record: Record) -> list[Entry]:
     if not bodies:
         raise ValueError("there is no verdict, no mode, no value and no note")
     return [Entry(annotator, _set_time(body)) for body in bodies]
+
+
+def redact_note(ws: Workspace, text: str, session_id: str) -> str:
+    """Replace personal data in what is noted of a session, as in its texts; settings may say no."""
+    return redact_text(text, session_id, secret=ws.secret) if ws.settings.redact else text
+
+
+def redact_record(ws: Workspace, record: Record) -> Record:
+    """Replace personal data in the note of a record, and name its session as the lake does."""
+    if not ws.settings.redact or "session_id" not in record:
+        return record
+    session = redact_identifier(str(record["session_id"]), secret=ws.secret)
+    note = {"note": redact_note(ws, str(record["note"]), session)} if "note" in record else {}
+    return record | {"session_id": session} | note
 
 
 def _set_time(body: Any, at: datetime | None = None) -> Any:

@@ -12,7 +12,7 @@ from evalbench.label.agreement.consensus import SESSION_KEY
 from evalbench.label.annotation.queue import check_modes
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.codebook.modes import Codebook
-from evalbench.label.entries import FIELDS, KINDS, Entry, from_record, read_entries
+from evalbench.label.entries import FIELDS, KINDS, Entry, from_record, read_entries, redact_record
 from evalbench.schema import Label
 from evalbench.store.ledger import Draft
 from evalbench.store.tabular import ImportReport, Record, attempt, read_flag, read_table
@@ -62,6 +62,7 @@ def import_labels(
     table = read_table(path, FIELDS | ONE_MODE, columns or {})
     criterion = criterion or table.sources.get("value")
     records, reasons = table.read(surface=surface, annotator=annotator, criterion=criterion)
+    records = {row: redact_record(ws, record) for row, record in records.items()}
     codebook = read_codebook(ws.ledger)
     sessions = None if traces_elsewhere else _find_sessions(ws, records.values())
 

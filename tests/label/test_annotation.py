@@ -4,6 +4,7 @@ import pytest
 
 from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.annotation.queue import Queue
+from evalbench.pii import redact_text
 from evalbench.schema import SESSION, SPAN, VERDICT
 from evalbench.store.workspace import open_workspace
 
@@ -93,6 +94,16 @@ def test_previous_next_and_undo_go_through_ones_own_labels(shop):
     labels = shop.ledger.bodies("label.set")
     assert labels.select("session_id", "verdict").rows()[-1] == ("s2", "pass")
     assert shop.ledger.bodies("note.added")["text"].to_list() == ["curt"]
+
+
+@pytest.mark.parametrize("redact", [True, False])
+def test_a_note_is_kept_without_personal_data(shop, redact):
+    (shop.path / "evalbench.toml").write_text(f"redact = {str(redact).lower()}\n")
+    sit(shop).answer({**passes("s1"), "note": "told ann@example.com the price"})
+    [text] = shop.ledger.bodies("note.added")["text"]
+    said = "told ann@example.com the price"
+    assert text == (redact_text(said, "s1", secret=shop.secret) if redact else said)
+    assert ("ann@example.com" in text) is not redact
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from evalbench.label import export_labels, import_labels
 from evalbench.label.discovery.texts import read_notes
 from evalbench.label.entries import Entry, from_record, to_record
+from evalbench.pii import redact_text
 from evalbench.schema import Anchor, Label, Note, Rating
 from evalbench.store import ledger
 from evalbench.store.workspace import open_workspace
@@ -46,6 +47,16 @@ def read(ws, tmp_path):
         return counts, {each["line"]: each["reason"] for each in map(orjson.loads, rejects)}
 
     return run
+
+
+def test_notes_come_in_without_personal_data(ws, tmp_path):
+    path = tmp_path / "notes.csv"
+    path.write_text("session_id,annotator,note\ns1,ana,told ann@example.com\n")
+    for again in (False, True):
+        report = import_labels(ws, path, surface="shop", traces_elsewhere=True)
+        assert (report.added, report.duplicates) == (not again, again)
+    [text] = ws.ledger.bodies("note.added")["text"]
+    assert text == redact_text("told ann@example.com", "s1", secret=ws.secret)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

@@ -11,6 +11,7 @@ from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import render_markdown, visible
 from evalbench.label.annotation.transcript import read_text, transcript
 from evalbench.label.codebook.acts import read_codebook
+from evalbench.label.entries import redact_note
 from evalbench.schema import Label
 from evalbench.session import Session, make_session, read_sessions
 from evalbench.store.ledger import GIVEN_BY
@@ -89,7 +90,7 @@ class Annotation:
         if session_id in self._suggested:
             label = label.model_copy(update={"after_suggestion": True})
         self._check(label, note)
-        seq = self._queue.submit(label, note=note)
+        seq = self._queue.submit(label, note=redact_note(self._ws, note, session_id))
         self._keep(label)
         self._leave()
         return {"tell": "saved", "session_id": session_id, "seq": seq}
