@@ -5,7 +5,7 @@ WORKSPACE ?= data/workspace
 # Every notebook is a process of its own: what Python compiles for one is kept for the next.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lab bench lint clean
+.PHONY: demo test lab bench fuzz lint clean
 
 demo: .venv/base
 	$(BIN)/evalbench demo
@@ -23,6 +23,10 @@ lab: .venv/base
 
 bench: .venv/bench .venv/peers/ready
 	failed=0; for script in benchmarks/*.py; do $(BIN)/python $$script || failed=1; done; exit $$failed
+
+# A million hostile files through the readers.
+fuzz: .venv/test
+	$(BIN)/python tests/fuzz/fuzz.py
 
 clean:
 	rm -rf .venv reports/* data/demo data/workspace

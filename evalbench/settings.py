@@ -60,6 +60,17 @@ class Evaluators(_Section):
     days: int = Field(default=90, ge=1)
 
 
+class Limits(_Section):
+    """What one file may cost.
+
+    A compressed file may unpack to ``unpacked_gb`` gigabytes, and after the first 256 MB to
+    ``unpacked_times`` its own size: what is beyond is a reject.
+    """
+
+    unpacked_gb: float = Field(default=200, gt=0)
+    unpacked_times: float = Field(default=200, ge=1)
+
+
 class Settings(_Section):
     """Settings of a workspace.
 
@@ -83,6 +94,7 @@ class Settings(_Section):
     sampling: Sampling = Sampling()
     annotation: Annotation = Annotation()
     evaluators: Evaluators = Evaluators()
+    limits: Limits = Limits()
     surfaces: dict[str, Surface] = {}
 
 

@@ -34,6 +34,7 @@ from evalbench.observe.record import check_columns
 from evalbench.observe.sessions import fold_sessions
 from evalbench.observe.source import Chunk, Flaw, read_chunks
 from evalbench.schema import TracesReplaced
+from evalbench.settings import Limits
 from evalbench.store.tabular import open_private
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def ingest(
         check_columns(columns)
     except ValueError as error:
         raise ReadError(str(error)) from error
-    parts = read_chunks(path)
+    parts = read_chunks(path, settings.limits)
     first = _take_first(parts)
     if format == "auto":
         _require_known(path, first, modules)
@@ -187,7 +188,7 @@ def ingest(
     records = sum(outcome.records for outcome in outcomes)
     rejects = [*chain.from_iterable(outcome.rejects for outcome in outcomes)]
     known = len(accepted.join(collided, on=record, how="anti")) + len(collided) + len(rejects)
-    told = [*rejects, *_tell_collisions(path, collided)]
+    told = [*rejects, *_tell_collisions(path, collided, settings.limits)]
     return IngestReport(
         sessions=n_sessions,
         spans=n_new,
@@ -297,11 +298,11 @@ def _commit(
     return pl.concat(parts)
 
 
-def _tell_collisions(path: Path, collided: pl.DataFrame) -> list[Reject]:
+def _tell_collisions(path: Path, collided: pl.DataFrame, limits: Limits) -> list[Reject]:
     """Read again the records whose id another row has already that says something else."""
     told = []
     chunks = {each["chunk"].item(0): each[RECORD] for each in collided.partition_by("chunk")}
-    for number, part in enumerate(read_chunks(path) if chunks else ()):
+    for number, part in enumerate(read_chunks(path, limits) if chunks else ()):
         if isinstance(part, Chunk) and number in chunks:
             wanted = set(chunks[number])
             told += [

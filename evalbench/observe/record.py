@@ -6,7 +6,6 @@ that cannot be used raises ``ValueError`` with the reason that its reject will s
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,12 +17,12 @@ import orjson
 import polars as pl
 
 from evalbench.schema import SPAN
+from evalbench.session.messages import read_literal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TRUE = frozenset(("true", "yes", "y", "1", "1.0", "pass", "passed", "success", "t"))
 FALSE = frozenset(("false", "no", "n", "0", "0.0", "fail", "failed", "failure", "f"))
 ALIASES = {"timestamp": "started_at", "success": "outcome"}
-LONGEST_LITERAL = 1_000_000
 Row = dict[str, Any]
 
 
@@ -50,12 +49,8 @@ def from_json(value: Any) -> Any:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
         pass
-    if value[0] == '"' or len(value) > LONGEST_LITERAL:
-        return value
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return value
+    literal = read_literal(value)
+    return value if literal is None else literal
 
 
 def to_text(value: Any, name: str = "") -> str | None:

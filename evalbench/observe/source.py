@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple
 import orjson
 
 from evalbench.errors import ReadError
+from evalbench.settings import Limits
 
 CHUNK = 16 << 20
 """Bytes that one worker takes at a time."""
@@ -28,12 +29,19 @@ PREFIX = 4 << 10
 BUFFER = 16 << 10
 """What a broken compressed file loses at most of its good part."""
 
+OVERHEAD = 200
+"""Bytes that a record takes beside its text: a chunk of empty lines has to end too."""
+FREE = 256 << 20
+"""Bytes that any compressed file may unpack to, however small it is."""
+
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 LIST = re.compile(rb"\s*\[")
 OTLP = re.compile(rb'\s*\{\s*"resourceSpans"\s*:\s*\[')
 BRACKETS = (b"[", b"]", b"{", b"}")
 NO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+DEFAULT = Limits()
 BETWEEN_ITEMS = b" \t\r\n,"
+LOSSLESS = "surrogateescape"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -61,19 +69,45 @@ class Chunk:
 Pairs = Iterator[tuple[int, bytes] | Flaw]
 
 
+class Unpacked(io.RawIOBase):
+    """The unpacked bytes of a compressed file, up to the limits; then OSError."""
+
+    def __init__(self, file: IO[bytes], compression: str, packed: int, limits: Limits):
+        import pyarrow
+
+        self.stream = pyarrow.CompressedInputStream(file, compression)
+        self.size = 0
+        whole, share = limits.unpacked_gb * 1e9, max(limits.unpacked_times * packed, FREE)
+        self.limit = min(whole, share)
+        self.name = "unpacked_gb" if whole <= share else "unpacked_times"
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes."""
+        size = int(self.stream.readinto(buffer))
+        self.size += size
+        if self.size > self.limit:
+            raise OSError(
+                f"they unpack to more than {self.limit / 1e9:,.3g} GB; if the file is sound, raise "
+                f"{self.name} under [limits] in evalbench.toml"
+            )
+        return size
+
+
 class Stream:
     """The unpacked bytes of a file in ``buffer``; ``broken`` says why :meth:`read` ended early."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, limits: Limits):
         self.file: IO[bytes] = path.open("rb")
         magic = self.file.peek(4)
         compression = next((c for m, c in COMPRESSED.items() if magic.startswith(m)), None)
         self.buffer: Any = self.file
         self.broken = ""
         if compression:
-            import pyarrow
-
-            unpacked = pyarrow.CompressedInputStream(self.file, compression)
+            unpacked = Unpacked(self.file, compression, path.stat().st_size, limits)
             self.buffer = io.BufferedReader(unpacked, BUFFER)
 
     def __enter__(self) -> Stream:
@@ -103,7 +137,7 @@ def say_broken(error: OSError) -> str:
     return f"the compressed data end or break here: {error}"
 
 
-def read_chunks(path: Path) -> Iterator[Chunk | Flaw]:
+def read_chunks(path: Path, limits: Limits = DEFAULT) -> Iterator[Chunk | Flaw]:
     """Cut a source into chunks, in order, and what cannot be cut into flaws.
 
     Raises
@@ -115,8 +149,8 @@ def read_chunks(path: Path) -> Iterator[Chunk | Flaw]:
         raise ReadError(f"{path}: no such file; check the path")
     if not path.is_file():
         raise ReadError(f"{path}: not a file; give the path of one export")
-    kind = _tell_kind(path)
-    with Stream(path) as stream:
+    kind = _tell_kind(path, limits)
+    with Stream(path, limits) as stream:
         if stream.buffer.peek(3).startswith(BYTE_ORDER_MARK):
             stream.buffer.read(3)
         pairs = READERS[kind](stream)
@@ -127,7 +161,7 @@ def read_chunks(path: Path) -> Iterator[Chunk | Flaw]:
                 yield pair
                 continue
             held.append(pair)
-            size += len(pair[1])
+            size += len(pair[1]) + OVERHEAD
             if size >= CHUNK:
                 yield Chunk(number, stream.file.tell(), held)
                 number, size, held = number + 1, 0, []
@@ -135,8 +169,8 @@ def read_chunks(path: Path) -> Iterator[Chunk | Flaw]:
             yield Chunk(number, path.stat().st_size, held)
 
 
-def _tell_kind(path: Path) -> str:
-    with Stream(path) as stream:
+def _tell_kind(path: Path, limits: Limits) -> str:
+    with Stream(path, limits) as stream:
         head = stream.read(64 << 10)
         if head.startswith(b"PAR1"):
             if stream.buffer is stream.file:
@@ -236,13 +270,15 @@ def _read_document(stream: Stream) -> Pairs:
     text = stream.read(LIMIT + 1)
     if len(text) > LIMIT:
         yield Flaw(1, f"a JSON document longer than {LIMIT >> 20} MiB", text[:PREFIX])
+    elif stream.broken:
+        yield Flaw(1, stream.broken, text[:PREFIX])
     else:
         yield 1, text
 
 
 def _read_csv(stream: Stream) -> Pairs:
     csv.field_size_limit(LIMIT)
-    text = io.TextIOWrapper(stream.buffer, "utf-8", "surrogateescape", newline="")
+    text = io.TextIOWrapper(stream.buffer, "utf-8", LOSSLESS, newline="")
     stream.buffer = text  # or the file would be closed with its wrapper
     rows = csv.reader(text, strict=True)
     header: list[str] = []
@@ -251,16 +287,19 @@ def _read_csv(stream: Stream) -> Pairs:
             header = header or row
             if row is header or not row:
                 continue
-            if len(row) != len(header):
-                reason = f"{len(row)} cells under {len(header)} column names"
-                yield Flaw(rows.line_num, reason, orjson.dumps(row))
-                continue
-            record = {name: cell for name, cell in zip(header, row, strict=True) if cell}
+            fits = len(row) == len(header)
+            cells: Any = (
+                {name: cell for name, cell in zip(header, row, strict=fits) if cell}
+                if fits
+                else row
+            )
             try:
-                yield rows.line_num, orjson.dumps(record)
+                record = orjson.dumps(cells)
             except TypeError:  # bytes that are no UTF-8 came as surrogates
-                cells = ",".join(row).encode(errors="surrogateescape")
-                yield Flaw(rows.line_num, "not UTF-8", cells)
+                yield Flaw(rows.line_num, "not UTF-8", ",".join(row).encode(errors=LOSSLESS))
+                continue
+            reason = f"{len(row)} cells under {len(header)} column names"
+            yield (rows.line_num, record) if fits else Flaw(rows.line_num, reason, record)
     except (csv.Error, OSError) as error:
         yield Flaw(rows.line_num, f"nothing can be read from here on: {error}", b"")
 
@@ -269,12 +308,16 @@ def _read_parquet(stream: Stream) -> Pairs:
     import pyarrow.parquet
 
     number = 0
-    with pyarrow.parquet.ParquetFile(stream.file, pre_buffer=False) as file:
-        for batch in file.iter_batches(batch_size=1000):
-            for row in batch.to_pylist():
-                number += 1
-                record = {name: value for name, value in row.items() if value is not None}
-                yield number, orjson.dumps(record, default=str, option=orjson.OPT_NAIVE_UTC)
+    try:
+        with pyarrow.parquet.ParquetFile(stream.file, pre_buffer=False) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for row in batch.to_pylist():
+                    number += 1
+                    record = {name: value for name, value in row.items() if value is not None}
+                    yield number, orjson.dumps(record, default=str, option=orjson.OPT_NAIVE_UTC)
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        yield Flaw(number + 1, f"nothing can be read from here on: {reason}", b"")
 
 
 READERS = {

@@ -30,6 +30,7 @@ SPOKEN = {
 LONE = {*SPOKEN["user"], *SPOKEN["assistant"]}
 PROXY = re.compile(r"user|human|.*proxy(?:_?agent)?", re.IGNORECASE)
 """Names of those who speak for the user where AutoGen logs their side as the assistant's."""
+LONGEST_LITERAL = 64 << 10
 SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
@@ -164,11 +165,20 @@ def read_value(text: str | None) -> Any:
         return orjson.loads(text)
     except ValueError:
         pass
-    if text.lstrip()[:1] not in tuple("{[("):
+    return read_literal(text)
+
+
+def read_literal(text: str) -> Any:
+    """Read an object or list as Python writes it; None where it is neither, or longer than most.
+
+    Python's own parser takes seconds, and a hundred times its size in memory, for a text of 1 MB.
+    """
+    text = text.strip()
+    if text[:1] not in tuple("{[(") or len(text) > LONGEST_LITERAL:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):  # of escapes that Python does not know
-            return ast.literal_eval(text.strip())
+            return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None
 

@@ -1,4 +1,5 @@
 import datetime
+import time
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from evalbench.observe.record import (
     to_microseconds,
     to_truth,
 )
+from evalbench.session.messages import read_value
 
 NOON = 1_777_636_800_000_000
 
@@ -119,6 +121,14 @@ def test_values_that_json_cannot_hold_are_a_reason_not_a_crash():
 def test_text_that_is_not_json_stays_itself(text):
     value = from_json(text)
     assert value is text or text[:1] in ("{", "[", '"')
+
+
+def test_a_long_text_is_no_python_literal():
+    long = "[" + "'a', " * 200_000 + "]"
+    start = time.process_time()
+    assert from_json(long) is long
+    assert read_value(long) is None
+    assert time.process_time() - start < 0.5  # Python's parser takes 4 s
 
 
 def test_a_python_literal_is_read_and_a_deep_one_is_left():

@@ -10,6 +10,7 @@ import pytest
 from evalbench.errors import ReadError
 from evalbench.observe import source
 from evalbench.observe.source import Chunk, Flaw, read_chunks
+from evalbench.settings import Limits
 
 
 def read(path):
@@ -164,6 +165,47 @@ def test_what_cannot_be_read_at_all_is_an_error(tmp_path, content, says):
     path = tmp_path / "nothing" if content is None else write(tmp_path, content)
     with pytest.raises(ReadError, match=says):
         list(read_chunks(path))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, PACKERS["zstd"]])
+@pytest.mark.parametrize(
+    "opening", [b'{"n": 1}\n', b'{"n": 1,\n"b": 2}\n', b'[{"n": 1},', b"n\n1\n"]
+)
+def test_what_unpacks_to_more_than_is_allowed_is_a_flaw_that_names_the_setting(
+    tmp_path, monkeypatch, pack, opening
+):
+    monkeypatch.setattr(source, "FREE", 100_000)
+    path = write(tmp_path, pack(opening + b" " * 2_000_000))
+    parts = list(read_chunks(path, Limits(unpacked_times=2)))
+    assert any(
+        "unpacked_times under [limits]" in each.reason for each in parts if type(each) is Flaw
+    )
+    sound = write(tmp_path, pack(LINES))
+    wide, narrow = Limits(unpacked_times=2), Limits(unpacked_gb=5e-5)
+    assert not any(isinstance(part, Flaw) for part in read_chunks(sound, wide))
+    [flaw] = [part for part in read_chunks(sound, narrow) if isinstance(part, Flaw)]
+    assert "unpacked_gb" in flaw.reason
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.9])
+def test_broken_parquet_is_a_flaw(tmp_path, keep):
+    path = tmp_path / "export"
+    pl.DataFrame(VALUES).write_parquet(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    [flaw] = read_chunks(path)
+    assert flaw.reason.startswith("nothing can be read from here on: ")
+
+
+def test_a_row_of_too_many_cells_that_are_no_text_is_a_flaw(tmp_path):
+    path = write(tmp_path, b"a,b\n1,\xff,3\n1,\xff\n1,2\n")
+    flaws = [part for part in read_chunks(path) if isinstance(part, Flaw)]
+    assert [(flaw.line, flaw.text) for flaw in flaws] == [(2, b"1,\xff,3"), (3, b"1,\xff")]
+
+
+def test_a_chunk_of_empty_lines_ends_too(tmp_path):
+    path = write(tmp_path, b'{"n": 1}\n' + b"\n" * 1_000_000)
+    assert max(len(part.records) for part in read_chunks(path)) < 200_000
 
 
 def test_chunks_are_numbered_and_say_how_far_they_came(tmp_path, small_chunks):
