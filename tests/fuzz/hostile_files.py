@@ -29,7 +29,7 @@ SPLICES = {
 }
 """JSON that Python's writer would not write, put in after it, by the text that it stands for."""
 VALUES = (
-    *SPLICES, None, "", " ", True, False, 0, -1, 2**31, 2**63, -(2**63) - 1, 0.1, 1e17, [], {}, [[]],
+    *SPLICES, None, "", " ", True, False, 0, -1, 2**63, -(2**63) - 1, 0.1, 1e17, [], {}, [[]],
     [None], [1, "a"], [{}], {"": ""}, {"a": [{"b": None}]}, "\x00", "\x1b[31m", "\u202e", "é\u0301",
     "🎈", "null", "NaN", "9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00Z", "2026-13-45T99:99",
     "1e400", "20240520", "-5", "{'a': 1, 'b': [None, True]}", "{'a': ", '{"a": 1', "[" * 400,
