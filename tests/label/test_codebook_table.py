@@ -4,6 +4,7 @@ import make
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from sqlalchemy import insert
 
 from evalbench.label import export_codebook, import_codebook
 from evalbench.label.codebook import acts
@@ -62,3 +63,27 @@ def test_bad_rows_are_told_good_ones_taken_and_what_is_empty_stays(ws, tmp_path)
     assert "mode: String should have at least 1" in rejects[9]
     mode = acts.read_codebook(ws.ledger).find("shop", "rude")
     assert (mode.name, mode.owner, mode.severity, mode.version) == ("Rude", "dora", "polish", 2)
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_an_import_killed_at_any_write_and_repeated_ends_as_an_undisturbed_one(
+    ws, tmp_path, monkeypatch, call
+):
+    path, calls = tmp_path / "modes.csv", []
+    path.write_text("mode,name,owner\nrude,,dora\ncold,Cold,\ndull,Dull,\n")
+
+    def die(table):
+        calls.append(table)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return insert(table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("evalbench.store.ledger.insert", die)
+        with pytest.raises(KeyboardInterrupt):
+            import_codebook(ws, path, surface="shop")
+    head = ws.ledger.head()
+    assert import_codebook(ws, path, surface="shop").added == 4 - call
+    assert ws.ledger.head() == head + 4 - call
+    assert acts.read_codebook(ws.ledger).find("shop", "rude").version == 2
+    assert import_codebook(ws, path, surface="shop").duplicates == 3
