@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -30,7 +30,7 @@ class Place:
     """Where a table is: the folder or URL of its lake, the store's options, and its name."""
 
     url: str
-    options: Mapping[str, str]
+    options: Mapping[str, str] = field(repr=False)
     table: str
 
     def __str__(self) -> str:

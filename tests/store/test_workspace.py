@@ -8,6 +8,7 @@ import pytest
 from evalbench.errors import ReadError, SettingsError, StoreError
 from evalbench.label import import_labels
 from evalbench.observe import ingest
+from evalbench.store.files import Place
 from evalbench.store.workspace import open_workspace
 
 
@@ -69,7 +70,8 @@ def test_no_secret_is_in_what_is_shown_of_a_workspace(tmp_path):
     )
     workspace = open_workspace(tmp_path)
     own = (tmp_path / "secret").read_text()
-    for shown in (workspace, workspace.settings, workspace.lake, workspace.ledger):
+    place = Place("s3://bucket/lake", workspace.settings.lake_options, "span")
+    for shown in (workspace, workspace.settings, workspace.lake, workspace.ledger, place):
         for written in (repr(shown), str(shown)):
             assert HIDDEN not in written
             assert own not in written
