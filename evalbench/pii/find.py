@@ -59,8 +59,7 @@ def _join(found: list[Found], more: list[Found]) -> list[Found]:
 
 
 def _find(pattern: Pattern, text: str) -> Iterator[Found]:
-    kind, form, _, read, unless = pattern
-    group = "value" if "value" in form.groupindex else 0
+    kind, form, _, read, unless, group = pattern
     for match in form.finditer(text):
         start, value = match.start(group), match[group]
         if kind == "EMAIL":

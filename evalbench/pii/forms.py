@@ -35,11 +35,16 @@ def _cases(words: str) -> str:
     return "|".join(spelled)
 
 
-KEY_NAME = (
-    rf"(?:{_cases('secret token')}"
-    rf"|(?:{_cases('api access account private secret app application auth subscription heroku')})"
-    "[_-]?(?i:key))"
+def _after(names: str) -> str:
+    """Write that one of the names, in any case, stands before."""
+    return "(?i:" + "|".join(f"(?<={name})" for name in names.split()) + ")"
+
+
+KEY_NAMES = " ".join(
+    f"{name}key {name}[_-]key"
+    for name in "api access account private secret app application auth subscription heroku".split()
 )
+KEY_NAME = rf"(?:[Ss]ecret|SECRET|[Tt]oken|TOKEN|(?:[Kk]ey|KEY){_after(KEY_NAMES)})"
 PASSWORD = rf"(?:{_cases('password passwd passphrase pwd')})"
 PHONE_NAME = (
     rf"(?:{_cases('phone mobil whatsapp')}|WhatsApp"
@@ -73,11 +78,6 @@ few texts to look at closely. Word boundaries are of ASCII: with those of Unicod
 times slower on text that is not."""
 NATIONAL = (1, 44, 33, 49, 34, 39, 91, 61, 55, 52)
 """Countries whose national numbers are known where the text itself says that it is a phone's."""
-
-
-def _after(names: str) -> str:
-    return "(?i:" + "|".join(f"(?<={name})" for name in names.split()) + ")"
-
 
 BEGIN, END = r"(?<![\w.+-].)", r"(?![\w-]|\.\d)"
 """Where a number begins, after its first character, which the quick search is for; and ends."""
@@ -212,13 +212,14 @@ after."""
 
 
 class Pattern(NamedTuple):
-    """A form made ready; ``marks`` are cheaper to look for than the form."""
+    """A form made ready; ``marks`` are cheaper to look for, ``group`` is that of the value."""
 
     kind: str
     form: re.Pattern[str]
     marks: tuple[str, ...]
     read: Callable[[str], Reading]
     unless: re.Pattern[str] | None
+    group: int
 
 
 def _list_patterns() -> Iterator[Pattern]:
@@ -227,10 +228,11 @@ def _list_patterns() -> Iterator[Pattern]:
         for prefix, least in (each.split(":") for each in tokens.split()):
             form = rf"{prefix}(?<!{WIDE}{prefix}){digit}{body}{{{least},}}+"
             mark = max(re.split(r"\[.*?\]", prefix), key=len)
-            yield Pattern("KEY", re.compile(form), (mark,), read_whole, None)
+            yield Pattern("KEY", re.compile(form), (mark,), read_whole, None, 0)
     for kind, form, marks, read, unless in FORMS:
-        before = re.compile(unless) if unless else None
-        yield Pattern(kind, re.compile(form, re.DOTALL), (*marks.split(),) or ("",), read, before)
+        before, ready = re.compile(unless) if unless else None, re.compile(form, re.DOTALL)
+        group = ready.groupindex.get("value", 0)
+        yield Pattern(kind, ready, (*marks.split(),) or ("",), read, before, group)
 
 
 PATTERNS = tuple(_list_patterns())

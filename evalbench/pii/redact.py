@@ -111,8 +111,8 @@ def _redact_texts(texts: pl.Series, sessions: pl.Series, secret: str) -> pl.Seri
 
 
 def _redact_identifiers(texts: pl.Series, secret: str) -> pl.Series:
-    suspicious = texts.str.contains(SUSPECT) & ~texts.str.contains("^[0-9]+$")
-    suspects = suspicious.fill_null(False).arg_true()
+    suspects = texts.str.contains(SUSPECT).fill_null(False).arg_true()
+    suspects = suspects.filter(texts.gather(suspects).str.contains("[^0-9]"))
     version = texts.name in VERSIONS
     changed = [
         redact_identifier(text, secret=secret, version=version) for text in texts.gather(suspects)

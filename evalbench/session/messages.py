@@ -132,7 +132,7 @@ def _walk(held: Any, role: str) -> Iterator[Message]:
         for item in held:
             yield from _walk(item, role)
     elif isinstance(held, dict) and "content" in held and ("role" in held or "type" in held):
-        yield _read({**held, "role": held.get("role") or held["type"]})
+        yield _read({**held, "role": held.get("role") or held.get("type")})
     elif isinstance(held, dict):
         for key, inner in held.items():
             if isinstance(inner, str) and key.lower() in SPOKEN[role] and inner.strip():

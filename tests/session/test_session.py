@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from make import answered, llm, said, spans, user
 
 from evalbench.session import make_session, outline
+from evalbench.session.messages import list_spoken
 
 SYSTEM = {"role": "system", "content": "Be kind."}
 
@@ -507,3 +508,8 @@ def test_two_hundred_turns_that_all_repeat_the_history_are_read_in_no_time():
     session = make_session("copilot", "s", frame)
     assert time.perf_counter() - start < 0.2  # 0.03 where nothing else runs
     assert [turn.text for turn in session.turns] == [message["content"] for message in chat]
+
+
+def test_a_message_whose_role_is_null_is_still_a_message():
+    [message] = list_spoken('{"role": null, "content": "May I?"}', "user")
+    assert (message.role, message.text) == ("assistant", "May I?")
