@@ -14,9 +14,10 @@ import polars as pl
 from evalbench.observe.decode import Record, decode
 from evalbench.observe.formats import find_format, load_formats
 from evalbench.observe.frames import RECORD, build_frame, keep_usable, name_sessions
+from evalbench.observe.json_values import Flaw
 from evalbench.observe.record import Row
 from evalbench.observe.sessions import outline_sessions
-from evalbench.observe.source import Chunk, Flaw
+from evalbench.observe.source import Chunk
 from evalbench.pii import redact_columns
 from evalbench.schema import TABLES
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from evalbench.observe.formats.opentelemetry import envelope_spans
+from evalbench.observe.json_values import split_values
 from evalbench.observe.record import Row
 
 REJECT = {"line", "reason", "text"}
@@ -23,12 +24,13 @@ class Record(NamedTuple):
 def decode(line: bytes) -> list[Record]:
     """Return the records of one line: none of a blank one, of an OTLP envelope one a span.
 
-    A line of a rejects file gives what its ``text`` holds.
+    A line of a rejects file gives what its ``text`` holds; one of several values gives each.
     """
     record = _load(line)
     value = record.value
     if value is None:
-        return [record] if line.strip() else []
+        values = split_values(line)
+        return [each for text in values for each in decode(text)] if values[1:] else [record]
     if value.keys() == REJECT:
         record = _load(str(value["text"]).encode())
         value = record.value

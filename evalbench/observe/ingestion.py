@@ -29,10 +29,11 @@ from evalbench.observe.batch import (
 from evalbench.observe.decode import decode
 from evalbench.observe.formats import find_format, load_formats
 from evalbench.observe.frames import RECORD
+from evalbench.observe.json_values import Flaw
 from evalbench.observe.parallel import map_parallel
 from evalbench.observe.record import check_columns
 from evalbench.observe.sessions import fold_sessions
-from evalbench.observe.source import Chunk, Flaw, read_chunks
+from evalbench.observe.source import Chunk, read_chunks
 from evalbench.schema import TracesReplaced
 from evalbench.settings import Limits
 from evalbench.store.tabular import open_private

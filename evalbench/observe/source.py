@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import csv
 import io
-import re
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import orjson
 
 from evalbench.errors import ReadError
+from evalbench.observe.json_values import LIMIT, Flaw, read_values
 from evalbench.settings import Limits
 
 CHUNK = 16 << 20
 """Bytes that one worker takes at a time."""
-LIMIT = 64 << 20
-"""A longer record is rejected: whole it would not fit the memory that is promised."""
-PREFIX = 4 << 10
-"""What is kept of the text of a record over the limit."""
 BUFFER = 16 << 10
 """What a broken compressed file loses at most of its good part."""
 
@@ -35,22 +32,10 @@ FREE = 256 << 20
 """Bytes that any compressed file may unpack to, however small it is."""
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-LIST = re.compile(rb"\s*\[")
-OTLP = re.compile(rb'\s*\{\s*"resourceSpans"\s*:\s*\[')
-BRACKETS = (b"[", b"]", b"{", b"}")
-NO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 DEFAULT = Limits()
-BETWEEN_ITEMS = b" \t\r\n,"
 LOSSLESS = "surrogateescape"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-class Flaw(NamedTuple):
-    """A part of the source that is no record."""
-
-    line: int
-    reason: str
-    text: bytes
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True)
@@ -101,7 +86,8 @@ class Stream:
     """The unpacked bytes of a file in ``buffer``; ``broken`` says why :meth:`read` ended early."""
 
     def __init__(self, path: Path, limits: Limits):
-        self.file: IO[bytes] = path.open("rb")
+        self.opened = ExitStack()
+        self.file: io.BufferedReader = self.opened.enter_context(path.open("rb"))
         magic = self.file.peek(4)
         compression = next((c for m, c in COMPRESSED.items() if magic.startswith(m)), None)
         self.buffer: Any = self.file
@@ -109,12 +95,25 @@ class Stream:
         if compression:
             unpacked = Unpacked(self.file, compression, path.stat().st_size, limits)
             self.buffer = io.BufferedReader(unpacked, BUFFER)
+        if self._begins() in UTF_16:
+            text = io.TextIOWrapper(self.buffer, "utf-16", errors="replace", newline="")
+            self.buffer = self.opened.enter_context(tempfile.TemporaryFile())
+            while block := text.read(BUFFER):
+                self.buffer.write(block.encode(errors="replace"))
+            text.detach()
+            self.buffer.seek(0)
+
+    def _begins(self) -> bytes:
+        try:
+            return self.buffer.peek(2)[:2]
+        except OSError:  # broken: the reading itself says so
+            return b""
 
     def __enter__(self) -> Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        self.opened.close()
 
     def read(self, size: int) -> bytes:
         """Read ``size`` bytes, fewer only at the end."""
@@ -181,23 +180,12 @@ def _tell_kind(path: Path, limits: Limits) -> str:
             raise ReadError(f"{path}: {why}; export it again")
         if b"\0" in head:
             raise ReadError(
-                f"{path}: neither text in UTF-8 nor Parquet; give JSONL, JSON, CSV or Parquet, "
-                "plain or as .gz or .zst"
+                f"{path}: neither text in UTF-8 or UTF-16 nor Parquet; give JSONL, JSON, CSV or "
+                "Parquet, plain or as .gz or .zst"
             )
-        head = head.removeprefix(BYTE_ORDER_MARK).lstrip()
-        if LIST.match(head):
-            return "list"
-        while b"\n" not in head and len(head) <= LIMIT and (block := stream.read(CHUNK)):
-            head += block
-    first, *others = head.split(b"\n", 20)
-    others = [line for line in others if line.strip()]
-    if _is_object(first):
-        return "jsonl"
-    if first.startswith(b"{"):
-        if others and others[0].startswith(b"{"):
-            return "jsonl"
-        return "otlp" if OTLP.match(head) else "jsonl" if len(first) > LIMIT else "document"
-    return "jsonl" if any(map(_is_object, others)) else "csv"
+    head = head.removeprefix(BYTE_ORDER_MARK).lstrip(b" \t\r\n\x1e")
+    is_json = head[:1] in (b"{", b"[") or any(map(_is_object, head.split(b"\n", 20)))
+    return "json" if is_json else "csv"
 
 
 def _is_object(line: bytes) -> bool:
@@ -205,75 +193,6 @@ def _is_object(line: bytes) -> bool:
         return line.startswith(b"{") and isinstance(orjson.loads(line), dict)
     except orjson.JSONDecodeError:
         return False
-
-
-def _read_lines(stream: Stream) -> Pairs:
-    read, number = partial(stream.buffer.readline, LIMIT + 1), 0
-    try:
-        for number, line in enumerate(iter(read, b""), 1):
-            if len(line) <= LIMIT:
-                yield number, line
-                continue
-            length, end = len(line), line
-            while not end.endswith(b"\n") and (end := read()):
-                length += len(end)
-            reason = f"{length:,} bytes long, more than {LIMIT >> 20} MiB"
-            yield Flaw(number, reason, line[:PREFIX])
-    except OSError as error:
-        yield Flaw(number + 1, say_broken(error), b"")
-
-
-def _read_list(stream: Stream, opening: re.Pattern[bytes] = LIST) -> Pairs:
-    """Cut the items out of a JSON list by its brackets: each stays as its author wrote it."""
-    text = stream.read(CHUNK)
-    head = opening.match(text)
-    at = start = head.end() if head else 0
-    line, depth = 1 + text.count(b"\n", 0, at), 0
-    while True:
-        at = NO_BRACKET.match(text, at).end()  # type: ignore[union-attr]
-        if text[at : at + 1] in BRACKETS:
-            opens = text[at] in b"[{"
-            if depth == 0:  # between items
-                if between := text[start:at].strip(BETWEEN_ITEMS):
-                    yield Flaw(line, "not a JSON object", between)
-                line += text.count(b"\n", start, at)
-                start = at
-            depth += 1 if opens else -1
-            at += 1
-            if depth < 0:
-                return
-            if depth == 0:
-                yield line, text[start:at]
-                line += text.count(b"\n", start, at)
-                start = at
-        elif len(text) - start > LIMIT:
-            reason = f"longer than {LIMIT >> 20} MiB; it and all that follows it is left out"
-            yield Flaw(line, reason, text[start : start + PREFIX])
-            return
-        elif more := stream.read(CHUNK):
-            text, at, start = text[start:] + more, at - start, 0
-        else:
-            reason = stream.broken or "the JSON list ends before it is closed"
-            yield Flaw(line, reason, text[start:].strip(BETWEEN_ITEMS))
-            return
-
-
-def _read_otlp(stream: Stream) -> Pairs:
-    for item in _read_list(stream, OTLP):
-        if isinstance(item, Flaw):
-            yield item
-        else:
-            yield item[0], b'{"resourceSpans":[' + item[1] + b"]}"
-
-
-def _read_document(stream: Stream) -> Pairs:
-    text = stream.read(LIMIT + 1)
-    if len(text) > LIMIT:
-        yield Flaw(1, f"a JSON document longer than {LIMIT >> 20} MiB", text[:PREFIX])
-    elif stream.broken:
-        yield Flaw(1, stream.broken, text[:PREFIX])
-    else:
-        yield 1, text
 
 
 def _read_csv(stream: Stream) -> Pairs:
@@ -320,11 +239,4 @@ def _read_parquet(stream: Stream) -> Pairs:
         yield Flaw(number + 1, f"nothing can be read from here on: {reason}", b"")
 
 
-READERS = {
-    "jsonl": _read_lines,
-    "list": _read_list,
-    "otlp": _read_otlp,
-    "csv": _read_csv,
-    "parquet": _read_parquet,
-    "document": _read_document,
-}
+READERS = {"json": read_values, "csv": _read_csv, "parquet": _read_parquet}

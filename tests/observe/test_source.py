@@ -8,8 +8,10 @@ import pyarrow
 import pytest
 
 from evalbench.errors import ReadError
-from evalbench.observe import source
-from evalbench.observe.source import Chunk, Flaw, read_chunks
+from evalbench.observe import json_values, source
+from evalbench.observe.decode import decode
+from evalbench.observe.json_values import Flaw
+from evalbench.observe.source import Chunk, read_chunks
 from evalbench.settings import Limits
 
 
@@ -42,7 +44,8 @@ PACKERS = {
 @pytest.fixture
 def small_chunks(monkeypatch):
     monkeypatch.setattr(source, "CHUNK", 1000)
-    monkeypatch.setattr(source, "LIMIT", 5000)
+    monkeypatch.setattr(json_values, "CHUNK", 1000)
+    monkeypatch.setattr(json_values, "LIMIT", 5000)
 
 
 @pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
@@ -154,7 +157,7 @@ def test_parquet_rows_become_records(tmp_path):
         (b"", "empty"),
         (b" \n \n", "empty"),
         (b"\x89PNG\r\n\x1a\n\0\0\0", "neither text"),
-        ('{"a": 1}'.encode("utf-16"), "neither text"),
+        ('{"a": 1}'.encode("utf-16-le"), "neither text"),
         (gzip.compress(b"", mtime=0), "empty"),
         (gzip.compress(b"x" * 1000, mtime=0)[:12], "end or break"),
         (gzip.compress(b"PAR1 and more", mtime=0), "unpack it first"),
@@ -215,3 +218,55 @@ def test_chunks_are_numbered_and_say_how_far_they_came(tmp_path, small_chunks):
     positions = [chunk.position for chunk in chunks]
     assert positions == sorted(positions)
     assert positions[-1] == path.stat().st_size
+
+
+LIST = json.dumps(VALUES[:10])
+PRETTY = json.dumps(VALUES[:10], indent=2)
+JSONL = "".join(json.dumps(value) + "\n" for value in VALUES[:10])
+MIXTURES = {
+    "two lists": LIST + LIST,
+    "two pretty lists": PRETTY + "\n" + PRETTY,
+    "a list, then lines": LIST + "\n" + JSONL,
+    "lines, then a pretty list": JSONL + PRETTY,
+    "values in one line": JSONL.replace("\n", " ") + JSONL.replace("\n", ""),
+    "values with commas": JSONL.replace("\n", ",\n") + LIST,
+    "pretty values": "\n".join(json.dumps(value, indent=4) for value in VALUES[:10]) + JSONL,
+    "a sequence with its marks": JSONL.replace("{", "\x1e{") + LIST,
+    "files put together, each with its mark": "\ufeff" + JSONL + "\ufeff" + LIST,
+}
+ENCODINGS = {
+    "UTF-8": lambda text: text.encode(),
+    "UTF-8 with its mark": lambda text: text.encode("utf-8-sig"),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "UTF-16, the other way": lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+    "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
+    "gzip": lambda text: gzip.compress(text.encode("utf-8-sig")),
+}
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
+@pytest.mark.parametrize("text", MIXTURES.values(), ids=MIXTURES)
+def test_no_value_of_any_mixture_is_lost(tmp_path, small_chunks, text, encode):
+    path, found = write(tmp_path, encode(text)), []
+    for part in read_chunks(path):
+        assert not isinstance(part, Flaw)
+        found += [record.value for _, line in part.records for record in decode(line)]
+    assert found == VALUES[:10] * 2
+
+
+OTLP = json.dumps({"resourceSpans": [{"scopeSpans": [], "n": n} for n in range(5)]}, indent=2)
+
+
+@pytest.mark.parametrize("between", ["", "\n", "\n\n", " , "], ids=repr)
+def test_otlp_documents_one_after_the_other_are_all_read(tmp_path, small_chunks, between):
+    records, flaws = read(write(tmp_path, between.join([OTLP] * 4).encode()))
+    numbers = [value["resourceSpans"][0]["n"] for _, value in records]
+    assert (numbers, flaws) == ([*range(5)] * 4, [])
+
+
+def test_a_torn_line_takes_none_of_its_neighbours_with_it(tmp_path):
+    torn = b'{"n": 1}\n{"n": 2, "text": "to\n{"n": 3}\n{"n": [4, \n{"n": 5}\n'
+    (chunk,) = read_chunks(write(tmp_path, torn))
+    values = [record.value for _, line in chunk.records for record in decode(line)]
+    assert values == [{"n": 1}, None, {"n": 3}, None, {"n": 5}]
+    assert [line for line, _ in chunk.records] == [1, 2, 3, 4, 5]
