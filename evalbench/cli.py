@@ -66,7 +66,7 @@ def _tell(report: Any, *names: str) -> None:
     counts = {name: getattr(report, name) for name in names}
     if unused := getattr(report, "unused", ()):
         typer.echo(f"columns that nothing was read from: {', '.join(unused)}", err=True)
-    if report.rejected:
+    if report.rejects_path:
         typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
     typer.echo(" ".join(f"{name}={count}" for name, count in counts.items()))
     if report.rejected and report.rejected == sum(counts.values()):
@@ -99,14 +99,19 @@ def ingest(
     surface: Annotated[str, typer.Option(help="Product surface the traces belong to.")],
     trace_format: Annotated[str, typer.Option("--format", help="Else told by its names.")] = "auto",
     columns: Sources = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Read a source anew, in place of what it brought.")
+    ] = False,
     workspace: Workspace = None,
 ) -> None:
     """Read traces into the lake. What was read before is counted as duplicate."""
     ws = eb.open(workspace)
     with _progress(f"ingest {path.name}") as progress:
         how: dict[str, Any] = {"format": trace_format, "columns": dict(columns or ())}
-        report = eb.observe.ingest(ws, path, surface=surface, **how, progress=progress)
-    _tell(report, "sessions", "spans", "rejected", "duplicates")
+        how |= {"replace": replace, "progress": progress}
+        report = eb.observe.ingest(ws, path, surface=surface, **how)
+    collisions = ["collisions"] if report.collisions else []
+    _tell(report, "sessions", "spans", "rejected", "duplicates", *collisions)
 
 
 @app.command()

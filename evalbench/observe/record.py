@@ -111,6 +111,18 @@ def to_count(value: Any, name: str) -> int | None:
     return None if number is None else int(number)
 
 
+def to_segments(value: Any, name: str) -> str | None:
+    """Return the JSON text of an object of segments, null where it is missing."""
+    if is_missing(value):
+        return None
+    if not isinstance(held := from_json(value), dict):
+        raise ValueError(
+            f"{name} is no object of names and values: {str(value)[:80]!r}; "
+            f"--map {name}.NAME=SOURCE sets one"
+        )
+    return to_json(held)
+
+
 def to_truth(value: Any, name: str) -> bool | None:
     """Return true or false of a boolean, 1 or 0, or a plain word; null where it is missing."""
     if is_missing(value):
@@ -130,6 +142,7 @@ READERS = {
     name: to_microseconds if dtype.is_temporal() else _READERS.get(dtype, to_text)
     for name, dtype in SPAN.items()
 }
+READERS["segments"] = to_segments
 """How a value becomes one of its column; times are microseconds until they are in a frame."""
 
 

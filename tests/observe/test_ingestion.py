@@ -162,6 +162,79 @@ def test_a_trace_names_its_session_in_another_chunk_or_an_earlier_file(ws, tmp_p
     assert len(ws.lake.verdicts().collect()) == 1
 
 
+def test_an_id_that_says_something_else_is_a_collision_and_is_kept_to_be_read_again(ws, tmp_path):
+    other = [span(1, number, **{"output.value": "no"}) for number in range(2)]
+    report = ingest(ws, write(tmp_path / "a.jsonl", [*SPANS[:10], *other, SPANS[0]]))
+    assert (report.spans, report.duplicates, report.collisions, report.rejected) == (10, 1, 2, 0)
+    assert report.records == 13
+    told = rejects(report)
+    assert [each["line"] for each in told] == [11, 12]
+    assert "says something else" in told[0]["reason"]
+    assert [json.loads(each["text"]) for each in told] == other
+    again = ingest(ws, write(tmp_path / "b.jsonl", other))
+    assert (again.spans, again.collisions, again.duplicates) == (0, 2, 0)
+    # Placeholders are numbered by what was read with them, and are no other content.
+    mail = {"input.value": "mail eve@example.com"}
+    ingest(ws, write(tmp_path / "c.jsonl", [span(50, 0, **mail), span(50, 1)]))
+    assert ingest(ws, write(tmp_path / "d.jsonl", [span(50, 1)])).collisions == 0
+
+
+def test_rows_that_share_an_id_are_not_duplicates(ws, tmp_path):
+    runs = [
+        {"id": "r", "trace_id": "t", "run_type": "llm", "inputs": {"q": str(n)}, "outputs": {}}
+        for n in range(100)
+    ]
+    report = ingest(ws, write(tmp_path / "a.jsonl", runs), format="langsmith")
+    assert (report.spans, report.duplicates, report.collisions) == (1, 0, 99)
+
+
+def test_a_wrong_map_is_corrected_by_reading_the_source_anew(ws, tmp_path):
+    ingest(ws, write(tmp_path / "other.jsonl", [span(90, n) for n in range(3)]))
+    path = write(
+        tmp_path / "a.jsonl", [{**each, "run": f"run-{n}"} for n, each in enumerate(SPANS)]
+    )
+    ingest(ws, path, columns={"session_id": "name"})
+    assert set(lake(ws)[1]["session_id"]) == {"step", "session-90"}
+    version = ws.lake.versions()["span"]
+    wrong = ingest(ws, path, columns={"session_id": "run"})
+    assert (wrong.spans, wrong.collisions) == (0, 40)
+    mended = ingest(ws, path, columns={"session_id": "run", "release": "name"}, replace=True)
+    assert (mended.sessions, mended.spans, mended.collisions, mended.duplicates) == (40, 40, 0, 0)
+    spans, sessions = lake(ws)
+    assert (len(spans), len(sessions)) == (43, 41)
+    assert set(sessions["session_id"]) == {"session-90", *(f"run-{n}" for n in range(40))}
+    assert set(spans.filter(pl.col("session_id") != "session-90")["release"]) == {"step"}
+    assert len(ws.lake.spans(version=version).filter(session_id="step").collect()) == 40
+    (event,) = ws.ledger.events("traces.replaced").iter_rows(named=True)
+    assert json.loads(event["body"])["n_spans"] == 40
+    (tmp_path / "same").mkdir()
+    (tmp_path / "same/evalbench.toml").write_text(f'user_key_secret = "{ws.secret}"\n')
+    same = eb.open(tmp_path / "same")
+    ingest(same, tmp_path / "other.jsonl")
+    ingest(same, path, columns={"session_id": "run", "release": "name"})
+    assert all(a.equals(b) for a, b in zip(lake(ws), lake(same), strict=True))
+
+
+def test_rejects_that_somebody_mended_are_not_erased(ws, tmp_path):
+    path = write(tmp_path / "a.jsonl", [SPANS[0], span(9, 1, **{"llm.token_count.prompt": -4})])
+    first = ingest(ws, path).rejects_path
+    mended = first.read_text().replace("-4", "4")
+    first.write_text(mended)
+    second = ingest(ws, path)
+    assert second.rejects_path != first
+    assert first.read_text() == mended
+    assert ingest(ws, first).spans == 1
+    assert first.read_text() == mended
+
+
+def test_rejects_of_files_that_begin_and_end_alike_stay_apart(ws, tmp_path):
+    paths = []
+    for word in ("one", "two"):
+        lines = [SPANS[0], {"n": "x" * (1 << 20)}, {"word": word}, {"n": "x" * (1 << 20)}]
+        paths.append(ingest(ws, write(tmp_path / f"{word}.jsonl", lines)).rejects_path)
+    assert ["one" in paths[0].read_text(), "two" in paths[1].read_text()] == [True, True]
+
+
 def test_the_same_ids_on_another_surface_are_other_spans(ws, tmp_path):
     path = write(tmp_path / "a.jsonl", SPANS)
     ingest(ws, path)
@@ -233,6 +306,8 @@ def test_columns_of_the_settings_are_used_and_the_call_s_own_come_first(tmp_path
         (json.dumps(SPANS[0]), {"format": "parqet"}, "known are auto"),
         (json.dumps(SPANS[0]), {"columns": {"colour": "x"}}, "colour"),
         (json.dumps(SPANS[0]), {"surface": ""}, "surface"),
+        (json.dumps(SPANS[0]), {"surface": "s" * 300}, "choose a shorter"),
+        (json.dumps(SPANS[0]), {"surface": "__HIVE_DEFAULT_PARTITION__"}, "no name for a folder"),
     ],
 )
 def test_an_error_says_what_to_do_and_leaves_the_lake_as_it_was(
