@@ -5,19 +5,22 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import time
 
 import boto3
 import polars as pl
 import pytest
-from moto.server import ThreadedMotoServer
+from botocore.config import Config
 
 import evalbench as eb
 
 ROUNDS = int(os.environ.get("EVALBENCH_ROUNDS", "2"))
 """How often; a whole trial takes 50."""
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["evalbench.observe.ingestion", "deltalake", "moto.server"])
+CONTEXT.set_forkserver_preload(["evalbench.observe.ingestion", "deltalake"])
 KEYS = ["trace_id", "span_id"]
 
 
@@ -43,15 +46,20 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def object_store():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # In a process of its own: delta-rs keeps Python from running while it waits for an answer.
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     account = {"aws_access_key_id": "tester", "aws_secret_access_key": "tester"}
-    url = f"http://{host}:{port}"
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **account)
-    client.create_bucket(Bucket="traces")
+    url = f"http://127.0.0.1:{port}"
+    retries = Config(retries={"total_max_attempts": 10, "mode": "standard"})
+    about = {"endpoint_url": url, "region_name": "us-east-1", "config": retries}
+    boto3.client("s3", **about, **account).create_bucket(Bucket="traces")
     yield {**account, "aws_endpoint_url": url, "aws_region": "us-east-1", "aws_allow_http": "true"}
-    server.stop()
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture(params=["folder", "object store"])
