@@ -126,6 +126,17 @@ def test_broken_and_very_deep_json_are_redacted_as_text():
     assert "a@b.com" not in redact(deep)
 
 
+def test_a_value_on_the_next_line_of_a_long_text_is_found():
+    line = "a line like any other of a text, with nothing personal in it. "
+    said = f"{line}\n{line}\nPhone\n4155552671\n{line}\nPassword:\nhunter2007\n{line}\ne\na@b.com"
+    for text in (said, json.dumps({"said": said})):
+        kinds = re.findall(r"<([A-Z]+)_\d{5}>", redact(text))
+        assert kinds == ["PHONE", "KEY", "EMAIL"]
+        assert re.sub(r"<[A-Z]+_\d{5}>", "", redact(text)) == re.sub(
+            "4155552671|hunter2007|a@b.com", "", text
+        )
+
+
 def test_found_values_do_not_overlap_and_stand_in_order():
     text = "mail a@b.com or +1 415-555-2671, card 4111 1111 1111 1111, ip 10.1.2.3"
     found = find_personal(text)
