@@ -18,14 +18,14 @@ LIMIT = 64 << 20
 """A longer record is rejected: whole it would not fit the memory that is promised."""
 PREFIX = 4 << 10
 """What is kept of the text of a record over the limit."""
+MOST_TORN = 5
+"""Values without an end after which a text is read line by line: each was looked for to the end."""
 
 OTLP = re.compile(rb'\{\s*"resourceSpans"\s*:\s*\[')
 ENVELOPE = b'{"resourceSpans":[%b]}'
 BETWEEN = re.compile(rb"(?:[\s,\x1e]|\xef\xbb\xbf)*+")
 """White space and commas, byte-order marks of files put together, the mark of a JSON sequence."""
 NO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
-NEXT_LINE = re.compile(rb"\n(?=\{[^\n]*\}[\t\r ]*(?:\n|\Z))")
-"""Where a line begins that may be a record of its own."""
 
 
 class Flaw(NamedTuple):
@@ -46,11 +46,15 @@ class Source(Protocol):
 
 
 class Scanner:
-    """A window on the text: ``at`` is the place in it, ``line`` the number of its line."""
+    """A window on the text: ``at`` is the place in it, ``line`` the number of its line.
+
+    ``torn`` counts the values that had no end.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.text, self.at, self.line, self.ended = b"", 0, 1, False
+        self.torn = 0
 
     def grow(self) -> bool:
         """Take more of the source into the window; false at its end."""
@@ -85,6 +89,11 @@ class Scanner:
             if len(self.text) - self.at > LIMIT or not self.grow():
                 return -1
         return end
+
+    def is_torn(self, end: int) -> bool:
+        """Tell whether a line that ends here without its end is torn, and no value of several."""
+        goes_on = self.text[self.at : end].rstrip()[-1:] in (b"{", b"[", b",", b":")
+        return self.torn >= MOST_TORN or (not goes_on and self.text[end : end + 2] == b"\n{")
 
     def skip_line(self) -> int:
         """Skip the rest of a line over the limit; give its length with its end."""
@@ -142,27 +151,26 @@ def read_values(source: Source) -> Iterator[tuple[int, bytes] | Flaw]:
             text = window.text[window.at : window.at + PREFIX]
             length = window.skip_line()
             yield Flaw(line, f"{length:,} bytes long, more than {LIMIT >> 20} MiB", text)
-        elif byte == b"{" and not whole:
-            if window.find_value_end() < 0 and window.source.broken:
+        elif byte == b"{" and not whole and not window.is_torn(end):
+            if (stop := window.find_value_end()) < 0 and window.source.broken:
                 break
-            yield line, _take_document(window)
+            yield line, _take_document(window, stop)
         else:
             yield line, window.take(end)
     if window.source.broken:
         yield Flaw(window.line, window.source.broken, window.take(len(window.text)))
 
 
-def _take_document(window: Scanner) -> bytes:
+def _take_document(window: Scanner, end: int) -> bytes:
     """Take a value of several lines; of a torn one what stands before the next record."""
-    end = window.find_value_end()
     stop = len(window.text) if end < 0 else end
     text = window.text[window.at : stop]
     if end < 0 or not _is_json(text):
-        lines = (match.start() for match in NEXT_LINE.finditer(text))
-        torn = next((at for at in lines if _is_json(text[at : text.find(b"\n", at + 1)])), None)
-        if torn is None and end < 0:
+        window.torn += 1
+        torn = text.find(b"\n{")
+        if torn < 0 and end < 0:
             torn = text.find(b"\n")
-        if torn is not None and torn >= 0:
+        if torn >= 0:
             return window.take(window.at + torn)
     return window.take(stop)
 

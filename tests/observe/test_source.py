@@ -1,6 +1,7 @@
 import gzip
 import json
 import random
+import time
 from functools import partial
 
 import polars as pl
@@ -270,3 +271,12 @@ def test_a_torn_line_takes_none_of_its_neighbours_with_it(tmp_path):
     values = [record.value for _, line in chunk.records for record in decode(line)]
     assert values == [{"n": 1}, None, {"n": 3}, None, {"n": 5}]
     assert [line for line, _ in chunk.records] == [1, 2, 3, 4, 5]
+
+
+def test_a_file_of_torn_lines_is_read_in_time(tmp_path):
+    torn = b'{"n": 1, "text": ["a torn line of some length",\n' * 40_000
+    start = time.process_time()
+    (chunk,) = read_chunks(write(tmp_path, torn + b'{"n": 2}\n'))
+    assert time.process_time() - start < 5
+    assert chunk.records[-1] == (40_001, b'{"n": 2}')
+    assert len(chunk.records) == 40_001
