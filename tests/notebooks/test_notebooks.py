@@ -1,36 +1,19 @@
-"""Every notebook runs, and is written as rule 18 of the house style asks."""
+"""Every notebook is written as rule 18 of the house style asks."""
 
 import ast
-import csv
 
 import nbformat
-import orjson
 import pytest
 
 from evalbench.report import runbook
 from evalbench.schema import BODIES
 
-SMALL = {
-    "01_observe": {},
-    "02_sample": {"surface": "shop", "n": "60", "dry_run": "true"},
-    "03_discover": {"surface": "shop"},
-    "04_annotate": {},
-    "05_agreement": {"surface": "shop"},
-    "06_evaluators": {"surface": "shop"},
-    "07_calibrate": {"surface": "shop"},
-    "11_impact": {"surface": "shop", "quarter": "2026Q3"},
-}
 NAMES = sorted(path.stem for path in runbook.NOTEBOOKS.glob("*.ipynb"))
 FORBIDDEN = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.AsyncFunctionDef, ast.Lambda)
 
 
 def read(name):
     return nbformat.read(runbook.NOTEBOOKS / f"{name}.ipynb", as_version=4)
-
-
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory):
-    return tmp_path_factory.mktemp("reports")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,21 +61,3 @@ def test_all_of_them_together_are_short():
     code = [cell.source for name in NAMES for cell in read(name).cells if cell.cell_type == "code"]
     lines = [line for source in code for line in source.splitlines()]
     assert len([line for line in lines if line.strip() and not line.startswith("#")]) < 350
-
-
-@pytest.mark.usefixtures("no_browser")
-@pytest.mark.parametrize("name", NAMES)
-def test_it_runs_and_leaves_a_whole_report(name, shop, reports):
-    done = runbook.run(name, SMALL[name], workspace=shop, reports=reports)
-    page = done.html.read_text()
-    assert "<title>" in page
-    assert "src=" not in page
-    assert "<script" not in page
-    assert "import evalbench" not in page
-    result = orjson.loads(done.result.read_bytes())
-    for name, rows in result.items():
-        with (done.folder / "tables" / f"{name}.csv").open(newline="") as table:
-            assert len(list(csv.DictReader(table))) == len(rows)
-    manifest = orjson.loads(done.manifest.read_bytes())
-    assert manifest["lake_versions"] == shop.lake.versions()
-    assert 0 < manifest["ledger_seq"] <= shop.ledger.head()

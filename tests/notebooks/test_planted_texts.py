@@ -1,9 +1,11 @@
-"""No text of a trace or a person is alive in a report or at a desk: it is shown as written."""
+"""Every notebook runs; no text of a trace or a person is alive in its report or at a desk."""
 
+import csv
 import re
 from html.parser import HTMLParser
 
 import nbformat
+import orjson
 import planted
 import pytest
 
@@ -81,7 +83,9 @@ def test_every_text_of_every_event_is_planted(workspace):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_that_was_planted_is_alive_in_a_report(name, workspace, reports, no_browser):
+def test_it_leaves_a_whole_report_with_nothing_that_was_planted_alive(
+    name, workspace, reports, no_browser
+):
     ws, _ = workspace
     done = runbook.run(name, SMALL[name], workspace=ws, reports=reports)
     html = done.html.read_text()
@@ -102,6 +106,12 @@ def test_nothing_that_was_planted_is_alive_in_a_report(name, workspace, reports,
     prose = "".join(re.sub(r"(?s)^(`{3,})\w+\n.*?\n\1$", "", each, flags=re.M) for each in said)
     assert f"<i id={planted.SIGN}" not in prose
     assert "[l](" not in prose
+    for name, rows in orjson.loads(done.result.read_bytes()).items():
+        with (done.folder / "tables" / f"{name}.csv").open(newline="") as table:
+            assert len(list(csv.DictReader(table))) == len(rows)
+    manifest = orjson.loads(done.manifest.read_bytes())
+    assert manifest["lake_versions"] == ws.lake.versions()
+    assert 0 < manifest["ledger_seq"] <= ws.ledger.head()
 
 
 def walk(value, name=""):
