@@ -69,6 +69,16 @@ class Scanner:
         self.at, self.line = end, self.line + taken.count(b"\n")
         return taken
 
+    def take_lines(self) -> Iterator[tuple[int, bytes]]:
+        """Take records that have a line each: the most of what is read, and the quickest."""
+        text, at, line = self.text, self.at, self.line
+        while 0 <= (end := text.find(b"\n", at)) <= at + LIMIT:
+            if text[at : at + 1] != b"{" or text[end - 1 : end] != b"}":
+                break
+            yield line, text[at:end]
+            at, line = end + 1, line + 1
+        self.at, self.line = at, line
+
     def skip_between(self) -> bytes:
         """Skip what stands between values, and give the byte that follows; b"" at the end."""
         while True:
@@ -133,7 +143,10 @@ def split_values(text: bytes) -> list[bytes]:
 def read_values(source: Source) -> Iterator[tuple[int, bytes] | Flaw]:
     """Cut the records out of a source, each with its line, and what is none into flaws."""
     window = Scanner(source)
-    while byte := window.skip_between():
+    while True:
+        yield from window.take_lines()
+        if not (byte := window.skip_between()):
+            break
         if byte == b"[":
             window.take(window.at + 1)
             yield from _read_list(window)
