@@ -69,7 +69,8 @@ def _tell(report: Any, *names: str) -> None:
     if report.rejects_path:
         typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
     typer.echo(" ".join(f"{name}={count}" for name, count in counts.items()))
-    if report.rejected and report.rejected == sum(counts.values()):
+    refused = report.rejected + counts.get("collisions", 0)
+    if refused and refused == sum(counts.values()):
         with report.rejects_path.open(encoding="utf-8") as rejects:
             first = json.loads(next(rejects))
         typer.echo(

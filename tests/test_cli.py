@@ -45,6 +45,18 @@ def test_ingest_prints_its_counts_last_and_counts_duplicates_the_second_time(run
     assert "every row was rejected. Line 1: " in err
 
 
+def test_a_source_read_otherwise_is_told_apart_and_read_anew_when_asked(run, tmp_path):
+    (tmp_path / "traces").write_text(json.dumps(CHAT | {"build": "b"}) + "\n")
+    command = ("ingest", "traces", "--surface", "s", "--map", "session_id=id")
+    assert run(*command)[1] == ["sessions=1 spans=1 rejected=0 duplicates=0"]
+    command = (*command, "--map", "release=build")
+    status, out, err = run(*command)
+    assert (status, out) == (1, ["sessions=0 spans=0 rejected=0 duplicates=0 collisions=1"])
+    assert "--replace" in err
+    status, out, _ = run(*command, "--replace")
+    assert (status, out) == (0, ["sessions=0 spans=1 rejected=0 duplicates=0"])
+
+
 @pytest.mark.parametrize(
     ("command", "text", "counts"),
     [
