@@ -145,10 +145,9 @@ class Snapshot:
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """Sessions in the order of their releases, each with how it could come to be labelled.
+        """Sessions in the order of releases: ``since`` (the release), ``drawn, labelled, split``.
 
-        Adds ``since`` (the release), ``stratum, inclusion_probability`` (null: in no draw),
-        ``drawn``, ``labelled`` and ``split`` to the columns of a session.
+        And ``stratum, inclusion_probability``, null in no draw, beside the columns of a session.
         """
         placed = evidence.combine_draws(self._place(*draw) for draw in self.draws.items())
         frame = evidence.report_frame(self.sessions, placed, self.shipped)
@@ -204,10 +203,7 @@ class Snapshot:
     def compare(
         self, criterion: str, *, fails_when: str, tie: str = ""
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return judgements and truth; with a ``criterion`` by the ratings on that scale.
-
-        Ratings fail by the rule ``fails_when``; those equal to ``tie`` are undecided.
-        """
+        """Return judgements and truth; of ratings on a ``criterion``, a ``tie`` is undecided."""
         if not criterion:
             return self.judgements, self.truth.rename({"fails": "truth"})
         rated = self.ratings.filter(mode=criterion)
