@@ -167,6 +167,7 @@ def ingest(
             if progress and outcome.position is not None:
                 progress(outcome.position, path.stat().st_size)
         _name_across(outcomes, ws.lake, surface, folder)
+        replace = replace and any("span" in each.staged for each in outcomes)
         earlier = _find_earlier(ws.lake, surface, source) if replace else pl.DataFrame()
         replaced = [*earlier["ingest_id"].unique().sort()] if len(earlier) else []
         states = _commit(outcomes, ws.lake, folder, replaced and [*replaced, ingest_id])

@@ -215,6 +215,15 @@ def test_a_wrong_map_is_corrected_by_reading_the_source_anew(ws, tmp_path):
     assert all(a.equals(b) for a, b in zip(lake(ws), lake(same), strict=True))
 
 
+def test_a_source_of_which_nothing_can_be_read_anew_replaces_nothing(ws, tmp_path):
+    path = write(tmp_path / "a.jsonl", SPANS[:5])
+    ingest(ws, path)
+    report = ingest(ws, path, columns={"cost_usd": "name"}, replace=True)
+    assert (report.spans, report.rejected) == (0, 5)
+    assert len(lake(ws)[0]) == 5
+    assert ws.ledger.events("traces.replaced").is_empty()
+
+
 def test_rejects_that_somebody_mended_are_not_erased(ws, tmp_path):
     path = write(tmp_path / "a.jsonl", [SPANS[0], span(9, 1, **{"llm.token_count.prompt": -4})])
     first = ingest(ws, path).rejects_path
