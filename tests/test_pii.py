@@ -56,7 +56,7 @@ def test_no_text_takes_longer_than_its_length(unit):
         start = time.process_time()
         redact_text(text, "s", secret="k")
         took = min(took, time.process_time() - start)
-    assert took < 0.25  # quadratic forms took 10 s and more
+    assert took < 0.1  # quadratic forms took 10 s and more
 
 
 def test_a_number_in_a_text_is_found_in_the_time_of_its_length():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 from evalbench.pii.forms import PATTERNS, Pattern
 
-ESCAPE = re.compile(r"%(?:25)*+([0-9A-Fa-f]{2})|(?<!\\)\\++u00([0-9A-Fa-f]{2})")
+ESCAPE = re.compile(r"(%(?:25)*+[0-9A-Fa-f]{2}|(?<!\\)\\++u00[0-9A-Fa-f]{2})")
 """A character as a URL or JSON writes it, escaped once or more."""
 LOCAL = re.compile(r"[\w.%+'-]{1,64}+")
 SIGNS = " \t\n#:=.,-/\"'\\"
@@ -87,15 +88,9 @@ def _unescape(text: str) -> tuple[str, list[int], list[int]]:
             text = text.replace(escaped, plain)
     if "%" not in text and r"\u00" not in text:
         return text, [], []
-    parts: list[str] = []
-    places: list[int] = []
-    shifts = [0]
-    end = length = 0
-    for match in ESCAPE.finditer(text):
-        start, stop = match.span()
-        parts += text[end:start], chr(int(match[1] or match[2], 16))
-        length += start - end + 1
-        end = stop
-        places.append(length)
-        shifts.append(end - length)
-    return "".join(parts) + text[end:], places, shifts
+    parts = ESCAPE.split(text)
+    escapes = parts[1::2]
+    places = list(accumulate(len(part) + 1 for part in parts[:-1:2]))
+    shifts = [0, *accumulate(len(escape) - 1 for escape in escapes)]
+    parts[1::2] = bytes.fromhex("".join([escape[-2:] for escape in escapes])).decode("latin-1")
+    return "".join(parts), places, shifts

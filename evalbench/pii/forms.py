@@ -37,14 +37,18 @@ def _cases(words: str) -> str:
 
 def _after(names: str) -> str:
     """Write that one of the names, in any case, stands before."""
-    return "(?i:" + "|".join(f"(?<={name})" for name in names.split()) + ")"
+    ends = "".join(sorted({name[-1] for name in names.split()}))
+    return f"(?i:(?<=[{ends}])(?:" + "|".join(f"(?<={name})" for name in names.split()) + "))"
 
 
 KEY_NAMES = " ".join(
     f"{name}key {name}[_-]key"
     for name in "api access account private secret app application auth subscription heroku".split()
 )
-KEY_NAME = rf"(?:[Ss]ecret|SECRET|[Tt]oken|TOKEN|(?:[Kk]ey|KEY){_after(KEY_NAMES)})"
+KEY_NAME = (
+    r"(?:[Ss]ecret|SECRET|[Tt]oken|TOKEN"
+    rf"|(?:[Kk]ey|KEY)(?=[\"'\\\s=:])(?<=[\w-]...){_after(KEY_NAMES)})"
+)
 PASSWORD = rf"(?:{_cases('password passwd passphrase pwd')})"
 PHONE_NAME = (
     rf"(?:{_cases('phone mobil whatsapp')}|WhatsApp"
@@ -156,7 +160,7 @@ FORMS: tuple[Form, ...] = (
     ),
     (
         "CARD",
-        rf"[0-9]{BEGIN}(?:\d{{3}}[ .-]\d{{4}}[ .-]\d{{4}}[ .-]\d{{1,7}}"
+        rf"[0-9]{BEGIN}(?=\d{{3}})(?:\d{{3}}[ .-]\d{{4}}[ .-]\d{{4}}[ .-]\d{{1,7}}"
         rf"|\d{{3}}[ .-]\d{{6}}[ .-]\d{{4,5}}|\d{{12,18}}){END}",
         "",
         read_card,
@@ -174,7 +178,7 @@ FORMS: tuple[Form, ...] = (
     ("IP", r"[0-9](?<![\w.:-].)\d{0,2}(?:\.\d{1,3}){3}(?![\w-]|\.\d)", ".", read_ip_4, VERSION),
     (
         "IP",
-        r"[0-9A-Fa-f:](?<![\w.:].)[0-9A-Fa-f]{0,3}+:[0-9A-Fa-f]{0,4}+:[0-9A-Fa-f:.]{0,40}+(?!\w)",
+        r"[0-9A-Fa-f:](?<![\w.:].)(?=[0-9A-Fa-f:.]{6})[0-9A-Fa-f]{0,3}+:[0-9A-Fa-f]{0,4}+:[0-9A-Fa-f:.]{0,40}+(?!\w)",
         ":",
         read_ip_6,
         "",
@@ -183,7 +187,7 @@ FORMS: tuple[Form, ...] = (
     ("PHONE", rf"0(?<![\w.+].)0[1-9]\d? [\d ().-]{{6,18}}\d{END}", "00", read_phone_of(), ORDER),
     (
         "PHONE",
-        rf"[(0-9]{BEGIN}(?:(?<=1)[-. ](?:\(\d{{3}}\)[ -]?|\d{{3}}[-. ])|(?<=\()\d{{3}}\)[ -]?"
+        rf"[(0-9]{BEGIN}(?=[\d. (-])(?:(?<=1)[-. ](?:\(\d{{3}}\)[ -]?|\d{{3}}[-. ])|(?<=\()\d{{3}}\)[ -]?"
         rf"|(?<=\d)\d\d[-. ])\d{{3}}[-. ]\d{{4}}{END}",
         "",
         read_phone_of(1),
