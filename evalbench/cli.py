@@ -66,6 +66,8 @@ def _tell(report: Any, *names: str) -> None:
     counts = {name: getattr(report, name) for name in names}
     if unused := getattr(report, "unused", ()):
         typer.echo(f"columns that nothing was read from: {', '.join(unused)}", err=True)
+    if warning := getattr(report, "warning", ""):
+        typer.echo(warning, err=True)
     if report.rejects_path:
         typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
     typer.echo(" ".join(f"{name}={count}" for name, count in counts.items()))

@@ -57,6 +57,14 @@ def test_a_source_read_otherwise_is_told_apart_and_read_anew_when_asked(run, tmp
     assert (status, out) == (0, ["sessions=0 spans=1 rejected=0 duplicates=0"])
 
 
+def test_a_map_that_merges_traces_is_said_beside_the_counts(run, tmp_path):
+    lines = (json.dumps(CHAT | {"trace_id": str(n), "team": "x"}) + "\n" for n in range(9))
+    (tmp_path / "traces").write_text("".join(lines))
+    status, out, err = run("ingest", "traces", "--surface", "s", "--map", "session_id=team")
+    assert (status, out) == (0, ["sessions=1 spans=9 rejected=0 duplicates=0"])
+    assert "session 'x' takes in 9 of 9 traces" in err
+
+
 @pytest.mark.parametrize(
     ("command", "text", "counts"),
     [

@@ -56,7 +56,8 @@ def import_verdicts(
 
     A row needs a ``session_id`` and a ``fails`` or a ``score``; a score that is no number, or
     ``fails`` that is neither true nor false, is an evaluator's silence and no bad row: it is kept
-    as a verdict with an error, and counted as ``silent``.
+    as a verdict with an error, and counted as ``silent``. The ledger records who imported which
+    file.
 
     Parameters
     ----------
@@ -99,6 +100,11 @@ def import_verdicts(
     verdicts, refused = attempt(records, read_verdict)
     frame = pl.DataFrame(list(verdicts.values()), schema=VERDICT)
     added = ws.lake.append("verdict", frame)
+    about = {"surface": surface, "evaluator": evaluator, "version": version}
+    about |= {"file": table.path.name, "sha256": table.sha256, "verdicts": len(frame)}
+    # Not what was added: of an import that was killed in between the next one adds nothing.
+    if len(frame) and about not in ws.ledger.bodies("verdicts.imported").select(*about).to_dicts():
+        ws.ledger.append("verdicts.imported", evaluator, about)
     report = table.conclude(reasons | refused, added=added, folder=ws.rejected / "verdicts")
     return replace(report, silent=frame["error"].count())
 

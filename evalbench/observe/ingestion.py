@@ -53,6 +53,8 @@ COLLISION = (
     "where the lake is to say what this file says, ingest it with --replace; where one id stands "
     "for several spans, name a better one with --map span_id=..."
 )
+MANY_TRACES, MOST_TRACES = 200, 4
+"""Traces that no session has, and those that it may have where they are most of a source."""
 SPANS_AT_ONCE = 2_000_000
 """Spans whose sessions are folded at a time, to keep to the promised memory."""
 
@@ -74,6 +76,8 @@ class IngestReport:
         ``ingest`` reads again.
     collisions : int
         Records whose id another one has that says something else.
+    warning : str
+        That ``session_id`` was mapped to what tells few traces apart, else empty.
     """
 
     sessions: int
@@ -83,6 +87,7 @@ class IngestReport:
     records: int
     rejects_path: Path | None = None
     collisions: int = 0
+    warning: str = ""
 
 
 def ingest(
@@ -167,6 +172,7 @@ def ingest(
             if progress and outcome.position is not None:
                 progress(outcome.position, path.stat().st_size)
         _name_across(outcomes, ws.lake, surface, folder)
+        warning = _warn_merged(outcomes) if "session_id" in columns else ""
         replace = replace and any("span" in each.staged for each in outcomes)
         earlier = _find_earlier(ws.lake, surface, source) if replace else pl.DataFrame()
         replaced = [*earlier["ingest_id"].unique().sort()] if len(earlier) else []
@@ -199,6 +205,7 @@ def ingest(
         records=records,
         rejects_path=_keep_rejects(told, ws.rejected, surface) if told else None,
         collisions=len(collided),
+        warning=warning,
     )
 
 
@@ -271,6 +278,22 @@ def _name_across(outcomes: list[Outcome], lake: Lake, surface: str, folder: Path
             session = pl.col("session_id").replace(names["trace_id"], names["session_id"])
             rows = staged.scan().with_columns(session, surface=pl.lit(surface)).collect()
             outcome.staged[table] = lake.stage(table, rows, folder=folder)
+
+
+def _warn_merged(outcomes: Sequence[Outcome]) -> str:
+    """Say which session takes in more traces than a conversation has, or most of the source's."""
+    spans = [each.staged["span"].scan() for each in outcomes if "span" in each.staged]
+    if not spans:
+        return ""
+    pairs = pl.concat(rows.select("session_id", "trace_id") for rows in spans).unique().collect()
+    name, n = pairs["session_id"].value_counts(sort=True).row(0)
+    of = pairs["trace_id"].n_unique()
+    if n <= MANY_TRACES and n <= max(MOST_TRACES, of / 2):
+        return ""
+    return (
+        f"session {name!r} takes in {n:,} of {of:,} traces: where these are different "
+        "conversations, ingest again with --map session_id=... of a better field, and --replace"
+    )
 
 
 def _commit(

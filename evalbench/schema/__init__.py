@@ -41,6 +41,7 @@ from evalbench.schema.events import (
     ReportPublished as ReportPublished,
     Severity as Severity,
     TracesReplaced as TracesReplaced,
+    VerdictsImported as VerdictsImported,
 )
 
 TIME = pl.Datetime("us", "UTC")

@@ -92,6 +92,17 @@ class LabelsImported(Body):
     added: int = Field(ge=1)
 
 
+class VerdictsImported(Body):
+    """``verdicts.imported``: the actor brought an evaluator's verdicts in from a file."""
+
+    surface: Name
+    evaluator: Name
+    version: Name
+    file: Name
+    sha256: Name
+    verdicts: int = Field(ge=1)
+
+
 class LabelAdjudicated(Body):
     """``label.adjudicated``: what holds of a session whose annotators disagreed, and why.
 
@@ -370,6 +381,7 @@ BODIES: dict[str, type[Body]] = {
     "evaluator.archived": EvaluatorArchived,
     "release.shipped": ReleaseShipped,
     "traces.replaced": TracesReplaced,
+    "verdicts.imported": VerdictsImported,
     "report.published": ReportPublished,
 }
 """The kinds of event that the ledger takes."""

@@ -33,7 +33,7 @@ def read(workspace, tmp_path):
     return run
 
 
-def test_columns_by_their_names_need_no_mapping(read):
+def test_columns_by_their_names_need_no_mapping(read, workspace):
     text = "session_id,mode,fails\na,rude,1\na,slow,no\nb,rude,\nb,,true\n,rude,true\na,rude,1\n"
     counts, verdicts = read(text)
     assert counts == (3, 1, 1, 2)
@@ -44,6 +44,8 @@ def test_columns_by_their_names_need_no_mapping(read):
         ("b", "rude", None, "x", "says nothing"),
     ]
     assert read(text)[0] == (0, 1, 4, 2)
+    [recorded] = workspace.ledger.bodies("verdicts.imported").to_dicts()  # once, not twice
+    assert (recorded["evaluator"], recorded["version"], recorded["verdicts"]) == ("x", "1", 4)
     counts, verdicts = read(text, version="2")
     assert counts == (3, 1, 1, 2)
     assert verdicts["evaluator_version"].to_list() == ["1", "2"] * 3

@@ -215,6 +215,17 @@ def test_a_wrong_map_is_corrected_by_reading_the_source_anew(ws, tmp_path):
     assert all(a.equals(b) for a, b in zip(lake(ws), lake(same), strict=True))
 
 
+@pytest.mark.parametrize(("sessions", "merged"), [(8, True), (4, False), (210, True)])
+def test_a_map_that_merges_many_traces_into_one_session_is_said(ws, tmp_path, sessions, merged):
+    spans = [span(n, 0) | {"turn": "a" if n < 201 else str(n)} for n in range(sessions)]
+    path = write(tmp_path / "a.jsonl", spans)
+    assert ingest(ws, path).warning == ""
+    report = ingest(ws, path, columns={"session_id": "turn"}, replace=True)
+    assert report.warning.startswith("session 'a' takes in ") == merged
+    other = ingest(ws, path, surface="other", columns={"session_id": "context.trace_id"})
+    assert other.warning == ""
+
+
 def test_a_source_of_which_nothing_can_be_read_anew_replaces_nothing(ws, tmp_path):
     path = write(tmp_path / "a.jsonl", SPANS[:5])
     ingest(ws, path)

@@ -98,7 +98,7 @@ class Annotation:
     def skip(self, *, session_id: str, reason: str) -> None:
         """Give the item back with a reason; it is not shown to this annotator again."""
         self._expect(session_id)
-        self._queue.skip(session_id, reason)
+        self._queue.skip(session_id, redact_note(self._ws, reason, session_id))
         self._leave()
         self.touch()
 
