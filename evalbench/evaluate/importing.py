@@ -100,7 +100,7 @@ def import_verdicts(
     verdicts, refused = attempt(records, read_verdict)
     frame = pl.DataFrame(list(verdicts.values()), schema=VERDICT)
     added = ws.lake.append("verdict", frame)
-    about = {"surface": surface, "evaluator": evaluator, "version": version}
+    about: Record = {"surface": surface, "evaluator": evaluator, "version": version}
     about |= {"file": table.path.name, "sha256": table.sha256, "verdicts": len(frame)}
     # Not what was added: of an import that was killed in between the next one adds nothing.
     if len(frame) and about not in ws.ledger.bodies("verdicts.imported").select(*about).to_dicts():
