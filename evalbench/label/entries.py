@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
+from sqlalchemy import Connection
 
 from evalbench.pii import redact_identifier, redact_text
 from evalbench.schema import BODIES, Body, Label, Note, Rating
 from evalbench.store.ledger import GIVEN_BY
 from evalbench.store.tabular import Record, write_table
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 KINDS: dict[type[Body], str] = {Label: "label.set", Rating: "rating.set", Note: "note.added"}
 SAYING: dict[type[Body], set[str]] = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
+from sqlalchemy import Connection
 
 from evalbench.label.agreement.consensus import SESSION_KEY
 from evalbench.label.annotation.queue import check_modes
@@ -16,11 +16,7 @@ from evalbench.label.entries import FIELDS, KINDS, Entry, from_record, read_entr
 from evalbench.schema import Label
 from evalbench.store.ledger import Draft
 from evalbench.store.tabular import ImportReport, Record, attempt, read_flag, read_table
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 ONE_MODE = {"mode": "failure_mode", "fails": "failed"}
 """Fields of rows that speak of one mode each, and the synonyms of these."""

@@ -20,9 +20,9 @@ def reviewed(modes):
     )
 
 
-def unseen(frame, rng):
-    measured = measure_saturation(frame, level=0.95, rng=rng).filter(measure="unseen")
-    return measured.row(0, named=True)
+def measure(frame, rng, name):
+    measured = measure_saturation(frame, more=100, level=0.95, rng=rng)
+    return measured.row(by_predicate=pl.col("measure") == name, named=True)
 
 
 @pytest.fixture
@@ -41,25 +41,25 @@ def test_the_interval_covers_where_the_theory_applies(planted, sessions, rate):
     held = 0
     for _ in range(600):
         failing = rng.random((sessions, planted)) < rate
-        found = unseen(reviewed([names[row].tolist() for row in failing]), rng)
+        found = measure(reviewed([names[row].tolist() for row in failing]), rng, "unseen")
         missed = planted - int(failing.any(axis=0).sum())
         held += found["low"] <= missed <= found["high"]
     assert held / 600 >= 0.90
 
 
 def test_too_few_sessions_or_no_failure_is_insufficient_not_a_number(rng):
-    few = measure_saturation(reviewed([["a"]] * 29), level=0.95, rng=rng)
+    few = measure_saturation(reviewed([["a"]] * 29), more=100, level=0.95, rng=rng)
     assert set(few["status"]) == {"insufficient"}
     assert few["estimate"].null_count() == 3
     assert few["reason"][0] == "29 sessions read; at least 30 are needed"
-    none = measure_saturation(reviewed([[]] * 40), level=0.95, rng=rng)
-    assert set(none["reason"]) == {"no session read showed a failure mode"}
-    assert rarefaction(reviewed([[]] * 40), level=0.95, rng=rng)["modes"].max() == 0
+    none = measure(reviewed([[]] * 40), rng, "unseen")
+    assert none["reason"] == "no session read showed a failure mode"
+    assert rarefaction(reviewed([[]] * 40), more=100, level=0.95, rng=rng)["modes"].max() == 0
 
 
 def test_the_curve_is_the_mean_over_every_order_of_reading(rng):
     modes = [["a"], ["a", "b"], [], ["c"], ["a"]]
-    curve = rarefaction(reviewed(modes), level=0.95, rng=rng)
+    curve = rarefaction(reviewed(modes), more=100, level=0.95, rng=rng)
     assert curve["part"].unique().to_list() == ["read"]  # too few to look ahead
     for sessions, expected in curve.select("sessions", "modes").iter_rows():
         orders = [len({m for each in part for m in each}) for part in combinations(modes, sessions)]
@@ -73,9 +73,9 @@ def test_the_curve_goes_on_from_the_modes_seen_by_what_more_sessions_would_show(
     assert ahead["sessions"].to_list() == [100, 125, 150, 175, 200]
     assert ahead["modes"][0] == curve.filter(part="read")["modes"].max() == 12
     assert ahead["modes"].is_sorted()
-    new = measure_saturation(frame, level=0.95, rng=rng).filter(measure="expected_new")
-    assert ahead["modes"][-1] == pytest.approx(12 + new["estimate"].item())
-    [unseen] = measure_saturation(frame, level=0.95, rng=rng).filter(measure="unseen").to_dicts()
+    new = measure(frame, np.random.default_rng(3), "expected_new")
+    assert ahead["modes"][-1] == pytest.approx(12 + new["estimate"])
+    unseen = measure(frame, rng, "unseen")
     assert (unseen["n_sessions"], unseen["n_modes"], unseen["status"]) == (100, 12, "ok")
     assert 0 <= unseen["low"] < unseen["estimate"] < unseen["high"]
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from evalbench.errors import EvalbenchError
+from evalbench.settings import say_invalid
 
 Answer = dict[str, Any]
 
@@ -21,11 +22,8 @@ def answer(acts: Mapping[str, Callable[..., Answer | None]], message: Any) -> An
         given = dict(message)
         return acts[given.pop("act")](**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except EvalbenchError as error:
-        why = str(error)
+        why = say_invalid(error, shows_value=False)
     except Exception as error:
         # Whatever a browser sends, and whatever befalls the disk, the person goes on.
-        why = f"{type(error).__name__}: {error}"
+        why = f"{'' if isinstance(error, EvalbenchError) else f'{type(error).__name__}: '}{error}"
     return {"tell": "refused", "why": why}

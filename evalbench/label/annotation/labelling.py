@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import render_markdown, visible
+from evalbench.label.annotation.queue import Queue
 from evalbench.label.annotation.transcript import read_text, transcript
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.entries import redact_note
 from evalbench.schema import Label
 from evalbench.session import Session, make_session, read_sessions
 from evalbench.store.ledger import GIVEN_BY
-
-if TYPE_CHECKING:
-    from evalbench.label.annotation.queue import Queue
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 CODEBOOK = ("mode", "name", "definition", "example", "severity", "failure_class")
 ACTS = ("submit", "skip", "previous", "next", "undo", "text", "touch", "suggestion")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from evalbench.label.codebook import acts
 from evalbench.label.codebook.modes import REQUIRED
 from evalbench.store.tabular import ImportReport, Record, attempt, read_table, write_table
-
-if TYPE_CHECKING:
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 FIELDS = dict.fromkeys(("surface", "mode", "name", *REQUIRED), "")
 

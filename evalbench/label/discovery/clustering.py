@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from evalbench.label.discovery.vectors import offline_vectors
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+Graph = Any  # scipy.sparse.csr_matrix, which loads when it is used
 
 NEIGHBOURS = 10
 RESOLUTIONS = (1.0, 1.5, 2.0, 3.0, 4.0)
@@ -66,11 +65,6 @@ class Clusters:
     same_as: np.ndarray
     agreement: float
     reason: str
-
-    @property
-    def n_clusters(self) -> int:
-        """Count the clusters."""
-        return len(self.stability)
 
     @property
     def weak(self) -> bool:
@@ -149,7 +143,7 @@ def _check_vectors(vectors: np.ndarray, n: int) -> np.ndarray:
     return normalize(vectors)
 
 
-def _join_neighbours(points: np.ndarray) -> csr_matrix:
+def _join_neighbours(points: np.ndarray) -> Graph:
     """Join each note to those nearest by cosine, weighted by it."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -161,7 +155,7 @@ def _join_neighbours(points: np.ndarray) -> csr_matrix:
     return graph
 
 
-def _choose(graph: csr_matrix, points: np.ndarray, rng: np.random.Generator) -> tuple[_Choice, str]:
+def _choose(graph: Graph, points: np.ndarray, rng: np.random.Generator) -> tuple[_Choice, str]:
     """Choose the resolution whose clusters come back best, and say why."""
     from sklearn.metrics import adjusted_rand_score
 
@@ -190,7 +184,7 @@ def _choose(graph: csr_matrix, points: np.ndarray, rng: np.random.Generator) -> 
     )
 
 
-def _part(graph: csr_matrix, points: np.ndarray, resolution: float) -> np.ndarray:
+def _part(graph: Graph, points: np.ndarray, resolution: float) -> np.ndarray:
     """Cut a graph into communities, the largest first; the tiny ones join the nearest."""
     from sknetwork.clustering import Louvain
 
@@ -243,7 +237,7 @@ def _measure_stability(chosen: _Choice) -> np.ndarray:
     return np.nan_to_num(np.nanmean(best, axis=0))
 
 
-def _measure_confidence(graph: csr_matrix, parted: np.ndarray) -> np.ndarray:
+def _measure_confidence(graph: Graph, parted: np.ndarray) -> np.ndarray:
     joined = graph.tocoo()
     same = parted[joined.row] == parted[joined.col]
     total = np.bincount(joined.row, joined.data, minlength=len(parted))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from evalbench.label.codebook.fold import KINDS, find_undone, read_acts
 from evalbench.label.codebook.modes import REQUIRED, Mode
 from evalbench.label.discovery.clustering import STABLE, SURE
 from evalbench.label.discovery.drafts import add_drafts, draft_clusters, make_key
+from evalbench.label.discovery.texts import Discovery
 from evalbench.schema import DraftedMode
-
-if TYPE_CHECKING:
-    from evalbench.label.discovery.texts import Discovery
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 SHOWN = 300
 """Members of a cluster that are shown, those that say the same as one."""

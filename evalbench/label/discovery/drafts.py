@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from evalbench.label.codebook.modes import Codebook, Mode
+from evalbench.label.discovery.texts import Discovery
 from evalbench.schema import DraftedMode
-
-if TYPE_CHECKING:
-    from evalbench.label.discovery.texts import Discovery
 
 
 def draft_clusters(discovery: Discovery, book: Codebook) -> list[DraftedMode]:

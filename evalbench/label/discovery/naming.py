@@ -6,17 +6,15 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from evalbench import llm
 from evalbench.errors import ModelError
+from evalbench.label.discovery.clustering import Clusters
 from evalbench.schema import FailureClass, Severity
-
-if TYPE_CHECKING:
-    from evalbench.label.discovery.clustering import Clusters
 
 QUOTES = 3
 """Different notes that a proposal must quote; all where there are fewer."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
-from scipy.stats import hypergeom
+import scipy  # its parts load when they are used: scipy.stats takes a second
 
 from evalbench import stats
 from evalbench.label.agreement.consensus import SESSION_KEY
@@ -18,7 +18,6 @@ from evalbench.schema import columns
 
 FEWEST = 30
 """Sessions under which nothing is said: any mode but the most frequent may be missing."""
-MORE = 100
 POINTS = 60
 STEPS = 4
 
@@ -54,7 +53,7 @@ def review(labels: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
 
 
 def measure_saturation(
-    reviewed: pl.DataFrame, *, more: int = MORE, level: float, rng: np.random.Generator
+    reviewed: pl.DataFrame, *, more: int, level: float, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Estimate for each surface how much of what fails has been seen.
 
@@ -82,7 +81,7 @@ def measure_saturation(
 
 
 def rarefaction(
-    reviewed: pl.DataFrame, *, more: int = MORE, level: float, rng: np.random.Generator
+    reviewed: pl.DataFrame, *, more: int, level: float, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Compute the curve of modes seen against sessions read, and on to ``more`` sessions.
 
@@ -101,7 +100,7 @@ def rarefaction(
     for surface, counts, n in _count_by_surface(reviewed):
         seen = len(counts)
         grid = np.unique(np.linspace(0, n, POINTS).round().astype(int))
-        expected = seen - hypergeom.pmf(0, n, counts[:, None], grid).sum(axis=0)
+        expected = seen - scipy.stats.hypergeom.pmf(0, n, counts[:, None], grid).sum(axis=0)
         points = zip(grid.tolist(), expected.tolist(), strict=True)
         rows += [(surface, m, modes, None, None, "read") for m, modes in points]
         if n >= FEWEST and seen:

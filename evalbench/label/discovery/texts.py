@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -17,9 +16,7 @@ from evalbench.label.discovery.naming import Proposal, propose_all
 from evalbench.label.discovery.vectors import embed_texts
 from evalbench.schema import columns
 from evalbench.store.ledger import Ledger
-
-if TYPE_CHECKING:
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 LONG = 2000
 """Characters of a text that its cluster is chosen by."""
