@@ -1,22 +1,17 @@
 """The command line. It only forwards: what it does, a notebook or a function does."""
 
-from __future__ import annotations
-
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
 import evalbench as eb
 from evalbench.errors import EvalbenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 app = typer.Typer(
     help="Evaluate an AI product on its real production traffic.",

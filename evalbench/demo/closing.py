@@ -1,7 +1,5 @@
 """The demo's last table: what was planted beside what was estimated without knowing it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

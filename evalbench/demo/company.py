@@ -4,8 +4,6 @@ Each surface is a TOML file beside this module: its failure modes with their rat
 that move them, the signals, the tools, documents and sentences its traces are made of.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What is said and done in one simulated session, in no trace format yet."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Evaluators of the simulated company: proposed from what its people say, and promoted."""
 
-from __future__ import annotations
-
 import numpy as np
 import polars as pl
 

@@ -1,7 +1,5 @@
 """The whole journey on the simulated company, from its traces to reports that know no truth."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What the simulated judge says of every session, and the simulated people of drawn ones."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``python -m evalbench.demo.sample FOLDER``: write the small sample that the repository holds."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

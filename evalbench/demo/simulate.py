@@ -1,7 +1,5 @@
 """Sessions of the planted company: who, when, which release, what fails, which signals follow."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Traces of the simulated sessions as files: OpenTelemetry GenAI spans, one a line, packed."""
 
-from __future__ import annotations
-
 import gzip
 from collections.abc import Iterator
 from itertools import count

@@ -1,7 +1,5 @@
 """What annotators gave, labels, ratings and notes, as flat records, and out to a file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Labels, ratings and notes from a file into the ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 

@@ -5,9 +5,6 @@ chart carries a description that a screen reader speaks. Importing this module m
 them as SVG, which needs no network.
 """
 
-from __future__ import annotations
-
-# isort: split
 import hashlib
 import re
 from html import escape

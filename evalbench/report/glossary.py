@@ -3,8 +3,6 @@
 The words are in ``glossary.toml``, for whoever writes the reports.
 """
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import NamedTuple

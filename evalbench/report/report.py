@@ -1,7 +1,5 @@
 """The report of one notebook run: what it says, draws and keeps for others to read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

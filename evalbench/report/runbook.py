@@ -1,8 +1,5 @@
 """Run a notebook with strict parameters, and leave a report that says what it was made from."""
 
-from __future__ import annotations
-
-# isort: split
 import ast
 import hashlib
 import os
@@ -19,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nbformat
 import orjson
@@ -38,9 +35,7 @@ from evalbench.report.report import write_json
 from evalbench.schema import ReportPublished
 from evalbench.snapshot import pin_lake
 from evalbench.store.chain import GENESIS
-
-if TYPE_CHECKING:
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 """The notebooks lie beside the package, as in the repository."""

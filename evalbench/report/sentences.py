@@ -4,26 +4,21 @@ A headline is Markdown: names that traces or people gave stand in it escaped. Ta
 them as they are, and escape them when they are drawn.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from evalbench.evaluate.proposals.propose import Proposals
 from evalbench.evaluate.spec import write_specification
 from evalbench.label.agreement.consensus import ANY
 from evalbench.label.annotation.markdown import escape_text, visible
 from evalbench.operate.evidence import WHOLE
 from evalbench.report.glossary import ASKED, LIMITS, READINGS, WEIGHTS
 from evalbench.schema import Design, QueueDrawn
-
-if TYPE_CHECKING:
-    from evalbench.evaluate.proposals.propose import Proposals
-    from evalbench.snapshot import Snapshot
+from evalbench.snapshot import Snapshot
 
 KEY = ["surface", "mode"]
 INSUFFICIENT = "insufficient"

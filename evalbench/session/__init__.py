@@ -9,11 +9,9 @@
 where it happened, and :mod:`~evalbench.session.turns` is what comes out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -23,10 +21,8 @@ from evalbench.session.history import History, make_empty
 from evalbench.session.spans import COLUMNS, order_spans
 from evalbench.session.threads import Node, Step
 from evalbench.session.turns import Call, Document, Session, Turn
-
-if TYPE_CHECKING:
-    from evalbench.store.lake import Lake
-    from evalbench.store.workspace import Workspace
+from evalbench.store.lake import Lake
+from evalbench.store.workspace import Workspace
 
 __all__ = [
     "VIEW_VERSION",

@@ -5,8 +5,6 @@ its thread; what is left is new, or was put there by the product (a summary). Sp
 add what these do not say. Texts alone decide only where a message meets its copy in that order.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 

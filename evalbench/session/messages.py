@@ -1,7 +1,5 @@
 """What a span says, read from its columns: messages of any vendor, texts, values in texts."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

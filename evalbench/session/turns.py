@@ -1,7 +1,5 @@
 """A session as people and judges read it: numbered turns, with what was called and found."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field

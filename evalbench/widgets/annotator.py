@@ -4,8 +4,6 @@ It shows what its traits hold and says what was pressed. It stores nothing, and 
 outside: the page is the files in ``static``.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ It shows what its traits hold and says what was done. It stores nothing, and loa
 outside: the page is the files in ``static``.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import anywidget

@@ -1,7 +1,5 @@
 """The desks: what a person does at a widget goes to their work, and comes back."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sessions whose annotators disagree, and what an adjudicator makes of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import polars as pl

@@ -1,7 +1,5 @@
 """What the annotators of a session say together: the one rule that decides labels."""
 
-from __future__ import annotations
-
 import polars as pl
 
 SESSION_KEY = ["surface", "session_id"]

@@ -1,7 +1,5 @@
 """How far annotators agree: by mode, by week and by pair."""
 
-from __future__ import annotations
-
 from itertools import combinations
 
 import numpy as np

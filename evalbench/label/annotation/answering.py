@@ -1,7 +1,5 @@
 """What a desk answers to the messages of a browser."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One annotator at a queue: the session before them, the next one, what they say of each."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import polars as pl

@@ -4,8 +4,6 @@ A trace is written by strangers. What leaves here loads nothing, runs nothing an
 What a report says of one goes through :func:`escape_text`, where it is no Markdown at all.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 

@@ -1,7 +1,5 @@
 """Who reads which drawn session next, and what they said of it: safe for many people at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, partial

@@ -1,7 +1,5 @@
 """How a queue stands: who holds, labelled and skipped what, folded from its events."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -3,8 +3,6 @@
 Jupyter drops what comes faster than about 1 MB a second, so long texts are cut and read on demand.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """How fast people label, and how much of the experts' hours it takes."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -5,8 +5,6 @@ transaction that held it against the codebook as it then stood: what cannot be r
 with the next step to take, a value that does not fit LedgerError.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

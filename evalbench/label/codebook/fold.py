@@ -1,7 +1,5 @@
 """From the events of the codebook to the modes that they leave."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime

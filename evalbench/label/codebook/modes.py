@@ -1,7 +1,5 @@
 """Failure modes as they stand: what each is, whether it counts, and what became of it."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Labels and verdicts of any time under the codebook of one time."""
 
-from __future__ import annotations
-
 import polars as pl
 
 from evalbench.label.codebook.modes import Codebook

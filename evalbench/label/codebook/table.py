@@ -1,7 +1,5 @@
 """The codebook as a table in a file, in a stable order for review in git, and read back in."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

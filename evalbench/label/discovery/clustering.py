@@ -4,8 +4,6 @@ No note is left out. One that fits its cluster badly is marked by a low confiden
 that does not come back when notes are drawn again by a low stability.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """An analyst at the clusters of notes: what they see, and how it gets into the codebook."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

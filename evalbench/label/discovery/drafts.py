@@ -1,7 +1,5 @@
 """Clusters of notes as drafts of failure modes, and what the notes in them tell."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Names for clusters of notes: proposed by a model that must quote them, or made of their words."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

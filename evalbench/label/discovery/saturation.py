@@ -4,8 +4,6 @@ Every measure takes sessions to be a random sample of the traffic. Where those w
 first, more modes are seen sooner, and what is still unseen is what gives no signal.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The notes of a surface in clusters, and where in them signals are raised."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Short texts as vectors: by their wording alone, or by an embedding model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
