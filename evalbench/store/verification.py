@@ -99,7 +99,7 @@ def verify(
         found.flaws.append(str(error))
     for table, versions in pins.items():
         place = Place(locate_lake(folder, settings), settings.lake_options, table)
-        found.flaws.extend(_find_table_flaws(place, versions))
+        found.flaws.extend(_find_table_flaws(place, versions, found.notes))
     return found
 
 
@@ -173,17 +173,22 @@ def _find_unpublished(
             yield f"{file}: the ledger knows of no such report; one of them was changed"
 
 
-def _find_table_flaws(place: Place, pins: Mapping[int, str]) -> Iterator[str]:
-    """Fold the log of a table, and look at every file of its latest and its pinned versions."""
+def _find_table_flaws(place: Place, pins: Mapping[int, str], notes: list[str]) -> Iterator[str]:
+    """Fold the log of a table, and look at every file of its latest and its pinned versions.
+
+    What no version names is noted: a writer was killed, came second, or has yet to commit it.
+    """
     from deltalake.exceptions import DeltaError, TableNotFoundError
     from deltalake.fs import DeltaStorageHandler
     from pyarrow.fs import FileSelector, PyFileSystem
 
-    paths = []
+    paths, stray = [], set[str]()
     try:
         store = PyFileSystem(DeltaStorageHandler(str(place), dict(place.options)))
         entries = store.get_file_info(FileSelector("_delta_log", allow_not_found=True))
         paths = [each.path for each in entries if ENTRY.search(each.path)]
+        files = store.get_file_info(FileSelector("", recursive=True, allow_not_found=True))
+        stray = {each.path for each in files if each.is_file and "_delta_log" not in each.path}
     except TableNotFoundError:
         pass
     except (DeltaError, OSError) as error:
@@ -207,8 +212,14 @@ def _find_table_flaws(place: Place, pins: Mapping[int, str]) -> Iterator[str]:
             yield f"lake: {place}: entry {version} of its log {flaw}"
             continue
         live = {path: file for path, file in live.items() if path not in gone} | added
+        stray -= added.keys()
         if version == latest or version in pins:
             needed |= live
+    if stray and intact:
+        about = "no version names them, and they may be deleted once nobody writes"
+        notes.append(
+            f"lake: {place}: files left over: {len(stray):,}, such as {min(stray)}: {about}"
+        )
     try:
         delta = open_table(place) if intact and log else None
         seen = delta.get_add_actions()["path"].to_pylist() if delta else live

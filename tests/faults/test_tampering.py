@@ -323,6 +323,15 @@ def test_reports_of_other_workspaces_and_unfinished_ones_are_left_out(place):
     ] * 2
 
 
+def test_a_file_that_a_killed_writer_left_is_noted_and_no_flaw(place):
+    stray = parquet(place, staged=False)[0].with_name("0.parquet")
+    stray.write_bytes(b"x")
+    found = look(place)
+    assert found.flaws == []
+    [note] = found.notes
+    assert f"session: files left over: 1, such as {stray.parent.name}/0.parquet" in note
+
+
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_tampering_is_found_and_said(place, name):
     tamper, flaw = TAMPERINGS[name]

@@ -16,6 +16,7 @@ import pytest
 from botocore.config import Config
 
 import evalbench as eb
+from evalbench.store.verification import verify
 
 ROUNDS = os.environ.get("EVALBENCH_ROUNDS", "")
 """How often; a whole trial takes 50, of two writers and of eight. In every second round one is
@@ -117,3 +118,4 @@ def test_writers_of_one_lake_lose_nothing_and_store_nothing_twice(writers, lakes
             for each in range(version + 1):
                 rows = ws.lake.scan(table, version=each).select(pl.len()).collect().item()
                 assert rows <= 120
+        assert verify(folders[0]).flaws == []
