@@ -52,9 +52,9 @@ def test_constraints_name_no_index():
         ),
         (
             "evalbench.report.charts, evalbench.snapshot",
-            "litellm papermill pandas statsmodels lark",
+            "litellm papermill pandas statsmodels scipy.stats lark",
         ),
-        ("evalbench.report.runbook", "litellm altair pandas statsmodels lark"),
+        ("evalbench.report.runbook", "litellm altair pandas statsmodels scipy.stats lark"),
     ],
 )
 def test_importing_loads_nothing_heavy(modules, heavy):

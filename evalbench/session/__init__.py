@@ -17,7 +17,8 @@ import polars as pl
 
 from evalbench.errors import StoreError
 from evalbench.schema import SESSION
-from evalbench.session.history import History, make_empty
+from evalbench.session.history import History
+from evalbench.session.messages import Message
 from evalbench.session.spans import COLUMNS, order_spans
 from evalbench.session.threads import Node, Step
 from evalbench.session.turns import Call, Document, Session, Turn
@@ -163,7 +164,8 @@ def _place_orphans(history: History, nodes: list[Node]) -> None:
         own = [node for node in trace if node.span.agent == step.span.agent] or trace
         question = questions.get(step.span.trace_id)
         if not (places := own or ([question] if question else before)):
-            places = [make_empty(step)]
+            nobody = Message("other", "", "")
+            places = [Node(step.order, nobody, nobody.key, step.span)]
             nodes.insert(0, places[0])
         places[-1].steps.append(step)
 
@@ -193,21 +195,10 @@ def _make_turn(node: Node, numbers: Mapping[int, int], thread: str) -> Turn:
     if node.cut_before:
         rewritten = f"given a history without turns up to {numbers[id(node.cut_before)]}"
     speaker = span.agent if message.role == "assistant" else ""
-    return Turn(
-        numbers[id(node)],
-        message.role,
-        message.name or speaker,
-        thread,
-        message.text,
-        message.reasoning,
-        tuple(_make_call(step) for step in node.steps),
-        tuple(document for step in node.steps for document in step.documents),
-        node.error,
-        span.span_id,
-        span.row["started_at"],
-        rewritten,
-        node.receiver,
-    )
+    said = message.role, message.name or speaker, thread, message.text, message.reasoning
+    documents = tuple(document for step in node.steps for document in step.documents)
+    origin = node.error, span.span_id, span.row["started_at"], rewritten, node.receiver
+    return Turn(numbers[id(node)], *said, tuple(map(_make_call, node.steps)), documents, *origin)
 
 
 def _make_call(step: Step) -> Call:

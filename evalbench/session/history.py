@@ -6,7 +6,7 @@ add what these do not say. Texts alone decide only where a message meets its cop
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from evalbench.session.messages import (
     Message,
@@ -59,7 +59,7 @@ class History:
                 self._reply(span)
         elif span.kind in ("retriever", "reranker") or row["documents"]:
             self._retrieve(span)
-        elif span.is_leaf and span.kind not in ("tool", "agent") and row["name"] in self._awaited():
+        elif span.is_leaf and span.kind not in ("tool", "agent") and self._awaits(row["name"]):
             self._run(span, row["name"])
         elif span.is_leaf and span.kind in ("guardrail", "prompt") and not row["output_messages"]:
             self._add_step(span, plain_text(row["input"]), plain_text(row["output"]))
@@ -87,11 +87,7 @@ class History:
         resumed = walk is thread.walk
         nodes = self._add(span, thread, walk, messages, (span.number, 0))
         if not resumed:
-            cut = (
-                thread.find_cut(walk.met)
-                if any(n.message.role != "user" for n in walk.met)
-                else None
-            )
+            cut = thread.find_cut(walk.met)
             span.cut_before = None if thread.trimmed else cut
             thread.trimmed = cut is not None
         if nodes:
@@ -256,8 +252,8 @@ class History:
                     return step
         return None
 
-    def _awaited(self) -> Iterator[str]:
-        return (step.name for step in self.waiting)
+    def _awaits(self, name: str) -> bool:
+        return any(step.name == name for step in self.waiting)
 
     def _run(self, span: Span, name: str) -> None:
         """Put a tool's span on the call that asked for it, or behind the turn before it."""
@@ -360,9 +356,3 @@ def _pick(steps: Sequence[Step], message: Message) -> Step | None:
 
 def _spoken(raw: str | None, role: str) -> list[Message]:
     return list_spoken(raw, role) or [Message(role, "", raw)] if raw else []
-
-
-def make_empty(step: Step) -> Node:
-    """Make a turn of nobody for what happened before anybody spoke."""
-    message = Message("other", "", "")
-    return Node(step.order, message, message.key, step.span)

@@ -5,6 +5,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,10 +160,8 @@ def read_value(text: str | None) -> Any:
     """Read JSON, or an object or list as Python writes it; None where it is neither."""
     if not text or text.lstrip()[:1] not in tuple('{["('):
         return None
-    try:
+    with suppress(ValueError):
         return orjson.loads(text)
-    except ValueError:
-        pass
     return read_literal(text)
 
 

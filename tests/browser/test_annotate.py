@@ -2,27 +2,27 @@
 
 from urllib.request import urlopen
 
-import pytest
 from annotating import (
     WIDGET,
     chat,
     check_labels,
+    label,
     label_twenty,
     open_lab,
     open_page,
     serving_lab,
     serving_page,
 )
+from hostile import check_hostile, make_hostile
 
 CELLS = ".jp-Notebook .jp-Cell"
 
 
-@pytest.fixture
-def ws(make_workspace):
-    return make_workspace([chat(f"s{number:02d}") for number in range(20)])
+CHATS = [chat(f"s{number:02d}") for number in range(20)]
 
 
-def test_twenty_labels_in_jupyterlab_survive_a_reload_and_a_killed_kernel(page, ws):
+def test_twenty_labels_in_jupyterlab_survive_a_reload_and_a_killed_kernel(page, make_workspace):
+    ws = make_workspace(CHATS)
     with serving_lab(ws, annotator=ws.user) as (server, address):
 
         def reopen():
@@ -44,7 +44,8 @@ def test_twenty_labels_in_jupyterlab_survive_a_reload_and_a_killed_kernel(page, 
     check_labels(ws, expected)
 
 
-def test_twenty_labels_on_a_page_survive_a_reload_and_a_killed_kernel(page, ws):
+def test_hostile_traces_do_nothing_on_a_page_and_twenty_labels_survive(page, make_workspace):
+    ws = make_workspace([*make_hostile(), *CHATS])
     with serving_page(ws) as (server, address):
         assert address.startswith("http://127.0.0.1:")  # no other computer is answered
         with urlopen(address.partition("?")[0]) as without_key:
@@ -58,5 +59,11 @@ def test_twenty_labels_on_a_page_survive_a_reload_and_a_killed_kernel(page, ws):
             "widget => widget.clientWidth === 1000 && widget.scrollWidth === 1000",
             arg=page.locator(WIDGET).element_handle(),
         )
-        expected = label_twenty(page, server, lambda: open_page(page, address))
+        expected = []
+        for name in ("h1", "t1", "h2"):
+            assert page.locator(WIDGET).get_attribute("data-session") == name
+            check_hostile(page, name)
+            session, seq = label(page, ("Enter",))
+            expected.append((seq, session, "pass", []))
+        expected += label_twenty(page, server, lambda: open_page(page, address))
     check_labels(ws, expected)

