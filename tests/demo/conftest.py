@@ -30,4 +30,4 @@ def demo(tmp_path_factory):
     ws = open_workspace(tmp_path_factory.mktemp("demo"), user="tester")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runbook, "_BROWSERS", ())  # no PDF, as in no_browser
-        return ws, run(ws, seed=5, sessions_per_surface=2000, quarters=("2026Q2", "2026Q3"))
+        return ws, run(ws, seed=5, sessions_per_surface=2000, quarters=("2026Q3",))

@@ -504,9 +504,9 @@ def test_two_hundred_turns_that_all_repeat_the_history_are_read_in_no_time():
         rows.append(llm(chat, answer, trace_id=str(number)))
         chat = [*chat, answer]
     frame = spans(*rows)
-    start = time.perf_counter()
+    start = time.process_time()
     session = make_session("copilot", "s", frame)
-    assert time.perf_counter() - start < 0.2  # 0.03 where nothing else runs
+    assert time.process_time() - start < 0.2  # 0.03 on one core of today
     assert [turn.text for turn in session.turns] == [message["content"] for message in chat]
 
 
