@@ -116,14 +116,8 @@ def run(
     write_json(made / "manifest.json", _manifest(source, given) | about)
     _put_in_place(made, folder)
     _publish(workspace, f"{source.stem}/{folder.name}", given, digest)
-    return Run(
-        folder=folder,
-        notebook=folder / executed.name,
-        html=folder / html.name,
-        pdf=pdf and folder / pdf.name,
-        result=folder / result.name,
-        manifest=folder / "manifest.json",
-    )
+    shown = folder / html.name, pdf and folder / pdf.name
+    return Run(folder, folder / source.name, *shown, folder / result.name, folder / "manifest.json")
 
 
 def serve(

@@ -138,18 +138,15 @@ def impact_headline(rates: pl.DataFrame, changes: pl.DataFrame, sample: pl.DataF
 
 def _say_most_frequent(rates: pl.DataFrame) -> str:
     last = rates.filter(pl.col("release") == rates["release"].last())
-    when = (
-        "" if last["release"][0] == WHOLE else f" since release {escape_text(last['release'][0])}"
-    )
+    since = f" since release {escape_text(last['release'][0])}"
+    when = "" if last["release"][0] == WHOLE else since
     top = last.filter(status="ok").sort("estimate", descending=True).head(1).to_dicts()
     if not top:
         return f"Insufficient evidence{when}: no rate can be given."
     [row] = top
     said = say_interval(row["per_1000"], row["low_per_1000"], row["high_per_1000"])
-    interval = f"{row['level']:.0%} interval"
-    return (
-        f"Most frequent{when}: *{escape_text(row['name'])}*, {said} of 1,000 sessions ({interval})."
-    )
+    of = f"{said} of 1,000 sessions ({row['level']:.0%} interval)"
+    return f"Most frequent{when}: *{escape_text(row['name'])}*, {of}."
 
 
 def _say_release(changes: pl.DataFrame) -> str:
@@ -170,10 +167,10 @@ def _say_release(changes: pl.DataFrame) -> str:
         if rows.is_empty():
             continue
         if reading in ("regression", "improvement"):
-            numbers = [
+            numbers = (
                 f"*{escape_text(row['name'])}* {words}, {_say_delta(row)} per 1,000"
                 for row in rows.iter_rows(named=True)
-            ]
+            )
             said.append(f"{'; '.join(numbers)}.")
         elif reading == INSUFFICIENT:
             other = "the other failure" if rows.height == 1 else f"{rows.height} other failures"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import orjson
 import polars as pl
 import pytest
+from shop import fill
 
 import evalbench as eb
 from evalbench.label.annotation.queue import Queue, find_queues
@@ -12,6 +13,11 @@ from evalbench.report import runbook
 
 pytestmark = pytest.mark.usefixtures("no_browser")
 PARAMETERS = {"surface": "shop", "quarter": "2026Q3"}
+
+
+@pytest.fixture
+def own_shop(tmp_path):
+    return fill(tmp_path / "own")
 
 
 def made(run):
