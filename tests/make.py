@@ -4,6 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
+import nbformat
 import polars as pl
 
 from evalbench.label.codebook import acts
@@ -129,3 +130,34 @@ def workspace(path):
     path.mkdir(parents=True, exist_ok=True)
     (path / "evalbench.toml").write_text('user_key_secret = "tests"\n')
     return open_workspace(path)
+
+
+REPORTING = """
+import polars as pl
+import evalbench as eb
+report = eb.report(eb.snapshot(workspace), folder)
+report.say("All is well.")
+report.keep(given=pl.DataFrame({"seed": [seed]}))
+report.write()
+"""
+"""A cell that leaves a report."""
+PARAMETERS = """
+workspace = ""
+folder = ""
+lake_versions = {}
+ledger_seq = None
+seed = 7
+"""
+
+
+def notebook(path, *cells, parameters=PARAMETERS, title="# What is <b>given</b>?"):
+    """Write a notebook of code cells under a title and its parameters; the same ones each time."""
+    tagged = nbformat.v4.new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})
+    code = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
+    made.cells = [nbformat.v4.new_markdown_cell(title), tagged, *code]
+    for number, cell in enumerate(made.cells):
+        cell["id"] = f"cell-{number}"
+    nbformat.write(made, path)
+    return path

@@ -11,7 +11,6 @@ import time
 from functools import partial
 
 import make
-import nbformat
 import polars as pl
 import pytest
 import shop
@@ -42,20 +41,6 @@ SESSIONS = [f"s{number:03d}" for number in range(400)]
 JUDGE = Specification(
     surface="shop", mode="rude", kind="judge", owner="ana", prompt="Is it rude?", model="m"
 )
-CELLS = """
-workspace = ""
-folder = ""
-lake_versions = {}
-ledger_seq = None
-seed = 7
----
-import polars as pl
-import evalbench as eb
-report = eb.report(eb.snapshot(workspace), folder)
-report.say("All is well.")
-report.keep(given=pl.DataFrame({"seed": [seed]}))
-report.write()
-"""
 
 
 def start_shop(folder):
@@ -96,14 +81,7 @@ def start_score(folder):
 
 def start_run(folder):
     start_shop(folder)
-    parameters, cell = map(str.strip, CELLS.split("---\n"))
-    tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
-    cells = [nbformat.v4.new_markdown_cell("# Whole?"), tagged, nbformat.v4.new_code_cell(cell)]
-    for cell, name in zip(cells, "abc", strict=True):
-        cell["id"] = name
-    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": kernel}, cells=cells)
-    nbformat.write(made, folder / "tiny.ipynb")
+    make.notebook(folder / "tiny.ipynb", make.REPORTING)
 
 
 def start_promote(folder):
@@ -206,7 +184,7 @@ def test_a_command_killed_at_any_moment_is_made_good_by_the_same_again(name, url
     for number in range(ROUNDS):
         folder = tmp_path / f"{number}"
         shutil.copytree(tmp_path / "given", folder)
-        landed += run(folder, chooser.uniform(0.05, 1) * took)[0] == -signal.SIGKILL
+        landed += run(folder, chooser.uniform(0, 0.9) * took)[0] == -signal.SIGKILL
         assert run(folder, 120)[0] == 0
         again = read_state(folder)
         assert [each for each in undisturbed if again.get(each) != undisturbed[each]] == []

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 
-import nbformat
+import make
 import pytest
 
 from evalbench.report import runbook
@@ -31,34 +31,13 @@ for name in ("_execute", "write_json", "_render_html", "_print_pdf", "_publish")
     setattr(runbook, name, die_at(name, getattr(runbook, name)))
 runbook.run(notebook, {}, workspace=eb.open(folder), reports=reports)
 """
-CELLS = """
-workspace = ""
-folder = ""
-lake_versions = {}
-ledger_seq = None
-seed = 7
----
-import polars as pl
-import evalbench as eb
-report = eb.report(eb.snapshot(workspace), folder)
-report.say("All is well.")
-report.keep(given=pl.DataFrame({"seed": [seed]}))
-report.write()
-"""
 WHOLE = {"tiny.ipynb", "report.html", "result.json", "manifest.json", "tables"}
 
 
 @pytest.fixture
 def notebook(tmp_path):
     """Write a notebook of one cell that leaves a report."""
-    parameters, cell = CELLS.strip().split("---\n")
-    tagged = nbformat.v4.new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})
-    title = nbformat.v4.new_markdown_cell("# Is it whole?")
-    cells = [title, tagged, nbformat.v4.new_code_cell(cell.strip())]
-    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": kernel}, cells=cells)
-    nbformat.write(made, tmp_path / "tiny.ipynb")
-    return tmp_path / "tiny.ipynb"
+    return make.notebook(tmp_path / "tiny.ipynb", make.REPORTING)
 
 
 @pytest.fixture

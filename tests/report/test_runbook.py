@@ -3,7 +3,7 @@
 import socket
 import sys
 
-import nbformat
+import make
 import orjson
 import polars as pl
 import pytest
@@ -46,13 +46,8 @@ def start(tmp_path, workspace):
     """Run a tiny notebook of the cells given, after the parameters."""
 
     def run(*cells, parameters=PARAMETERS, progress=lambda done, total: None, **given):
-        kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-        notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
-        tagged = nbformat.v4.new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})
-        code = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
-        notebook.cells = [nbformat.v4.new_markdown_cell("# What is <b>given</b>?"), tagged, *code]
-        path, reports = tmp_path / "tiny.ipynb", tmp_path / "reports"
-        nbformat.write(notebook, path)
+        path = make.notebook(tmp_path / "tiny.ipynb", *cells, parameters=parameters)
+        reports = tmp_path / "reports"
         where = {"workspace": workspace, "reports": reports, "progress": progress}
         return runbook.run(str(path), given, **where)
 

@@ -1,10 +1,6 @@
 """Runs that are killed, and writers that come at once."""
 
 import multiprocessing
-import os
-import signal
-import subprocess
-import sys
 import time
 from itertools import chain
 
@@ -30,48 +26,6 @@ def make_sessions(ids: range, n_turns: int = 1) -> pl.DataFrame:
 
 def read_ids(lake: Lake) -> list[int]:
     return sorted(int(each[1:]) for each in lake.sessions().collect()["session_id"])
-
-
-KILLED = """
-import pathlib
-import sys
-sys.path.insert(0, sys.argv[2])
-from test_lake_faults import *
-lake = Lake(sys.argv[1])
-folder = pathlib.Path(sys.argv[1] + "-staged")
-folder.mkdir()
-staged = [lake.stage("session", make_sessions(range(n, n + 5)), folder=folder) for n in (0, 5)]
-print("staged", flush=True)
-if sys.argv[3] == "after":
-    lake.commit("session", staged, folder=folder)
-    print("committed", flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_killed_run_done_again_leaves_the_lake_of_an_undisturbed_one(tmp_path, when):
-    killed, undisturbed = Lake(str(tmp_path / "killed")), Lake(str(tmp_path / "undisturbed"))
-    arguments = [killed.url, os.path.dirname(__file__), when]
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == -signal.SIGKILL
-    assert "staged" in run.stdout
-    assert read_ids(killed) == (list(range(10)) if when == "after" else [])
-
-    for lake in (killed, undisturbed):
-        parts = [make_sessions(range(n, n + 5)) for n in (0, 5)]
-        staged = [lake.stage("session", part, folder=tmp_path) for part in parts]
-        lake.commit("session", staged, folder=tmp_path)
-
-    assert killed.sessions().collect().equals(undisturbed.sessions().collect())
-    assert killed.versions() == undisturbed.versions() == {"session": 1}
-    files = [
-        sorted(path.name for path in (tmp_path / name).glob("session/*/*.parquet"))
-        for name in ("killed", "undisturbed")
-    ]
-    assert files[0] == files[1]
 
 
 def append_parts(number: int, url: str, begin: float, shared: bool) -> list[int]:
