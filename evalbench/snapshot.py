@@ -232,7 +232,7 @@ class Snapshot:
 
     @cached_property
     def _counting_verdicts(self) -> pl.DataFrame:
-        return status.counting_verdicts(self.every_verdict, self.statuses, with_imported=True)
+        return status.counting_verdicts(self.every_verdict, self.statuses)
 
     def _rate_overall(
         self, labels: pl.DataFrame, verdicts: pl.DataFrame, modes: pl.DataFrame

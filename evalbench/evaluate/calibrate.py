@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,9 +19,7 @@ from evalbench.schema import EvaluatorCalibrated, columns
 from evalbench.settings import Evaluators
 from evalbench.stats import Estimate
 from evalbench.store.ledger import Draft
-
-if TYPE_CHECKING:
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 SESSION_KEY = ["surface", "session_id"]
 KEY = ["surface", "evaluator_id", "evaluator_version", "mode"]
@@ -226,8 +224,7 @@ def as_failing(
     try:
         said = [None if value in (None, tie) else fails(float(value)) for value in rated[column]]
     except ValueError as error:
-        why = f"a rating that is no number cannot fail by a rule: {error}"
-        raise EvaluatorError(why) from error
+        raise EvaluatorError(f"a rating that is no number fails by no rule: {error}") from error
     return rated.with_columns(pl.Series(column, said, dtype=pl.Boolean))
 
 
@@ -276,12 +273,9 @@ def measure_parts(
     measure: Callable[[pl.DataFrame], dict[str, Any] | None],
 ) -> pl.DataFrame:
     """Measure each part of a frame that the columns ``by`` tell apart; None leaves it out."""
-    parts = frame.group_by(by, maintain_order=True)
-    rows = [
-        dict(zip(by, key, strict=True)) | row
-        for key, part in parts
-        if (row := measure(part)) is not None
-    ]
+    parts = frame.group_by(by, maintain_order=True) if by else [((), frame)]
+    found = [(dict(zip(by, key, strict=True)), measure(part)) for key, part in parts]
+    rows = [named | row for named, row in found if row is not None]
     return pl.DataFrame(rows, schema={name: frame.schema[name] for name in by} | schema)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import zipfile
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ NUMBERS = [
     *"n_turns n_tool_calls n_tool_errors n_retries prompt_tokens completion_tokens".split(),
     *"cost_usd latency_p95_ms".split(),
 ]
-TRUSTED = ("numpy.dtype",)
+TRUSTED = ["numpy.dtype"]
 """Types in our files beyond those that skops trusts by itself."""
 WORDS = 5
 """Words that a finding quotes."""
@@ -57,7 +56,7 @@ def train_classifier(sessions: Sequence[Session], fails: Sequence[bool]) -> Clas
     Sessions of one group (``group_key``; a session without one is its own) are never on both sides
     of a fold. Raises EvaluatorError where one is of the test split, or too few are of a class.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
     require_train([each.row for each in sessions], use="training example")
     labels = np.asarray(fails, dtype=bool)
@@ -69,14 +68,17 @@ def train_classifier(sessions: Sequence[Session], fails: Sequence[bool]) -> Clas
                 f"insufficient: {n} {name} sessions of {n_groups} groups, {LEAST} of {FOLDS} "
                 "needed: label more, or take a check or a judge"
             )
-    frame, scores = features(sessions), np.zeros(len(labels))
-    for train, test in StratifiedGroupKFold(FOLDS).split(frame, labels, groups):
-        if len(set(labels[train])) < 2:
-            raise EvaluatorError("insufficient: one group has nearly all sessions of a class")
-        fitted = _make_pipeline().fit(frame[train], labels[train])
-        scores[test] = fitted.predict_proba(frame[test])[:, 1]
-    best = choose_threshold(scores, labels)
-    return Classifier(_make_pipeline().fit(frame, labels), scores, *best)
+    frame, how = features(sessions), {"cv": StratifiedGroupKFold(FOLDS), "groups": groups}
+    try:
+        by_class = cross_val_predict(_make_pipeline(), frame, labels, method="predict_proba", **how)
+    except ValueError as error:  # a fold without one class, or without any word
+        raise EvaluatorError(
+            f"insufficient: a part of the sessions teaches nothing: {error}"
+        ) from error
+    scores = by_class[:, 1]
+    return Classifier(
+        _make_pipeline().fit(frame, labels), scores, *choose_threshold(scores, labels)
+    )
 
 
 def name_groups(sessions: Sequence[Session]) -> np.ndarray:
@@ -153,24 +155,21 @@ def dump_classifier(pipeline: Pipeline) -> tuple[bytes, str]:
 def load_classifier(content: bytes, *, sha256: str) -> Pipeline:
     """Read the file of a classifier.
 
-    Raises EvaluatorError where it is a pickle or no skops file, has types that are not trusted, or
-    is not the file of that hash.
+    Raises EvaluatorError where it is not the file of that hash, is no skops file (a pickle is
+    never read), or has types that are not trusted.
     """
     import skops.io
     from sklearn.pipeline import Pipeline
 
-    again = "train it again, or take the file from where it was trained"
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        raise EvaluatorError(f"not a skops file, and pickles are never read: {again}")
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise EvaluatorError(f"the file is not the one that the specification names: {again}")
     try:
-        loaded = skops.io.loads(content, trusted=list(TRUSTED))
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("it is not the one that the specification names")
+        loaded = skops.io.loads(content, trusted=TRUSTED)
+        if not isinstance(loaded, Pipeline):
+            raise TypeError(f"it holds a {type(loaded).__name__}")
     except Exception as error:  # skops raises whatever a broken file leads it to
-        why = f"a skops file that is broken or not ours ({error}): {again}"
-        raise EvaluatorError(why) from error
-    if not isinstance(loaded, Pipeline):
-        raise EvaluatorError(f"a {type(loaded).__name__}, not a classifier: {again}")
+        again = "train it again, or take the file from where it was trained"
+        raise EvaluatorError(f"not a classifier's file ({error}): {again}") from error
     return loaded
 
 

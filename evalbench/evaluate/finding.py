@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from evalbench.session import Call, Session
 
 QUOTED = 300
 """Characters of the longest quote."""
 ASSISTANT = ("assistant", "other")
+Place = Literal["final_output", "assistant", "user", "tool_results"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ def list_calls(session: Session) -> list[tuple[int, Call]]:
 
 def list_results(session: Session) -> list[Passage]:
     """List what tools gave back."""
-    calls = [(number, call) for number, call in list_calls(session) if call.result]
-    found = [Passage(call.span_id, number, call.result) for number, call in calls]
+    found = [Passage(c.span_id, n, c.result) for n, c in list_calls(session) if c.result]
     return found + list_said(session, "tool")
 
 
@@ -76,3 +76,12 @@ def find_answer(session: Session) -> Passage | None:
     """Return the final output."""
     turn = session.final_turn
     return Passage(turn.span_id, turn.number, turn.text) if turn else None
+
+
+def read_place(session: Session, place: Place) -> list[Passage]:
+    """Return the texts of a place."""
+    if place == "final_output":
+        return list(filter(None, [find_answer(session)]))
+    if place == "tool_results":
+        return list_results(session)
+    return list_said(session, *(ASSISTANT if place == "assistant" else (place,)))

@@ -9,16 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from evalbench.errors import ReadError
 from evalbench.schema import VERDICT
 from evalbench.store.tabular import ImportReport, Record, attempt, read_flag, read_table
-
-if TYPE_CHECKING:
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 Rule = Callable[[float], bool]
 SIGNS: dict[str, Callable[[float, float], bool]] = {

@@ -16,10 +16,10 @@ from string import Template
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from evalbench.errors import EvaluatorError
-from evalbench.evaluate.checks.base import explain
+from evalbench.evaluate.checks.base import validate
 from evalbench.evaluate.excerpt import Excerpt, count_tokens, disarm, excerpt, find_stems
 from evalbench.evaluate.finding import Finding, Passage
 from evalbench.evaluate.split import require_train
@@ -79,17 +79,8 @@ class JudgeParameters(_Form):
 
 
 def read_parameters(value: Mapping[str, Any]) -> JudgeParameters:
-    """Read the parameters of a judge.
-
-    Raises
-    ------
-    EvaluatorError
-        An unknown one, or a value that does not fit.
-    """
-    try:
-        return JudgeParameters.model_validate(value)
-    except ValidationError as error:
-        raise EvaluatorError(explain(error)) from error
+    """Read the parameters of a judge; EvaluatorError where one is unknown or does not fit."""
+    return validate(JudgeParameters.model_validate, value)
 
 
 @cache
@@ -100,11 +91,10 @@ def hash_template() -> str:
 
 
 @cache
-def _read_template() -> tuple[Template, Template]:
+def _read_template() -> tuple[Template, ...]:
     """Return what is said before the session and what is said around it."""
     text = (PROMPTS / "judge.md").read_text(encoding="utf-8")
-    before, around = text.split("\n=====\n")
-    return Template(before), Template(around)
+    return tuple(map(Template, text.split("\n=====\n")))
 
 
 @dataclass(frozen=True)
@@ -127,8 +117,9 @@ class Judge:
         try:
             shown = excerpt(session, room=room, rubric=self.rubric)
         except ValueError as error:
-            about = f"{self.model}, window of {self.window} tokens"
-            raise EvaluatorError(f"{about}: {error}") from error
+            raise EvaluatorError(
+                f"{self.model}, window of {self.window} tokens: {error}"
+            ) from error
         fence = shown.name_fence(self.instructions, session.session_id)
         asked = _read_template()[1].substitute(fence=fence, trace=shown.text)
         said = {"system": self.instructions, "user": asked}
@@ -155,42 +146,29 @@ def make_judge(
 ) -> Judge:
     """Make a judge of its specification.
 
-    Parameters
-    ----------
-    sessions : mapping of str to Session
-        The labelled sessions that its parameters name as examples, by id.
-    reply_tokens : int
-        Longest answer, for which the window keeps room.
+    ``sessions`` are the labelled ones that its parameters name as examples, by id;
+    ``reply_tokens`` is the longest answer, for which the window keeps room.
 
-    Raises
-    ------
-    EvaluatorError
-        A session of an example is not given or is of the test split.
+    Raises EvaluatorError where a session of an example is not given or is of the test split.
     """
     parameters, model = read_parameters(evaluator.parameters), evaluator.model or ""
-    examples = []
+    rubric, told = evaluator.prompt, ""
     for example in parameters.examples:
-        if example.session_id not in sessions:
+        name = example.session_id
+        if name not in sessions:
             raise EvaluatorError(
-                f"{evaluator.mode}: its example {example.session_id} is not in the lake; ingest "
-                "that session, or define the judge without it"
+                f"{evaluator.mode}: its example {name} is not in the lake; ingest that session, or "
+                "define the judge without it"
             )
-        shown = sessions[example.session_id]
-        require_train([shown.row], use=f"few-shot example of {evaluator.mode}")
-        examples.append(_show_example(example, shown, evaluator.prompt))
-    told = "\nSessions that people judged by this criterion:\n\n" if examples else ""
-    instructions = _read_template()[0].substitute(
-        rubric=evaluator.prompt.strip(), examples=told + "\n\n".join(examples)
-    )
+        require_train([sessions[name].row], use=f"few-shot example of {evaluator.mode}")
+        shown = excerpt(sessions[name], room=EXAMPLE_TOKENS, rubric=rubric)
+        fence = shown.name_fence(rubric, name)
+        judged = orjson.dumps({"fails": example.fails, "why": disarm(example.why)}).decode()
+        told += f"\n\n<{fence}>\n{shown.text}\n</{fence}>\nJudged by people: {judged}"
+    told = told and f"\nSessions that people judged by this criterion:{told}"
+    instructions = _read_template()[0].substitute(rubric=rubric.strip(), examples=told)
     window = parameters.window or find_window(model)
-    return Judge(model, evaluator.prompt, window, reply_tokens, instructions)
-
-
-def _show_example(example: Example, session: Session, rubric: str) -> str:
-    shown = excerpt(session, room=EXAMPLE_TOKENS, rubric=rubric)
-    fence = shown.name_fence(rubric, example.session_id)
-    judged = orjson.dumps({"fails": example.fails, "why": disarm(example.why)}).decode()
-    return f"<{fence}>\n{shown.text}\n</{fence}>\nJudged by people: {judged}"
+    return Judge(model, rubric, window, reply_tokens, instructions)
 
 
 def judge_offline(rubric: str, session: Session) -> Finding:

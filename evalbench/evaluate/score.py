@@ -16,7 +16,7 @@ from uuid import uuid4
 import polars as pl
 
 from evalbench.errors import EvaluatorError
-from evalbench.evaluate.checks import read_check, run_check
+from evalbench.evaluate.checks import read_check
 from evalbench.evaluate.excerpt import Excerpt
 from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.judge import OFFLINE, Judge, judge_offline, make_judge, read_parameters
@@ -86,12 +86,8 @@ def score(
     limits, spent : Limits, Spent
         For all models together, and what was used of the limits already.
 
-    Raises
-    ------
-    ModelError
-        A model cannot be called at all. What was judged before stays.
-    EvaluatorError
-        A specification cannot be used: an example or the file of a classifier is missing.
+    Raises ModelError where a model cannot be called at all; what was judged before stays.
+    EvaluatorError where an example or the file of a classifier is missing.
     """
     identity = [str(repeat), *(f"{each.evaluator_id} {each.version}" for each in specifications)]
     job = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
@@ -107,17 +103,18 @@ def score(
         scoring.judge_all(tasks)
     for done in folder.glob(f"{job}.{run_id}.*"):
         done.unlink()
-    left = [{**task.head, "session_id": name} for task in tasks for name in task.todo]
-    cached = sum(task.cached for task in tasks)
-    counts = (scoring.verdicts, scoring.errors, cached)
-    return Scored(run_id, *counts, pl.DataFrame(left, schema=LEFT), account)
+    rows = [{**task.head, "session_id": name} for task in tasks for name in task.todo]
+    left, cached = pl.DataFrame(rows, schema=LEFT), sum(task.cached for task in tasks)
+    return Scored(run_id, scoring.verdicts, scoring.errors, cached, left, account)
 
 
 def prepare(specification: Specification, read_file: Callable[[str], bytes]) -> Look:
-    """Read a check or a classifier once for all sessions; ``read_file`` takes a file's SHA-256."""
+    """Read once for all sessions what needs no model; ``read_file`` takes a file's SHA-256."""
     if specification.kind == "check":
         check = read_check(specification.parameters)
-        return lambda sessions: [run_check(check, each) for each in sessions]
+        return lambda some: [check.find(each) for each in some]
+    if specification.kind == "judge":
+        return lambda some: [judge_offline(specification.prompt, each) for each in some]
     from evalbench.evaluate.classifier import classify, load_classifier
 
     sha256, threshold = str(specification.parameters["sha256"]), specification.threshold or 0.0
@@ -189,7 +186,7 @@ class _Scoring:
 
     def _look(self, surface: str, tasks: Sequence[_Task], wanted: Mapping[str, None]) -> None:
         """Run what needs no model, batch by batch."""
-        evaluators = [(task, self._prepare(task.specification)) for task in tasks]
+        evaluators = [(task, prepare(task.specification, self._read_classifier)) for task in tasks]
         sessions = read_sessions(self.ws.lake, surface, list(wanted))
         while batch := list(islice(sessions, BATCH)):
             for task, judge in evaluators:
@@ -200,12 +197,6 @@ class _Scoring:
                 for session, finding in zip(own, findings, strict=True):
                     self._record(task, session.session_id, finding, latency_ms=each_ms)
         self._record_absent(tasks, wanted)
-
-    def _prepare(self, specification: Specification) -> Look:
-        if specification.kind == "judge":
-            rubric = self._make_judge(specification).rubric
-            return lambda sessions: [judge_offline(rubric, each) for each in sessions]
-        return prepare(specification, self._read_classifier)
 
     def _read_classifier(self, sha256: str) -> bytes:
         path = self.ws.path / "classifiers" / f"{sha256}.skops"
@@ -232,9 +223,9 @@ class _Scoring:
                         request, shown = judge.ask(session, key=key)
                     except EvaluatorError as error:
                         self._record(task, name, Finding(None, error=str(error)))
-                        continue
-                    waiting[key] = task, name, judge, shown
-                    yield request._replace(tries=self.tries.get(key, request.tries))
+                    else:
+                        waiting[key] = task, name, judge, shown
+                        yield request._replace(tries=self.tries.get(key, request.tries))
             self._record_absent(tasks, absent)
 
         def keep(request: Request, reply: Reply) -> None:
@@ -243,11 +234,9 @@ class _Scoring:
             about["model_fingerprint"] = reply.fingerprint or None
             self._record(task, name, judge.read(reply, shown), **about)
 
-        def note(request: Request, tries: Tries) -> None:
-            self.journal.note_tries(request.key, tries)
-
         how: Any = {"model": model, "limits": self.limits, "spent": self.spent}
-        complete_many(ask(), on_reply=keep, on_retry=note, **how)
+        how["on_retry"] = lambda request, tries: self.journal.note_tries(request.key, tries)
+        complete_many(ask(), on_reply=keep, **how)
 
     def _make_judge(self, specification: Specification) -> Judge:
         named = [each.session_id for each in read_parameters(specification.parameters).examples]

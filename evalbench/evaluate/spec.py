@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 import yaml
-from pydantic import JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import JsonValue, ValidationInfo, field_validator, model_validator
 from sqlalchemy import Connection
 
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks import read_check
-from evalbench.evaluate.checks.base import explain
+from evalbench.evaluate.checks.base import validate
 from evalbench.evaluate.judge import hash_template, read_parameters
 from evalbench.schema import Evaluator, EvaluatorDefined
 from evalbench.store.ledger import Draft, Ledger
@@ -99,11 +99,8 @@ def read_specification(text: str, *, modes: pl.DataFrame) -> Specification:
         raise EvaluatorError(f"not a YAML specification: {error}") from error
     if not isinstance(fields, dict):
         raise EvaluatorError("not a specification: write one field a line, as kind: check")
-    try:
-        specification = Specification.model_validate(fields)
-    except ValidationError as error:
-        known = ", ".join(Specification.model_fields)
-        raise EvaluatorError(f"{explain(error)}; the fields are {known}") from error
+    hint = f"; the fields are {', '.join(Specification.model_fields)}"
+    specification: Specification = validate(Specification.model_validate, fields, hint=hint)
     check_mode(specification, modes)
     return specification
 

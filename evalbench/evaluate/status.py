@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 from sqlalchemy import Connection
@@ -14,9 +14,7 @@ from evalbench.schema import BODIES, TIME, EvaluatorCalibrated, columns
 from evalbench.settings import Evaluators
 from evalbench.stats.binary import ENOUGH
 from evalbench.store.ledger import Draft, Ledger
-
-if TYPE_CHECKING:
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 KINDS = ("evaluator.defined", "evaluator.calibrated", "evaluator.promoted", "evaluator.archived")
 COUNTING = ("aligned", "gating")
@@ -247,20 +245,16 @@ def _weigh(statuses: pl.DataFrame, modes: pl.DataFrame, rates: pl.DataFrame) -> 
     )
 
 
-def counting_verdicts(
-    verdicts: pl.LazyFrame, statuses: pl.DataFrame, *, with_imported: bool = False
-) -> pl.DataFrame:
+def counting_verdicts(verdicts: pl.LazyFrame, statuses: pl.DataFrame) -> pl.DataFrame:
     """Keep the verdicts that may enter a rate: of evaluators that count, by their latest version.
 
-    With ``with_imported`` those of evaluators that were made elsewhere, and so have no status, are
-    kept too: as strata they are corrected by people, whatever they are worth.
+    Those of evaluators that were made elsewhere, and so have no status, are kept too: as strata
+    they are corrected by people, whatever they are worth.
     """
     known, key = statuses.lazy(), ["evaluator_id", "evaluator_version"]
     counting = known.filter(_COUNTS).select("evaluator_id", evaluator_version="version")
-    kept = [verdicts.join(counting, on=key)]
-    if with_imported:
-        kept.append(verdicts.join(known, on="evaluator_id", how="anti", maintain_order="left"))
-    return pl.concat(kept).collect()
+    elsewhere = verdicts.join(known, on="evaluator_id", how="anti", maintain_order="left")
+    return pl.concat([verdicts.join(counting, on=key), elsewhere]).collect()
 
 
 def _find_stale(

@@ -196,8 +196,10 @@ def canonical(value: str) -> str:
         return value.strip()
     try:
         return orjson.dumps(held, default=str, option=SORTED).decode()
-    except TypeError:  # numbers that are too long for it
-        return json.dumps(held, sort_keys=True, default=str)
+    except TypeError:  # numbers that are too long for it, or nested deeper than it writes
+        with suppress(RecursionError):
+            return json.dumps(held, sort_keys=True, default=str)
+        return value.strip()
 
 
 def plain(content: Any) -> str:

@@ -1,46 +1,19 @@
 import json
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evalbench.errors import EvaluatorError
-from evalbench.evaluate.checks import read_check, run_check
-from evalbench.evaluate.checks.base import Check
+from evalbench.evaluate.checks import read_check
 from evalbench.evaluate.checks.grounding import NUMBER, read_number
-from evalbench.evaluate.finding import Finding
-from evalbench.session import Session
 
-ORDER = {
-    "type": "object",
-    "required": ["order"],
-    "properties": {"order": {"type": "string", "pattern": "^R-[0-9]+$"}},
-}
 POLICY = {"policy-7": "Refunds of 1,234.50 dollars are paid within 14 days, at 12% interest."}
 STATUS = ("get_order", '{"order": "R-1"}', '{"total": 86.4, "arrives": "2026-11-23"}')
 
 CASES = {
-    "output schema": (
-        {"check": "output_schema", "json_schema": ORDER},
-        {"answer": '{"order": "X-1"}'},
-        {"answer": '{"order": "R-17"}'},
-        {"answer": None},
-    ),
-    "output that is not JSON": (
-        {"check": "output_schema", "json_schema": ORDER},
-        {"answer": "It is on its way."},
-        {"answer": '{"order": "R-17", "more": 1}'},
-        {"answer": None},
-    ),
-    "tool schema": (
-        {"check": "tool_schema", "tool": "get_order", "json_schema": ORDER},
-        {"calls": [STATUS, ("get_order", '{"id": 1}', "")]},
-        {"calls": [STATUS, ("refund", '{"id": 1}', "")]},
-        {"calls": [("refund", "{}", "")]},
-    ),
     "tool not allowed": (
         {"check": "tool_not_allowed", "allowed": ["get_order"]},
         {"calls": [STATUS, ("refund", "{}", "")]},
@@ -99,24 +72,6 @@ CASES = {
         },
         {"answer": "You get $99 in 14 days."},
     ),
-    "retrieval recall": (
-        {"check": "retrieval_recall", "least": 0.5},
-        {"question": "When does the parcel arrive?", "documents": POLICY},
-        {"question": "Refunds paid within days?", "documents": POLICY},
-        {"question": "When does the parcel arrive?"},
-    ),
-    "retrieval precision": (
-        {"check": "retrieval_precision", "least": 0.6},
-        {"question": "Refunds paid?", "documents": {**POLICY, "b": "Opening hours of shops"}},
-        {"question": "Refunds paid?", "documents": {**POLICY, "b": "How refunds work"}},
-        {"question": "Refunds paid?", "documents": {}},
-    ),
-    "context used": (
-        {"check": "context_used", "least": 0.5},
-        {"answer": "Parcels travel quickly nowadays.", "documents": POLICY},
-        {"answer": "Refunds are paid within days.", "documents": POLICY},
-        {"answer": "Refunds are paid within days."},
-    ),
     "the user's language": (
         {"check": "language"},
         {
@@ -159,48 +114,18 @@ CASES = {
         {"question": "I am ana@example.com", "answer": "Ana@example.com from 10.1.2.3"},
         {"answer": None},
     ),
-    "bound above": (
-        {"check": "bound", "measure": "cost_usd", "most": 0.5},
-        {"cost_usd": 0.51},
-        {"cost_usd": 0.5},
-        {},
-    ),
-    "bound below": (
-        {"check": "bound", "measure": "completion_tokens", "least": 5, "most": 9},
-        {"completion_tokens": 4},
-        {"completion_tokens": 9},
-        {},
-    ),
-    "escalation missing": (
-        {
-            "check": "escalation_missing",
-            "when": {"check": "pattern_found", "pattern": "lawyer", "place": "user"},
-            "tools": ["hand_over"],
-        },
-        {"question": "I call my lawyer", "answer": "Please do."},
-        {"question": "I call my lawyer", "calls": [("hand_over", "{}", "ok")]},
-        {"question": None, "answer": "Hello"},
-    ),
-    "escalation recorded": (
-        {
-            "check": "escalation_missing",
-            "when": {"check": "pattern_found", "pattern": "lawyer", "place": "user"},
-        },
-        {"question": "I call my lawyer", "escalated": False},
-        {"question": "I call my lawyer", "escalated": True},
-        {"question": "I call my lawyer"},
-    ),
 }
+
+
+def run_check(parameters, session):
+    return read_check(parameters).find(session)
 
 
 @pytest.mark.parametrize(("parameters", "bad", "good", "empty"), CASES.values(), ids=list(CASES))
 def test_each_check_fails_passes_and_says_where_there_is_nothing(
     make_session, parameters, bad, good, empty
 ):
-    if empty is None:
-        nothing = replace(make_session("hello"), turns=())
-    else:
-        nothing = make_session(**empty)
+    nothing = make_session(**empty) if empty else replace(make_session("hello"), turns=())
     sessions = [make_session(**bad), make_session(**good), nothing]
     found = [run_check(parameters, session) for session in sessions]
     assert [each.fails for each in found] == [True, False, None], [each.rationale for each in found]
@@ -258,38 +183,21 @@ def test_a_number_of_any_form_is_read(text):
     assert all(read_number(match) for match in NUMBER.finditer(text))
 
 
-class Planted(Check):
-    """Finds what it is told to."""
-
-    check: str = "planted"
-    found: bool | None
-
-    def _look(self, session: Session) -> Finding:
-        return Finding(self.found, rationale=f"told {self.found}")
-
-
-def _join(name, parts):
-    built = read_check({"check": name, "of": [{"check": "refusal"}]})
-    return built.model_copy(update={"of": tuple(parts)})
-
-
-def _turn(part):
-    built = read_check({"check": "not", "of": {"check": "refusal"}})
-    return built.model_copy(update={"of": part})
-
-
-EMPTY = Session("support", "s", {})
-
-
-@given(st.lists(st.sampled_from([True, False, None]), min_size=1))
-def test_all_any_and_not_keep_the_laws_of_three_valued_logic(values):
-    parts = [Planted(found=value) for value in values]
-    any_of, all_of = (_join(name, parts).find(EMPTY).fails for name in ("any", "all"))
-    turned = _turn(_join("all", [_turn(part) for part in parts])).find(EMPTY).fails
-    assert any_of is turned  # De Morgan
-    assert any_of is (True if True in values else None if None in values else False)
-    assert all_of is (False if False in values else None if None in values else True)
-    assert _turn(_turn(parts[0])).find(EMPTY).fails is values[0]
+@pytest.mark.parametrize(
+    ("said", "fails"),
+    [
+        ({"answer": "sorry"}, True),
+        ({"answer": "hello"}, None),
+        ({"answer": None}, None),
+        ({"answer": "[policy-7]", "documents": POLICY}, False),
+    ],
+    ids=["fails", "passes in part", "nothing", "passes"],
+)
+def test_any_of_several_decides_and_what_has_nothing_to_check_passes_nothing(
+    make_session, said, fails
+):
+    parts = [{"check": "pattern_found", "pattern": "sorry"}, {"check": "citation_missing"}]
+    assert run_check({"check": "any", "of": parts}, make_session(**said)).fails is fails
 
 
 def test_a_joined_check_tells_what_decided(make_session):
@@ -309,18 +217,11 @@ def test_a_joined_check_tells_what_decided(make_session):
         ({}, "check"),
         ({"check": "tool_repeated", "often": 3}, "often"),
         ({"check": "tool_repeated", "times": 1}, "times"),
-        ({"check": "bound", "measure": "cost_usd"}, "needs most or least"),
-        ({"check": "bound", "measure": "karma", "most": 1}, "measure"),
-        ({"check": "bound", "measure": "cost_usd", "most": float("nan")}, "most"),
         ({"check": "pattern_found", "pattern": "a(?=b)"}, "look-around"),
         ({"check": "pattern_found", "pattern": r"(a)\1"}, "cannot be used"),
         ({"check": "pattern_found", "pattern": r"(\w{1,999}){1,999}"}, "size limit"),
         ({"check": "any", "of": []}, "of"),
-        ({"check": "not", "of": {"check": "any", "of": [{"check": "no"}]}}, "not.of.any.of.0"),
-        ({"check": "output_schema", "json_schema": {"type": "text"}}, "not a JSON schema"),
-        ({"check": "output_schema", "json_schema": {"$ref": "http://a/b"}}, "leads outside"),
-        ({"check": "output_schema", "json_schema": {"pattern": "a(?=b)"}}, "look-around"),
-        ({"check": "output_schema", "json_schema": {"patternProperties": {"a": {}}}}, "propertyN"),
+        ({"check": "any", "of": [{"check": "refusal"}, {"check": "no"}]}, "any.of.1"),
     ],
 )
 def test_what_is_no_check_is_refused_by_name(parameters, said):
@@ -328,48 +229,21 @@ def test_what_is_no_check_is_refused_by_name(parameters, said):
         read_check(parameters)
 
 
-def test_a_check_nested_too_deep_is_refused():
-    parameters = {"check": "refusal"}
-    for _ in range(5000):
-        parameters = {"check": "not", "of": parameters}
-    with pytest.raises(EvaluatorError):
-        read_check(parameters)
-
-
 def test_no_pattern_takes_more_than_linear_time(make_session):
     session = make_session("a" * 200_000 + "!")
-    schema = {"type": "string", "pattern": "^(a+)+$"}
     started = time.perf_counter()
     found = run_check({"check": "pattern_missing", "pattern": "^(a+)+$"}, session)
     assert found.fails
-    answer = make_session(json.dumps("a" * 200_000 + "!"))
-    assert run_check({"check": "output_schema", "json_schema": schema}, answer).fails
     for check in ("citation_missing", "number_unsupported", "personal_data", "refusal"):
         text = "1,1" * 50_000 + "[" * 50_000 + "<EMAIL_" * 10_000 + "I can " * 10_000
         run_check({"check": check}, make_session(text, documents=POLICY))
     assert time.perf_counter() - started < 10
 
 
-def test_json_nested_too_deep_is_told_and_breaks_nothing(make_session):
-    deep = make_session("[" * 100_000 + "]" * 100_000)
-    schema = {"type": "array", "items": {"$ref": "#"}}
-    found = run_check({"check": "output_schema", "json_schema": schema}, deep)
-    assert found.fails is None
-    assert "too deep" in found.error
-
-
-def test_duration_and_tokens_are_worked_out(make_session):
-    session = make_session("Done")
-    start = datetime(2026, 1, 5, tzinfo=UTC)
-    times = {"started_at": start, "ended_at": start + timedelta(seconds=90)}
-    session = replace(
-        session, row={**session.row, **times, "prompt_tokens": 120, "completion_tokens": 30}
-    )
-    for measure, most in (("duration_ms", 89_999), ("tokens", 149), ("n_turns", 0)):
-        assert run_check({"check": "bound", "measure": measure, "most": most}, session).fails
-        assert not run_check(
-            {"check": "bound", "measure": measure, "most": most + 1}, session
-        ).fails
+def test_json_nested_too_deep_breaks_nothing(make_session):
+    deep = "[" * 1_000 + "]" * 1_000
+    session = make_session(deep, calls=[("find", deep, deep), ("find", f" {deep} ", deep)])
+    assert run_check({"check": "tool_repeated"}, session).fails
 
 
 def test_a_check_leaves_its_session_as_it_was(make_session):

@@ -11,7 +11,7 @@ from model_server import ModelServer
 from sides import session_ids
 
 from evalbench.errors import EvaluatorError
-from evalbench.evaluate.checks import run_check
+from evalbench.evaluate.checks import read_check
 from evalbench.evaluate.proposals.check_candidates import look_by_family, search_check
 from evalbench.evaluate.proposals.propose import adopt, draw_examples, propose
 from evalbench.evaluate.proposals.rubric import improve_rubric
@@ -148,7 +148,7 @@ def test_a_rule_goes_before_phrases_and_says_what_the_search_saw(make_session):
         fails.append(bad)
     found, flagged = search_check(look_by_family(sessions), np.array(fails, dtype=float))
     assert found == {"check": "tool_repeated", "times": 2}
-    assert [run_check(found, each).fails for each in sessions] == fails
+    assert [read_check(found).find(each).fails for each in sessions] == fails
     assert flagged.tolist() == fails
 
 
@@ -170,7 +170,7 @@ def test_phrases_mean_as_patterns_what_they_meant_in_the_search(make_session):
     phrases = [at for at, each in enumerate(columns.checks) if each["check"] == "pattern_found"]
     assert len(phrases) > 20
     for at in phrases:
-        found = [run_check(columns.checks[at], each).fails for each in sessions]
+        found = [read_check(columns.checks[at]).find(each).fails for each in sessions]
         assert found == [None if said < 0 else bool(said) for said in columns.said[:, at]]
 
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import evalbench as eb
 from evalbench.cli import app
-from evalbench.evaluate.checks import run_check
+from evalbench.evaluate.checks import read_check
 from evalbench.evaluate.classifier import features
 from evalbench.evaluate.judge import make_judge
 from evalbench.label.annotation.labelling import Annotation
@@ -92,7 +92,7 @@ def test_desk_judge_check_classifier_and_command_line_read_the_very_same_text(wo
     assert shown.text == text
     assert features([session])["text"].item() == text
     answer = {"check": "pattern_found", "pattern": "On its way"}
-    [evidence] = run_check(answer, session).evidence
+    [evidence] = read_check(answer).find(session).evidence
     assert f"[{evidence['turn']}] assistant: {evidence['quote']}" in text
     drawn = {"session_id": session_id, "stratum": "all", "inclusion_probability": 1.0}
     body = {"surface": "support", "seed": 1, "design": {}, "lake_versions": {}}

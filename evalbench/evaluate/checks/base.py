@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import polars as pl
 from polars.exceptions import ComputeError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from evalbench.evaluate import finding
-from evalbench.evaluate.finding import ASSISTANT, Finding, Passage, list_said
+from evalbench.errors import EvaluatorError
+from evalbench.evaluate.finding import Finding, Passage
 from evalbench.session import Session
 
 Evidence = Sequence[Mapping[str, Any]]
-Place = Literal["final_output", "assistant", "user", "tool_results"]
 
 
 class Check(BaseModel, ABC):
@@ -51,26 +50,25 @@ def nothing(why: str) -> Finding:
     return Finding(None, rationale=f"nothing to check: {why}")
 
 
-def explain(error: ValidationError) -> str:
-    """Say what is wrong, and where."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))[:200]
-    plain = isinstance(first["input"], str | int | float)
-    got = f" (got {first['input']!r:.200})" if plain else ""
-    return f"{where}: {first['msg']}{got}".removeprefix(": ")
-
-
-def match_texts(pattern: str, texts: Sequence[str]) -> list[str | None]:
-    """Give what a pattern first matches in each text; None where it matches nothing.
-
-    Patterns and texts are anybody's: with the engine of Polars each takes linear time.
-    """
-    return pl.Series(texts, dtype=pl.String).str.extract(pattern, 0).to_list()
+def validate(read: Callable[[Any], Any], value: Any, *, hint: str = "") -> Any:
+    """Read a value by pydantic; EvaluatorError says what is wrong with it, and where."""
+    try:
+        return read(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))[:200]
+        plain = isinstance(first["input"], str | int | float)
+        got = f" (got {first['input']!r:.200})" if plain else ""
+        said = f"{where}: {first['msg']}{got}{hint}".removeprefix(": ")
+        raise EvaluatorError(said) from error
 
 
 def find_pattern(pattern: str, texts: Sequence[Passage]) -> list[dict[str, Any]]:
-    """Quote the words that a pattern matches, of the first text that it does."""
-    matched = match_texts(pattern, [text.content for text in texts])
+    """Quote the words that a pattern matches, of the first text that it does.
+
+    Patterns and texts are anybody's: with the engine of Polars each takes linear time.
+    """
+    matched = pl.Series([text.content for text in texts], dtype=pl.String).str.extract(pattern, 0)
     pairs = zip(texts, matched, strict=True)
     return [text.quote(words) for text, words in pairs if words is not None][:1]
 
@@ -78,7 +76,7 @@ def find_pattern(pattern: str, texts: Sequence[Passage]) -> list[dict[str, Any]]
 def check_pattern(pattern: str) -> str:
     """Refuse a pattern that the engine does not take."""
     try:
-        match_texts(pattern, [""])
+        find_pattern(pattern, [Passage("", 1, "")])
     except ComputeError as error:
         reason = str(error).partition("\n\nThis error")[0].splitlines()[-1]
         raise ValueError(f"the pattern {pattern!r} cannot be used: {reason}") from error
@@ -87,12 +85,3 @@ def check_pattern(pattern: str) -> str:
 
 Pattern = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(check_pattern)]
 """In the syntax of Rust's ``regex``: no look-around, no back-references."""
-
-
-def read_place(session: Session, place: Place) -> list[Passage]:
-    """Return the texts of a place."""
-    if place == "final_output":
-        return list(filter(None, [finding.find_answer(session)]))
-    if place == "tool_results":
-        return finding.list_results(session)
-    return list_said(session, *(ASSISTANT if place == "assistant" else (place,)))

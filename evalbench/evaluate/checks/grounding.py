@@ -10,15 +10,7 @@ import polars as pl
 from pydantic import Field
 
 from evalbench.evaluate.checks.base import Check, Pattern, nothing, say
-from evalbench.evaluate.finding import (
-    ASSISTANT,
-    Finding,
-    Passage,
-    find_answer,
-    list_documents,
-    list_results,
-    list_said,
-)
+from evalbench.evaluate.finding import Finding, find_answer, list_documents, list_results, list_said
 from evalbench.session import Session
 
 CITATION = r"\[([^\[\]\s][^\[\]\n]{0,79})\]\(?"
@@ -28,8 +20,6 @@ NUMBER = re.compile(
 )
 LONGEST = 40
 """Characters of a number; what is longer is a text."""
-OVERLAP = 0.2
-"""Share of the question's terms that makes a document a relevant one."""
 
 
 class CitationCheck(Check):
@@ -88,37 +78,7 @@ class NumberUnsupported(Check):
         return not bare or Decimal(match["digits"]) >= self.least
 
 
-class RetrievalProxy(Check):
-    """Fails where a proxy for the quality of retrieval is below ``least``.
-
-    All are shares of terms, words of four letters or more, and know nothing of meaning:
-    ``retrieval_recall`` of the question's terms that are in a document; ``retrieval_precision`` of
-    documents that hold at least a fifth of the question's terms; ``context_used`` of the answers'
-    terms that are in a document. They mislead where a question is put in other words, and in
-    scripts without spaces. The score is what is missing to all.
-    """
-
-    check: Literal["retrieval_precision", "retrieval_recall", "context_used"]
-    least: float = Field(gt=0, le=1)
-
-    def _look(self, session: Session) -> Finding:
-        roles = ASSISTANT if self.check == "context_used" else ("user",)
-        texts, documents = list_said(session, *roles), list_documents(session)
-        wanted = set().union(*map(_terms, texts))
-        if not documents or not wanted:
-            return nothing("no documents, or no terms to look for in them")
-        held = [wanted & _terms(each) for each in documents]
-        if self.check == "retrieval_precision":
-            share = sum(len(each) >= OVERLAP * len(wanted) for each in held) / len(held)
-        else:
-            share = len(set().union(*held)) / len(wanted)
-        said = f"proxy {self.check} {share:.2f}, at least {self.least:.2f}"
-        fails = share < self.least
-        evidence = [texts[-1].quote(), documents[0].quote()] if fails else []
-        return Finding(fails, 1 - share, said, evidence)
-
-
-GroundingCheck = CitationCheck | NumberUnsupported | RetrievalProxy
+GroundingCheck = CitationCheck | NumberUnsupported
 
 
 def find_citations(pattern: str, text: str) -> list[str]:
@@ -147,7 +107,3 @@ def read_number(match: re.Match[str]) -> set[Decimal | str]:
     if match["percent"]:
         readings |= {value / 100 for value in readings}
     return {*readings} or {match["digits"]}
-
-
-def _terms(text: Passage) -> set[str]:
-    return set(re.findall(r"\w{4,}", text.content.casefold()))

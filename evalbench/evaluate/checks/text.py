@@ -8,16 +8,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from evalbench.evaluate.checks.base import (
-    Check,
-    Pattern,
-    Place,
-    find_pattern,
-    nothing,
-    read_place,
-    say,
-)
-from evalbench.evaluate.finding import Finding, Passage, list_said
+from evalbench.evaluate.checks.base import Check, Pattern, find_pattern, nothing, say
+from evalbench.evaluate.finding import Finding, Passage, Place, list_said, read_place
 from evalbench.pii import find_personal
 from evalbench.session import Session
 

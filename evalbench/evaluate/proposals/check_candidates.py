@@ -21,9 +21,8 @@ import numpy as np
 
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.checks import read_check
-from evalbench.evaluate.checks.base import Place, read_place
 from evalbench.evaluate.classifier import FOLDS, measure_mcc, name_groups
-from evalbench.evaluate.finding import list_calls
+from evalbench.evaluate.finding import Place, list_calls, read_place
 from evalbench.evaluate.split import require_train
 from evalbench.session import Session
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,9 +29,7 @@ from evalbench.llm import UNLIMITED, Limits, Spent
 from evalbench.schema import EvaluatorKind, columns
 from evalbench.session import Session, read_sessions
 from evalbench.stats.binary import ENOUGH
-
-if TYPE_CHECKING:
-    from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace
 
 Row = dict[str, Any]
 KINDS: tuple[EvaluatorKind, ...] = ("check", "classifier", "judge")
@@ -186,8 +184,7 @@ class _Bench:
         sides: dict[str, list[Session]] = {"train": [], "test": []}
         ids = self.labels["session_id"].unique().sort().to_list()
         for each in read_sessions(self.ws.lake, self.surface, ids):
-            side = assign_split(self.surface, each.session_id, each.row["group_key"])
-            sides[side].append(each)
+            sides[assign_split(self.surface, each.session_id, each.row["group_key"])].append(each)
         return sides
 
     @cached_property
@@ -202,9 +199,7 @@ class _Bench:
         test = [each for each in self.sides["test"] if each.session_id in said]
         n_fail = sum(said[each.session_id] for each in test)
         if min(n_fail, len(test) - n_fail) < ENOUGH:
-            counts = (
-                f"{n_fail} failing and {len(test) - n_fail} passing; {ENOUGH} of each are needed"
-            )
+            counts = f"{n_fail} failing and {len(test) - n_fail} passing"
             why = f"too few labels of the test split: {counts}; {ENOUGH} of each are needed"
             return [about | {"kind": KINDS[0], "status": "insufficient", "why": why}]
         rows: list[Row] = []
@@ -259,23 +254,21 @@ class _Bench:
         made, ids = candidate.specification, [each.session_id for each in test]
         key = {"evaluator_id": made.evaluator_id, "evaluator_version": made.version}
         row: Row = {**key, "train_mcc": candidate.train_mcc, "dollars_per_1000": 0.0}
+        about = {"session_id": ids, "truth": [said[name] for name in ids]}
+        pairs = pl.DataFrame(about | {"group": classifier.name_groups(test)})
         if made.kind == "judge":
             if left := len(score(self.ws, [made], ids, limits=self.limits, spent=self.spent).left):
                 why = f"the budget is spent: {left} of {len(test)} sessions are not judged"
                 return row | {"status": "insufficient", "why": why}
-            judged = self.ws.lake.verdicts(surface=self.surface).filter(**key, repeat=0)
-            verdicts = judged.collect().rows_by_key("session_id", named=True, unique=True)
-            fails = [verdicts[name]["fails"] for name in ids]
-            costs = [verdicts[name]["cost_usd"] for name in ids]
-            row["dollars_per_1000"] = None if None in costs else 1000 * float(np.mean(costs))
+            judged = self.ws.lake.verdicts(surface=self.surface).filter(**key, repeat=0).collect()
+            pairs = pairs.join(judged, on="session_id", maintain_order="left")
+            cost = judged["cost_usd"]
+            row["dollars_per_1000"] = None if cost.has_nulls() else 1000 * float(np.mean(cost))
         else:
             fails = [each.fails for each in look(candidate, test)]
-        columns = {"truth": [said[name] for name in ids], "group": classifier.name_groups(test)}
-        pairs = pl.DataFrame(columns).with_columns(fails=pl.Series(fails, dtype=pl.Boolean))
+            pairs = pairs.with_columns(fails=pl.Series(fails, dtype=pl.Boolean))
         how: Any = {"settings": self.ws.settings.evaluators, "level": self.ws.settings.level}
-        named = pairs.with_columns(evaluator_id=pl.lit(made.evaluator_id))
-        found = measure_alignment(named, by=["evaluator_id"], rng=self.rng, **how)
-        return row | found.row(0, named=True)
+        return row | measure_alignment(pairs, by=[], rng=self.rng, **how).row(0, named=True)
 
 
 def _conclude(rows: Sequence[Row]) -> Row:
@@ -283,10 +276,10 @@ def _conclude(rows: Sequence[Row]) -> Row:
     row, last = {name: rows[0][name] for name in ("surface", "mode", "name")}, rows[-1]
     if last.get("proposed"):
         return row | {name: last[name] for name in PROPOSAL[3:]}
-    insufficient = any(each["status"] == "insufficient" for each in rows)
     tried = "; ".join(f"{each['kind']}: {each['why']}" for each in rows)
-    why = tried if len(rows) > 1 else last["why"]
-    return row | {"status": "insufficient" if insufficient else "not aligned", "why": why}
+    unknown = "insufficient" in [each["status"] for each in rows]
+    status = "insufficient" if unknown else "not aligned"
+    return row | {"status": status, "why": tried if len(rows) > 1 else last["why"]}
 
 
 def _mcc(flagged: np.ndarray, fails: np.ndarray) -> float | None:

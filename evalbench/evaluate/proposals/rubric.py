@@ -69,22 +69,21 @@ def improve_rubric(
     learning, comparing = _halve(sessions, fails, shown, rng=rng)
     adapter: Any = _Adapter(specification, sessions, fails, reflection_model, limits, spent)
     found: Any = gepa.optimize(
-        seed_candidate={RUBRIC: specification.prompt},
+        {RUBRIC: specification.prompt},
         trainset=learning,
         valset=comparing,
         adapter=adapter,
         reflection_lm=adapter.reflect,
         reflection_prompt_template=(PROMPTS / "improve.md").read_text(encoding="utf-8"),
         reflection_minibatch_size=AT_ONCE,
-        stop_callbacks=[adapter.is_spent, ScoreThresholdStopper(1.0)],
+        stop_callbacks=[lambda state: spent.exhausted, ScoreThresholdStopper(1.0)],
         logger=SimpleNamespace(log=lambda message: None),
         seed=int(rng.integers(2**31)),
     )
-    scores = found.val_aggregate_scores
-    prompt = found.candidates[found.best_idx][RUBRIC] if max(scores) > scores[0] else ""
-    better = specification.model_copy(update={"prompt": prompt or specification.prompt})
-    old, new = (each.prompt.splitlines() for each in (specification, better))
-    return better, "\n".join(difflib.unified_diff(old, new, "before", "after", lineterm=""))
+    scores, old = found.val_aggregate_scores, specification.prompt
+    new = found.candidates[found.best_idx][RUBRIC] if max(scores) > scores[0] else old
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "before", "after", lineterm="")
+    return specification.model_copy(update={"prompt": new or old}), "\n".join(lines)
 
 
 @dataclass
@@ -99,11 +98,6 @@ class _Adapter:
     spent: Spent
     propose_new_texts: None = None
 
-    def is_spent(self, state: Any) -> bool:
-        """Stop where the budget did not reach a call."""
-        calls = self.limits.calls
-        return self.spent.exhausted or (calls is not None and self.spent.calls + AT_ONCE >= calls)
-
     def evaluate(self, batch: list[int], candidate: dict[str, str], capture_traces: bool) -> Any:
         """Judge sessions by the candidate's rubric: 1 where people say the same, else 0."""
         from gepa import EvaluationBatch
@@ -112,14 +106,11 @@ class _Adapter:
         known = {each.session_id: each for each in self.sessions}
         judge = make_judge(asked, sessions=known, reply_tokens=self.limits.reply_tokens)
         wanted = {str(at): judge.ask(self.sessions[at], key=str(at)) for at in batch}
-        found = dict.fromkeys(batch, Finding(None, error="the budget is spent"))
-
-        def keep(request: Request, reply: Reply) -> None:
-            found[int(request.key)] = judge.read(reply, wanted[request.key][1])
-
-        self._ask([request for request, _ in wanted.values()], judge.model, keep)
-        scores = [float(found[at].fails is bool(self.fails[at])) for at in batch]
-        told = [(at, wanted[str(at)][1].text, found[at]) for at in batch]
+        found = dict.fromkeys(wanted, Finding(None, error="the budget is spent"))
+        for key, reply in self._ask([each for each, _ in wanted.values()], judge.model).items():
+            found[key] = judge.read(reply, wanted[key][1])
+        told = [(at, wanted[str(at)][1].text, found[str(at)]) for at in batch]
+        scores = [float(each.fails is bool(self.fails[at])) for at, _, each in told]
         return EvaluationBatch(outputs=told, scores=scores, trajectories=told)
 
     def make_reflective_dataset(
@@ -129,46 +120,43 @@ class _Adapter:
         told = []
         for at, text, finding in eval_batch.trajectories:
             said = {True: "it fails", False: "it passes", None: f"nothing ({finding.error})"}
-            people = said[bool(self.fails[at])]
-            right = "Right." if finding.fails is bool(self.fails[at]) else "Wrong."
-            told.append(
-                {
-                    "Session": text,
-                    "The judge says": f"{said[finding.fails]}: {finding.rationale}",
-                    "Feedback": f"{right} People say that {people}.",
-                }
+            fails = bool(self.fails[at])
+            judged = f"{said[finding.fails]}: {finding.rationale}"
+            feedback = (
+                f"{'Right' if finding.fails is fails else 'Wrong'}. People say that {said[fails]}."
             )
+            told.append({"Session": text, "The judge says": judged, "Feedback": feedback})
         return dict.fromkeys(components_to_update, told)
 
     def reflect(self, prompt: Any) -> str:
         """Let the reflection model answer; empty where it does not, and the rubric stays."""
-        replies = [f"```\n{self.specification.prompt}\n```"]
-        request = Request("reflection", [{"role": "user", "content": str(prompt)}])
-        self._ask([request], self.reflection_model, lambda _, reply: replies.append(reply.text))
-        return replies[-1] or replies[0]
+        request = Request("", [{"role": "user", "content": str(prompt)}])
+        replies = self._ask([request], self.reflection_model)
+        return (replies[""].text if replies else "") or f"```\n{self.specification.prompt}\n```"
 
-    def _ask(self, requests: Sequence[Request], model: str, keep: Any) -> None:
+    def _ask(self, requests: Sequence[Request], model: str) -> dict[str, Reply]:
+        replies: dict[str, Reply] = {}
         how: Any = {"model": model, "limits": self.limits, "spent": self.spent}
-        complete_many(requests, on_reply=keep, **how)
+        complete_many(
+            requests, on_reply=lambda request, reply: replies.update({request.key: reply}), **how
+        )
+        return replies
 
 
 def _halve(
     sessions: Sequence[Session], fails: np.ndarray, shown: set[str], *, rng: np.random.Generator
-) -> tuple[list[int], list[int]]:
+) -> list[list[int]]:
     """Give sessions to learn from and to compare on, as many of either class, groups apart."""
     names, group = np.unique(name_groups(sessions), return_inverse=True)
     sides = rng.permutation(len(names))[group] % 2
     free = np.array([each.session_id not in shown for each in sessions])
-    halves: list[list[int]] = [[], []]
-    for side, half in enumerate(halves):
+    halves = []
+    for side, use in enumerate(("learn from", "compare on")):
         own = free & (sides == side)
         classes = [np.flatnonzero(own & (fails == value)) for value in (True, False)]
-        of_class = [rng.permutation(each).tolist() for each in classes]
-        n = min(MOST, *map(len, of_class))
+        n = min(MOST, *map(len, classes))
         if n < LEAST:
-            raise EvaluatorError(
-                f"insufficient: {n} sessions of a class to {('learn from', 'compare on')[side]},"
-                f" {LEAST} needed to improve a rubric"
-            )
-        half += [at for each in of_class for at in each[:n]]
-    return halves[0], halves[1]
+            few = f"insufficient: {n} sessions of a class to {use}"
+            raise EvaluatorError(f"{few}, {LEAST} needed to improve a rubric")
+        halves.append([at for each in classes for at in rng.permutation(each)[:n].tolist()])
+    return halves
