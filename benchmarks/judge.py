@@ -90,13 +90,13 @@ def make_spans(i):
 
 def make_body(ws):
     """Give one of our requests, for the bare loops to send."""
-    from evalbench.evaluate.judge import VERDICT_FORM, make_judge
+    from evalbench.evaluate.judge import Verdict, make_judge
     from evalbench.session import read_sessions
 
     [session] = read_sessions(ws.lake, "support", ["session-0"])
     judge = make_judge(make_specification(), sessions={})
     request, _ = judge.ask(session)
-    schema = {"name": "answer", "schema": VERDICT_FORM, "strict": True}
+    schema = {"name": "answer", "schema": Verdict.model_json_schema(), "strict": True}
     return {
         "messages": request.messages,
         "max_tokens": 1024,

@@ -9,17 +9,18 @@ import sys
 import numpy as np
 import pytest
 from model_server import ModelServer
+from pydantic import BaseModel
 
 from evalbench import llm
 from evalbench.errors import ModelError
 from evalbench.llm import load_litellm
 
 MODEL = "hosted_vllm/judge-1"
-FORM = {
-    "type": "object",
-    "properties": {"fails": {"type": "boolean"}, "rationale": {"type": "string"}},
-    "required": ["fails", "rationale"],
-}
+
+
+class Form(BaseModel):
+    fails: bool
+    rationale: str
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def price():
     load_litellm().model_cost.pop(MODEL)
 
 
-def questions(n, schema=FORM):
+def questions(n, schema=Form):
     return [
         llm.Request(f"item-{i}", [{"role": "user", "content": f"Judge item-{i}."}], schema)
         for i in range(n)
@@ -238,8 +239,10 @@ def test_words_around_the_object_are_let_pass(monkeypatch):
     text = 'Sure:\n```json\n{"fails": true, "rationale": "x"}\n```'
     with ModelServer(reply=lambda body: text) as server:
         _, replies = ask(server, monkeypatch, questions(1))
-    assert replies["item-0"].parsed == {"fails": True, "rationale": "x"}
-    assert server.calls[0].body["response_format"]["json_schema"]["schema"] == FORM
+    assert replies["item-0"].parsed == Form(fails=True, rationale="x")
+    assert (
+        server.calls[0].body["response_format"]["json_schema"]["schema"] == Form.model_json_schema()
+    )
 
 
 def test_limits_name_what_is_wrong():

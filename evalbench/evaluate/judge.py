@@ -56,9 +56,6 @@ class Verdict(_Form):
     fails: bool
 
 
-VERDICT_FORM = Verdict.model_json_schema()
-
-
 class Example(_Form):
     """A labelled session that a judge is shown: what people said of it, and why."""
 
@@ -124,13 +121,13 @@ class Judge:
         asked = _read_template()[1].substitute(fence=fence, trace=shown.text)
         said = {"system": self.instructions, "user": asked}
         messages = [{"role": role, "content": text} for role, text in said.items()]
-        return Request(key, messages, VERDICT_FORM), shown
+        return Request(key, messages, Verdict), shown
 
     def read(self, reply: Reply, shown: Excerpt) -> Finding:
         """Give the verdict of an answer; a fabricated quote makes it an error."""
-        if reply.error is not None or reply.parsed is None:
+        answer, evidence = reply.parsed, []
+        if answer is None:
             return Finding(None, error=reply.error or "no answer in the form asked for")
-        answer, evidence = Verdict.model_validate(reply.parsed), []
         for each in answer.quotes:
             found = shown.find_quote(each.quote, each.turn)
             if found is None and each.quote.strip():

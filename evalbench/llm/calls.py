@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import orjson
+from pydantic import BaseModel, ValidationError
 
 from evalbench.errors import ModelError
 from evalbench.llm.models import load_litellm
-
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
 
 ATTEMPTS = dict.fromkeys(("rate limit", "server error", "time-out"), 1_000)
 ATTEMPTS |= {"broken JSON": 3, "schema violated": 3, "empty answer": 2}
@@ -30,8 +28,10 @@ FAILURES |= {"ContentPolicyViolationError": "refusal"}
 FATAL = dict.fromkeys(("AuthenticationError", "PermissionDeniedError"), "key refused; set {}")
 FATAL |= dict.fromkeys(("NotFoundError", "LiteLLMUnknownProvider"), "no such model")
 """Errors after which no other call would fare better; {} is the variable of the key."""
-LONGEST_WAIT = 120.0
-"""Seconds of Retry-After that a request waits for; a server that asks for more gets no retry."""
+LONGEST_WAIT, LONGEST_PAUSE = 120.0, 30.0
+"""Seconds of Retry-After that a request waits for; a server that asks for more gets no retry.
+
+And those of the longest pause where the server does not say."""
 TOKENS_A_CHARACTER = 0.35
 """First guess, above English prose (about 0.25) and JSON; raised by what the server counts."""
 
@@ -87,14 +87,14 @@ class Tries(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One question: ``key`` is the caller's name for it, ``schema`` the JSON schema of its answer.
+    """One question: ``key`` is the caller's name for it, ``schema`` the form of its answer.
 
     ``tries`` are those of a run that was killed; they count as this run's.
     """
 
     key: str
     messages: Sequence[Mapping[str, Any]]
-    schema: Mapping[str, Any] | None = None
+    schema: type[BaseModel] | None = None
     tries: Tries = Tries()
 
 
@@ -108,7 +108,7 @@ class Reply:
     """
 
     text: str = ""
-    parsed: dict[str, Any] | None = None
+    parsed: Any = None
     fingerprint: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -221,39 +221,25 @@ class _Asking:
 
     async def answer(self, request: Request) -> None:
         """Ask until there is a reply or nothing more to try, and hand it over."""
-        from tenacity import AsyncRetrying, retry_if_result, wait_random_exponential
-
         load_litellm().utils.is_internal_call.set(True)  # without a record for callbacks
-        tries, pause = request.tries, wait_random_exponential(0.5, max=30)
-
-        async def ask_once() -> Reply:
-            nonlocal tries
-            reply = await self._ask_within_budget(request)
-            tries = Tries(
-                tries.made + 1,
-                tries.prompt_tokens + reply.prompt_tokens,
-                tries.completion_tokens + reply.completion_tokens,
-                tries.dollars + (reply.cost_usd or 0.0),
-            )
-            return reply
-
-        def is_worth_a_try(reply: Reply) -> bool:
-            most = min(self.limits.tries, ATTEMPTS.get(reply.kind, 1))
-            return tries.made < most and (reply.retry_after or 0.0) <= LONGEST_WAIT
-
-        def choose_pause(state: RetryCallState) -> float:
-            wanted = state.outcome.result().retry_after  # type: ignore[union-attr]
-            return pause(state) if wanted is None else 1.05 * wanted
-
-        retrying = AsyncRetrying(
-            retry=retry_if_result(is_worth_a_try),
-            wait=choose_pause,
-            sleep=self._sleep,
-            before_sleep=lambda state: self.on_retry(request, tries),
-        )
+        made, prompt, completion, dollars = request.tries
         try:
-            reply: Reply = await retrying(ask_once)
-            _, prompt, completion, dollars = tries
+            while True:
+                reply = await self._ask_within_budget(request)
+                made, prompt = made + 1, prompt + reply.prompt_tokens
+                completion += reply.completion_tokens
+                dollars += reply.cost_usd or 0.0
+                most, wanted = (
+                    min(self.limits.tries, ATTEMPTS.get(reply.kind, 1)),
+                    reply.retry_after,
+                )
+                if made >= most or (wanted or 0.0) > LONGEST_WAIT:
+                    break
+                self.on_retry(request, Tries(made, prompt, completion, dollars))
+                pause = random.uniform(0, min(LONGEST_PAUSE, 2.0 ** (made - 2)))
+                with suppress(TimeoutError):  # but wake when the run stops
+                    seconds = pause if wanted is None else 1.05 * wanted
+                    await asyncio.wait_for(self.stopped.wait(), seconds)
             cost = None if self.rates is None else dollars
             used: Any = {"prompt_tokens": prompt, "completion_tokens": completion, "cost_usd": cost}
             self.on_reply(request, replace(reply, **used))
@@ -264,11 +250,6 @@ class _Asking:
             self.stopped.set()
         finally:
             self.free.release()
-
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, but wake when the run stops."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.stopped.wait(), seconds)
 
     async def _ask_within_budget(self, request: Request) -> Reply:
         """Hold what a call may use, ask, and put what it used in the place of that.
@@ -316,8 +297,6 @@ class _Asking:
 
     async def _ask(self, request: Request) -> Reply:
         """Try once; a ModelError where no other call would fare better."""
-        form = {"name": "answer", "schema": request.schema, "strict": True}
-        asked = {"response_format": {"type": "json_schema", "json_schema": form}}
         try:
             async with asyncio.timeout(self.limits.timeout_seconds):
                 answer = await load_litellm().acompletion(
@@ -326,7 +305,7 @@ class _Asking:
                     max_tokens=self.limits.reply_tokens,
                     max_retries=0,
                     timeout=self.limits.timeout_seconds,
-                    **(asked if request.schema else {}),
+                    response_format=request.schema and _write_form(request.schema),
                 )
         except Exception as error:
             return self._read_error(error)
@@ -362,28 +341,34 @@ class _Asking:
         return Reply().fail(FAILURES.get(name, kind), reason or name, wait)
 
 
-def _parse(reply: Reply, schema: Mapping[str, Any] | None) -> Reply:
-    """Read an answer in the form of its schema; words around the JSON object are let pass."""
-    from jsonschema import Draft202012Validator
+@cache
+def _write_form(schema: type[BaseModel]) -> dict[str, Any]:
+    """Ask for answers of a form, as providers of OpenAI's interface take it."""
+    form = {"name": "answer", "schema": schema.model_json_schema(), "strict": True}
+    return {"type": "json_schema", "json_schema": form}
 
+
+def _parse(reply: Reply, schema: type[BaseModel] | None) -> Reply:
+    """Read an answer in the form of its schema; words around the JSON object are let pass."""
     text = reply.text
     if schema is None or not text.strip():
         return reply if text.strip() else reply.fail("empty answer", "no text")
+    found = text[max(text.find("{"), 0) : text.rfind("}") + 1 or None]
     try:
-        found = orjson.loads(text[max(text.find("{"), 0) : text.rfind("}") + 1 or None])
-    except orjson.JSONDecodeError as error:
-        return reply.fail("broken JSON", f"{error}: {text[:200]!r}")
-    for fault in Draft202012Validator(schema).iter_errors(found):
-        where = ".".join(map(str, fault.path)) or "answer"
-        return reply.fail("schema violated", f"{where}: {fault.message}"[:500])
-    return replace(reply, parsed=found)
+        return replace(reply, parsed=schema.model_validate_json(found, strict=True))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        broken = fault["type"] == "json_invalid"
+        where = ".".join(map(str, fault["loc"])) or "answer"
+        said = f"{fault['msg']}: {text[:200]!r}" if broken else f"{where}: {fault['msg']}"
+        return reply.fail("broken JSON" if broken else "schema violated", said[:500])
 
 
 def complete(
     messages: Sequence[Mapping[str, Any]],
     *,
     model: str,
-    schema: Mapping[str, Any] | None = None,
+    schema: type[BaseModel] | None = None,
     limits: Limits = UNLIMITED,
 ) -> Reply:
     """Ask once and wait; raises as :func:`complete_many`."""

@@ -17,7 +17,7 @@ from evalbench import llm
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate import judge as judge_module
 from evalbench.evaluate.excerpt import excerpt
-from evalbench.evaluate.judge import make_judge
+from evalbench.evaluate.judge import Verdict, make_judge
 from evalbench.session import make_session
 
 FAILING = "Your tracking number invented by me is TR-1."
@@ -177,7 +177,7 @@ def test_quotes_are_looked_up_in_the_session(judge, make_session, quote, turn, f
     session = make_session(FAILING, calls=[("find", "{}", "none found, a <trace> of it")])
     _, trace = judge.ask(session)
     parsed = {"rationale": "seen", "quotes": [{"turn": turn, "quote": quote}], "fails": True}
-    reply = llm.Reply(parsed=parsed)
+    reply = llm.Reply(parsed=Verdict(**parsed))
     finding = judge.read(reply, trace)
     if found:
         assert (finding.fails, finding.error) == (True, None)
@@ -219,7 +219,7 @@ def test_a_cut_is_told_with_the_verdict_and_a_window_too_small_is_an_error(make_
     session = make_session(PASSING, calls=[("find", "{}", "Nothing here. " * 2_000)])
     request, trace = judge.ask(session)
     assert sum(len(each["content"]) for each in request.messages) * 0.35 < 2_500
-    reply = llm.Reply(parsed={"rationale": "fine", "quotes": [], "fails": False})
+    reply = llm.Reply(parsed=Verdict(rationale="fine", quotes=[], fails=False))
     assert judge.read(reply, trace).rationale.startswith("[cut to the model's window: ")
     with pytest.raises(EvaluatorError, match="no room"):
         replace(judge, window=1_000).ask(session)

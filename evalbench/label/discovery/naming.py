@@ -87,7 +87,7 @@ def propose(
     said = {"system": prompt, "user": json.dumps(given, ensure_ascii=False, indent=0)}
     messages = [{"role": role, "content": text} for role, text in said.items()]
     try:
-        reply = complete(messages, model=model, schema=Named.model_json_schema())
+        reply = complete(messages, model=model, schema=Named)
     except ModelError as error:
         return replace(offline, why=str(error))
     named = None if reply.error else Named.model_validate(reply.parsed)
