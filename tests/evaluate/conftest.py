@@ -7,7 +7,7 @@ from evalbench import session as view
 from evalbench.observe.sessions import fold_sessions
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_session():
     """Make a session of spans as a product logs them: agent, retriever, tools, model."""
 
