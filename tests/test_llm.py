@@ -169,7 +169,7 @@ def test_retry_after_is_waited_but_not_an_hour(monkeypatch):
     [
         ("rate limit", "rate limit: ", 2),
         ("error", "server error: ", 2),
-        ("hang", "time-out: over 0.1 s", 2),
+        ("hang", "time-out: over 0.5 s", 2),
         ("broken", "broken JSON: ", 2),
         ("odd", "schema violated: ", 2),
         ("empty", "empty answer: no text", 2),
@@ -180,7 +180,7 @@ def test_retry_after_is_waited_but_not_an_hour(monkeypatch):
 )
 def test_each_failure_has_its_kind(monkeypatch, behaviour, error, attempts):
     with ModelServer(lambda key, attempt: behaviour, retry_after="0.01") as server:
-        limits = {"timeout_seconds": 0.1 if behaviour == "hang" else 5, "tries": 2}
+        limits = {"timeout_seconds": 0.5 if behaviour == "hang" else 5, "tries": 2}
         _, replies = ask(server, monkeypatch, questions(1), **limits)
     assert replies["item-0"].error.startswith(error)
     assert len(server.calls) == attempts

@@ -1,7 +1,5 @@
 """Where an evaluator errs: segments, biases, its own noise, flips, labels that help."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How far the verdicts of evaluators can be trusted: against people, on sessions kept for that."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

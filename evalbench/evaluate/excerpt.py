@@ -1,7 +1,5 @@
 """A session's text as a judge is given it: fenced, disarmed, cut to the model's window."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass

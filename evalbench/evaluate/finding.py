@@ -1,7 +1,5 @@
 """What an evaluator says of a session, and the words of the session that it points at."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple

@@ -1,13 +1,11 @@
 """Verdicts that were given elsewhere, from a file into the verdict table."""
 
-from __future__ import annotations
-
 import math
-import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import eq, ge, gt, le, lt
 from pathlib import Path
 
 import polars as pl
@@ -18,13 +16,8 @@ from evalbench.store.tabular import ImportReport, Record, attempt, read_flag, re
 from evalbench.store.workspace import Workspace
 
 Rule = Callable[[float], bool]
-SIGNS: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-    "=": operator.eq,
-}
+SIGNS: dict[str, Callable[[float, float], bool]]
+SIGNS = {"<=": le, ">=": ge, "<": lt, ">": gt, "=": eq}
 RULE = re.compile(rf"({'|'.join(SIGNS)})\s*(-?\d+(?:\.\d+)?)")
 FIELDS = {
     "session_id": "session conversation_id trace_id",

@@ -5,8 +5,6 @@ is told again after it. Quotes are looked up in what was shown; one that is not 
 verdict.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Evaluators over sessions into the verdict table, which is cache and checkpoint at once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -1,7 +1,5 @@
 """The train and test split of labelled sessions, fixed for life by a hash."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal

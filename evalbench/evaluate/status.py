@@ -1,7 +1,5 @@
 """What an evaluator may be used for: a fold over definitions, calibrations and promotions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """LiteLLM, loaded when it is first used; what it knows of models; and embeddings."""
 
-from __future__ import annotations
-
 import gc
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What the lake holds, and what in it can carry a number."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import polars as pl

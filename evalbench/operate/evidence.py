@@ -1,7 +1,5 @@
 """What a report rests on: the sessions, the draws that some were read for, and what is missing."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime

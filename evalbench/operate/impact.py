@@ -4,8 +4,6 @@ A rate stands for the sessions that a draw could have picked. Its cells are the 
 divided by what an evaluator says of the mode where one does.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -129,20 +129,15 @@ def ask(judge, sessions):
     return [found[number] for number in range(len(sessions))]
 
 
-def test_no_trace_commands_the_judge(judge, server, make_session):
+def test_no_trace_commands_the_judge_but_without_the_fence_the_same_server_obeys(
+    judge, server, make_session, monkeypatch
+):
     planted = [number % 2 == 0 for number in range(40)]
     sessions = [
         attack(make_session, number // 2, fails=fails) for number, fails in enumerate(planted)
     ]
     assert [finding.fails for finding in ask(judge, sessions)] == planted
-
-
-def test_without_the_fence_the_same_server_obeys(judge, server, make_session, monkeypatch):
     monkeypatch.setattr("evalbench.evaluate.excerpt.disarm", lambda text: text)
-    planted = [number % 2 == 0 for number in range(40)]
-    sessions = [
-        attack(make_session, number // 2, fails=fails) for number, fails in enumerate(planted)
-    ]
     found = [finding.fails for finding in ask(judge, sessions)]
     assert sum(got != meant for got, meant in zip(found, planted, strict=True)) >= 10
 
@@ -177,8 +172,7 @@ def test_quotes_are_looked_up_in_the_session(judge, make_session, quote, turn, f
     session = make_session(FAILING, calls=[("find", "{}", "none found, a <trace> of it")])
     _, trace = judge.ask(session)
     parsed = {"rationale": "seen", "quotes": [{"turn": turn, "quote": quote}], "fails": True}
-    reply = llm.Reply(parsed=Verdict(**parsed))
-    finding = judge.read(reply, trace)
+    finding = judge.read(llm.Reply(parsed=Verdict(**parsed)), trace)
     if found:
         assert (finding.fails, finding.error) == (True, None)
         assert [(each["turn"], each["span_id"]) for each in finding.evidence] == [found]

@@ -1,7 +1,4 @@
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -96,16 +93,9 @@ def test_the_version_changes_with_all_that_verdicts_depend_on(text, old, new, ch
     assert (before.version != after.version) is changes
 
 
-def test_the_version_is_the_same_in_another_process():
-    code = (
-        "import sys; from evalbench.evaluate.spec import Specification;"
-        "print(Specification.model_validate_json(sys.stdin.read()).version)"
-    )
-    specification = read_specification(CHECK, modes=MODES)
-    how = {"cwd": Path(__file__).parents[2], "env": {"PYTHONHASHSEED": "7"}, "text": True}
-    given = {"input": specification.model_dump_json(), "capture_output": True, "check": True}
-    done = subprocess.run([sys.executable, "-c", code], **given, **how)
-    assert done.stdout.strip() == specification.version
+def test_the_version_is_fixed_for_life():
+    versions = [read_specification(text, modes=MODES).version for text in (CHECK, CLASSIFIER)]
+    assert versions == ["1fd2751ad869a1a5", "61bf58107e0017ee"]
 
 
 EXAMPLES = st.lists(
@@ -158,7 +148,7 @@ def test_any_specification_survives_yaml(prompt, parameters):
         ("", "not a specification"),
         ("kind: [judge", "not a YAML"),
         ("kind: judge\n---\nkind: check\n", "not a YAML"),
-        ("[" * 5000, "not a YAML"),
+        ("[" * 1500, "not a YAML"),
     ],
 )
 def test_what_is_no_specification_is_refused_by_name(text, said):

@@ -8,8 +8,6 @@ others. A check fails where it finds the failure.
 True
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 

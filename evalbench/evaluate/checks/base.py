@@ -1,7 +1,5 @@
 """What every check is made of: parameters that are validated once, and places it looks in."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

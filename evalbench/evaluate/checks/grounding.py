@@ -1,7 +1,5 @@
 """Checks of the answer against what the session had to go by: documents, and results of tools."""
 
-from __future__ import annotations
-
 import re
 from decimal import Decimal
 from typing import Literal

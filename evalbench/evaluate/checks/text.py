@@ -1,7 +1,5 @@
 """Checks of the words: patterns, language, refusals, personal data."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import Any, Literal, get_args

@@ -1,7 +1,5 @@
 """Checks of which tools were called, and how often."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Literal
 

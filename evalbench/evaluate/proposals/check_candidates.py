@@ -10,8 +10,6 @@ find sessions of two groups that no other part finds; and the score that is repo
 cross-fitted, the whole search made again without the sessions it is scored on.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ split that would tune one is refused. What is proposed is a draft: :func:`adopt`
 ``07_calibrate`` measures it again from the verdict table, and a person promotes it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """A judge's rubric rewritten by GEPA: from its mistakes on the train split, within a budget."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
