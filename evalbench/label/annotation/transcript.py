@@ -11,8 +11,6 @@ from typing import Any
 from evalbench.label.annotation.markdown import render_markdown, visible
 from evalbench.session import Call, Session, Turn
 
-__all__ = ["read_text", "render_markdown", "transcript"]
-
 LARGEST = 280_000
 """Bytes of a payload."""
 AT_FIRST = 150_000

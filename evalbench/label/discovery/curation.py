@@ -177,14 +177,14 @@ class Curation:
             self._chosen = next(iter(self._modes), "")
         self.homes = np.full(len(self._place), -1, dtype=np.int16)
         for index, mode in enumerate(standing):
-            self.homes[self._find_places(mode)] = index
+            self.homes[[self._place[note] for note in self._rank(mode)]] = index
         self.groups = [self._describe(mode, mode.mode in new) for mode in standing]
         self.members = self._list_members()
         self.confirming = self._next_member()
 
     def _describe(self, mode: Mode, new: bool) -> dict[str, Any]:
         """Describe a cluster or mode; changed by hand, or with notes since, it has no stability."""
-        clusters, places = self._discovery.clusters, self._find_places(mode)
+        clusters, ranked = self._discovery.clusters, self._rank(mode)
         rng = np.random.default_rng(self._discovery.seed)
         share = mode.precision(level=self._ws.settings.level, rng=rng)
         group: dict[str, Any] = {name: visible(getattr(mode, name) or "") for name in FORM} | {
@@ -197,10 +197,11 @@ class Curation:
             "precision": [share.estimate, share.low, share.high] if share else None,
         }
         group |= {"stability": None, "stable": None, "n_unsure": 0}
-        if not places:
+        if not ranked:
             return group
+        places = [self._place[note] for note in ranked]
         group["n_unsure"] = int((clusters.confidence[places] < SURE).sum())
-        group["example"] = group["example"] or self._quote(self._rank(mode)[0])["text"]
+        group["example"] = group["example"] or self._quote(ranked[0])["text"]
         group["owner"] = group["owner"] or visible(self._ws.user)
         [one, *others] = np.unique(clusters.assignment[places]).tolist()
         if not others and (clusters.assignment == one).sum() == len(mode.notes):
@@ -244,20 +245,15 @@ class Curation:
             _, session_id, text = self._discovery.texts.row(self._place[note])
         return {"note": note, "session_id": visible(session_id), "text": visible(text)}
 
-    def _find_places(self, mode: Mode) -> list[int]:
-        """Find those notes of a mode that were clustered: their places among the texts."""
-        return [self._place[note] for note in mode.notes if note in self._place]
-
     def _rank(self, mode: Mode) -> list[int]:
         """Order the notes of a mode: representatives first, then those that fit best."""
         confidence, last = self._discovery.clusters.confidence, len(self._typical)
-        held = [note for note in mode.notes if note in self._place]
 
         def rank(note: int) -> tuple[int, float, int]:
             place = self._place[note]
             return self._typical.get(place, last), -confidence[place], note
 
-        return sorted(held, key=rank)
+        return sorted(self._place.keys() & set(mode.notes), key=rank)
 
 
 def _with_name(mode: Mode) -> Mode:
