@@ -1,4 +1,5 @@
 import json
+import random
 import re
 import time
 import tomllib
@@ -8,7 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from evalbench.pii import SUSPECT, find_personal, redact_columns, redact_identifier, redact_text
+from evalbench.pii import (
+    SUSPECT,
+    find,
+    find_personal,
+    redact_columns,
+    redact_identifier,
+    redact_text,
+)
 
 CORPUS = tomllib.loads((Path(__file__).parent / "pii_corpus.toml").read_text(encoding="utf-8"))
 PROMISED = [
@@ -76,6 +84,19 @@ def test_the_quick_pass_lets_nothing_personal_through():
     found = pl.Series([bool(find_personal(text)) for text in texts])
     assert found.sum() > 0.9 * len(texts)
     assert texts.filter(found & ~texts.str.contains(SUSPECT)).to_list() == []
+
+
+def test_no_value_is_without_the_marks_that_are_looked_for_first(monkeypatch):
+    chooser = random.Random(1)
+    parts = "4111 1111 020 7946 0958 +1 415 555 2671 0 15 12 123 45 6789 GB82 WEST SSN phone 00"
+    parts = [*parts.split(), *"  --../():", "::", "a@x.com"]
+    texts = ["".join(chooser.choices(parts, k=chooser.randint(3, 14))) for _ in range(4000)]
+    texts += [re.sub("[«»]", "", text) for _, text in PROMISED]
+    found = [find_personal(text) for text in texts]
+    assert sum(map(bool, found)) > 300
+    unmarked = tuple(each._replace(marks=("",)) for each in find.PATTERNS)
+    monkeypatch.setattr(find, "PATTERNS", unmarked)
+    assert found == [find_personal(text) for text in texts]
 
 
 def test_a_value_has_one_placeholder_in_a_session_and_another_elsewhere():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-from evalbench.pii.forms import PATTERNS, Pattern
+from evalbench.pii.forms import PATTERNS, SHAPE, Pattern
 
 ESCAPE = re.compile(r"(%(?:25)*+[0-9A-Fa-f]{2}|(?<!\\)\\++u00[0-9A-Fa-f]{2})")
 """A character as a URL or JSON writes it, escaped once or more."""
@@ -31,9 +31,10 @@ def find_personal(text: str) -> tuple[Found, ...]:
     """Find the personal data of a text, in its order; of two that overlap the first pattern's."""
     plain, places, shifts = _unescape(text)
     found: list[Found] = []
+    shape = plain.translate(SHAPE)
     for pattern in PATTERNS:
         for mark in pattern.marks:
-            if mark in plain:
+            if mark in shape:
                 break
         else:
             continue

@@ -117,10 +117,10 @@ FORMS: tuple[Form, ...] = (
             (rf"SG\.(?<!{WIDE}SG\.){WIDE}{{16,}}+\.{WIDE}{{16,}}+", "SG."),
             (rf"(?:ya29|hvs)\.(?=[A-Za-z_-]*+[0-9]){WIDE}{{20,}}+", "ya29. hvs."),
             (rf"(?:AC|SK)(?<!{WIDE}..)[0-9a-f]{{32}}(?!{WIDE})", "AC SK"),
-            (rf"[0-9a-f]{NO_WORD}[0-9a-f]{{31}}-us[0-9]{{1,2}}(?!{WIDE})", "-us"),
+            (rf"[0-9a-f]{NO_WORD}[0-9a-f]{{31}}-us[0-9]{{1,2}}(?!{WIDE})", "-us0"),
             (rf"[A-Z]{NO_WORD}{WIDE}{{22,27}}\.{WIDE}{{6}}\.{WIDE}{{27,}}+", "."),
-            (rf"[0-9](?<![0-9].)[0-9]{{7,9}}+:{WIDE}{{35}}(?!{WIDE})", ":"),
-            (r"[\w.~-](?<![\w.~-].)[\w.~-]{2}[0-9]Q~[\w.~-]{31,34}", "Q~"),
+            (rf"[0-9](?<![0-9].)[0-9]{{7,9}}+:{WIDE}{{35}}(?!{WIDE})", "00000000:"),
+            (r"[\w.~-](?<![\w.~-].)[\w.~-]{2}[0-9]Q~[\w.~-]{31,34}", "0Q~"),
             (rf"{ALNUM}(?<!{ALNUM}.){ALNUM}{{51}}JQQJ99{ALNUM}{{20,}}+", "JQQJ99"),
             (r"/services/{1,2}(?P<value>T\w{6,12}/{1,2}B\w{6,12}/{1,2}\w{16,32})", "/services/"),
             (rf"/webhooks/{{1,2}}(?P<value>[0-9]{{15,21}}/{{1,2}}{WIDE}{{40,}}+)", "/webhooks/"),
@@ -154,7 +154,7 @@ FORMS: tuple[Form, ...] = (
     (
         "IBAN",
         r"[A-Z](?<![\w.+].)[A-Z]\d\d(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?",
-        "",
+        "00",
         read_iban,
         "",
     ),
@@ -162,11 +162,11 @@ FORMS: tuple[Form, ...] = (
         "CARD",
         rf"[0-9]{BEGIN}(?=\d{{3}})(?:\d{{3}}[ .-]\d{{4}}[ .-]\d{{4}}[ .-]\d{{1,7}}"
         rf"|\d{{3}}[ .-]\d{{6}}[ .-]\d{{4,5}}|\d{{12,18}}){END}",
-        "",
+        "0000␣0000 0000.0000 0000-0000 0000000000000",
         read_card,
         "",
     ),
-    ("SSN", rf"[0-9]{BEGIN}\d\d-\d\d-\d{{4}}{END}", "-", read_ssn, ORDER),
+    ("SSN", rf"[0-9]{BEGIN}\d\d-\d\d-\d{{4}}{END}", "000-00-0000", read_ssn, ORDER),
     (
         "SSN",
         rf"(?:{_cases('ssn')}|[Ss]ocial [Ss]ecurity)(?:\W{{1,3}}+(?:number|no|nr|num|is)\b){{0,3}}+"
@@ -175,7 +175,7 @@ FORMS: tuple[Form, ...] = (
         read_ssn,
         "",
     ),
-    ("IP", r"[0-9](?<![\w.:-].)\d{0,2}(?:\.\d{1,3}){3}(?![\w-]|\.\d)", ".", read_ip_4, VERSION),
+    ("IP", r"[0-9](?<![\w.:-].)\d{0,2}(?:\.\d{1,3}){3}(?![\w-]|\.\d)", "0.0", read_ip_4, VERSION),
     (
         "IP",
         r"[0-9A-Fa-f:](?<![\w.:].)(?=[0-9A-Fa-f:.]{6})[0-9A-Fa-f]{0,3}+:[0-9A-Fa-f]{0,4}+:[0-9A-Fa-f:.]{0,40}+(?!\w)",
@@ -189,7 +189,7 @@ FORMS: tuple[Form, ...] = (
         "PHONE",
         rf"[(0-9]{BEGIN}(?=[\d. (-])(?:(?<=1)[-. ](?:\(\d{{3}}\)[ -]?|\d{{3}}[-. ])"
         rf"|(?<=\()\d{{3}}\)[ -]?|(?<=\d)\d\d[-. ])\d{{3}}[-. ]\d{{4}}{END}",
-        "",
+        "000␣0000 000.0000 000-0000",
         read_phone_of(1),
         ORDER,
     ),
@@ -197,11 +197,11 @@ FORMS: tuple[Form, ...] = (
         "PHONE",
         rf"0{BEGIN}\d(?:(?:[ .-]\d\d){{4}}|\d{{1,3}} \d{{3,4}} \d{{3,4}}|\d{{1,3}}/\d{{5,8}}"
         rf"|(?<=01)[5-7]\d[ -]\d{{3,4}} ?\d{{3,5}}){END}",
-        "0",
+        "00␣00 00.00 00-00 0/00",
         read_phone_of(33, 44, 49, 39, 61),
         ORDER,
     ),
-    ("PHONE", rf"\((?<!\w.)\d\d\) ?9?\d{{4}}-\d{{4}}{END}", "(", read_phone_of(55), ""),
+    ("PHONE", rf"\((?<!\w.)\d\d\) ?9?\d{{4}}-\d{{4}}{END}", "0000-0000", read_phone_of(55), ""),
     (
         "PHONE",
         rf"{PHONE_NAME}\w{{0,16}}+(?i:\W{{1,3}}+(?:number|no|nr|num|is|at|me)\b){{0,4}}+"
@@ -211,8 +211,9 @@ FORMS: tuple[Form, ...] = (
         "",
     ),
 )
-"""Kind, form, texts of which every value has one, what reads it, and the words that it is no value
-after."""
+"""Kind, form, texts of which every value has one (a digit of them is any digit, ␣ a space), what
+reads it, and the words that it is no value after."""
+SHAPE = str.maketrans("123456789", "0" * 9)
 
 
 class Pattern(NamedTuple):
@@ -232,11 +233,12 @@ def _list_patterns() -> Iterator[Pattern]:
         for prefix, least in (each.split(":") for each in tokens.split()):
             form = rf"{prefix}(?<!{WIDE}{prefix}){digit}{body}{{{least},}}+"
             mark = max(re.split(r"\[.*?\]", prefix), key=len)
-            yield Pattern("KEY", re.compile(form), (mark,), read_whole, None, 0)
+            yield Pattern("KEY", re.compile(form), (mark.translate(SHAPE),), read_whole, None, 0)
     for kind, form, marks, read, unless in FORMS:
         before, ready = re.compile(unless) if unless else None, re.compile(form, re.DOTALL)
         group = ready.groupindex.get("value", 0)
-        yield Pattern(kind, ready, (*marks.split(),) or ("",), read, before, group)
+        texts = (mark.replace("␣", " ") for mark in marks.translate(SHAPE).split(" "))
+        yield Pattern(kind, ready, tuple(texts), read, before, group)
 
 
 PATTERNS = tuple(_list_patterns())
