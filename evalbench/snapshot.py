@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -174,20 +174,21 @@ class Snapshot:
         return restate.restate_verdicts(self._counting_verdicts, self.codebook)
 
     @cached_property
-    def mode_rates(self) -> list[impact.ModeRate]:
-        """The rate of each failure mode in each release, with what a comparison needs."""
-        read = (self.frame, self.truth, self.verdicts, self.modes)
-        return impact.mode_rates(*read, **self.measured)
+    def estimated(self) -> list[impact.SurfaceRates]:
+        """Rates of all failure modes in all releases, each over its whole life."""
+        return self._estimate(self._whole.frame, self.truth, self.verdicts, self.modes)
 
     @cached_property
     def rates(self) -> pl.DataFrame:
-        """How often each failure mode occurs in each release."""
-        return impact.rates_table(self.mode_rates, quarter=self.quarter)
+        """How often each failure mode occurs in each release that has sessions in the quarter."""
+        rates = impact.rates_table(self.estimated, quarter=self.quarter)
+        return rates.join(self.frame, on=impact.RELEASE_KEY, how="semi", maintain_order="left")
 
     @cached_property
     def changes(self) -> pl.DataFrame:
-        """What each release changed."""
-        return impact.release_changes(self.mode_rates, self.shipped, margin=self.margin)
+        """What each release that has sessions in the quarter changed."""
+        asked = {"margin": self.margin, "level": self.ws.settings.level}
+        return impact.release_changes(self.estimated, self.frame, self.shipped, **asked)
 
     @cached_property
     def overall_rates(self) -> pl.DataFrame:
@@ -234,12 +235,24 @@ class Snapshot:
     def _counting_verdicts(self) -> pl.DataFrame:
         return status.counting_verdicts(self.every_verdict, self.statuses)
 
+    @property
+    def _whole(self) -> Snapshot:
+        return self if self.quarter == evidence.WHOLE else replace(self, quarter=evidence.WHOLE)
+
+    def _estimate(
+        self, frame: pl.DataFrame, labels: pl.DataFrame, verdicts: pl.DataFrame, modes: pl.DataFrame
+    ) -> list[impact.SurfaceRates]:
+        """Estimate rates; what is defined here may have learnt from labels of the train split."""
+        learnt = pl.col("evaluator_id").is_in(list(self.specifications))
+        known = verdicts.with_columns(learnt=learnt)
+        return impact.estimate_surfaces(frame, labels, known, modes, **self.measured)
+
     def _rate_overall(
         self, labels: pl.DataFrame, verdicts: pl.DataFrame, modes: pl.DataFrame
     ) -> pl.DataFrame:
         whole = self.frame.with_columns(release=pl.lit(evidence.WHOLE))
-        rates = impact.mode_rates(whole, labels, verdicts, modes, **self.measured)
-        return impact.rates_table(rates, quarter=self.quarter)
+        estimated = self._estimate(whole, labels, verdicts, modes)
+        return impact.rates_table(estimated, quarter=self.quarter)
 
     def _place(self, seq: int, draw: QueueDrawn) -> pl.DataFrame:
         """Put the sessions of a draw into their strata again, by what the lake held then."""

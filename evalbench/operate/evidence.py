@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import polars as pl
 
 from evalbench.errors import EvalbenchError
-from evalbench.operate.impact import OUTCOME, SESSION_KEY, latest_verdicts
+from evalbench.operate.impact import OUTCOME
+from evalbench.operate.windows import SESSION_KEY
 from evalbench.schema import SIGNALS, QueueDrawn, columns
 
 WHOLE = "all"
@@ -129,13 +130,13 @@ def limits_table(
 ) -> pl.DataFrame:
     """Count, surface by surface, what each limit of the report touches, and of how many.
 
-    Takes what ``mode_rates`` takes, and the table of its rates. Limits that touch nothing are left
+    Takes what ``estimate_surfaces`` takes, and the table of its rates. Limits that touch nothing are left
     out; ``names`` are the signals nobody recorded.
     """
     rows = []
     for (surface,), sessions in frame.group_by("surface", maintain_order=True):
         known = labels.join(sessions, on=SESSION_KEY, how="semi")
-        judged = latest_verdicts(verdicts.join(sessions, on=SESSION_KEY, how="semi"))
+        judged = verdicts.join(sessions, on=SESSION_KEY, how="semi")
         counts = _count_limits(sessions, known, judged, rates.filter(surface=surface))
         silent = [name for name in SIGNALS if sessions[name].is_null().all()]
         names = {"signals": ", ".join(silent).replace("_", " ")}
@@ -165,7 +166,7 @@ def _count_limits(
         "drawn, not labelled": (unread.height, drawn.height),
         "labelled, not drawn": (outside.height, read.height),
         "undecided": (known["fails"].null_count(), known.height),
-        "judge silent": (judged["verdict"].null_count(), judged.height),
+        "judge silent": (judged["fails"].null_count(), judged.height),
         "no release": ((sessions["release"] == WHOLE).sum(), total),
         "no time": (sessions["started_at"].null_count(), total),
     }

@@ -1,58 +1,85 @@
 """How often each failure mode occurs in each release, and what each release changed.
 
-A rate stands for the sessions that a draw could have picked. Its cells are the strata of the draws,
-divided by what an evaluator says of the mode where one does.
+A rate stands for the sessions that a draw could have picked. All releases of a surface are
+estimated together: labels of all of them tell how an evaluator errs, and what it says of all
+sessions of a release tells the rate there.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from evalbench import stats
+from evalbench.operate.windows import SESSION_KEY, SurfaceWindows, count_windows
 from evalbench.schema import columns
-from evalbench.stats import Change, Rate
+from evalbench.stats import Estimate
+from evalbench.stats.pooled import PooledChange, PooledRates, pooled_rates, read_changes
 
-SESSION_KEY = ["surface", "session_id"]
+RELEASE_KEY = ["surface", "release"]
 OUTCOME = "outcome_not_achieved"
 OUTCOME_NAME = "Outcome not achieved (recorded)"
 FEWEST = 30
-"""Labelled sessions under which a rate is insufficient: most of its interval would be prior."""
+"""Labelled sessions of a release under which a rate is insufficient."""
+MOST_UNREAD = 0.05
+"""Share of a release's sessions in strata that nobody read from which on nothing can be told."""
 
 RATES = columns(
     (pl.String, "surface quarter release mode name"),
     (pl.Float64, "estimate low high per_1000 low_per_1000 high_per_1000 level"),
+    (pl.Float64, "process process_low process_high"),
     (pl.Int64, "n_labels n_sessions n_groups"),
     (pl.Float64, "design_effect"),
-    (pl.String, "method status reason"),
+    (pl.String, "evaluator method status reason"),
 )
+"""``estimate`` is of the release's own sessions, ``process`` of many more like them."""
 CHANGES = columns(
     (pl.String, "surface release previous_release mode name"),
     (pl.Float64, "before before_low before_high after after_low after_high"),
-    (pl.Float64, "delta low high p_value smallest_shown"),
+    (pl.Float64, "delta low high p_value loss_survived"),
     (pl.String, "reading target"),
 )
+"""``loss_survived`` is the loss of the evaluator's TPR that an improvement is shown in spite of."""
+TRENDS = columns(
+    (pl.String, "surface mode name first last"),
+    (pl.Int64, "n_releases"),
+    (pl.Float64, "times times_low times_high"),
+)
+"""``times`` is by how much the rate is multiplied from one release to the next."""
+SHIFTED = columns((pl.String, "surface release"))
+FIRM = {"confirmed": 0, "likely": 1, "no": 2}
+"""The first word of a reading, and its place."""
+_COUNTED = ("n_labels", "n_sessions", "n_groups")
 
 
 @dataclass(frozen=True)
-class ModeRate:
-    """The rate of one failure mode in one release; ``measured`` is None where it is insufficient.
-
-    ``n_groups`` are the users or tasks that the labelled sessions share; 0 where none is named.
-    """
+class SurfaceRates:
+    """What was estimated of one surface, by mode and by those releases that were ``counted``."""
 
     surface: str
-    release: str
-    mode: str
-    name: str
-    n_labels: int
-    n_sessions: int
-    n_groups: int
-    measured: Rate | None
-    reason: str
+    releases: list[str]
+    names: dict[str, str]
+    counted: SurfaceWindows
+    found: PooledRates | None
+
+    def why_not(self, release: str, at: int) -> str:
+        """Say why no rate can be given of a release and the mode at this place; empty if it can."""
+        if self.found is None or release not in self.counted.releases:
+            return "no draw covers these sessions"
+        place = at, self.counted.releases.index(release)
+        labels, sessions = self.counted.n_labels[place], self.counted.n_sessions[place]
+        if labels < min(FEWEST, sessions):
+            return f"{labels} labelled sessions; at least {FEWEST} are needed"
+        if self.counted.unread[place] > MOST_UNREAD:
+            unread = self.counted.unread[place]
+            return f"nobody read any session of strata that hold {unread:.0%} of the sessions"
+        return ""
 
 
-def mode_rates(
+def estimate_surfaces(
     frame: pl.DataFrame,
     labels: pl.DataFrame,
     verdicts: pl.DataFrame,
@@ -60,131 +87,166 @@ def mode_rates(
     *,
     level: float,
     rng: np.random.Generator,
-) -> list[ModeRate]:
-    """Estimate the rate of every mode in every release, in the order of the ``frame``.
+) -> list[SurfaceRates]:
+    """Estimate all failure modes in all releases, surface by surface.
 
-    Its ``stratum`` is null where no draw covers a session; ``labels`` are what people decided, with
-    ``fails`` null where undecided; the latest of the ``verdicts`` on a mode divides its strata.
+    Takes sessions with their strata in the order of the releases, what people decided of each
+    session and mode, and verdicts with ``learnt``, as :func:`count_windows` does.
 
-    Where nobody labelled any session of a surface but outcomes are recorded, there is one rate more
-    a release: the share of them that is "not achieved".
+    Where nobody labelled any session of a surface but outcomes are recorded, the one mode is "not
+    achieved", and every recorded outcome a label.
     """
-    judged = latest_verdicts(verdicts)
-    read = frame.filter("drawn").join(labels, on=SESSION_KEY)
-    labelled = set(labels.join(frame, on=SESSION_KEY, how="semi")["surface"])
-    rates = []
-    for (surface, release), sessions in frame.group_by("surface", "release", maintain_order=True):
-        cases = []
+    surfaces = []
+    for (surface,), sessions in frame.group_by("surface", maintain_order=True):
+        own = modes.filter(surface=surface)
+        names = dict(own.select("mode", "name").iter_rows())
+        covered = sessions.drop_nulls("stratum")
+        known = labels.join(sessions, on=SESSION_KEY, how="semi").filter(
+            pl.col("mode").is_in(list(names))
+        )
         recorded = sessions.drop_nulls("outcome")
-        if surface not in labelled and not recorded.is_empty():
-            cells = recorded.with_columns(stratum=pl.lit("recorded"), fails=~pl.col("outcome"))
-            cases.append((OUTCOME, OUTCOME_NAME, cells, cells))
-        for mode, name in modes.filter(surface=surface).select("mode", "name").iter_rows():
-            cells = sessions.join(judged.filter(mode=mode), on=SESSION_KEY, how="left")
-            labels_here = read.filter(surface=surface, release=release, mode=mode)
-            known = cells.join(labels_here.select(*SESSION_KEY, "fails"), on=SESSION_KEY)
-            cases.append((mode, name, cells, known))
-        for mode, name, cells, known in cases:
-            estimate = _estimate(cells.drop_nulls("stratum"), known, level=level, rng=rng)
-            rates.append(ModeRate(str(surface), str(release), mode, name, *estimate))
-    return rates
+        if labels.join(sessions, on=SESSION_KEY, how="semi").is_empty() and recorded.height:
+            names, mode = {OUTCOME: OUTCOME_NAME}, pl.lit(OUTCOME)
+            covered = recorded.with_columns(stratum=pl.lit("recorded"), drawn=pl.lit(True))
+            known = recorded.select(*SESSION_KEY, mode=mode, fails=~pl.col("outcome"))
+        releases = sessions["release"].unique(maintain_order=True).to_list()
+        counted = count_windows(covered, known, verdicts.filter(surface=surface), list(names))
+        some = bool(names and counted.releases)
+        found = pooled_rates(counted.counts, level=level, rng=rng) if some else None
+        surfaces.append(SurfaceRates(str(surface), releases, names, counted, found))
+    return surfaces
 
 
-def rates_table(rates: list[ModeRate], *, quarter: str) -> pl.DataFrame:
+def rates_table(surfaces: list[SurfaceRates], *, quarter: str) -> pl.DataFrame:
     """Return rates as :data:`RATES`, the most frequent mode of each release first.
 
     Numbers are null where the status is "insufficient".
     """
-    table = pl.DataFrame([_rate_row(rate, quarter) for rate in rates], schema=RATES)
+    rows = [
+        {
+            "surface": each.surface,
+            "quarter": quarter,
+            "release": release,
+            "mode": mode,
+            "name": name,
+        }
+        | _rate_row(each, release, at)
+        for each in surfaces
+        for release in each.releases
+        for at, (mode, name) in enumerate(each.names.items())
+    ]
+    table = pl.DataFrame(rows, schema=RATES)
     return _sort_within_release(table, -pl.col("estimate"), "mode")
 
 
-def release_changes(rates: list[ModeRate], shipped: pl.DataFrame, *, margin: float) -> pl.DataFrame:
-    """Compare each release with the one before it, mode by mode; firm readings come first.
+def release_changes(
+    surfaces: list[SurfaceRates],
+    sessions: pl.DataFrame,
+    shipped: pl.DataFrame,
+    *,
+    margin: float,
+    level: float,
+) -> pl.DataFrame:
+    """Compare each release of these sessions with the one before it, mode by mode.
 
-    Readings are adjusted over the modes of each release (Benjamini-Hochberg). ``margin`` is the
-    smallest change worth knowing of, as a share of sessions; where the labels could not show one of
-    that size the reading is "insufficient". ``target`` is "yes" where ``shipped`` names the mode.
+    Firm readings come first.
+
+    The readings are of :func:`evalbench.stats.pooled.read_changes`, over all changes given here:
+    those that ``shipped`` names as a release's targets are a family of their own. ``margin`` is the
+    smallest change worth knowing of, as a share of sessions.
     """
-    last: dict[tuple[str, str], ModeRate] = {}
-    by_release: dict[tuple[str, str], list[tuple[ModeRate, ModeRate]]] = {}
-    for new in rates:
-        if old := last.get((new.surface, new.mode)):
-            by_release.setdefault((new.surface, new.release), []).append((old, new))
-        last[new.surface, new.mode] = new
+    named = shipped.select("surface", "release", "targets").explode("targets").drop_nulls()
+    targets = set(named.unique().iter_rows())
+    asked = set(sessions.select(RELEASE_KEY).unique().iter_rows())
+    rows, changes = list[dict[str, Any]](), list[PooledChange]()
+    for each in surfaces:
+        for earlier, release in pairwise(each.releases):
+            if (each.surface, release) not in asked:
+                continue
+            for at, (mode, name) in enumerate(each.names.items()):
+                aimed = "yes" if (each.surface, release, mode) in targets else ""
+                row = {"surface": each.surface, "release": release, "previous_release": earlier}
+                row |= {"mode": mode, "name": name, "target": aimed, "reading": "cannot tell"}
+                if change := _find_change(each, earlier, release, at):
+                    row |= _change_numbers(change)
+                    changes.append(change)
+                rows.append(row)
+    compared = [row for row in rows if "p_value" in row]
+    families = [row["target"] and f"{row['surface']} {row['release']}" for row in compared]
+    for row, reading in zip(
+        compared, read_changes(changes, families, margin=margin, level=level), strict=True
+    ):
+        row["reading"] = reading
+    firm = pl.col("reading").str.extract(r"^(\w+)").replace_strict(FIRM, default=len(FIRM))
+    table = pl.DataFrame(rows, schema=CHANGES)
+    return _sort_within_release(table, firm, -pl.col("delta").abs(), "mode")
+
+
+def trends_table(surfaces: list[SurfaceRates]) -> pl.DataFrame:
+    """Return how each mode's rate moves over the releases as :data:`TRENDS`, where that is known.
+
+    Those whose interval lies clear of 1 come first, the steepest first.
+    """
     rows = []
-    for pairs in by_release.values():
-        known = [
-            (old.measured, new.measured) for old, new in pairs if old.measured and new.measured
-        ]
-        changes = [stats.rate_change(*each, margin=margin) for each in known]
-        adjusted = iter(stats.adjust_readings(changes))
-        rows += [
-            _change_row(old, new, next(adjusted) if old.measured and new.measured else None)
-            for old, new in pairs
-        ]
-    targets = shipped.select("surface", "release", mode="targets", target=pl.lit("yes"))
-    named, key = targets.explode("mode").unique(), ["surface", "release", "mode"]
-    table = pl.DataFrame(rows, schema=CHANGES).drop("target").join(named, on=key, how="left")
-    firm = pl.col("reading").is_in(["regression", "improvement"])
-    aimed = table.with_columns(pl.col("target").fill_null("")).select(*CHANGES)
-    return _sort_within_release(aimed, ~firm, -pl.col("delta").abs(), "mode")
-
-
-def latest_verdicts(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Return the last verdict on each session and mode: ``surface, session_id, mode, verdict``."""
-    return (
-        verdicts.sort("judged_at", "evaluator_version", "repeat")
-        .unique([*SESSION_KEY, "mode"], keep="last", maintain_order=True)
-        .select(*SESSION_KEY, "mode", verdict=pl.col("fails").cast(pl.Float64), judged=True)
+    for each in surfaces:
+        for at, (mode, name) in enumerate(each.names.items()):
+            if each.found is None or not each.found.trends[at].is_defined:
+                continue
+            slope = each.found.trends[at]
+            covered = each.counted.releases
+            ends = np.exp([slope.estimate, slope.low, slope.high]).tolist()
+            rows.append((each.surface, mode, name, covered[0], covered[-1], len(covered), *ends))
+    clear = (pl.col("times_low") > 1) | (pl.col("times_high") < 1)
+    return pl.DataFrame(rows, schema=TRENDS, orient="row").sort(
+        "surface", ~clear, -pl.col("times").log().abs(), maintain_order=True
     )
 
 
-def _estimate(
-    cells: pl.DataFrame, known: pl.DataFrame, *, level: float, rng: np.random.Generator
-) -> tuple[int, int, int, Rate | None, str]:
-    """Estimate one rate from sessions and those of them that were labelled, as in ModeRate."""
-    decided, known = known.drop_nulls("fails"), known.sort(SESSION_KEY)
-    counts = (decided.height, cells.height, decided["group_key"].drop_nulls().n_unique())
-    if cells.is_empty():
-        return *counts, None, "no draw covers these sessions"
-    if decided.height < FEWEST:
-        return *counts, None, f"{decided.height} labelled sessions; at least {FEWEST} are needed"
-    judged = "judged" in cells.columns and cells["judged"].any()
-    by = ["stratum", "verdict"] if judged else ["stratum"]
-    population = cells.group_by(by).agg(n=pl.len()).sort(by)
-    labels = known.select(*by, fails=pl.col("fails").cast(pl.Float64))
-    if known["group_key"].drop_nulls().is_duplicated().any():
-        # Sessions that name no group are groups of their own.
-        own = "session " + known["session_id"]
-        labels = labels.with_columns(group=known["group_key"].fill_null(own))
-    rate = stats.failure_rate(labels.to_dict(), population.to_dict(), level=level, rng=rng)
-    return *counts, rate if rate.rate.is_defined else None, rate.rate.reason
+def shifted_table(surfaces: list[SurfaceRates]) -> pl.DataFrame:
+    """List the releases in which the evaluators err otherwise than in the others."""
+    rows = [
+        (each.surface, release)
+        for each in surfaces
+        if each.found
+        for release, shifted in zip(each.counted.releases, each.found.shifted, strict=True)
+        if shifted
+    ]
+    return pl.DataFrame(rows, schema=SHIFTED, orient="row")
 
 
-def _rate_row(rate: ModeRate, quarter: str) -> dict[str, object]:
-    row: dict[str, object] = {name: getattr(rate, name) for name in RATES if hasattr(rate, name)}
-    row |= {"quarter": quarter, "status": "insufficient"}
-    if rate.measured is not None:
-        share = rate.measured.rate
-        row |= {name: getattr(share, name) for name in ("estimate", "low", "high", "level")}
-        row |= {"per_1000": 1000 * share.estimate, "low_per_1000": 1000 * share.low}
-        row |= {"high_per_1000": 1000 * share.high, "method": share.method}
-        row |= {"design_effect": rate.measured.design_effect, "status": "ok"}
-    return row
+def _rate_row(each: SurfaceRates, release: str, at: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"reason": each.why_not(release, at), "status": "insufficient"}
+    if each.found is None or release not in each.counted.releases:
+        return row | dict.fromkeys(_COUNTED, 0)
+    window = each.counted.releases.index(release)
+    row |= {name: int(getattr(each.counted, name)[at, window]) for name in _COUNTED}
+    row["evaluator"] = each.counted.evaluators[at, window]
+    if row["reason"]:
+        return row
+    rate, process = each.found.rates[at][window], each.found.processes[at][window]
+    row |= {"estimate": rate.estimate, "process": process.estimate, "status": "ok"}
+    row |= _ends("", rate) | _ends("process_", process) | _ends("", rate, "_per_1000", 1000)
+    row |= {"per_1000": 1000 * rate.estimate, "level": rate.level, "method": rate.method}
+    return row | {"design_effect": each.counted.design_effect, "reason": rate.reason}
 
 
-def _change_row(old: ModeRate, new: ModeRate, change: Change | None) -> dict[str, object]:
-    row: dict[str, object] = {name: getattr(new, name) for name in CHANGES if hasattr(new, name)}
-    row |= {"previous_release": old.release, "reading": "insufficient"}
-    for side, measured in (("before", old.measured), ("after", new.measured)):
-        if measured is not None:
-            ends = {f"{side}_{end}": getattr(measured.rate, end) for end in ("low", "high")}
-            row |= {side: measured.rate.estimate} | ends
-    if change is not None:
-        row |= {"delta": change.delta.estimate, "low": change.delta.low, "high": change.delta.high}
-        row |= {"p_value": change.p_value, "smallest_shown": change.mde, "reading": change.reading}
-    return row
+def _find_change(each: SurfaceRates, earlier: str, release: str, at: int) -> PooledChange | None:
+    if each.found is None or each.why_not(earlier, at) or each.why_not(release, at):
+        return None
+    return each.found.changes[at][each.counted.releases.index(release) - 1]
+
+
+def _change_numbers(change: PooledChange) -> dict[str, Any]:
+    lost = None if np.isnan(change.loss_survived) else change.loss_survived
+    row: dict[str, Any] = {"p_value": change.p_value, "loss_survived": lost}
+    row |= {"before": change.before.estimate, "after": change.after.estimate}
+    row |= _ends("before_", change.before) | _ends("after_", change.after)
+    return row | {"delta": change.delta.estimate} | _ends("", change.delta)
+
+
+def _ends(prefix: str, estimate: Estimate, suffix: str = "", scale: float = 1) -> dict[str, float]:
+    ends = {"low": estimate.low, "high": estimate.high}
+    return {f"{prefix}{end}{suffix}": scale * value for end, value in ends.items()}
 
 
 def _sort_within_release(rows: pl.DataFrame, *by: str | pl.Expr) -> pl.DataFrame:
