@@ -1,0 +1,224 @@
+"""What the releases of a surface hold, counted for the joint model of their rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from evalbench.stats.pooled import (
+    FAILED,
+    NO_EVALUATOR,
+    PASSED,
+    SILENT,
+    Windows,
+    effective_labels,
+    relative_risk,
+)
+
+SESSION_KEY = ["surface", "session_id"]
+VERSION = ["evaluator_id", "evaluator_version"]
+LEAST_JUDGED = 0.5
+"""Share of a release's sessions that an evaluator must have judged to speak for it."""
+_CELLS = {True: FAILED, False: PASSED}
+
+
+@dataclass(frozen=True)
+class SurfaceWindows:
+    """The counts of one surface; windows are the ``releases`` that a draw covers.
+
+    ``n_sessions``, ``n_labels``, ``n_groups`` and ``unread`` are arrays (modes, windows): sessions
+    that a draw could have picked, those of them with a decided label, the users or tasks of these,
+    and the share of sessions in strata where nobody read any. ``evaluators`` name who judged, empty
+    where none did. ``design_effect`` is that of sessions that share a user or a task.
+    """
+
+    releases: list[str]
+    counts: Windows
+    n_sessions: NDArray[np.int64]
+    n_labels: NDArray[np.int64]
+    n_groups: NDArray[np.int64]
+    unread: NDArray[np.float64]
+    evaluators: NDArray[np.str_]
+    design_effect: float
+
+
+def count_windows(
+    frame: pl.DataFrame, labels: pl.DataFrame, verdicts: pl.DataFrame, modes: list[str]
+) -> SurfaceWindows:
+    """Count one surface: sessions, labels and failures by release, mode and what its judge says.
+
+    ``frame`` has the sessions that a draw covers in the order of their releases, with ``stratum``,
+    ``drawn``, ``group_key`` and ``split``; ``labels`` what people decided, ``fails`` null where
+    undecided; ``verdicts`` have ``learnt``: whether the evaluator may have learnt from labels of
+    the train split, which then say nothing of it.
+
+    Where several evaluators judge a mode, the one that agrees best with people leads (MCC over the
+    labels that it has not learnt from), in each release by the version that judged most of it. One
+    that judged under half of a release does not speak for it.
+    """
+    cells = frame.with_row_index("row").with_columns(
+        window=pl.col("release").rle_id(),
+        stratum=pl.col("stratum").str.replace_all(r"draw \d+: ", ""),
+        group=pl.coalesce(pl.format("group {}", "group_key"), pl.format("{}", "session_id")),
+    )
+    releases = cells["release"].unique(maintain_order=True).to_list()
+    window = cells["window"].to_numpy().astype(np.int64)
+    stratum, group = (_number(cells[name]) for name in ("stratum", "group"))
+    known = _spread(cells.filter("drawn"), labels, modes, cells.height)
+    says, versions, names, learnt = _lead(cells, verdicts, modes, known)
+    usable = ~np.isnan(known) & ~learnt
+    shape = (len(modes), len(releases), int(stratum.max(initial=-1)) + 1)
+    tables = np.zeros((3, 3, *shape))  # what, cell, mode, release, stratum
+    groups = np.zeros(shape[:2], dtype=np.int64)
+    for mode in range(len(modes)):
+        for what, rows in enumerate((True, usable[mode], usable[mode] & (known[mode] == 1))):
+            here = np.flatnonzero(np.broadcast_to(rows, window.shape))
+            np.add.at(tables[what, :, mode], (says[mode, here], window[here], stratum[here]), 1)
+        read = np.unique(np.stack([window, group])[:, usable[mode]], axis=1)
+        groups[mode] = np.bincount(read[0], minlength=len(releases))
+    population, read = tables[0].sum(0), tables[1].sum(0)
+    effect = design_effect(known, window, group)
+    return SurfaceWindows(
+        releases=releases,
+        counts=_effective(tables, versions, effect),
+        n_sessions=population.sum(-1).astype(np.int64),
+        n_labels=read.sum(-1).astype(np.int64),
+        n_groups=groups * int(cells["group_key"].is_not_null().any()),
+        unread=(population * (read == 0)).sum(-1) / np.maximum(population.sum(-1), 1),
+        evaluators=names,
+        design_effect=effect,
+    )
+
+
+def design_effect(
+    known: NDArray[np.float64], window: NDArray[np.int64], group: NDArray[np.int64]
+) -> float:
+    """Return by how much labels of one user or task count for less, over all modes and releases.
+
+    The variance of sums of groups about each mode's rate in a release, over that of sessions; at
+    least 1. ``known`` (modes, sessions) is 1 where people say that it fails, nan where unread.
+    """
+    between = within = 0.0
+    for labels in known:
+        read = ~np.isnan(labels)
+        if not read.any():
+            continue
+        totals = np.bincount(window[read], labels[read])
+        rates = totals / np.maximum(np.bincount(window[read]), 1)
+        residual = labels[read] - rates[window[read]]
+        units = np.unique(np.stack([window[read], group[read]]), axis=1, return_inverse=True)[1]
+        between += float((np.bincount(units, residual) ** 2).sum())
+        within += float((residual**2).sum())
+    return max(between / within, 1.0) if within else 1.0
+
+
+def _effective(tables: NDArray[np.float64], versions: NDArray[np.int64], effect: float) -> Windows:
+    """Turn counts by stratum into effective labels; a release that was read whole keeps them all.
+
+    Modes with and without an evaluator have relative risks of their own.
+    """
+    sizes = tables[:2].sum(1)
+    out = np.zeros(tables.shape[:4])
+    out[0] = tables[0].sum(-1)
+    judged = (versions != NO_EVALUATOR).any(1)
+    for own in (judged, ~judged):
+        for cell in range(3) if own.any() else ():
+            _, labels, failures = tables[:, cell, own]
+            risk = relative_risk(labels, failures)
+            labelled = effective_labels(sizes[0, own], sizes[1, own], labels, failures, risk)
+            out[1:, cell, own] = labelled
+    unread = 1 - sizes[1].sum(-1) / np.maximum(sizes[0].sum(-1), 1)
+    out[1:] /= 1 + (effect - 1) * unread
+    return Windows(out[0], out[1], out[2], versions)
+
+
+def _number(column: pl.Series) -> NDArray[np.int64]:
+    """Return the place of each value among the sorted distinct ones."""
+    return (column.rank("dense").to_numpy() - 1).astype(np.int64)
+
+
+def _spread(
+    drawn: pl.DataFrame, labels: pl.DataFrame, modes: list[str], n: int
+) -> NDArray[np.float64]:
+    """Return whether people say of each mode and session that it fails; nan where unread."""
+    values, place = np.full((len(modes), n), np.nan), {mode: at for at, mode in enumerate(modes)}
+    found = labels.drop_nulls("fails").join(drawn.select(*SESSION_KEY, "row"), on=SESSION_KEY)
+    for mode, row, fails in found.select("mode", "row", "fails").iter_rows():
+        values[place[mode], row] = fails
+    return values
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """One version of an evaluator on one mode: what it says of each session, and how well."""
+
+    name: str
+    cell: NDArray[np.int64]
+    learnt: bool
+    agreement: float
+    judged: NDArray[np.float64]
+
+
+def _lead(
+    cells: pl.DataFrame, verdicts: pl.DataFrame, modes: list[str], known: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_], NDArray[np.bool_]]:
+    """Return who speaks for each mode: cells by session, versions and names by release.
+
+    And, by session, whether the one who does may have learnt from its label.
+    """
+    window, train = cells["window"].to_numpy(), cells["split"].eq("train").to_numpy()
+    sizes = np.bincount(window)
+    says = np.full((len(modes), cells.height), SILENT)
+    versions = np.full((len(modes), len(sizes)), NO_EVALUATOR)
+    names = np.full((len(modes), len(sizes)), "", dtype=object)
+    learnt = np.zeros((len(modes), cells.height), dtype=bool)
+    latest = (
+        verdicts.sort("judged_at", "repeat")
+        .unique([*SESSION_KEY, "mode", *VERSION], keep="last", maintain_order=True)
+        .join(cells.select(*SESSION_KEY, "row"), on=SESSION_KEY)
+        .sort(*VERSION, "row")
+    )
+    for at, mode in enumerate(modes):
+        parts = latest.filter(mode=mode).partition_by(VERSION, maintain_order=True)
+        judges = [_read_judge(part, known[at], train, window, sizes) for part in parts]
+        best: dict[str, float] = {}
+        for judge in judges:
+            best[judge.name] = max(judge.agreement, best.get(judge.name, -1.0))
+        for release in range(len(sizes)):
+            able = [
+                (best[judge.name], judge.judged[release], number)
+                for number, judge in enumerate(judges)
+                if judge.judged[release] >= LEAST_JUDGED
+            ]
+            if able:
+                number, here = max(able)[2], window == release
+                versions[at, release], names[at, release] = number, judges[number].name
+                says[at, here] = judges[number].cell[here]
+                learnt[at, here] = judges[number].learnt & train[here]
+    return says, versions, names.astype(str), learnt
+
+
+def _read_judge(
+    part: pl.DataFrame,
+    known: NDArray[np.float64],
+    train: NDArray[np.bool_],
+    window: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+) -> _Judge:
+    rows, learnt = part["row"].to_numpy(), bool(part["learnt"].any())
+    cell = np.full(len(known), SILENT)
+    cell[rows] = part["fails"].replace_strict(_CELLS, default=SILENT, return_dtype=pl.Int64)
+    unseen = ~np.isnan(known) & (cell != SILENT) & ~(train & learnt)
+    agreement = _mcc(known[unseen] == 1, cell[unseen] == FAILED)
+    judged = np.bincount(window[rows], minlength=len(sizes)) / sizes
+    return _Judge(part["evaluator_id"][0], cell, learnt, agreement, judged)
+
+
+def _mcc(truth: NDArray[np.bool_], flagged: NDArray[np.bool_]) -> float:
+    """Return how well an evaluator agrees with people; 0 where it or they say one thing only."""
+    if truth.size == 0 or truth.all() or not truth.any() or flagged.all() or not flagged.any():
+        return 0.0
+    return float(np.corrcoef(truth, flagged)[0, 1])
