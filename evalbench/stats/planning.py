@@ -85,12 +85,6 @@ def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
     """
     table = tabulate(labels, population)
     size, labelled = table.population, table.labels
-    if (labelled > size).any():
-        cell = int((labelled > size).argmax())
-        raise ValueError(
-            f"population n must hold every labelled session, got {size[cell]:g} in "
-            f"{table.keys[cell]} with {labelled[cell]:g} labels"
-        )
     room = size - labelled
     if not 1 <= n <= room.sum():
         raise ValueError(f"n must lie between 1 and the {room.sum():g} unlabelled, got {n!r}")
