@@ -15,7 +15,7 @@ POWER = 0.8
 
 
 def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) -> float:
-    """Return the chance that the exact McNemar test on ``n`` cases shows a change as such.
+    """Return the chance that McNemar's mid-p test on ``n`` cases shows a change as such.
 
     Cases turn from pass to fail at the rate ``churn + change`` and back at ``churn``; both the
     number of cases that turn and their split are binomial, and the power is summed exactly. The
@@ -32,7 +32,9 @@ def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) ->
     turning = min(turning, 1.0)
     first, last = scipy.stats.binom.ppf([1e-12, 1 - 1e-12], n, turning)
     turned = np.arange(first, last + 1)
-    needed = scipy.stats.binom.isf((1 - level) / 2, turned, 0.5) + 1
+    needed = scipy.stats.binom.isf((1 - level) / 2, turned, 0.5)
+    beyond, at_least = (scipy.stats.binom.sf(k, turned, 0.5) for k in (needed, needed - 1))
+    needed += (beyond + at_least) / 2 >= (1 - level) / 2
     shown = scipy.stats.binom.sf(needed - 1, turned, (churn + change) / turning)
     return float(scipy.stats.binom.pmf(turned, n, turning) @ shown)
 

@@ -23,15 +23,24 @@ def test_power_is_that_of_simulated_tests(rng):
     assert shown / 400 == pytest.approx(paired_power(n, change, churn=churn), abs=0.075)
 
 
+def test_the_mid_p_shows_more_than_the_exact_test_and_errs_no_more_than_it_may():
+    turned = np.arange(201)
+    needed = scipy_stats.binom.isf(0.025, turned, 0.5) + 1
+    exact = scipy_stats.binom.pmf(turned, 200, 0.09) @ scipy_stats.binom.sf(needed - 1, turned, 7 / 9)
+    assert paired_power(200, 0.05, churn=0.02) > exact + 0.05
+    assert paired_power(200, 1e-9, churn=0.04) < 0.025
+
+
 @given(st.integers(100, 3000), st.floats(0, 0.3))
 def test_the_smallest_change_is_shown_with_80_percent_power(n, churn):
     change = smallest_change(n, churn=churn)
     assert paired_power(n, change, churn=churn) == pytest.approx(0.8, abs=1e-3)
 
 
-def test_five_cases_can_show_nothing():
-    assert np.isnan(smallest_change(5, churn=0))
-    assert paired_power(5, 1.0, churn=0) == 0
+def test_four_cases_can_show_nothing():
+    assert np.isnan(smallest_change(4, churn=0))
+    assert paired_power(4, 1.0, churn=0) == 0
+    assert paired_power(5, 1.0, churn=0) == pytest.approx(1)
 
 
 LABELS = {
