@@ -18,11 +18,12 @@ from .change import Change, adjust_readings, benjamini_hochberg, paired_change, 
 from .estimate import Estimate
 from .multiclass import table_alignment
 from .planning import labels_next, paired_power, smallest_change
-from .rates import Rate, corrected_rate, failure_rate
+from .rates import UNREAD, Rate, corrected_rate, failure_rate
 from .richness import expected_new, sample_coverage, unseen_modes
 from .shift import what_moved
 
 __all__ = [
+    "UNREAD",
     "Change",
     "Estimate",
     "Rate",

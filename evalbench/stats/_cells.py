@@ -96,10 +96,10 @@ def tabulate(labels: Columns, population: Columns) -> Table:
     failed, passed = np.split(units.total, 2)
     size = np.array(list(sizes.values()))
     if (over := failed + passed > size).any():
-        cell = int(over.argmax())
+        most = int(over.argmax())
         raise ValueError(
-            f"population n must hold every labelled session, got {size[cell]:g} in "
-            f"{list(sizes)[cell]} with {failed[cell] + passed[cell]:g} labels"
+            f"population n must hold every labelled session, got {size[most]:g} in "
+            f"{list(sizes)[most]} with {failed[most] + passed[most]:g} labels"
         )
     return Table(tuple(sizes), size, failed + passed, failed, units, int((~known).sum()))
 

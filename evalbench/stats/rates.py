@@ -147,7 +147,9 @@ def failure_rate(
             strict=True,
         )
     )
-    return Rate(rate, float(variance.sum() / uniform), by_stratum, draws @ cells.shares[read], unread)
+    return Rate(
+        rate, float(variance.sum() / uniform), by_stratum, draws @ cells.shares[read], unread
+    )
 
 
 def corrected_rate(

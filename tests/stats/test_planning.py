@@ -26,7 +26,9 @@ def test_power_is_that_of_simulated_tests(rng):
 def test_the_mid_p_shows_more_than_the_exact_test_and_errs_no_more_than_it_may():
     turned = np.arange(201)
     needed = scipy_stats.binom.isf(0.025, turned, 0.5) + 1
-    exact = scipy_stats.binom.pmf(turned, 200, 0.09) @ scipy_stats.binom.sf(needed - 1, turned, 7 / 9)
+    exact = scipy_stats.binom.pmf(turned, 200, 0.09) @ scipy_stats.binom.sf(
+        needed - 1, turned, 7 / 9
+    )
     assert paired_power(200, 0.05, churn=0.02) > exact + 0.05
     assert paired_power(200, 1e-9, churn=0.04) < 0.025
 
