@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 class Change:
     """A failure rate before and after, and what may be said of the difference, ``delta``.
 
-    ``p_value`` is two-sided, against no change; cases that are the same are read by ``mid_p``, which
-    counts half the chance of what was seen, and which is ``nan`` for different ones. ``mde`` is the smallest change that this many cases
-    show with 80% power, ``nan`` where none could; ``margin`` the one that the caller must be able
-    to see. ``newly_failing`` and ``fixed`` are None where the sessions are not the same.
+    ``p_value`` is two-sided, against no change; cases that are the same are read by ``mid_p``,
+    which counts half the chance of what was seen, and which is ``nan`` for different ones. ``mde``
+    is the smallest change that this many cases show with 80% power, ``nan`` where none could;
+    ``margin`` the one that the caller must be able to see. ``newly_failing`` and ``fixed`` are None
+    where the sessions are not the same.
     ``missing`` pairs were left out because one side is null.
     """
 
@@ -64,9 +65,9 @@ def paired_change(
     is the exact McNemar test: given the cases that changed, either direction is a fair coin. It
     shows too little (power .605 where the mid-p has .676 at the same 5%), so the reading is the
     mid-p's. With ``groups`` whole groups flip, which is the same test where every case is its own
-    group. The interval is Newcombe's paired score interval (method 10); with groups the counts are divided by
-    the design effect of a delete-one-group jackknife, times (t / z)^2 with K - 1 degrees of
-    freedom. It misleads where the cases are no sample of anything: a golden set picked for its
+    group. The interval is Newcombe's paired score interval (method 10); with groups the counts are
+    divided by the design effect of a delete-one-group jackknife, times (t / z)^2 with K - 1 degrees
+    of freedom. It misleads where the cases are no sample of anything: a golden set picked for its
     failures says nothing of the rate in production.
 
     Parameters
@@ -129,8 +130,8 @@ def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Ch
     The posterior of the difference is that of every draw of one rate against every draw of the
     other, so two rates drawn with the same seed are not taken as dependent. The p-value is twice
     the smaller posterior tail beyond no change. Sessions of a kind that nobody read may all have
-    passed or all have failed: interval and p-value allow for both. It misleads where the two populations differ in
-    their traffic: see :func:`~evalbench.stats.shift.what_moved`.
+    passed or all have failed: interval and p-value allow for both. It misleads where the two
+    populations differ in their traffic: see :func:`~evalbench.stats.shift.what_moved`.
 
     Takes answers of ``failure_rate`` at the same level, and a ``margin`` as :func:`paired_change`.
     """

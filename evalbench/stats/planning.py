@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,10 @@ import scipy
 
 from ._arguments import Columns, Integers, check_level
 from ._cells import posterior, tabulate
+from ._resampling import wilson
 
 POWER = 0.8
+MOST = 10_000_000
 
 
 def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) -> float:
@@ -55,6 +58,37 @@ def smallest_change(n: int, *, churn: float, level: float = 0.95) -> float:
     if n < 1 or most <= 0 or excess(most) < 0:
         return math.nan
     return float(scipy.optimize.brentq(excess, 1e-9, most, xtol=1e-6))
+
+
+def labels_for_rate(
+    half_width: float, *, rate: float, level: float = 0.95, assurance: float = 0.8
+) -> int:
+    """Return how many labels make a rate's interval this narrow, with the given assurance.
+
+    As many failures as come up by bad luck still leave Wilson's interval no wider than twice
+    ``half_width``: planned on the expected number it would be wider in every second sample. A
+    difference of two rates shows with 80% power where each is known to within half of it, since
+    sqrt(2) (1.96 + 0.84) / 1.96 is 2.
+
+    ``rate`` is the share expected to fail in sessions drawn at random; where they are drawn by
+    verdicts or signals, fewer labels do.
+
+    Examples
+    --------
+    >>> labels_for_rate(0.01, rate=0.05)
+    1978
+    """
+    check_level(level)
+    for name, share in (("half_width", half_width), ("rate", rate), ("assurance", assurance)):
+        if not 0 < share < 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {share!r}")
+
+    def reaches(n: int) -> bool:
+        unlucky = scipy.stats.binom.ppf(assurance, n, min(rate, 1 - rate))
+        low, high = wilson(min(unlucky, n / 2), n, level)
+        return bool(high - low <= 2 * half_width)
+
+    return bisect_left(range(MOST), True, lo=1, key=reaches)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,8 @@ CASES = [
     (stats.paired_power, (9, 0), {"churn": 0}, "change must lie above 0"),
     (stats.paired_power, (9, 0.5), {"churn": 0.4}, "churn must lie between"),
     (stats.paired_power, (0, 0.1), {"churn": 0}, "n must be at least 1, got 0"),
+    (stats.labels_for_rate, (0.0,), {"rate": 0.1}, "half_width must lie between 0 and 1, got 0.0"),
+    (stats.labels_for_rate, (0.1,), {"rate": 50}, "rate must lie between 0 and 1, got 50"),
     (stats.labels_next, (ONE, SIZES), {"n": 0}, "n must lie between 1 and the 8 unlabelled, got 0"),
     (rate, ({"fails": []}, {"n": [10]}), {}, "labels fails must be one non-empty column"),
     (rate, ({"fails": [None]}, {"n": [10]}), {}, "labels fails must hold at least one 0 or 1"),

@@ -42,8 +42,9 @@ def stratify(
     """Add ``stratum``, e.g. "release=2.1 | signals | flagged": a pure function of the columns.
 
     First what is always read ("always: reported"), then the values of ``design.by``, then whether
-    any signal is raised (with ``design.weights``, one that weighs anything), then whether the latest verdict of any of ``design.evaluators``
-    fails the session. Sessions that are always read are not divided by the last two.
+    any signal is raised (with ``design.weights``, one that weighs anything), then whether the
+    latest verdict of any of ``design.evaluators`` fails the session. Sessions that are always read
+    are not divided by the last two.
 
     Parameters
     ----------
