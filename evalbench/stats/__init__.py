@@ -3,7 +3,8 @@
 A judge against people (``alignment``, ``table_alignment``), people against each other
 (``agreement``), how often production fails (``failure_rate``, ``corrected_rate``), whether that
 changed (``paired_change``, ``rate_change``, ``what_moved``), how many cases and which labels
-(``smallest_change``, ``labels_for_rate``, ``labels_next``), and what nobody has seen yet (``unseen_modes``).
+(``smallest_change``, ``labels_for_rate``, ``labels_next``), and what nobody has seen yet
+(``unseen_modes``).
 
 Everywhere ``level`` is the nominal coverage of an interval, a float between 0 and 1; ``rng`` the
 ``numpy.random.Generator`` of the draws; ``groups``, an array as long as the rows, what sessions

@@ -106,7 +106,7 @@ def test_sessions_count_by_the_chance_that_they_were_read_with(rng):
     modes = [["quiet"], ["loud"], ["loud"], ["loud"], ["other"], *[[]] * 35]
     chance = [0.01, *[0.5] * 39]
     weighed, plain = (
-        measure_saturation(reviewed(modes, chance=each), level=0.95, rng=rng)
+        measure_saturation(reviewed(modes, chance=each), more=100, level=0.95, rng=rng)
         for each in (chance, None)
     )
     assert weighed["estimate"][0] == pytest.approx(1 - (99 + 1) / (99 + 1 + 3))
@@ -115,6 +115,6 @@ def test_sessions_count_by_the_chance_that_they_were_read_with(rng):
 
 
 def test_strata_that_nobody_read_leave_nothing_to_tell(rng):
-    found = measure_saturation(reviewed([["a"]] * 40, unread=0.2), level=0.95, rng=rng)
+    found = measure_saturation(reviewed([["a"]] * 40, unread=0.2), more=100, level=0.95, rng=rng)
     assert set(found["status"]) == {"insufficient"}
     assert "20% of sessions" in found["reason"][0]
