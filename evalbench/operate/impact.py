@@ -67,7 +67,7 @@ def mode_rates(
     ``fails`` null where undecided; the latest of the ``verdicts`` on a mode divides its strata.
 
     Where nobody labelled any session of a surface but outcomes are recorded, there is one rate more
-    a release: the share of them that is "not achieved".
+    a release: the share of them that is "not achieved", among runs like these.
     """
     judged = latest_verdicts(verdicts)
     read = frame.filter("drawn").join(labels, on=SESSION_KEY)
@@ -86,6 +86,8 @@ def mode_rates(
             cases.append((mode, name, cells, known))
         for mode, name, cells, known in cases:
             estimate = _estimate(cells.drop_nulls("stratum"), known, level=level, rng=rng)
+            if mode == OUTCOME and (measured := estimate[3]):
+                estimate = (*estimate[:3], measured.of_process(), estimate[4])
             rates.append(ModeRate(str(surface), str(release), mode, name, *estimate))
     return rates
 
