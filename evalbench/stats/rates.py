@@ -66,9 +66,9 @@ class Rate:
         For runs of a benchmark, all of them recorded, from which more tasks are to be judged.
         """
         low, high = central_interval(self.draws, self.rate.level)
-        low, high = np.fmin(low, self.rate.estimate), np.fmax(high, self.rate.estimate)
-        ends = {"low": float(low), "high": float(high + self.unread)}
-        return replace(self, rate=replace(self.rate, **ends))
+        low = min(low, self.rate.estimate)
+        high = max(high + self.unread, self.rate.estimate)
+        return replace(self, rate=replace(self.rate, low=low, high=high))
 
 
 def failure_rate(
