@@ -25,7 +25,7 @@ from evalbench.stats._resampling import (
     wilson,
 )
 from evalbench.stats.binary import MEASURES
-from evalbench.stats.rates import corrected_draws, stratified_draws
+from evalbench.stats.rates import corrected_draws, rate_draws
 
 LEVEL = 0.95
 TAILS = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -192,7 +192,7 @@ def double_sampling_rows(case, datasets, resamples, rng):
     for tables, times in unique_tables(rng.multinomial(n, cells, size=datasets)):
         tp, fn, fp, tn = tables.T
         fails, labels = np.stack([tp, fn], -1), np.stack([tp + fp, fn + tn], -1)
-        draws = stratified_draws(shares, fails, labels, rng, resamples)
+        draws = rate_draws(shares, fails, labels, rng, resamples) @ shares
         interval = row_quantiles(draws)
         tally.add("rate", "double sampling", interval, prevalence, times, ours=True)
         alone = np.stack(wilson(tp + fn, n, LEVEL), -1)
@@ -220,7 +220,7 @@ def stratified_rows(prevalence, strata, n, datasets, resamples, rng):
     )
     for fails, times in unique_tables(rng.binomial(size, rates, size=(datasets, strata))):
         labels = np.full_like(fails, size)
-        interval = row_quantiles(stratified_draws(shares, fails, labels, rng, resamples))
+        interval = row_quantiles(rate_draws(shares, fails, labels, rng, resamples) @ shares)
         value = fails / size @ shares
         tally.add(
             "rate",

@@ -215,7 +215,7 @@ class Snapshot:
     def review(self, book: Codebook) -> pl.DataFrame:
         """List the sessions that people read, with the kinds of failure that each showed."""
         seen = drafts.list_seen(book, self._notes, self.truth)
-        return saturation.review(self.labels, seen)
+        return saturation.review(self.labels, seen, self.frame)
 
     def draft_rates(self, book: Codebook) -> pl.DataFrame:
         """Estimate how often each draft happens at least, by the notes that are in it."""

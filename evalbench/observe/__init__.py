@@ -1,8 +1,8 @@
 """Trace in, sessions with signals, sample out.
 
 :func:`ingest` reads any known export into the lake, :func:`session_signals` folds its spans into
-sessions, and :func:`stratify`, :func:`draw` and :func:`priority` choose the sessions that people
-look at, each with the probability it was chosen with.
+sessions, and :func:`stratify` and :func:`draw` choose the sessions that people look at, each with
+the probability it was chosen with.
 """
 
 from importlib import import_module
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evalbench.observe.ingestion import IngestReport, ingest
     from evalbench.observe.sampling.draw import Draw, draw, stratify
-    from evalbench.observe.sampling.priority import priority
     from evalbench.observe.sessions import session_signals
 
 _HOMES = {
@@ -21,7 +20,6 @@ _HOMES = {
     "Draw": "sampling.draw",
     "draw": "sampling.draw",
     "stratify": "sampling.draw",
-    "priority": "sampling.priority",
 }
 
 __all__ = [
@@ -29,7 +27,6 @@ __all__ = [
     "IngestReport",
     "draw",
     "ingest",
-    "priority",
     "session_signals",
     "stratify",
 ]

@@ -14,6 +14,7 @@ import polars as pl
 from evalbench.evaluate.proposals.propose import Proposals
 from evalbench.evaluate.spec import write_specification
 from evalbench.label.agreement.consensus import ANY
+from evalbench.label.agreement.measures import FEWEST
 from evalbench.label.annotation.markdown import escape_text, visible
 from evalbench.operate.evidence import WHOLE
 from evalbench.report.glossary import ASKED, LIMITS, READINGS, WEIGHTS
@@ -114,6 +115,25 @@ def say_draw(
     of = f"{items.height:,} of {say_count(total, 'session')} of {_name_surface(view.surface)}"
     kept = "Not recorded (dry run)" if queue is None else f"Recorded as queue {queue}"
     return f"**{of}**, {say_count(labels, 'label')}. {kept}. Seed {view.seed}."
+
+
+def say_reach(items: pl.DataFrame, needed: int, *, margin: float, rate: float) -> str:
+    """Say what a draw cannot answer: a change of ``margin``, and how far people agree."""
+    twice = items.filter(pl.col("annotators") > 1).height
+    change = f"a change of {say_number(1000 * margin)} per 1,000 sessions"
+    lines = []
+    if items.height < needed:
+        lines.append(
+            f"- Too few to show {change}, in a failure that {say_number(1000 * rate)} of 1,000 "
+            f"sessions have: from labels alone that takes {say_number(needed)} before it and as "
+            "many after. Read more, or let a calibrated evaluator judge all sessions."
+        )
+    if twice < FEWEST:
+        lines.append(
+            f"- Too few to say how far people agree: {say_count(twice, 'session')} will be read by "
+            f"two people or more, and {FEWEST} are needed. Ask for more annotators per session."
+        )
+    return "\n".join(lines) or f"Enough to show {change}, and to say how far people agree."
 
 
 def say_strata(population: pl.DataFrame, surface: str) -> pl.DataFrame:

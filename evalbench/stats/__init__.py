@@ -3,7 +3,8 @@
 A judge against people (``alignment``, ``table_alignment``), people against each other
 (``agreement``), how often production fails (``failure_rate``, ``corrected_rate``), whether that
 changed (``paired_change``, ``rate_change``, ``what_moved``), how many cases and which labels
-(``smallest_change``, ``labels_next``), and what nobody has seen yet (``unseen_modes``).
+(``smallest_change``, ``labels_for_rate``, ``labels_next``), and what nobody has seen yet
+(``unseen_modes``).
 
 Everywhere ``level`` is the nominal coverage of an interval, a float between 0 and 1; ``rng`` the
 ``numpy.random.Generator`` of the draws; ``groups``, an array as long as the rows, what sessions
@@ -17,12 +18,13 @@ from .binary import alignment, proportion
 from .change import Change, adjust_readings, benjamini_hochberg, paired_change, rate_change
 from .estimate import Estimate
 from .multiclass import table_alignment
-from .planning import labels_next, paired_power, smallest_change
-from .rates import Rate, corrected_rate, failure_rate
+from .planning import labels_for_rate, labels_next, paired_power, smallest_change
+from .rates import UNREAD, Rate, corrected_rate, failure_rate
 from .richness import expected_new, sample_coverage, unseen_modes
 from .shift import what_moved
 
 __all__ = [
+    "UNREAD",
     "Change",
     "Estimate",
     "Rate",
@@ -33,6 +35,7 @@ __all__ = [
     "corrected_rate",
     "expected_new",
     "failure_rate",
+    "labels_for_rate",
     "labels_next",
     "paired_change",
     "paired_power",

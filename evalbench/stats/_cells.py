@@ -40,12 +40,30 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Cells after merging: what each stands for, its share and its effective counts."""
+    """Cells after merging: what each stands for, its share and its effective counts.
+
+    ``population`` sessions of a cell are the labelled, of which ``known_fails`` fail, and ``rest``.
+    """
 
     members: tuple[tuple[Key, ...], ...]
-    shares: Floats
+    population: Floats
     labels: Floats
     fails: Floats
+    rest: Floats
+    known_fails: Floats
+
+    @property
+    def shares(self) -> Floats:
+        """The part of the population that each cell is."""
+        shares: Floats = self.population / self.population.sum()
+        return shares
+
+    def labelled(self) -> Cells:
+        """Leave out the cells that nobody labelled."""
+        kept = self.labels > 0
+        members = tuple(each for each, keep in zip(self.members, kept, strict=True) if keep)
+        columns = (self.population, self.labels, self.fails, self.rest, self.known_fails)
+        return Cells(members, *(column[kept] for column in columns))
 
 
 def tabulate(labels: Columns, population: Columns) -> Table:
@@ -77,6 +95,12 @@ def tabulate(labels: Columns, population: Columns) -> Table:
     units = Units.of(cell, 2 * len(sizes), groups, known)
     failed, passed = np.split(units.total, 2)
     size = np.array(list(sizes.values()))
+    if (over := failed + passed > size).any():
+        most = int(over.argmax())
+        raise ValueError(
+            f"population n must hold every labelled session, got {size[most]:g} in "
+            f"{list(sizes)[most]} with {failed[most] + passed[most]:g} labels"
+        )
     return Table(tuple(sizes), size, failed + passed, failed, units, int((~known).sum()))
 
 
@@ -97,15 +121,16 @@ def merge_sparse(table: Table) -> Cells:
     """Join strata with fewer than ``SPARSE`` labels, then a stratum's verdicts where one has fewer.
 
     Labels are a random draw of their stratum whatever the verdict, so that joining its verdicts
-    costs width alone, where strata of one verdict fail at rates of their own. A verdict that nobody
-    labelled stays apart: nothing speaks for it. Cells are weighted by their population; the labels
-    of a merged cell are Kish's effective number.
+    costs width alone, where strata of one verdict fail at rates of their own. A stratum or verdict
+    that nobody labelled stays apart: nothing speaks for it. Cells are weighted by their population;
+    the labels of a merged cell are Kish's effective number.
     """
     stratum, verdict = zip(*table.keys, strict=True)
-    labelled = {verdict[i] for i in np.flatnonzero(table.labels)}
-    every = range(len(table.keys))
-    merged = _group((i for i in every if verdict[i] not in labelled), verdict.__getitem__)
-    strata = _group((i for i in every if verdict[i] in labelled), stratum.__getitem__)
+    labelled = np.flatnonzero(table.labels)
+    strata_read, verdicts_read = {stratum[i] for i in labelled}, {verdict[i] for i in labelled}
+    read = [one in strata_read and other in verdicts_read for one, other in table.keys]
+    merged = [[i] for i, known in enumerate(read) if not known]
+    strata = _group((i for i, known in enumerate(read) if known), stratum.__getitem__)
     crossed = any(len(cells) > 1 for cells in strata)
     # Strata that are verdicts join their like.
     for alike in _group(strata, lambda cells: None if crossed else verdict[cells[0]]):
@@ -117,8 +142,10 @@ def merge_sparse(table: Table) -> Cells:
     merged.sort()
     labels, fails = np.array([_pool(table, cells) for cells in merged]).T
     sizes = np.array([table.population[cells].sum() for cells in merged])
+    rest = sizes - np.array([table.labels[cells].sum() for cells in merged])
+    known_fails = np.array([table.fails[cells].sum() for cells in merged])
     members = tuple(tuple(table.keys[i] for i in cells) for cells in merged)
-    return Cells(members, sizes / sizes.sum(), labels, fails)
+    return Cells(members, sizes, labels, fails, rest, known_fails)
 
 
 def _group(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:

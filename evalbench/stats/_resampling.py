@@ -183,7 +183,9 @@ def inflation(statistic: Statistic, units: Units, level: float) -> float:
 
     The delete-one-group jackknife variance over the delete-one-row variance (never taken to be
     under 1), times (t / z)^2 with K - 1 degrees of freedom, since K groups know their own variance
-    no better. Infinite with one group.
+    no better. K is Kish's effective number of groups, each weighing what its rows move the
+    statistic: where a few are far larger, or few have a failure, K groups know less. Infinite with
+    one group.
     """
     if not units.grouped:
         return 1.0
@@ -191,7 +193,10 @@ def inflation(statistic: Statistic, units: Units, level: float) -> float:
         return np.inf
     independent = jackknife_variance(statistic, Units.of_rows(units.total))
     effect = jackknife_variance(statistic, units) / independent if independent > 0 else 1.0
-    t = float(special.stdtrit(units.size - 1, (1 + level) / 2))
+    whole = units.total + PRIOR
+    weight = units.patterns @ np.abs(statistic(whole + np.eye(len(whole))) - statistic(whole))
+    known = (units.times @ weight) ** 2 / (units.times @ weight**2) if weight.any() else units.size
+    t = float(special.stdtrit(max(known - 1, 1), (1 + level) / 2))
     return max(effect, 1.0) * (t / normal_quantile(level)) ** 2
 
 

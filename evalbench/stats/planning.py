@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,14 @@ import scipy
 
 from ._arguments import Columns, Integers, check_level
 from ._cells import posterior, tabulate
+from ._resampling import wilson
 
 POWER = 0.8
+MOST = 10_000_000
 
 
 def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) -> float:
-    """Return the chance that the exact McNemar test on ``n`` cases shows a change as such.
+    """Return the chance that McNemar's mid-p test on ``n`` cases shows a change as such.
 
     Cases turn from pass to fail at the rate ``churn + change`` and back at ``churn``; both the
     number of cases that turn and their split are binomial, and the power is summed exactly. The
@@ -32,7 +35,9 @@ def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) ->
     turning = min(turning, 1.0)
     first, last = scipy.stats.binom.ppf([1e-12, 1 - 1e-12], n, turning)
     turned = np.arange(first, last + 1)
-    needed = scipy.stats.binom.isf((1 - level) / 2, turned, 0.5) + 1
+    needed = scipy.stats.binom.isf((1 - level) / 2, turned, 0.5)
+    beyond, at_least = (scipy.stats.binom.sf(k, turned, 0.5) for k in (needed, needed - 1))
+    needed += (beyond + at_least) / 2 >= (1 - level) / 2
     shown = scipy.stats.binom.sf(needed - 1, turned, (churn + change) / turning)
     return float(scipy.stats.binom.pmf(turned, n, turning) @ shown)
 
@@ -53,6 +58,37 @@ def smallest_change(n: int, *, churn: float, level: float = 0.95) -> float:
     if n < 1 or most <= 0 or excess(most) < 0:
         return math.nan
     return float(scipy.optimize.brentq(excess, 1e-9, most, xtol=1e-6))
+
+
+def labels_for_rate(
+    half_width: float, *, rate: float, level: float = 0.95, assurance: float = 0.8
+) -> int:
+    """Return how many labels make a rate's interval this narrow, with the given assurance.
+
+    As many failures as come up by bad luck still leave Wilson's interval no wider than twice
+    ``half_width``: planned on the expected number it would be wider in every second sample. A
+    difference of two rates shows with 80% power where each is known to within half of it, since
+    sqrt(2) (1.96 + 0.84) / 1.96 is 2.
+
+    ``rate`` is the share expected to fail in sessions drawn at random; where they are drawn by
+    verdicts or signals, fewer labels do.
+
+    Examples
+    --------
+    >>> labels_for_rate(0.01, rate=0.05)
+    1978
+    """
+    check_level(level)
+    for name, share in (("half_width", half_width), ("rate", rate), ("assurance", assurance)):
+        if not 0 < share < 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {share!r}")
+
+    def reaches(n: int) -> bool:
+        unlucky = scipy.stats.binom.ppf(assurance, n, min(rate, 1 - rate))
+        low, high = wilson(min(unlucky, n / 2), n, level)
+        return bool(high - low <= 2 * half_width)
+
+    return bisect_left(range(MOST), True, lo=1, key=reaches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +121,6 @@ def labels_next(labels: Columns, population: Columns, *, n: int) -> NextLabels:
     """
     table = tabulate(labels, population)
     size, labelled = table.population, table.labels
-    if (labelled > size).any():
-        cell = int((labelled > size).argmax())
-        raise ValueError(
-            f"population n must hold every labelled session, got {size[cell]:g} in "
-            f"{table.keys[cell]} with {labelled[cell]:g} labels"
-        )
     room = size - labelled
     if not 1 <= n <= room.sum():
         raise ValueError(f"n must lie between 1 and the {room.sum():g} unlabelled, got {n!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,14 +12,14 @@ from ._cells import Cells, Key, Table, beta_variance, merge_sparse, posterior, t
 from ._resampling import (
     RESAMPLES,
     central_interval,
-    from_draws,
     inflation,
     join_reasons,
     ratio,
 )
 from .estimate import Estimate
 
-_VERDICTS = {None: "no verdict", 0.0: "verdict pass", 1.0: "verdict fail"}
+UNREAD = 0.05
+"""The share of sessions that nobody speaks for beyond which a rate cannot be told."""
 _CHECK = "the judge may err otherwise here than where it was calibrated; calibrate by segment"
 
 
@@ -48,14 +48,27 @@ class Rate:
     """A production failure rate and what its width comes from.
 
     ``design_effect`` is the posterior variance over that of as many labels drawn uniformly: under
-    1, the design helped. ``polars.DataFrame(rate.by_stratum)`` shows every cell. ``draws`` are
-    10,000 of the stratified posterior, for the difference between two rates.
+    1, the design helped. ``polars.DataFrame(rate.by_stratum)`` shows every cell. For the difference
+    between two rates, ``draws`` are 10,000 of the rate at which sessions like these fail, those
+    ``unread`` (their share of the population) taken to pass; it is known no better for a population
+    that was read whole.
     """
 
     rate: Estimate
     design_effect: float
     by_stratum: tuple[Cell, ...]
     draws: Floats = field(repr=False, compare=False)
+    unread: float = 0.0
+
+    def of_process(self) -> Rate:
+        """Return the rate at which sessions like these fail: the population is a sample of them.
+
+        For runs of a benchmark, all of them recorded, from which more tasks are to be judged.
+        """
+        low, high = central_interval(self.draws, self.rate.level)
+        low = min(low, self.rate.estimate)
+        high = max(high + self.unread, self.rate.estimate)
+        return replace(self, rate=replace(self.rate, low=low, high=high))
 
 
 def failure_rate(
@@ -73,12 +86,18 @@ def failure_rate(
     :math:`W_c`, and :math:`x_c` failures among :math:`n_c` labels,
 
     .. math:: \hat p = \sum_c W_c x_c / n_c, \qquad
-       p_c \sim \mathrm{Beta}(x_c + 1/2, n_c - x_c + 1/2).
+       p_c \sim \mathrm{Beta}(x_c + 1/2, n_c - x_c + 1/2),
 
-    With more than two cells the prior is :math:`a_c = \min(1/2, \max(W_c, 1/C))` and the counts of
-    a cell are scaled to :math:`n_c - 2 (1 - 2 a_c)`, since half a failure added to every one of ten
-    cells moves a rate of 2% by more than its interval is wide. Strata with fewer than 5 labels are
-    merged, and a stratum's verdicts where one of them has fewer, weighted by their shares.
+    and of the :math:`N_c - n_c` sessions without a label a binomial number fails, so that the
+    interval closes as the population is read. With more than two cells the prior is :math:`a_c =
+    \min(1/2, \max(W_c, 1/C))` and the counts of a cell are scaled to :math:`n_c - 2 (1 - 2 a_c)`,
+    since half a failure added to every one of ten cells moves a rate of 2% by more than its
+    interval is wide. Strata with fewer than 5 labels are merged, and a stratum's verdicts where one
+    of them has fewer, weighted by their shares.
+
+    What nobody read is never guessed. The interval takes strata and verdicts without a label to
+    pass throughout at its low end, to fail at its high end; where they hold more than 5% of the
+    population the estimate is ``nan``.
 
     Assumes that labels are a random draw within each stratum. It misleads where people chose what
     to label within one, or where unsure sessions fail more often than the rest.
@@ -93,7 +112,8 @@ def failure_rate(
     population : columns
         One row a cell: ``stratum``, ``verdict`` as in ``labels``, and ``n`` sessions. The verdict
         is used where both tables have it.
-    ``rate.reason`` says where the interval is mostly prior, or which verdict has no labels.
+
+    ``rate.reason`` says where the interval is mostly prior, and what nobody read.
 
     Source: Cochran (1977), Sampling Techniques, ch. 5 and 12. Brown, Cai & DasGupta (2001),
     Interval estimation for a binomial proportion.
@@ -112,13 +132,16 @@ def failure_rate(
     cells = merge_sparse(table)
     scale = inflation(table.plug_in, table.units, level)
     n, labelled, fails = int(table.labels.sum()), cells.labels / scale, cells.fails / scale
-    draws = stratified_draws(cells.shares, fails, labelled, rng)
-    rates = ratio(cells.fails, cells.labels)
-    value = float(cells.shares @ rates)
-    reason = _cautions(table, cells)
-    if np.isnan(value):
-        reason = join_reasons("undefined: a part of the population has no labels", reason)
-    rate = from_draws(value, draws, level, method="stratified posterior", n=n, reason=reason)
+    rates, read = ratio(cells.fails, cells.labels), cells.labels > 0
+    unread = float(cells.shares[~read].sum())
+    value = float(cells.shares[read] @ rates[read]) / (1 - unread) if unread <= UNREAD else np.nan
+    known = cells.labelled()
+    draws = rate_draws(cells.shares[read], fails[read], labelled[read], rng)
+    realised = _realise(known, draws, scale, rng) * (1 - unread)
+    low, high = central_interval(realised, level)
+    low, high = np.fmin(low, value), np.fmax(high + unread, value)
+    reason = _cautions(table, cells, unread)
+    rate = Estimate(value, float(low), float(high), level, "stratified posterior", n, reason)
     variance = cells.shares**2 * beta_variance(*posterior(cells.shares, fails, labelled))
     seen = n * float(cells.shares @ np.nan_to_num(rates, nan=0.5))
     uniform = beta_variance(np.array(seen + 0.5), np.array(n - seen + 0.5))
@@ -134,7 +157,9 @@ def failure_rate(
             strict=True,
         )
     )
-    return Rate(rate, float(variance.sum() / uniform), by_stratum, draws)
+    return Rate(
+        rate, float(variance.sum() / uniform), by_stratum, draws @ cells.shares[read], unread
+    )
 
 
 def corrected_rate(
@@ -205,18 +230,33 @@ def corrected_rate(
     return Estimate(value, low, high, level, "Rogan-Gladen, Jeffreys draws", n, reason)
 
 
-def stratified_draws(
+def rate_draws(
     shares: Floats,
     fails: Floats,
     labels: Floats,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> Floats:
-    """Draw the posterior (..., resamples) of a rate from (..., cells) counts."""
+    """Draw the posterior (..., resamples, cells) of the cells' rates from (..., cells) counts."""
     a, b = posterior(shares, fails, labels)
     size = (*fails.shape[:-1], resamples, fails.shape[-1])
-    draws: Floats = rng.beta(a[..., None, :], b[..., None, :], size=size) @ shares[..., None]
-    return draws[..., 0]
+    draws: Floats = rng.beta(a[..., None, :], b[..., None, :], size=size)
+    return draws
+
+
+def _realise(cells: Cells, rates: Floats, scale: float, rng: np.random.Generator) -> Floats:
+    """Draw the share of the population that fails: the known failures, and binomial ones.
+
+    The unlabelled rest of a merged cell is no mixture like the whole. Sessions that share groups
+    fail together: the rest counts for ``scale`` times fewer.
+    """
+    every = cells.population * cells.fails / cells.labels
+    unlike = ratio((every - cells.known_fails) * cells.population, every * cells.rest, 1.0)
+    rest_rates = np.clip(rates * unlike, 0.0, 1.0)
+    independent = np.maximum(np.round(cells.rest / scale), 1.0)
+    failing = rng.binomial(independent.astype(np.int64), rest_rates) / independent
+    realised: Floats = (failing @ cells.rest + cells.known_fails.sum()) / cells.population.sum()
+    return realised
 
 
 def corrected_draws(
@@ -244,12 +284,15 @@ def _verdict(members: tuple[Key, ...]) -> bool | None:
     return None if others or first is None else bool(first)
 
 
-def _cautions(table: Table, cells: Cells) -> str:
-    empty = [members[0][1] for i, members in enumerate(cells.members) if cells.labels[i] == 0]
+def _cautions(table: Table, cells: Cells, unread: float) -> str:
     fails = table.fails.sum()
     merged = sum(len(members) for members in cells.members if len(members) > 1)
+    bounds = "the interval takes them all to pass at its low end, all to fail at its high end"
+    limit = bounds if unread <= UNREAD else "cannot tell until some are read"
     return join_reasons(
-        *(f"no label with {_VERDICTS[verdict]}: draw some there" for verdict in empty),
+        f"{unread:.1%} of the sessions are of a kind that nobody labelled: {limit}"
+        if unread
+        else "",
         f"{fails:g} failures among the labels: the interval is mostly prior" if fails < 3 else "",
         f"{merged} cells were merged, some with fewer than 5 labels" if merged else "",
         f"{table.unsure} labels are unsure and left out" if table.unsure else "",

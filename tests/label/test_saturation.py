@@ -9,14 +9,16 @@ import pytest
 from evalbench.label.discovery.saturation import measure_saturation, rarefaction, review
 
 
-def reviewed(modes):
+def reviewed(modes, *, chance=None, unread=0.0):
     return pl.DataFrame(
         {
             "surface": ["shop"] * len(modes),
             "session_id": [f"s{number:03d}" for number in range(len(modes))],
             "modes": modes,
+            "chance": chance,
+            "unread": unread,
         },
-        schema_overrides={"modes": pl.List(pl.String)},
+        schema_overrides={"modes": pl.List(pl.String), "chance": pl.Float64},
     )
 
 
@@ -85,8 +87,34 @@ def test_a_review_lists_each_session_once_in_the_order_of_reading():
     seen = pl.DataFrame(
         {"surface": "shop", "session_id": ["s2", "s2", "s2", "s9"], "mode": list("4424")}
     )
-    assert review(labels, seen).rows() == [
-        ("shop", "s2", ["2", "4"]),
-        ("shop", "s1", []),
-        ("shop", "s9", ["4"]),
+    frame = pl.DataFrame(
+        {
+            "surface": "shop",
+            "session_id": ["s1", "s2", "s3", "s4", "s5"],
+            "stratum": ["a", "a", "a", "b", None],
+            "drawn": [True, False, True, True, False],
+        }
+    )
+    assert review(labels, seen, frame).rows() == [
+        ("shop", "s2", ["2", "4"], None, 0.25),
+        ("shop", "s1", [], 1 / 3, 0.25),
+        ("shop", "s9", ["4"], None, 0.25),
     ]
+
+
+def test_sessions_count_by_the_chance_that_they_were_read_with(rng):
+    modes = [["quiet"], ["loud"], ["loud"], ["loud"], ["other"], *[[]] * 35]
+    chance = [0.01, *[0.5] * 39]
+    weighed, plain = (
+        measure_saturation(reviewed(modes, chance=each), more=100, level=0.95, rng=rng)
+        for each in (chance, None)
+    )
+    assert weighed["estimate"][0] == pytest.approx(1 - (99 + 1) / (99 + 1 + 3))
+    assert plain["estimate"][0] == pytest.approx(1 - 2 / 5)
+    assert weighed["estimate"][1] == plain["estimate"][1]
+
+
+def test_strata_that_nobody_read_leave_nothing_to_tell(rng):
+    found = measure_saturation(reviewed([["a"]] * 40, unread=0.2), more=100, level=0.95, rng=rng)
+    assert set(found["status"]) == {"insufficient"}
+    assert "20% of sessions" in found["reason"][0]

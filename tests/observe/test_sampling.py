@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from evalbench.observe.sampling.draw import draw, stratify
-from evalbench.observe.sampling.priority import priority
 from evalbench.schema import SESSION, VERDICT, Design
 
 DESIGN = Design(by=("release", "segments.tier"), always=("reported",))
@@ -71,7 +70,7 @@ def test_stratified_mean_is_unbiased():
     sessions = make_sessions(2_000)
     rng = np.random.default_rng(5)
     chance = pl.when(pl.col("thumbs") == -1).then(0.6).otherwise(0.03)
-    truth = priority(sessions).with_columns(fails=pl.Series(rng.random(2_000)) < chance)
+    truth = sessions.with_columns(fails=pl.Series(rng.random(2_000)) < chance)
     facts = truth.select("session_id", "fails")
     estimates = []
     for _ in range(500):
@@ -155,22 +154,30 @@ def test_always_strata_are_whole_until_they_exceed_n():
     assert f"one of {sampled.height} drawn at random from {reported}" in sampled["reason"][0]
 
 
-def test_items_are_in_reading_order_with_the_words_of_their_signals():
+def test_items_say_why_they_are_in_by_the_words_of_their_signals():
     items = draw(make_sessions(500), 80, design=DESIGN, rng=np.random.default_rng(3)).items
-    assert items["priority"].is_sorted(descending=True)
-    assert items["reason"][0].startswith("reported by the user, ")
-    assert items["reason"][-1].startswith("no signal; one of ")
+    assert items["reason"][0].startswith("reported by the user")
+    said = items.filter(pl.col("stratum").str.ends_with("no signals"))["reason"]
+    assert said.str.starts_with("no signal; one of ").all()
 
 
-def test_priority_sums_the_weights_of_what_is_raised():
-    sessions = make_sessions(3).with_columns(
-        reported=pl.Series([True, False, None]),
-        thumbs=pl.Series([-1, 1, None]),
-        outcome=pl.Series([False, True, None]),
-        n_tool_errors=pl.Series([2, 0, None]),
-    )
-    assert priority(sessions)["priority"].to_list() == [5 + 4 + 3 + 1.5, 0, 0]
-    assert priority(sessions, {"thumbs": 2.0})["priority"].to_list() == [2, 0, 0]
+def test_a_queue_read_in_part_is_a_sample():
+    """Neither signals nor identifiers decide what is read before people stop."""
+    sessions = make_sessions(4_000)
+    chance = pl.when(pl.col("thumbs") == -1).then(0.5).when("reported").then(0.8).otherwise(0.02)
+    rng = np.random.default_rng(5)
+    facts = sessions.select("session_id", fails=pl.Series(rng.random(4_000)) < chance)
+    design = Design(always=("reported",))
+    rates = []
+    for _ in range(120):
+        drawn = draw(sessions, 400, design=design, rng=rng)
+        always = drawn.items["stratum"].str.starts_with("always: ")
+        assert always.is_sorted(descending=True)
+        read = drawn.items.head(100).join(facts, on="session_id").group_by("stratum")
+        by_stratum = read.agg(pl.col("fails").mean()).join(drawn.population, on="stratum")
+        rates.append((by_stratum["fails"] * by_stratum["n"]).sum() / 4_000)
+    error = np.std(rates) / np.sqrt(120)
+    assert abs(np.mean(rates) - facts["fails"].mean()) < 4 * error
 
 
 def test_inputs_are_not_changed():

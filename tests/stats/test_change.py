@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from evalbench.stats import benjamini_hochberg, failure_rate, paired_change, rate_change
-from evalbench.stats.change import adjust_readings
+from evalbench.stats.change import _flip_p_values, _newcombe_paired, adjust_readings
 
 
 def columns(both, fixed, new, neither):
@@ -26,6 +26,8 @@ def test_p_value_is_statsmodels_exact_mcnemar(cells, rng):
     # statsmodels.stats.contingency_tables.mcnemar([[both, fixed], [new, neither]], exact=True)
     expected = mcnemar([[both, fixed], [new, neither]], exact=True).pvalue
     assert change.p_value == pytest.approx(expected, abs=1e-9)
+    mid_p = expected - scipy_stats.binom.pmf(max(fixed, new), fixed + new, 0.5)
+    assert change.mid_p == pytest.approx(1 if fixed == new else mid_p, abs=1e-9)
     assert (change.fixed, change.newly_failing) == (fixed, new)
 
 
@@ -72,6 +74,25 @@ def test_readings(cells, margin, reading, rng):
     assert paired_change(*columns(*cells), margin=margin, rng=rng).reading == reading
 
 
+def test_no_reading_contradicts_its_interval(rng):
+    """Of every table of 8 cases, and 4 against 0, 6 against 15 and 8 against 18 that once did."""
+    small = [cells for cells in product(range(9), repeat=4) if sum(cells) == 8]
+    for cells in [*small, (0, 0, 4, 6), (2, 0, 4, 4), (0, 6, 15, 9), (3, 8, 18, 1)]:
+        change = paired_change(*columns(*cells), rng=rng)
+        excludes_zero = change.delta.low > 0 or change.delta.high < 0
+        assert (change.reading in ("regression", "improvement")) is excludes_zero
+        assert (change.mid_p < 0.05) is excludes_zero
+
+
+@pytest.mark.parametrize("n", [15, 24, 40])
+def test_what_the_mid_p_shows_newcombes_interval_shows_too(n):
+    for fixed, new in product(range(n // 2), range(n + 1)):
+        shown = fixed < new and _flip_p_values(np.array([1, -1]), np.array([new, fixed]))[1] < 0.05
+        for both in range(n - fixed - new + 1) if shown else ():
+            cells = np.array([both, fixed, new, n - both - fixed - new], dtype=float)
+            assert _newcombe_paired(cells, 0.95)[0] > 0
+
+
 def test_nulls_are_dropped_by_pair_and_counted(rng):
     change = paired_change([0, None, 1, 0], [1, 1, None, float("nan")], rng=rng)
     assert (change.missing, change.delta.n) == (3, 1)
@@ -114,6 +135,20 @@ def test_rate_change_reads_a_rise_and_asks_for_more_where_labels_are_few():
     assert rate_change(labelled(10, 400), labelled(40, 400)).reading == "regression"
     assert rate_change(labelled(40, 400), labelled(10, 400)).reading == "improvement"
     assert rate_change(labelled(1, 40), labelled(2, 40), margin=0.02).reading == "insufficient"
+
+
+def test_sessions_that_nobody_read_may_have_moved_either_way():
+    def partly(fails, unread):
+        labels = {"stratum": ["all"] * 400, "fails": [1] * fails + [0] * (400 - fails)}
+        population = {"stratum": ["all", "other"], "n": [10_000 - unread, unread]}
+        return failure_rate(labels, population, rng=np.random.default_rng(0))
+
+    whole, bounded = (rate_change(partly(8, n), partly(24, n)) for n in (0, 400))
+    assert bounded.delta.low == pytest.approx(0.96 * whole.delta.low - 0.04, abs=1e-3)
+    assert bounded.delta.high == pytest.approx(0.96 * whole.delta.high + 0.04, abs=1e-3)
+    assert whole.reading == "regression"
+    assert bounded.reading == "no change shown"
+    assert bounded.p_value > 0.05
 
 
 def test_benjamini_hochberg_leaves_nan():

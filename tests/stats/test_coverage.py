@@ -24,6 +24,22 @@ def test_alignment_as_called_covers():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("users", [30, 100])
+def test_users_of_whom_a_few_have_most_sessions_are_covered(users):
+    rng = np.random.default_rng(15)
+    mean = np.array([0.2, 0.8, 0.9])[:, None]
+    hits = np.zeros(2)
+    for _ in range(250):
+        sessions = np.minimum(np.ceil(2 + 2 * rng.pareto(1.2, users)), 300).astype(int)
+        user = np.repeat(np.arange(users), sessions)
+        own = rng.beta(4 * mean, 4 * (1 - mean), size=(3, users))[:, user]
+        fails, finds, passes = rng.random((3, len(user))) < own
+        judge = alignment(fails, np.where(fails, finds, ~passes), groups=user, rng=rng)
+        hits += [covered(judge.tpr, 0.8), covered(judge.precision, 0.16 / 0.24)]
+    assert (hits / 250 >= 0.93).all()
+
+
+@pytest.mark.slow
 def test_three_categories_cover():
     rng = np.random.default_rng(12)
     cells = np.array([[0.1, 0.04, 0.02], [0.05, 0.3, 0.06], [0.02, 0.06, 0.35]])

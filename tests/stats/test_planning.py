@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from evalbench.stats import labels_next, paired_change, paired_power, smallest_change
+from evalbench.stats import (
+    labels_for_rate,
+    labels_next,
+    paired_change,
+    paired_power,
+    smallest_change,
+)
 from evalbench.stats._cells import posterior
+from evalbench.stats._resampling import wilson
 
 
 def test_power_is_that_of_simulated_tests(rng):
@@ -23,15 +30,46 @@ def test_power_is_that_of_simulated_tests(rng):
     assert shown / 400 == pytest.approx(paired_power(n, change, churn=churn), abs=0.075)
 
 
+def test_the_mid_p_shows_more_than_the_exact_test_and_errs_no_more_than_it_may():
+    turned = np.arange(201)
+    needed = scipy_stats.binom.isf(0.025, turned, 0.5) + 1
+    exact = scipy_stats.binom.pmf(turned, 200, 0.09) @ scipy_stats.binom.sf(
+        needed - 1, turned, 7 / 9
+    )
+    assert paired_power(200, 0.05, churn=0.02) > exact + 0.05
+    assert paired_power(200, 1e-9, churn=0.04) < 0.025
+
+
 @given(st.integers(100, 3000), st.floats(0, 0.3))
 def test_the_smallest_change_is_shown_with_80_percent_power(n, churn):
     change = smallest_change(n, churn=churn)
     assert paired_power(n, change, churn=churn) == pytest.approx(0.8, abs=1e-3)
 
 
-def test_five_cases_can_show_nothing():
-    assert np.isnan(smallest_change(5, churn=0))
-    assert paired_power(5, 1.0, churn=0) == 0
+def test_four_cases_can_show_nothing():
+    assert np.isnan(smallest_change(4, churn=0))
+    assert paired_power(4, 1.0, churn=0) == 0
+    assert paired_power(5, 1.0, churn=0) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("half_width", "rate"), [(0.02, 0.05), (0.05, 0.3), (0.03, 0.9)])
+def test_a_planned_width_is_reached_with_the_assurance_that_was_asked_for(half_width, rate, rng):
+    def share_reached(n):
+        counts = rng.binomial(n, rate, size=4000)
+        low, high = wilson(counts, n, 0.95)
+        return (high - low <= 2 * half_width).mean()
+
+    n = labels_for_rate(half_width, rate=rate)
+    assert share_reached(n) >= 0.78
+    assert share_reached(int(0.95 * n)) < 0.8
+    assert labels_for_rate(half_width, rate=rate, assurance=0.5) < n
+
+
+def test_a_change_of_twice_the_planned_width_is_shown_four_times_in_five(rng):
+    n = labels_for_rate(0.03, rate=0.1)
+    before, after = rng.binomial(n, 0.1, size=4000) / n, rng.binomial(n, 0.04, size=4000) / n
+    spread = np.sqrt((before * (1 - before) + after * (1 - after)) / n)
+    assert (before - after > 1.96 * spread).mean() > 0.8
 
 
 LABELS = {

@@ -68,3 +68,24 @@ def test_intervals_cover_where_modes_are_equally_frequent(modes, sessions, rng):
             known.low <= 1 - missed / modes <= known.high,
         ]
     assert (held / 400 >= 0.90).all()
+
+
+@pytest.mark.slow
+def test_coverage_holds_where_sessions_are_read_by_signals_that_half_the_modes_do_not_raise(rng):
+    """Modes seen where signals are say little of those that raise none."""
+    size, read = np.array([2700, 300]), np.array([60, 140])
+    share = np.geomspace(0.0004, 0.03, 50)
+    loud = np.arange(50) % 2 == 0
+    shares = np.stack([np.where(loud, share / 4, share), np.where(loud, share * 8, share)])
+    held = np.zeros(2)
+    for _ in range(200):
+        seen = rng.binomial(read[:, None], shares)
+        waiting = rng.binomial((size - read)[:, None], shares).sum(axis=0)
+        counts, stand_for = seen.sum(axis=0), (size / read - 1) @ seen
+        truth = waiting[counts > 0].sum() / waiting.sum()
+        weighed = {"unread": stand_for, "heaviest": (size / read - 1).max()}
+        answers = (sample_coverage(counts, **each, rng=rng) for each in (weighed, {}))
+        held += [answer.low <= truth <= answer.high for answer in answers]
+    weighted, plain = held / 200
+    assert weighted >= 0.93
+    assert plain < 0.9

@@ -1,10 +1,12 @@
 """When to stop reading: how many failure modes are likely still unseen, and what more would show.
 
-Every measure takes sessions to be a random sample of the traffic. Where those with signals are read
-first, more modes are seen sooner, and what is still unseen is what gives no signal.
+Sessions are weighted by the chance that they were read with: where those with signals are read more
+often, what is still unseen is what gives no signal. Sessions that no draw covers show modes, but
+say nothing of what is unread.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,20 +35,33 @@ CURVE = columns(
 )
 
 
-def review(labels: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
+def review(labels: pl.DataFrame, seen: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     """List the sessions that people read, with the modes each showed, in the order first labelled.
 
-    Takes ``label.set`` events as ``ledger.bodies`` gives them, and what was ``seen``: ``surface,
-    session_id, mode``; its sessions count as read, labelled or not. Returns ``surface, session_id,
-    modes``.
+    Takes ``label.set`` events as ``ledger.bodies`` gives them, what was ``seen`` (``surface,
+    session_id, mode``; its sessions count as read, labelled or not), and the ``frame`` of sessions
+    with their ``stratum``, null in no draw, and whether they were ``drawn``. Returns ``surface,
+    session_id, modes, chance, unread``: the share of its stratum that was drawn and read, null in
+    no draw, and the share of the surface's strata that nobody read.
     """
     showed = seen.group_by(SESSION_KEY).agg(modes=pl.col("mode").unique().sort())
-    return (
+    read = (
         labels.group_by(SESSION_KEY)
         .agg(pl.col("seq").min())
         .join(showed, on=SESSION_KEY, how="full", coalesce=True)
+        .with_columns(read=True)
+    )
+    covered = frame.drop_nulls("stratum").join(read, on=SESSION_KEY, how="left")
+    chosen = pl.col("drawn") & pl.col("read").fill_null(False)
+    chances = covered.select(*SESSION_KEY, chosen, chance=chosen.mean().over("surface", "stratum"))
+    unread = chances.group_by("surface").agg(unread=(pl.col("chance") == 0).mean())
+    return (
+        read.join(chances.filter("drawn").drop("drawn"), on=SESSION_KEY, how="left")
+        .join(unread, on="surface", how="left")
         .sort("seq", *SESSION_KEY, nulls_last=True)
-        .select(*SESSION_KEY, pl.col("modes").fill_null([]))
+        .select(
+            *SESSION_KEY, pl.col("modes").fill_null([]), "chance", pl.col("unread").fill_null(0)
+        )
     )
 
 
@@ -56,18 +71,24 @@ def measure_saturation(
     """Estimate for each surface how much of what fails has been seen.
 
     Takes what :func:`review` returns. Returns three rows a surface, by ``measure``: "coverage" (the
-    chance that the next failure is of a mode already seen), "unseen" (modes, at least) and
-    "expected_new" (modes that ``more`` sessions would show), with their intervals. With fewer than
-    30 sessions or no failure the ``status`` is "insufficient" and numbers are null.
+    share of the failures nobody has read that are of a mode already seen), "unseen" (modes, at
+    least) and "expected_new" (modes that ``more`` sessions drawn the same way would show), with
+    their intervals. With fewer than 30 sessions, no failure, or over 5% of the sessions in strata
+    that nobody read, the ``status`` is "insufficient" and numbers are null.
     """
     rows = []
-    for surface, counts, n in _count_by_surface(reviewed):
+    for surface, modes, own in _count_by_surface(reviewed):
+        counts, n, unread = modes["count"].to_numpy(), own.height, own["unread"][0]
         found = dict.fromkeys(("coverage", "unseen", "expected_new"))
         reason = "" if len(counts) else "no session read showed a failure mode"
+        if unread > stats.UNREAD:
+            reason = f"nobody has read a session of the kinds that {unread:.0%} of sessions are of"
         reason = reason if n >= FEWEST else f"{n} sessions read; at least {FEWEST} are needed"
         if not reason:
             found = {
-                "coverage": stats.sample_coverage(counts, level=level, rng=rng),
+                "coverage": stats.sample_coverage(
+                    counts, **_weigh(modes, own), level=level, rng=rng
+                ),
                 "unseen": stats.unseen_modes(counts, n_sessions=n, level=level, rng=rng),
                 "expected_new": stats.expected_new(counts, n, more, level=level, rng=rng),
             }
@@ -95,12 +116,12 @@ def rarefaction(
     Hurlbert (1971), The nonconcept of species diversity. Ecology 52(4), 577-586.
     """
     rows: list[tuple[object, ...]] = []
-    for surface, counts, n in _count_by_surface(reviewed):
-        seen = len(counts)
+    for surface, modes, own in _count_by_surface(reviewed):
+        counts, n, seen = modes["count"].to_numpy(), own.height, modes.height
         grid = np.unique(np.linspace(0, n, POINTS).round().astype(int))
         expected = seen - scipy.stats.hypergeom.pmf(0, n, counts[:, None], grid).sum(axis=0)
         points = zip(grid.tolist(), expected.tolist(), strict=True)
-        rows += [(surface, m, modes, None, None, "read") for m, modes in points]
+        rows += [(surface, m, shown, None, None, "read") for m, shown in points]
         if n >= FEWEST and seen:
             rows.append((surface, n, seen, seen, seen, "expected"))
             for step in np.unique(np.linspace(0, more, STEPS + 1).round().astype(int))[1:].tolist():
@@ -110,8 +131,23 @@ def rarefaction(
     return pl.DataFrame(rows, schema=CURVE, orient="row", strict=False)
 
 
-def _count_by_surface(reviewed: pl.DataFrame) -> Iterator[tuple[str, np.ndarray, int]]:
-    """Give each surface, the sessions that showed each of its modes, and those that were read."""
+def _count_by_surface(
+    reviewed: pl.DataFrame,
+) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
+    """Give each surface, its modes, and its sessions that were read.
+
+    Modes have the ``count`` of sessions that showed each, and how many ``unread`` these stand for.
+    """
+    stands_for = (1 / pl.col("chance") - 1).sum()
     for (surface,), own in reviewed.sort("surface").group_by("surface", maintain_order=True):
-        modes = own["modes"].explode().drop_nulls()
-        yield str(surface), modes.value_counts(sort=True)["count"].to_numpy(), own.height
+        shown = own.explode("modes").drop_nulls("modes")
+        modes = shown.group_by("modes", maintain_order=True).agg(count=pl.len(), unread=stands_for)
+        yield str(surface), modes, own
+
+
+def _weigh(modes: pl.DataFrame, own: pl.DataFrame) -> dict[str, Any]:
+    """Return what modes stand for; nothing where no draw covers any session that was read."""
+    if own["chance"].is_null().all():
+        return {}
+    heaviest = own.select((1 / pl.col("chance") - 1).max()).item()
+    return {"unread": modes["unread"].to_numpy(), "heaviest": heaviest}

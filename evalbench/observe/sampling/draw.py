@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from evalbench.observe.sampling.allocation import ALWAYS, allocate
-from evalbench.observe.sampling.priority import SIGNALS, WEIGHTS, priority, raised
+from evalbench.observe.sampling.signals import SIGNALS, raised
 from evalbench.schema import Design
 
 SESSION_KEY = ["surface", "session_id"]
@@ -27,7 +27,7 @@ class Draw:
     ----------
     items : polars.DataFrame
         One row a drawn session, in reading order: surface, session_id, stratum,
-        inclusion_probability, reason, priority.
+        inclusion_probability, reason. First what is always read, then all others at random.
     population : polars.DataFrame
         One row a stratum: stratum, n (sessions), drawn, and the columns of ``design.by`` as text.
     """
@@ -42,8 +42,9 @@ def stratify(
     """Add ``stratum``, e.g. "release=2.1 | signals | flagged": a pure function of the columns.
 
     First what is always read ("always: reported"), then the values of ``design.by``, then whether
-    any weighted signal is raised, then whether the latest verdict of any of ``design.evaluators``
-    fails the session. Sessions that are always read are not divided by the last two.
+    any signal is raised (with ``design.weights``, one that weighs anything), then whether the
+    latest verdict of any of ``design.evaluators`` fails the session. Sessions that are always read
+    are not divided by the last two.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def stratify(
         *(pl.when(raised(name)).then(pl.lit(f"{ALWAYS}{name}")) for name in design.always),
         pl.lit(None, dtype=pl.String),
     )
-    weighted = [name for name, weight in (design.weights or WEIGHTS).items() if weight > 0]
+    weighted = [name for name in design.weights or SIGNALS if design.weights.get(name, 1) > 0]
     noisy = pl.any_horizontal(pl.lit(False), *(raised(name) for name in weighted))
     band = pl.when(noisy).then(pl.lit("signals")).otherwise(pl.lit("no signals"))
     if not design.evaluators:
@@ -102,7 +103,8 @@ def draw(
     gets at least ``design.floor``, and the rest follows Neyman, :math:`n_h \propto N_h \sqrt{p_h
     (1 - p_h)}` for a guessed failure rate :math:`p_h`. What gives way where ``n`` is too small for
     that is in :func:`evalbench.observe.sampling.allocation.allocate`; ``reason`` and
-    ``inclusion_probability`` say what was done.
+    ``inclusion_probability`` say what was done. Within the items the order is random but for the
+    always strata, which come first: whoever stops early has read a smaller sample, no other one.
 
     Parameters
     ----------
@@ -125,9 +127,7 @@ def draw(
     """
     if sessions.is_empty():
         raise ValueError("sessions must hold at least one session to draw from; got none")
-    weights = design.weights or WEIGHTS
-    divided = stratify(priority(sessions, weights), design, verdicts)
-    divided = divided.sort(SESSION_KEY)
+    divided = stratify(sessions, design, verdicts).sort(SESSION_KEY)
     values = [_value(name, sessions.columns).first().alias(name) for name in design.by]
     population = (
         divided.group_by("stratum").agg(pl.len().cast(pl.Int64).alias("n"), *values).sort("stratum")
@@ -135,18 +135,18 @@ def draw(
     strata, sizes = population["stratum"].to_list(), population["n"].to_numpy()
     drawn = allocate(strata, sizes, n, floor=design.floor, guess=guess or {})
     population = population.insert_column(2, pl.Series("drawn", drawn))
+    whole = pl.col("stratum").str.starts_with(ALWAYS) & (pl.col("drawn") == pl.col("n"))
     items = (
-        divided.with_columns(lot=rng.random(divided.height))
+        divided.with_columns(lot=rng.random(divided.height), place=rng.random(divided.height))
         .join(population.select("stratum", "n", "drawn"), on="stratum", maintain_order="left")
         .filter(pl.col("lot").rank("ordinal").over("stratum") <= pl.col("drawn"))
-        .sort("priority", "surface", "session_id", descending=[True, False, False])
+        .sort(~whole, "place")
         .select(
             "surface",
             "session_id",
             "stratum",
             inclusion_probability=pl.col("drawn") / pl.col("n"),
             reason=_reason(),
-            priority="priority",
         )
     )
     return Draw(items, population)
