@@ -12,7 +12,13 @@ import orjson
 import polars as pl
 
 from evalbench.demo import judgements
-from evalbench.demo.closing import compare_with_truth, say_coverage, write_closing, write_truth
+from evalbench.demo.closing import (
+    compare_changes,
+    compare_with_truth,
+    say_coverage,
+    write_closing,
+    write_truth,
+)
 from evalbench.demo.company import ANNOTATORS, QUARTERS, Surface, load_company, quarter_bounds
 from evalbench.demo.evaluators import promote_evaluators
 from evalbench.demo.simulate import Simulated, simulate
@@ -23,6 +29,7 @@ from evalbench.label.annotation.queue import record_draw
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.observe.ingestion import ingest
 from evalbench.observe.sampling.draw import draw
+from evalbench.operate import impact
 from evalbench.report import runbook
 from evalbench.schema import Design
 from evalbench.store.workspace import Workspace, open_workspace
@@ -49,12 +56,14 @@ class Journey:
     """What the demo leaves behind.
 
     ``proposals`` of evaluators of one surface; ``reports``, the impact report of every quarter as
-    HTML; ``closing``, the planted truth beside every estimate, and ``page``, the same as HTML.
+    HTML; ``closing``, the planted truth beside every estimate, ``told`` of it, and ``page``, the same
+    as HTML.
     """
 
     proposals: Proposals
     reports: dict[str, Path]
     closing: pl.DataFrame
+    told: str
     page: Path
 
 
@@ -77,17 +86,21 @@ def run(
     rng = np.random.default_rng(seed)
     proposals = promote_evaluators(_at(ws, end + EVALUATED_AFTER), EVALUATED, rng=rng)
     ws = _at(ws, end + REPORTED_AFTER)
-    reports, rates = {}, []
+    reports, rates, changes = {}, [], []
     for quarter in quarters:
         say(f"report {quarter}")
         parameters = {"quarter": quarter, "seed": seed}
         done = runbook.run("11_impact", parameters, workspace=ws, reports=ws.path / "reports")
         reports[quarter] = done.html
-        rates += orjson.loads(done.result.read_bytes())["rates"]
-    planted = pl.read_parquet(ws.path / TRUTH)
-    closing = compare_with_truth(pl.DataFrame(rates, infer_schema_length=None), planted)
-    page = write_closing(closing, reports, ws.path / "reports" / "demo.html")
-    return Journey(proposals, reports, closing, page)
+        result = orjson.loads(done.result.read_bytes())
+        rates, changes = rates + result["rates"], changes + result["changes"]
+    company, start = load_company(), quarter_bounds(quarters[0])[0]
+    planted = pl.read_parquet(ws.path / TRUTH).filter(pl.col("started_at").is_between(start, end))
+    closing = compare_with_truth(pl.DataFrame(rates, schema=impact.RATES), planted, company)
+    compared = compare_changes(pl.DataFrame(changes, schema=impact.CHANGES), company)
+    told = say_coverage(closing, compared)
+    page = write_closing(closing, told, reports, ws.path / "reports" / "demo.html")
+    return Journey(proposals, reports, closing, told, page)
 
 
 def play_year(
@@ -155,7 +168,7 @@ def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
     with Console(stderr=True).status("simulate the company") as status:
         journey = run(ws, seed=seed, sessions_per_surface=sessions_per_surface, say=status.update)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(say_coverage(journey.closing))
+    console.print(journey.told)
     proposed = journey.proposals.modes
     console.print(
         f"{proposed['kind'].count()} of {proposed.height} failure modes of {EVALUATED} have an"

@@ -130,8 +130,8 @@ def limits_table(
 ) -> pl.DataFrame:
     """Count, surface by surface, what each limit of the report touches, and of how many.
 
-    Takes what ``estimate_surfaces`` takes, and the table of its rates. Limits that touch nothing are left
-    out; ``names`` are the signals nobody recorded.
+    Takes what ``estimate_surfaces`` takes, and the table of its rates. Limits that touch nothing
+    are left out; ``names`` are the signals nobody recorded.
     """
     rows = []
     for (surface,), sessions in frame.group_by("surface", maintain_order=True):

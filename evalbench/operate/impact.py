@@ -7,13 +7,14 @@ sessions of a release tells the rate there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from evalbench import stats
 from evalbench.operate.windows import SESSION_KEY, SurfaceWindows, count_windows
 from evalbench.schema import columns
 from evalbench.stats import Estimate
@@ -47,6 +48,7 @@ TRENDS = columns(
     (pl.String, "surface mode name first last"),
     (pl.Int64, "n_releases"),
     (pl.Float64, "times times_low times_high"),
+    (pl.Boolean, "clear"),
 )
 """``times`` is by how much the rate is multiplied from one release to the next."""
 SHIFTED = columns((pl.String, "surface release"))
@@ -94,7 +96,7 @@ def estimate_surfaces(
     session and mode, and verdicts with ``learnt``, as :func:`count_windows` does.
 
     Where nobody labelled any session of a surface but outcomes are recorded, the one mode is "not
-    achieved", and every recorded outcome a label.
+    achieved", and every recorded outcome a label; its rate is that of more sessions like these.
     """
     surfaces = []
     for (surface,), sessions in frame.group_by("surface", maintain_order=True):
@@ -113,8 +115,23 @@ def estimate_surfaces(
         counted = count_windows(covered, known, verdicts.filter(surface=surface), list(names))
         some = bool(names and counted.releases)
         found = pooled_rates(counted.counts, level=level, rng=rng) if some else None
+        if found and OUTCOME in names:
+            found = replace(found, rates=(_recorded_rates(recorded, level, rng),))
         surfaces.append(SurfaceRates(str(surface), releases, names, counted, found))
     return surfaces
+
+
+def _recorded_rates(
+    recorded: pl.DataFrame, level: float, rng: np.random.Generator
+) -> tuple[Estimate, ...]:
+    """Return the share of outcomes not achieved in each release, as runs of many more."""
+    rates = []
+    for (_,), own in recorded.group_by("release", maintain_order=True):
+        groups = own["group_key"].fill_null("session " + own["session_id"])
+        shared = groups.to_numpy() if groups.is_duplicated().any() else None
+        fails = (~own["outcome"]).cast(pl.Float64).to_numpy()
+        rates.append(stats.proportion(fails, groups=shared, level=level, rng=rng))
+    return tuple(rates)
 
 
 def rates_table(surfaces: list[SurfaceRates], *, quarter: str) -> pl.DataFrame:
@@ -185,7 +202,7 @@ def release_changes(
 def trends_table(surfaces: list[SurfaceRates]) -> pl.DataFrame:
     """Return how each mode's rate moves over the releases as :data:`TRENDS`, where that is known.
 
-    Those whose interval lies clear of 1 come first, the steepest first.
+    ``clear`` are those whose interval does not hold 1; they come first, the steepest first.
     """
     rows = []
     for each in surfaces:
@@ -195,11 +212,11 @@ def trends_table(surfaces: list[SurfaceRates]) -> pl.DataFrame:
             slope = each.found.trends[at]
             covered = each.counted.releases
             ends = np.exp([slope.estimate, slope.low, slope.high]).tolist()
-            rows.append((each.surface, mode, name, covered[0], covered[-1], len(covered), *ends))
-    clear = (pl.col("times_low") > 1) | (pl.col("times_high") < 1)
-    return pl.DataFrame(rows, schema=TRENDS, orient="row").sort(
-        "surface", ~clear, -pl.col("times").log().abs(), maintain_order=True
-    )
+            clear = ends[1] > 1 or ends[2] < 1
+            row = (each.surface, mode, name, covered[0], covered[-1], len(covered), *ends, clear)
+            rows.append(row)
+    steepest = pl.col("surface"), ~pl.col("clear"), -pl.col("times").log().abs()
+    return pl.DataFrame(rows, schema=TRENDS, orient="row").sort(steepest, maintain_order=True)
 
 
 def shifted_table(surfaces: list[SurfaceRates]) -> pl.DataFrame:

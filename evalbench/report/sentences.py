@@ -186,18 +186,27 @@ def _say_release(changes: pl.DataFrame) -> str:
         rows = rest.get((reading,), changes.clear())
         if rows.is_empty():
             continue
-        if reading in ("regression", "improvement"):
+        if reading.startswith(("confirmed", "likely")):
             numbers = (
                 f"*{escape_text(row['name'])}* {words}, {_say_delta(row)} per 1,000"
                 for row in rows.iter_rows(named=True)
             )
             said.append(f"{'; '.join(numbers)}.")
-        elif reading == INSUFFICIENT:
+        elif reading == "cannot tell":
             other = "the other failure" if rows.height == 1 else f"{rows.height} other failures"
             said.append(f"For {other} the sample was too small to tell.")
         else:
             said.append(f"{say_count(rows.height, 'other failure')} {words}.")
     return " ".join(said)
+
+
+def say_shifted(shifted: pl.DataFrame) -> str:
+    """Say in which releases the evaluators err otherwise than in the others; empty if in none."""
+    return " ".join(
+        f"In release {escape_text(release)} of {_name_surface(surface)} the evaluators err"
+        " otherwise than in the others, so it is estimated from its own labels alone."
+        for surface, release in shifted.iter_rows()
+    )
 
 
 def _say_delta(row: Mapping[str, float]) -> str:

@@ -2,7 +2,7 @@
 
 A judge against people (``alignment``, ``table_alignment``), people against each other
 (``agreement``), how often production fails (``failure_rate``, ``corrected_rate``), whether that
-changed (``paired_change``, ``rate_change``, ``what_moved``), how many cases and which labels
+changed (``paired_change``, ``what_moved``), how many cases and which labels
 (``smallest_change``, ``labels_for_rate``, ``labels_next``), and what nobody has seen yet
 (``unseen_modes``).
 
@@ -15,7 +15,7 @@ are named, and where an option is unknown or a number out of range.
 
 from .agreement import agreement
 from .binary import alignment, proportion
-from .change import Change, adjust_readings, benjamini_hochberg, paired_change, rate_change
+from .change import Change, benjamini_hochberg, paired_change
 from .estimate import Estimate
 from .multiclass import table_alignment
 from .planning import labels_for_rate, labels_next, paired_power, smallest_change
@@ -28,7 +28,6 @@ __all__ = [
     "Change",
     "Estimate",
     "Rate",
-    "adjust_readings",
     "agreement",
     "alignment",
     "benjamini_hochberg",
@@ -40,7 +39,6 @@ __all__ = [
     "paired_change",
     "paired_power",
     "proportion",
-    "rate_change",
     "sample_coverage",
     "smallest_change",
     "table_alignment",

@@ -8,21 +8,19 @@ and where the test does not the interval reaches to 0: one never contradicts the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy  # its parts load when they are used: scipy.stats takes a second
 from numpy.typing import ArrayLike
 
 from ._arguments import Floats, Integers, binary_values, check_lengths, check_level
-from ._resampling import Statistic, Units, inflation, join_reasons, normal_quantile, wilson
+from ._resampling import Statistic, Units, inflation, wilson
 from .estimate import Estimate
-from .planning import POWER, smallest_change
+from .planning import smallest_change
 
 if TYPE_CHECKING:
-    from .rates import Rate
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,46 +122,6 @@ def paired_change(
     )
 
 
-def rate_change(before: Rate, after: Rate, *, margin: float | None = None) -> Change:
-    """Compare the failure rates of two samples of different sessions.
-
-    The posterior of the difference is that of every draw of one rate against every draw of the
-    other, so two rates drawn with the same seed are not taken as dependent. The p-value is twice
-    the smaller posterior tail beyond no change. Sessions of a kind that nobody read may all have
-    passed or all have failed: interval and p-value allow for both. It misleads where the two
-    populations differ in their traffic: see :func:`~evalbench.stats.shift.what_moved`.
-
-    Takes answers of ``failure_rate`` at the same level, and a ``margin`` as :func:`paired_change`.
-    """
-    _check_margin(margin)
-    level = before.rate.level
-    if after.rate.level != level:
-        raise ValueError(f"after must have the level of before, {level}, got {after.rate.level}")
-    old, new = np.sort(before.draws), np.sort(after.draws)
-    n = before.rate.n + after.rate.n
-    method = f"difference of posteriors ({before.rate.method}; {after.rate.method})"
-    reason = join_reasons(before.rate.reason, after.rate.reason)
-    estimate = after.rate.estimate - before.rate.estimate
-    if math.isnan(estimate) or not (len(old) and len(new)):
-        nothing = Estimate(math.nan, math.nan, math.nan, level, method, n, reason)
-        return Change(before.rate, after.rate, nothing, math.nan, "insufficient", math.nan, margin)
-
-    def below(change: float) -> float:
-        return float(np.searchsorted(new, old + change, side="right").mean() / len(new))
-
-    tail = (1 - level) / 2
-    spread = math.sqrt(float(old.var() + new.var()))
-    no_worse, no_better = below(before.unread), 1 - below(-after.unread)
-    p_value = min(1.0, 2 * min(no_worse, no_better) + 1 / (len(old) * len(new)))
-    unread = before.unread + after.unread
-    mde = (normal_quantile(level) + float(scipy.special.ndtri(POWER))) * spread + unread
-    low, high = (_inverse(below, probability) for probability in (tail, 1 - tail))
-    low, high = low - before.unread, high + after.unread
-    delta = Estimate(estimate, low, high, level, method, n, reason)
-    reading = _read(delta, p_value, mde, margin)
-    return Change(before.rate, after.rate, delta, p_value, reading, mde, margin)
-
-
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
     """Adjust p-values so that those under a level hold a share of false findings under it.
 
@@ -182,19 +140,6 @@ def benjamini_hochberg(p_values: ArrayLike) -> Floats:
 
         values[known] = multipletests(values[known], method="fdr_bh")[1]
     return values
-
-
-def adjust_readings(changes: Sequence[Change]) -> list[Change]:
-    """Read the changes of many failure modes at once: p-values by Benjamini-Hochberg.
-
-    Those of the same cases are adjusted from their ``mid_p``.
-    """
-    read_by = [one.p_value if math.isnan(one.mid_p) else one.mid_p for one in changes]
-    adjusted = benjamini_hochberg(read_by)
-    return [
-        replace(one, p_value=p, reading=_read(one.delta, p, one.mde, one.margin))
-        for one, p in zip(changes, adjusted.tolist(), strict=True)
-    ]
 
 
 def _read(delta: Estimate, p_value: float, mde: float, margin: float | None) -> str:
@@ -261,7 +206,3 @@ def _flip_p_values(net: Floats, times: Integers) -> tuple[float, float]:
     chance = np.fft.fft(transform).real / (2 * total + 1)
     p_value = np.clip(2 * chance[observed : total + 1].sum(), 0.0, 1.0)
     return float(p_value), float(max(p_value - chance[observed], 0.0))
-
-
-def _inverse(distribution: Callable[[float], float], probability: float) -> float:
-    return float(scipy.optimize.bisect(lambda x: distribution(x) - probability, -1, 1, xtol=1e-9))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,16 +59,6 @@ class Rate:
     by_stratum: tuple[Cell, ...]
     draws: Floats = field(repr=False, compare=False)
     unread: float = 0.0
-
-    def of_process(self) -> Rate:
-        """Return the rate at which sessions like these fail: the population is a sample of them.
-
-        For runs of a benchmark, all of them recorded, from which more tasks are to be judged.
-        """
-        low, high = central_interval(self.draws, self.rate.level)
-        low = min(low, self.rate.estimate)
-        high = max(high + self.unread, self.rate.estimate)
-        return replace(self, rate=replace(self.rate, low=low, high=high))
 
 
 def failure_rate(

@@ -34,7 +34,7 @@ class PooledChange:
     ``p_value`` is two-sided and ``p_improved`` one-sided, against no change. ``p_despite`` is the
     latter under the loss of TPR, up to :data:`LOSSES`' largest, that explains the improvement best
     and that the labels do not exclude; ``loss_survived`` the largest tried under which the
-    improvement still stands at the level, nan where no evaluator judged.
+    improvement still stands at the level: nan where it is no improvement, or no evaluator judged.
     """
 
     before: Estimate
@@ -194,7 +194,7 @@ def _change(
     judged, stands = posterior.history.judged, worse < (1 - level) / 2
     losses = _losses(counts, step, drift) if judged and stands else {}
     tried = [worse, *losses.values()]
-    standing = [loss for n, loss in enumerate(losses, 2) if max(tried[:n]) < (1 - level) / 2]
+    standing = [loss for n, loss in enumerate(losses, 2) if max(tried[:n]) < 1 - level]
     return PooledChange(
         before=before,
         after=after,
@@ -202,7 +202,7 @@ def _change(
         p_value=min(1.0, 2 * min(worse, 1 - worse)),
         p_improved=worse,
         p_despite=max(tried),
-        loss_survived=max(standing, default=0.0) if judged else np.nan,
+        loss_survived=max(standing, default=0.0) if losses else np.nan,
     )
 
 
