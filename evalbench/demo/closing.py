@@ -86,13 +86,14 @@ def say_coverage(closing: pl.DataFrame, changes: pl.DataFrame) -> str:
         )
     confirmed = pl.col("reading").str.starts_with("confirmed")
     improved = changes.filter(pl.col("planted") < 0, target="yes")
-    same = changes.filter(planted=0)
+    same = changes.filter(pl.col("planted").abs() < 1e-9)
     found = improved.filter(reading="confirmed improvement").height
+    false = same.filter(confirmed).height
     unknown = changes.filter(reading="cannot tell").height
     return (
         f"{'; '.join(said)}; {found} of {improved.height} planted improvements of targets are"
-        f" confirmed; of {same.height} failures that did not change, {same.filter(confirmed).height}"
-        f" are said to; of {changes.height} changes, {unknown} cannot be told"
+        f" confirmed; of {same.height} failures that did not change, {false} are said to; of"
+        f" {changes.height} changes, {unknown} cannot be told"
     )
 
 

@@ -56,7 +56,7 @@ class Journey:
     """What the demo leaves behind.
 
     ``proposals`` of evaluators of one surface; ``reports``, the impact report of every quarter as
-    HTML; ``closing``, the planted truth beside every estimate, ``told`` of it, and ``page``, the same
+    HTML; ``closing``, the planted truth beside every estimate, ``told`` of it, and ``page``, both
     as HTML.
     """
 
@@ -86,7 +86,7 @@ def run(
     rng = np.random.default_rng(seed)
     proposals = promote_evaluators(_at(ws, end + EVALUATED_AFTER), EVALUATED, rng=rng)
     ws = _at(ws, end + REPORTED_AFTER)
-    reports, rates, changes = {}, [], []
+    reports, rates, changes = dict[str, Path](), list[Any](), list[Any]()
     for quarter in quarters:
         say(f"report {quarter}")
         parameters = {"quarter": quarter, "seed": seed}
