@@ -122,18 +122,13 @@ class Stream:
             try:
                 part = self.buffer.read1(min(size, BUFFER))
             except OSError as error:
-                self.broken = say_broken(error)
+                self.broken = f"the compressed data end or break here: {error}"
                 break
             if not part:
                 break
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
-
-
-def say_broken(error: OSError) -> str:
-    """Return why nothing can be read from here on."""
-    return f"the compressed data end or break here: {error}"
 
 
 def read_chunks(path: Path, limits: Limits = DEFAULT) -> Iterator[Chunk | Flaw]:

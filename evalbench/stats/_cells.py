@@ -185,7 +185,9 @@ def posterior(shares: Floats, fails: Floats, labels: Floats) -> tuple[Floats, Fl
     variance of a sum of many small cells is then read too low by (n - 1) / (n + 1), each gives up
     as much of two labels as it lacks of the prior.
     """
-    prior = np.minimum(np.maximum(shares, 1 / shares.shape[-1]), PRIOR)
+    cells = shares.shape[-1]
+    several = np.maximum(shares, 1 / cells) * PRIOR
+    prior = several if cells > 2 else np.full_like(several, PRIOR)
     kept = np.maximum(labels - 2 * (1 - prior / PRIOR), 0)
     failing = ratio(fails * kept, labels, 0.0)
     return failing + prior, kept - failing + prior

@@ -80,10 +80,10 @@ def failure_rate(
 
     and of the :math:`N_c - n_c` sessions without a label a binomial number fails, so that the
     interval closes as the population is read. With more than two cells the prior is :math:`a_c =
-    \min(1/2, \max(W_c, 1/C))` and the counts of a cell are scaled to :math:`n_c - 2 (1 - 2 a_c)`,
-    since half a failure added to every one of ten cells moves a rate of 2% by more than its
-    interval is wide. Strata with fewer than 5 labels are merged, and a stratum's verdicts where one
-    of them has fewer, weighted by their shares.
+    \max(W_c, 1/C) / 2` and the counts of a cell are scaled to :math:`n_c - 2 (1 - 2 a_c)`, since
+    half a failure added to every one of ten cells moves a rate of 2% by more than its interval is
+    wide. Strata with fewer than 5 labels are merged, and a stratum's verdicts where one of them has
+    fewer, weighted by their shares.
 
     What nobody read is never guessed. The interval takes strata and verdicts without a label to
     pass throughout at its low end, to fail at its high end; where they hold more than 5% of the

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
@@ -18,7 +18,9 @@ from evalbench.store.keys import compare_rows
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
     from deltalake import Schema as DeltaSchema
+    from deltalake.table import TableMerger
 
+Written = TypeVar("Written")
 ATTEMPTS = 100
 WRITER = "evalbench"
 
@@ -54,10 +56,8 @@ def commit_staged(place: Place, staged: Sequence[Staged], *, folder: Path) -> pl
 
     Raises StoreError where the store refuses, or other writers came first each time.
     """
-    states = pl.DataFrame()
 
-    def commit(delta: DeltaTable) -> None:
-        nonlocal states
+    def commit(delta: DeltaTable) -> pl.DataFrame:
         states = compare_rows(staged, pl.scan_delta(delta))
         whole = [_keep_new(each, states.filter(file=n), folder) for n, each in enumerate(staged)]
         if added := [place_file(each, place) for each in whole if each.rows]:
@@ -65,10 +65,9 @@ def commit_staged(place: Place, staged: Sequence[Staged], *, folder: Path) -> pl
             delta.create_write_transaction(
                 [*added], "append", schema, ["surface"], commit_properties=_name(delta)
             )
+        return states
 
-    if staged:
-        _retry(place, commit)
-    return states
+    return _retry(place, commit) if staged else pl.DataFrame()
 
 
 def replace_staged(
@@ -78,12 +77,9 @@ def replace_staged(
 
     Otherwise as :func:`commit_staged`; a row of another ingest with the same key stays.
     """
-    states = pl.DataFrame()
+    from deltalake import write_deltalake
 
-    def commit(delta: DeltaTable) -> None:
-        nonlocal states
-        from deltalake import write_deltalake
-
+    def commit(delta: DeltaTable) -> pl.DataFrame:
         others = pl.scan_delta(delta).filter(~pl.col("ingest_id").is_in(list(replaced)))
         states = compare_rows(staged, others)
         whole = [_keep_new(each, states.filter(file=n), folder) for n, each in enumerate(staged)]
@@ -97,9 +93,9 @@ def replace_staged(
             predicate=f"surface = '{surface}' AND ingest_id IN ({ids})",
             commit_properties=_name(delta),
         )
+        return states
 
-    _retry(place, commit)
-    return states
+    return _retry(place, commit)
 
 
 def _keep_new(staged: Staged, states: pl.DataFrame, folder: Path) -> Staged:
@@ -118,38 +114,35 @@ def merge_rows(
 
     Raises StoreError as :func:`commit_staged` does.
     """
-    added = 0
 
-    def merge(delta: DeltaTable) -> None:
-        nonlocal added
-        same = " AND ".join(f"target.{key} = source.{key}" for key in keys)
-        merger = delta.merge(
-            rows, same, source_alias="source", target_alias="target", commit_properties=_name(delta)
-        )
+    def merge(delta: DeltaTable) -> int:
+        merger = _merge(delta, rows, keys)
         merger = merger.when_matched_update_all() if update else merger
-        added = merger.when_not_matched_insert_all().execute()["num_target_rows_inserted"]
+        return int(merger.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
 
-    if len(rows):
-        _retry(place, merge)
-    return added
+    return _retry(place, merge) if len(rows) else 0
 
 
 def delete_rows(place: Place, keys: pl.DataFrame) -> None:
     """Delete the rows of these keys; raises StoreError as :func:`commit_staged` does."""
 
     def delete(delta: DeltaTable) -> None:
-        same = " AND ".join(f"target.{key} = source.{key}" for key in keys.columns)
-        merger = delta.merge(
-            keys, same, source_alias="source", target_alias="target", commit_properties=_name(delta)
-        )
-        merger.when_matched_delete().execute()
+        _merge(delta, keys, keys.columns).when_matched_delete().execute()
 
     if len(keys):
         _retry(place, delete)
 
 
-def _retry(place: Place, write: Callable[[DeltaTable], None]) -> None:
-    """Write to the newest version until no other writer came first.
+def _merge(delta: DeltaTable, rows: pl.DataFrame, keys: Sequence[str]) -> TableMerger:
+    same = " AND ".join(f"target.{key} = source.{key}" for key in keys)
+    named = _name(delta)
+    return delta.merge(
+        rows, same, source_alias="source", target_alias="target", commit_properties=named
+    )
+
+
+def _retry(place: Place, write: Callable[[DeltaTable], Written]) -> Written:
+    """Write to the newest version until no other writer came first; give what writing gave.
 
     Every commit names the same Delta application, so that of two writers which read the same
     version one is refused, reads again and writes again.
@@ -163,8 +156,7 @@ def _retry(place: Place, write: Callable[[DeltaTable], None]) -> None:
                 # Two first writers can both create a table, but only one can then add to it.
                 _create(place)
                 continue
-            write(delta)
-            return
+            return write(delta)
         except (DeltaError, OSError) as error:
             newer = open_table(place)
             if newer is None or (delta is not None and newer.version() == delta.version()):

@@ -18,7 +18,6 @@ from urllib.parse import quote, unquote
 import polars as pl
 
 if TYPE_CHECKING:
-    from deltalake.fs import DeltaStorageHandler
     from deltalake.transaction import AddAction
 
 TIMES = {"span": "started_at", "session": "started_at", "verdict": "judged_at"}
@@ -84,10 +83,12 @@ def place_file(staged: Staged, place: Place) -> AddAction:
         unfinished.unlink(missing_ok=True)  # of two links to one file a rename keeps both
     else:
         import pyarrow
+        from deltalake.fs import DeltaStorageHandler
 
         content = staged.file.read_bytes()
         # A buffer that holds all of the content hands it on as the bytes that delta-rs takes.
-        stream = _open_store(place).open_output_stream(path)
+        store = DeltaStorageHandler(str(place), dict(place.options))
+        stream = store.open_output_stream(path)
         with pyarrow.BufferedOutputStream(stream, len(content) + 1) as buffered:
             buffered.write(content)
     time_column = pl.col(TIMES[staged.table])
@@ -111,9 +112,3 @@ def _find_folder(url: str) -> Path | None:
     if url.startswith("file://"):
         return Path(unquote(url.removeprefix("file://")))
     return None if "://" in url else Path(url)
-
-
-def _open_store(place: Place) -> DeltaStorageHandler:
-    from deltalake.fs import DeltaStorageHandler
-
-    return DeltaStorageHandler(str(place), dict(place.options))

@@ -84,12 +84,12 @@ def open_workspace(path: str | Path | None = None, *, user: str | None = None) -
         lake=Lake(locate_lake(folder, settings), settings.lake_options),
         ledger=Ledger(locate_ledger(folder, settings), actor=user),
     )
-    own = [folder / SECRET, folder / settings.lake, folder / settings.ledger, workspace.rejected]
-    # A lake elsewhere is shared, and says nothing of this workspace.
+    own = [folder / SECRET, folder / settings.lake, workspace.rejected]
+    # A lake or a ledger elsewhere is shared, and says nothing of this workspace.
     if not any(store.is_relative_to(folder) and store.exists() for store in own):
-        _make_secret(folder)
-        if "://" not in settings.ledger:
-            workspace.ledger.head()  # from now on, a ledger that is not there was deleted
+        n_events = 0 if "://" in settings.ledger else workspace.ledger.head()
+        if not (n_events and (folder / settings.ledger).is_relative_to(folder)):
+            _make_secret(folder)  # last: from now on, a ledger that is not there was deleted
     workspace.rejected.mkdir(exist_ok=True)
     workspace.rejected.chmod(0o700)
     return workspace

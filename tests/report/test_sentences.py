@@ -141,3 +141,15 @@ def test_coverage_names_what_weighs_most_of_the_rest():
     assert "nothing an evaluator could cover" in sentences.coverage_headline(
         coverage.clear(), uncovered
     )
+
+
+def test_a_draw_says_what_it_cannot_show():
+    items = pl.DataFrame({"annotators": [2] * 12 + [1] * 188})
+    said = sentences.say_reach(items, 1978, margin=0.02, rate=0.05)
+    assert "Too few to show a change of 20 per 1,000 sessions" in said
+    assert "that 50 of 1,000 sessions have" in said
+    assert "takes 1,978 before it and as many after" in said
+    assert "12 sessions will be read by two people or more, and 30 are needed" in said
+    enough = pl.DataFrame({"annotators": [2] * 2000})
+    said = sentences.say_reach(enough, 1978, margin=0.02, rate=0.05)
+    assert said.startswith("Enough to show a change of 20 per 1,000")

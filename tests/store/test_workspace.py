@@ -9,6 +9,8 @@ from evalbench.errors import ReadError, SettingsError, StoreError
 from evalbench.label import import_labels
 from evalbench.observe import ingest
 from evalbench.store.files import Place
+from evalbench.store.ledger import Ledger
+from evalbench.store.verification import verify
 from evalbench.store.workspace import open_workspace
 
 
@@ -105,6 +107,27 @@ def test_every_workspace_has_a_secret_of_its_own(tmp_path):
     (one.path / "secret").unlink()
     with pytest.raises(SettingsError, match=r"secret: .*put the workspace's secret back, or set"):
         _ = open_workspace(one.path).secret
+
+
+@pytest.mark.parametrize("after", ["mkdir", "touch", "head", "secret"])
+def test_a_first_opening_that_was_killed_is_gone_on_with(tmp_path, after):
+    whole, cut = open_workspace(tmp_path / "whole"), tmp_path / "cut"
+    cut.mkdir()
+    if after != "mkdir":
+        (cut / "ledger.sqlite").touch()
+    if after in ("head", "secret"):
+        Ledger(f"sqlite:///{cut / 'ledger.sqlite'}", actor="ana").head()
+    if after == "secret":
+        (cut / "secret").write_text(whole.secret)
+    assert open_workspace(cut).secret
+    assert verify(cut).flaws == []
+
+
+def test_a_secret_that_was_lost_is_not_made_anew_beside_events(tmp_path):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}", actor="ana")
+    ledger.append("note.added", "s", {"text": "x"})
+    with pytest.raises(SettingsError, match="put the workspace's secret back"):
+        _ = open_workspace(tmp_path).secret
 
 
 def test_rows_that_were_rejected_are_for_nobody_else(tmp_path):
