@@ -53,9 +53,11 @@ def plant(rng, windows, departure):
 
 
 def simulate(rng, *, windows=8, n_labels=200, departure="", targeted=False):
-    """Return ``Windows`` of a surface, its planted rates, and the realised ones.
+    """Return a surface's tables, its planted rates, and the realised ones.
 
-    ``targeted`` gives half of a window's labels to sessions that an evaluator of the six fails.
+    Tables are sessions, labels and failures (3, modes, windows, strata, verdicts); sizes sessions
+    and labels (2, windows, strata). ``targeted`` gives half of a window's labels to sessions that
+    an evaluator of the six fails.
     """
     rates, tpr, fpr = plant(rng, windows, departure)
     judged = np.full(N_MODES, departure != "no evaluator")
@@ -95,11 +97,12 @@ def simulate(rng, *, windows=8, n_labels=200, departure="", targeted=False):
                 tables[(0, *cell)] = here.sum(0)
                 tables[(1, *cell)] = (here & drawn[:, None]).sum(0)
                 tables[(2, *cell)] = (here & drawn[:, None] & fails).sum(0)
-    return count(tables, *sizes, judged), rates, realised
+    return tables, sizes, judged, rates, realised
 
 
-def count(tables, population, drawn, judged):
+def count(tables, sizes, judged):
     """Return the ``Windows`` of sessions, labels, failures by stratum and by verdict."""
+    population, drawn = sizes
     out = np.zeros((3, 3, *tables.shape[1:3]))  # what, verdict, mode, window
     columns = (tables[..., 1], tables[..., 0]) if judged.all() else (tables.sum(-1),)
     for verdict, column in zip((0, 1) if judged.all() else (2,), columns, strict=True):
@@ -109,6 +112,27 @@ def count(tables, population, drawn, judged):
         out[1:, verdict] = effective_labels(population, drawn, labels, failures, risk)
     version = np.where(judged, 0, NO_EVALUATOR)[:, None].repeat(tables.shape[2], 1)
     return Windows(*out, version=version)
+
+
+def columns(tables, sizes, mode, window, judged):
+    """Return labels and population of one mode and window as ``failure_rate`` takes them."""
+    labels, failures = tables[1:, mode, window].astype(int)
+    place = {"stratum": [], "verdict": [], "fails": []}
+    for (stratum, verdict), n in np.ndenumerate(labels):
+        fails = failures[stratum, verdict]
+        place["stratum"] += [str(stratum)] * n
+        place["verdict"] += [float(verdict)] * n
+        place["fails"] += [1.0] * fails + [0.0] * (n - fails)
+    strata, verdicts = np.indices(labels.shape)
+    people = {"stratum": strata.ravel().astype(str), "verdict": verdicts.ravel().astype(float)}
+    people["n"] = tables[0, mode, window].ravel().astype(int)
+    if not judged[mode]:
+        people = {
+            "stratum": np.arange(labels.shape[0]).astype(str),
+            "n": sizes[0, window].astype(int),
+        }
+        place.pop("verdict")
+    return place, people
 
 
 def _of_users(rng, n):

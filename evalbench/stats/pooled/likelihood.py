@@ -29,8 +29,8 @@ def judged_likelihood(
     logs = np.stack([np.log(q).ravel(), np.log1p(-q).ravel()])
     likelihood: Floats = (unlabelled[[FAILED, PASSED]].T @ logs).reshape(-1, *q.shape)
     likelihood += _binomial(failures.sum(0), passes.sum(0), rate)[:, None, None, :]
-    likelihood += _binomial(failures[FAILED], failures[PASSED], sensitivity)[:, :, None, None]
-    likelihood += _binomial(passes[FAILED], passes[PASSED], false_alarm)[:, None, :, None]
+    judge = _binomial(failures[FAILED], failures[PASSED], sensitivity)[:, :, None, None]
+    likelihood += judge + _binomial(passes[FAILED], passes[PASSED], false_alarm)[:, None, :, None]
     return likelihood
 
 

@@ -20,7 +20,7 @@ from .likelihood import draw_failures, judged_likelihood
 from .priors import fit_priors, of_history, prior_of
 
 METHOD = "joint model of all windows"
-DRAWS = 2000
+DRAWS = 1000
 LOSSES = (0.05, 0.1, 0.15, 0.2)
 """Losses of TPR in the newer window that an improvement is tried against."""
 RULED_OUT = float(np.exp(-1.353))
