@@ -109,6 +109,25 @@ def report_frame(
     )
 
 
+def find_targets(
+    shipped: pl.DataFrame, verdicts: pl.DataFrame
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return the newest release, the modes it set out to fix, and who judges these, sorted.
+
+    Raises EvalbenchError where no release was announced, or none of its targets is judged.
+    """
+    if shipped.is_empty():
+        raise EvalbenchError("no release of this surface was announced, so none can be decided on")
+    release = shipped.sort("shipped_at", "release").row(-1, named=True)
+    judging = verdicts.filter(pl.col("mode").is_in(release["targets"]))
+    evaluators = judging["evaluator_id"].unique().sort().to_list()
+    if not evaluators:
+        raise EvalbenchError(
+            f"no evaluator judges what release {release['release']} set out to fix: score one first"
+        )
+    return release["release"], tuple(release["targets"]), tuple(evaluators)
+
+
 def sample_table(
     frame: pl.DataFrame, labels: pl.DataFrame, draws: dict[int, QueueDrawn]
 ) -> pl.DataFrame:

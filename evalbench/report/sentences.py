@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from evalbench.evaluate.proposals.propose import Proposals
@@ -16,6 +17,7 @@ from evalbench.evaluate.spec import write_specification
 from evalbench.label.agreement.consensus import ANY
 from evalbench.label.agreement.measures import FEWEST
 from evalbench.label.annotation.markdown import escape_text, visible
+from evalbench.label.annotation.workload import add_minutes
 from evalbench.operate.evidence import WHOLE
 from evalbench.report.glossary import ASKED, LIMITS, READINGS, WEIGHTS
 from evalbench.schema import Design, QueueDrawn
@@ -134,6 +136,30 @@ def say_reach(items: pl.DataFrame, needed: int, *, margin: float, rate: float) -
             f"two people or more, and {FEWEST} are needed. Ask for more annotators per session."
         )
     return "\n".join(lines) or f"Enough to show {change}, and to say how far people agree."
+
+
+def say_reading_time(items: pl.DataFrame, labels: pl.DataFrame) -> str:
+    """Say how long the labels of a draw take at the pace of those given so far."""
+    taken, wanted = add_minutes(labels)["minutes"].drop_nulls(), int(items["annotators"].sum())
+    minutes = float(np.mean(taken)) if len(taken) else 0.0
+    if not minutes:
+        return f"How long {say_count(wanted, 'label')} take is not known: nobody has labelled yet."
+    hours = say_number(wanted * minutes / 60, decimals=1)
+    pace = say_number(minutes, decimals=1)
+    return f"About {hours} hours of reading, at {pace} minutes a label so far; no model is asked."
+
+
+def say_pending(changes: pl.DataFrame, release: str) -> str:
+    """Say what is not decided of a release's targets, and so what stopping here leaves open."""
+    aimed = changes.filter(release=release, target="yes")
+    still = aimed.filter(~pl.col("reading").str.starts_with("confirmed"))
+    if still.is_empty():
+        return f"All that release {escape_text(release)} set out to fix is decided already."
+    names = "; ".join(
+        f"*{escape_text(name)}* ({READINGS[reading]})"
+        for name, reading in still["name", "reading"].iter_rows()
+    )
+    return f"Of release {escape_text(release)}, stopping here leaves open: {names}."
 
 
 def say_strata(population: pl.DataFrame, surface: str) -> pl.DataFrame:

@@ -132,12 +132,14 @@ class Design(Body):
 
     ``by`` names session columns (``release``) or segments (``segments.tier``); ``always`` names
     signals whose sessions are all taken; ``floor`` is the least number drawn from a stratum.
-    ``evaluators`` names those whose verdicts divide the strata.
+    ``evaluators`` names those whose verdicts divide the strata, ``targets`` those whose failing
+    sessions take half of the sample, since a decision waits for what they judge.
     """
 
     by: tuple[str, ...] = ()
     always: tuple[str, ...] = ()
     evaluators: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     floor: int = Field(default=5, ge=1)
     weights: dict[str, float] = {}
 

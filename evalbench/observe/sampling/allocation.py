@@ -9,10 +9,13 @@ import scipy
 from numpy.typing import NDArray
 
 ALWAYS = "always: "
+AIMED = "aimed at"
 UNLIKELY = 0.005  # a guessed rate of 0 or 1 would leave a stratum at its floor for good
 ROUNDING = 1e-9
 
 GUESSES = {
+    ("signals", AIMED): 0.5,
+    ("no signals", AIMED): 0.5,
     ("signals", "flagged"): 0.5,
     ("signals", "not flagged"): 0.05,
     ("signals", "not judged"): 0.2,
@@ -33,8 +36,9 @@ def allocate(
 ) -> NDArray[np.int64]:
     """Share ``n`` sessions out: the always strata whole, the others by floor and Neyman.
 
-    Where ``n`` cannot pay for all of the always strata and one session of each other, the always
-    strata are sampled like the others.
+    Strata "aimed at" get half of what the always strata leave, or are taken whole. Where ``n``
+    cannot pay for all of the always strata and one session of each other, the always strata are
+    sampled like the others.
 
     Parameters
     ----------
@@ -67,12 +71,20 @@ def allocate(
     always = np.array([name.startswith(ALWAYS) for name in strata])
     if sizes[always].sum() + (~always).sum() > n:
         always = np.zeros_like(always)
-    free = np.where(always, 0, sizes)
+    aimed = np.array([name.endswith(AIMED) for name in strata]) & ~always
     left = min(n, int(sizes.sum())) - int(sizes[always].sum())
-    floors = (np.minimum(free, least) for least in range(floor, 0, -1))
-    least = next(lowest for lowest in floors if lowest.sum() <= left)
+    others = ~always & ~aimed
+    half = int(max(left // 2, aimed.sum(), left - sizes[others].sum()))
+    half = int(min(half, sizes[aimed].sum(), left - others.sum()))
     rates = np.array([_rate(name, guess) for name in strata])
-    return np.where(always, sizes, _neyman(free, np.sqrt(rates * (1 - rates)), least, left))
+    taken = np.where(always, sizes, 0)
+    for own, total in ((aimed, half), (others, left - half)):
+        free = np.where(own, sizes, 0)
+        if own.any():
+            floors = (np.minimum(free, least) for least in range(floor, 0, -1))
+            least = next(lowest for lowest in floors if lowest.sum() <= total)
+            taken += _neyman(free, np.sqrt(rates * (1 - rates)), least, total)
+    return taken
 
 
 def _neyman(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from evalbench.observe.sampling.allocation import ALWAYS, allocate
+from evalbench.observe.sampling.allocation import AIMED, ALWAYS, allocate
 from evalbench.observe.sampling.signals import SIGNALS, raised
 from evalbench.schema import Design
 
@@ -43,8 +43,8 @@ def stratify(
 
     First what is always read ("always: reported"), then the values of ``design.by``, then whether
     any signal is raised (with ``design.weights``, one that weighs anything), then whether the
-    latest verdict of any of ``design.evaluators`` fails the session. Sessions that are always read
-    are not divided by the last two.
+    latest verdict of any of ``design.evaluators`` fails the session, or that of any of
+    ``design.targets`` ("aimed at"). Sessions that are always read are not divided by the last two.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def stratify(
     design : Design
         How to divide them.
     verdicts : polars.DataFrame, optional
-        Columns of :data:`evalbench.schema.VERDICT`; needed where ``design.evaluators`` names any.
+        Columns of :data:`evalbench.schema.VERDICT`; needed where ``design`` names any evaluator.
 
     Raises
     ------
@@ -70,14 +70,13 @@ def stratify(
     weighted = [name for name in design.weights or SIGNALS if design.weights.get(name, 1) > 0]
     noisy = pl.any_horizontal(pl.lit(False), *(raised(name) for name in weighted))
     band = pl.when(noisy).then(pl.lit("signals")).otherwise(pl.lit("no signals"))
-    if not design.evaluators:
+    evaluators = design.evaluators + design.targets
+    if not evaluators:
         flagged, flag = sessions, []
     elif verdicts is None:
-        raise ValueError(
-            f"verdicts must be given for design.evaluators={design.evaluators}; got None"
-        )
+        raise ValueError(f"verdicts must be given for the evaluators {evaluators}; got None")
     else:
-        flags = _flags(verdicts, design.evaluators)
+        flags = _flags(verdicts, evaluators, design.targets)
         flagged = sessions.join(flags, on=SESSION_KEY, how="left", maintain_order="left")
         flag = [pl.col("flag").fill_null("not judged")]
     return flagged.select(
@@ -100,11 +99,12 @@ def draw(
     r"""Draw ``n`` sessions, at random within strata.
 
     Strata are those of :func:`stratify`. The always strata are taken whole; of the others every one
-    gets at least ``design.floor``, and the rest follows Neyman, :math:`n_h \propto N_h \sqrt{p_h
-    (1 - p_h)}` for a guessed failure rate :math:`p_h`. What gives way where ``n`` is too small for
-    that is in :func:`evalbench.observe.sampling.allocation.allocate`; ``reason`` and
-    ``inclusion_probability`` say what was done. Within the items the order is random but for the
-    always strata, which come first: whoever stops early has read a smaller sample, no other one.
+    gets at least ``design.floor``, half goes to sessions "aimed at", and the rest follows Neyman,
+    :math:`n_h \propto N_h \sqrt{p_h (1 - p_h)}` for a guessed failure rate :math:`p_h`. What gives
+    way where ``n`` is too small is in :func:`evalbench.observe.sampling.allocation.allocate`;
+    ``reason`` and ``inclusion_probability`` say what was done. Within the items the order is random
+    but for the always strata, which come first: whoever stops early has read a smaller sample, no
+    other one.
 
     Parameters
     ----------
@@ -163,15 +163,18 @@ def _value(name: str, columns: list[str]) -> pl.Expr:
     return value.fill_null("unknown")
 
 
-def _flags(verdicts: pl.DataFrame, evaluators: tuple[str, ...]) -> pl.DataFrame:
+def _flags(
+    verdicts: pl.DataFrame, evaluators: tuple[str, ...], targets: tuple[str, ...]
+) -> pl.DataFrame:
     latest = (
         verdicts.filter(pl.col("evaluator_id").is_in(evaluators))
         .sort("judged_at", "evaluator_version", "repeat")
         .unique([*SESSION_KEY, "mode", "evaluator_id"], keep="last", maintain_order=True)
     )
-    return latest.group_by(SESSION_KEY).agg(
-        flag=pl.col("fails").max().replace_strict({True: "flagged", False: "not flagged"})
-    )
+    aimed = (pl.col("fails") & pl.col("evaluator_id").is_in(targets)).any()
+    says = pl.col("fails").max().replace_strict({True: "flagged", False: "not flagged"})
+    flag = pl.when(aimed).then(pl.lit(AIMED)).otherwise(says)
+    return latest.group_by(SESSION_KEY).agg(flag=flag)
 
 
 def _reason() -> pl.Expr:
