@@ -179,7 +179,6 @@ def _count_limits(
         "no labels": (int(known.is_empty()), 1),
         "outcome not recorded": (sessions["outcome"].null_count() if outcomes else 0, total),
         "insufficient": (n_rates - ok.height, n_rates),
-        "never seen": ((ok["estimate"] == 0).sum(), n_rates),
         "cautions": (ok["reason"].ne("").sum(), n_rates),
         "in no draw": (0 if outcomes else sessions["stratum"].null_count(), total),
         "drawn, not labelled": (unread.height, drawn.height),

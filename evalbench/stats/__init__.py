@@ -1,8 +1,9 @@
 """Pure mathematics: arrays in, an :class:`~evalbench.stats.estimate.Estimate` out.
 
 A judge against people (``alignment``, ``table_alignment``), people against each other
-(``agreement``), how often production fails (``failure_rate``, ``corrected_rate``), whether that
-changed (``paired_change``, ``what_moved``), how many cases and which labels
+(``agreement``), how often production fails (``failure_rate``, ``corrected_rate``, and
+:mod:`evalbench.stats.pooled` for many modes over many releases), whether that changed
+(``paired_change``, ``what_moved``), how many cases and which labels
 (``smallest_change``, ``labels_for_rate``, ``labels_next``), and what nobody has seen yet
 (``unseen_modes``).
 
