@@ -110,6 +110,7 @@ def count(tables, sizes, judged):
         risk = relative_risk(labels, failures)
         out[0, verdict] = sessions.sum(-1)
         out[1:, verdict] = effective_labels(population, drawn, labels, failures, risk)
+    out[1:] *= np.minimum(1, out[0] / np.maximum(out[1], 1e-9))
     version = np.where(judged, 0, NO_EVALUATOR)[:, None].repeat(tables.shape[2], 1)
     return Windows(*out, version=version)
 

@@ -132,6 +132,7 @@ def _effective(tables: NDArray[np.float64], versions: NDArray[np.int64], effect:
             out[1:, cell, own] = labelled
     unread = 1 - sizes[1].sum(-1) / np.maximum(sizes[0].sum(-1), 1)
     out[1:] /= 1 + (effect - 1) * unread
+    out[1:] *= np.minimum(1, out[0] / np.maximum(out[1], 1e-9))  # weights may estimate more
     return Windows(out[0], out[1], out[2], versions)
 
 
