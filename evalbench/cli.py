@@ -206,8 +206,14 @@ def import_codebook(
     path: Table, surface: Surface = None, columns: Columns = None, workspace: Workspace = None
 ) -> None:
     """Define failure modes from a file, and edit those that it says otherwise of."""
+    from evalbench.label.codebook.acts import read_codebook
+
     how: dict[str, Any] = {"surface": surface, "columns": dict(columns or ())}
-    report = eb.label.import_codebook(eb.open(workspace), path, **how)
+    ws = eb.open(workspace)
+    report = eb.label.import_codebook(ws, path, **how)
+    for mode in read_codebook(ws.ledger).modes.values():
+        if mode.missing and not mode.ended and mode.surface == (surface or mode.surface):
+            typer.echo(f"{mode.mode} is a draft: it lacks {', '.join(mode.missing)}", err=True)
     _tell(report, "added", "rejected", "duplicates")
 
 

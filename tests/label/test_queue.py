@@ -218,8 +218,8 @@ def test_a_note_is_written_with_its_label_and_skipping_needs_a_reason(draw):
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (give("s1", "fail", modes=["rude", "slow"]), "codebook of shop has no mode 'slow'"),
-        (give("s1", "fail", anchors=[ANCHOR]), "codebook of shop has no mode 'cold'"),
+        (give("s1", "fail", modes=["rude", "slow"]), "no mode 'slow' counts in the codebook of shop"),
+        (give("s1", "fail", anchors=[ANCHOR]), "no mode 'cold' counts in the codebook of shop"),
         (give("s1", modes=["rude"]), "'pass' names no mode"),
         (give("s9"), "has no session s9"),
         (Label(surface="bank", session_id="s1", verdict="pass"), "is of shop, not of bank"),

@@ -199,6 +199,7 @@ def check_modes(label: Label, codebook: pl.DataFrame) -> None:
     named = [*label.modes, *(anchor.mode for anchor in label.anchors if anchor.mode)]
     about = f"{label.session_id}: "
     if unknown := [mode for mode in named if mode not in known]:
-        raise LabelError(about + f"the codebook of {label.surface} has no mode {unknown[0]!r}")
+        why = f"no mode {unknown[0]!r} counts in the codebook of {label.surface}"
+        raise LabelError(f"{about}{why}: define it, or complete its draft")
     if label.modes and label.verdict != "fail":
         raise LabelError(about + f"{label.verdict!r} names no mode, but got {label.modes[0]!r}")
