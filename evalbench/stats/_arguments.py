@@ -20,6 +20,12 @@ def check_level(level: float) -> None:
         raise ValueError(f"level must lie between 0 and 1, got {level!r}")
 
 
+def check_margin(margin: float) -> None:
+    """Raise unless ``margin``, a change as a share of sessions, is above 0 and at most 1."""
+    if not 0 < margin <= 1:
+        raise ValueError(f"margin must lie above 0 and at most 1, got {margin!r}")
+
+
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise unless ``value`` is one of ``choices``."""
     if value not in choices:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arguments import Floats, Integers, binary_values, check_lengths, check_level
+from ._arguments import Floats, Integers, binary_values, check_lengths, check_level, check_margin
 from ._resampling import Statistic, Units, inflation, wilson
 from .estimate import Estimate
 from .planning import smallest_change
@@ -90,7 +90,8 @@ def paired_change(
     (8, 'regression', 0.0078)
     """
     check_level(level)
-    _check_margin(margin)
+    if margin is not None:
+        check_margin(margin)
     old, new = binary_values("before", before), binary_values("after", after)
     check_lengths(before=old, after=new, groups=groups)
     complete = ~(np.isnan(old) | np.isnan(new))
@@ -148,11 +149,6 @@ def _read(delta: Estimate, p_value: float, mde: float, margin: float | None) -> 
     if math.isnan(mde) or (margin is not None and mde > margin):
         return "insufficient"
     return "no change shown"
-
-
-def _check_margin(margin: float | None) -> None:
-    if margin is not None and not 0 < margin <= 1:
-        raise ValueError(f"margin must lie above 0 and at most 1, got {margin!r}")
 
 
 def _rate_of(*weights: int) -> Statistic:

@@ -1,4 +1,4 @@
-"""Change: exact McNemar, Newcombe's interval, posteriors and the readings."""
+"""Change of the same cases: exact McNemar, Newcombe's interval and the readings."""
 
 from itertools import product
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from evalbench.stats import benjamini_hochberg, failure_rate, paired_change, rate_change
-from evalbench.stats.change import _flip_p_values, _newcombe_paired, adjust_readings
+from evalbench.stats import benjamini_hochberg, paired_change
+from evalbench.stats.change import _flip_p_values, _newcombe_paired
 
 
 def columns(both, fixed, new, neither):
@@ -116,53 +116,9 @@ def test_swapping_before_and_after_mirrors_the_change(pairs):
         assert (there.delta.estimate, there.p_value) == (0, 1)
 
 
-def labelled(fails, n, size=10_000):
-    labels = {"stratum": ["all"] * n, "fails": [1] * fails + [0] * (n - fails)}
-    return failure_rate(labels, {"stratum": ["all"], "n": [size]}, rng=np.random.default_rng(0))
-
-
-def test_rate_change_of_the_same_seed_is_not_taken_as_dependent():
-    change = rate_change(labelled(30, 400), labelled(30, 400))
-    before = np.random.default_rng(1).beta(30.5, 370.5, 200_000)
-    after = np.random.default_rng(2).beta(30.5, 370.5, 200_000)
-    low, high = np.quantile(after - before, [0.025, 0.975])
-    assert (change.delta.low, change.delta.high) == pytest.approx((low, high), abs=0.002)
-    assert change.p_value > 0.9
-    assert change.newly_failing is None
-
-
-def test_rate_change_reads_a_rise_and_asks_for_more_where_labels_are_few():
-    assert rate_change(labelled(10, 400), labelled(40, 400)).reading == "regression"
-    assert rate_change(labelled(40, 400), labelled(10, 400)).reading == "improvement"
-    assert rate_change(labelled(1, 40), labelled(2, 40), margin=0.02).reading == "insufficient"
-
-
-def test_sessions_that_nobody_read_may_have_moved_either_way():
-    def partly(fails, unread):
-        labels = {"stratum": ["all"] * 400, "fails": [1] * fails + [0] * (400 - fails)}
-        population = {"stratum": ["all", "other"], "n": [10_000 - unread, unread]}
-        return failure_rate(labels, population, rng=np.random.default_rng(0))
-
-    whole, bounded = (rate_change(partly(8, n), partly(24, n)) for n in (0, 400))
-    assert bounded.delta.low == pytest.approx(0.96 * whole.delta.low - 0.04, abs=1e-3)
-    assert bounded.delta.high == pytest.approx(0.96 * whole.delta.high + 0.04, abs=1e-3)
-    assert whole.reading == "regression"
-    assert bounded.reading == "no change shown"
-    assert bounded.p_value > 0.05
-
-
 def test_benjamini_hochberg_leaves_nan():
     adjusted = benjamini_hochberg([0.001, 0.02, 0.03, np.nan, 0.5])
     np.testing.assert_allclose(adjusted, [0.004, 0.04, 0.04, np.nan, 0.5], atol=1e-12)
-
-
-def test_many_modes_read_together_lose_a_lucky_finding(rng):
-    lucky = paired_change(*columns(0, 0, 6, 94), rng=rng)
-    nothing = paired_change(*columns(3, 4, 4, 89), rng=rng)
-    together = adjust_readings([lucky, *[nothing] * 9])
-    assert lucky.reading == "regression"
-    assert together[0].reading == "no change shown"
-    assert together[0].delta == lucky.delta
 
 
 @pytest.mark.slow

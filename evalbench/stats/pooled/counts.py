@@ -34,9 +34,14 @@ class Windows:
         """Raise ValueError on arrays of other shapes, or counts that hold each other not."""
         shape = (3, *self.version.shape)
         for name in ("sessions", "labels", "failures"):
-            if getattr(self, name).shape != shape:
-                got = getattr(self, name).shape
-                raise ValueError(f"{name} must be of shape {shape} as version is, got {got}")
+            table = getattr(self, name)
+            if table.shape != shape:
+                raise ValueError(
+                    f"{name} must be of shape {shape} as version is, got {table.shape}"
+                )
+            wrong = table[~(table >= 0)]
+            if wrong.size:
+                raise ValueError(f"{name} must be numbers from 0 up, got {wrong[0]}")
         slack = 1e-9
         for small, large in (("failures", "labels"), ("labels", "sessions")):
             over = getattr(self, small) > getattr(self, large) + slack

@@ -154,9 +154,11 @@ def _rate(
     total = own[0].sum()
     draws = draw_failures(own, jitter(history.rate, p, rng), *judge, rng) / total
     low, high = central_interval(draws, level)
+    share = float(draws.mean())
+    low, high = min(low, share), max(high, share)  # of one session left the mean may lie outside
     unlike = "not pooled: the evaluator is unlike that of the other windows"
     reason = unlike if posterior.own[at] > 0.5 else ""
-    return Estimate(float(draws.mean()), low, high, level, METHOD, int(total), reason)
+    return Estimate(share, low, high, level, METHOD, int(total), reason)
 
 
 def _tails(level: float) -> tuple[float, float]:
@@ -208,7 +210,7 @@ def _change(
 
 def _worse(joint: Floats) -> float:
     """Return the mass of a higher rate after than before, ties halved."""
-    return float(np.triu(joint, 1).sum() + np.trace(joint) / 2)
+    return min(float(np.triu(joint, 1).sum() + np.trace(joint) / 2), 1.0)
 
 
 def _losses(counts: Windows, step: Step, drift: Drift) -> dict[float, float]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evalbench.stats._arguments import check_level
+from evalbench.stats._arguments import check_level, check_margin
 
 from .rates import PooledChange
 
@@ -42,6 +42,7 @@ def read_changes(
     from statsmodels.stats.multitest import multipletests  # takes a second
 
     check_level(level)
+    check_margin(margin)
     targets = np.asarray(target_of, dtype=str)
     if len(targets) != len(changes):
         raise ValueError(f"target_of must have {len(changes)} values, got {len(targets)}")
