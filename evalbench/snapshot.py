@@ -190,16 +190,6 @@ class Snapshot:
         asked = {"margin": self.margin, "level": self.ws.settings.level}
         return impact.release_changes(self.estimated, self.frame, self.shipped, **asked)
 
-    @property
-    def trends(self) -> pl.DataFrame:
-        """How each failure mode's rate moves over all releases."""
-        return impact.trends_table(self.estimated)
-
-    @property
-    def shifted(self) -> pl.DataFrame:
-        """The releases in which evaluators err otherwise than in the others."""
-        return impact.shifted_table(self.estimated)
-
     @cached_property
     def overall_rates(self) -> pl.DataFrame:
         """How often each failure mode occurs, releases taken together."""

@@ -218,7 +218,7 @@ def test_a_note_is_written_with_its_label_and_skipping_needs_a_reason(draw):
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        (give("s1", "fail", modes=["rude", "slow"]), "no mode 'slow' counts in the codebook of shop"),
+        (give("s1", "fail", modes=["rude", "slow"]), "no mode 'slow' counts in the codebook"),
         (give("s1", "fail", anchors=[ANCHOR]), "no mode 'cold' counts in the codebook of shop"),
         (give("s1", modes=["rude"]), "'pass' names no mode"),
         (give("s9"), "has no session s9"),
