@@ -120,6 +120,16 @@ def labels(*rows, surface="shop", **columns):
     return numbered.with_columns(**{"at": pl.lit(START), "labelled_at": None, **columns})
 
 
+def verdicts(sessions, fails, *, evaluator="judge", version="1", learnt=False):
+    """Let an evaluator judge these sessions on the mode "rude"; ``fails`` is an expression."""
+    by = {"evaluator_id": evaluator, "evaluator_version": version, "mode": "rude", "learnt": learnt}
+    return sessions.select("surface", "session_id", fails=fails).with_columns(
+        **{name: pl.lit(value) for name, value in by.items()},
+        repeat=pl.lit(0),
+        judged_at=pl.lit(START),
+    )
+
+
 def sha256(content):
     """Give the digest by which a manifest names its result."""
     return hashlib.sha256(content).hexdigest()

@@ -1,5 +1,7 @@
 """A snapshot is one state: whatever comes later, and in whatever order it is asked."""
 
+from datetime import UTC, datetime
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -66,6 +68,28 @@ def test_rates_and_changes_read_the_labels_through_the_draw(shop):
         assert row["low"] <= 17 / 200 < row["high"]  # every twelfth session fails
     [change] = view.changes.to_dicts()
     assert (change["reading"], change["target"]) == ("no change shown", "yes")
+
+
+def test_the_reports_of_a_quarter_and_of_the_year_agree_on_a_release(tmp_path, monkeypatch):
+    """Release 9 lives from June 28 to July 6, and its rates are of its whole life."""
+    monkeypatch.setattr("shop.START", datetime(2026, 6, 28, tzinfo=UTC))
+    ws = fill(tmp_path / "june")
+    second, third, year = (eb.snapshot(ws, "shop", each) for each in ("2026Q2", "2026Q3", "all"))
+    assert 0 < second.frame.height < 200
+    released = [view.rates["release"].to_list() for view in (second, third, year)]
+    assert released == [["9"], ["9", "10"], ["9", "10"]]
+    assert_frame_equal(third.rates.drop("quarter"), year.rates.drop("quarter"))
+    assert_frame_equal(second.rates.drop("quarter"), year.rates.filter(release="9").drop("quarter"))
+    assert second.changes.is_empty()
+    assert_frame_equal(third.changes, year.changes)
+    assert second.rates["n_sessions"].to_list() == [200]
+
+
+def test_rates_learn_of_the_judge_in_every_release(shop):
+    view = eb.snapshot(shop, "shop", "2026Q3")
+    assert view.rates["evaluator"].to_list() == ["judge/rude"] * 2
+    assert view.trends.is_empty()  # of two releases
+    assert view.shifted.is_empty()
 
 
 def test_every_session_of_the_frame_knows_how_it_could_come_to_be_labelled(shop):

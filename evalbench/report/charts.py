@@ -20,7 +20,7 @@ from evalbench.report.tables import INK
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 SOFT, LINE, MARK = "#57606a", "#d0d7de", "#0b5394"
-WIDTH = 365
+WIDTH = 335
 """Of the plotting area; with the names of the modes beside it a chart fills an A4 page."""
 NAME_WIDTH = 315
 PAGE = 720

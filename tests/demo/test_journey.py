@@ -4,7 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evalbench.demo.closing import compare_with_truth, write_closing, write_truth
+from evalbench.demo.closing import (
+    compare_changes,
+    compare_with_truth,
+    say_coverage,
+    write_closing,
+    write_truth,
+)
 from evalbench.demo.journey import play_year, run_demo
 from evalbench.demo.simulate import simulate
 from evalbench.errors import EvalbenchError
@@ -135,22 +141,52 @@ def test_the_closing_table_puts_the_realised_share_beside_an_estimate(company, t
     about = {"surface": "support_copilot", "quarter": "2026Q1", "release": "2026.02"}
     rates = pl.DataFrame({"mode": modes, "estimate": [0.5, shares[1], None, 0.0]})
     ends = {"low": [0.4, 0.0, None, 0.0], "high": [0.6, 1.0, None, 0.1]}
+    ends |= {"process_low": [0.0, 0.9, None, 0.0], "process_high": [1.0, 1.0, None, 0.1]}
     rates = rates.with_columns(pl.lit(value).alias(name) for name, value in about.items())
-    planted = pl.read_parquet(tmp_path / "truth.parquet")
-    table = compare_with_truth(
-        rates.with_columns(**{n: pl.Series(v) for n, v in ends.items()}), planted
+    rates = rates.with_columns(**{n: pl.Series(v) for n, v in ends.items()})
+    planted = pl.read_parquet(tmp_path / "truth.parquet").filter(
+        pl.col("started_at").dt.quarter() == 1
     )
+    table = compare_with_truth(pl.concat([rates, rates]), planted, company)
     assert table["truth"].to_list() == pytest.approx(shares)
     assert table["held"].to_list() == [False, True, None, True]
+    assert table["planted"].to_list()[1] == 0.02  # of the release before, and still
+    assert table["held_planted"].to_list() == [True, False, None, None]
     (tmp_path / "reports").mkdir()
     report = tmp_path / "reports" / "a" / "report.html"
-    page = write_closing(table, {"2026Q1": report}, tmp_path / "reports" / "demo.html")
+    page = write_closing(table, "All told", {"2026Q1": report}, tmp_path / "reports" / "demo.html")
     text = page.read_text()
-    assert "2 of 3 intervals hold the truth" in text
+    assert "which no report has seen. All told." in text
     assert "insufficient" in text
     assert "None" not in text
     assert 'href="a/report.html"' in text
     assert "http" not in text.replace("http-equiv", "")
+
+
+def test_the_demo_says_what_its_intervals_and_readings_are_worth(company):
+    key = {"surface": "support_copilot", "release": "2026.02", "previous_release": "2025.11"}
+    told = {
+        "superseded_article": ("confirmed improvement", "yes"),
+        "tool_error_ignored": ("likely improvement", "yes"),
+        "amount_misread": ("confirmed regression", ""),
+        "refund_window_misquoted": ("cannot tell", ""),
+    }
+    rows = [key | {"mode": mode, "reading": r, "target": t} for mode, (r, t) in told.items()]
+    changes = compare_changes(pl.DataFrame([*rows, rows[0]]), company)
+    assert changes["mode"].to_list() == list(told)
+    assert changes["planted"][0] == pytest.approx(0.01 - 0.065)
+    assert changes["planted"][1] < changes["planted"][2] == changes["planted"][3] == 0
+
+    shares = {"truth": [0.1, 0.2, 0.3, 0.4], "low": [0.0, 0.1, 0.4, None]}
+    shares |= {"high": [0.05, 0.3, 0.5, None], "held": [False, True, False, None]}
+    names = {"truth": "planted", "held": "held_planted"}
+    process = {names.get(name, f"process_{name}"): values for name, values in shares.items()}
+    assert say_coverage(pl.DataFrame(shares | process), changes) == (
+        "1 of 3 intervals hold the share of failing sessions (1 lie above it, 1 below);"
+        " 1 of 3 intervals hold the planted rate (1 lie above it, 1 below);"
+        " 1 of 2 planted improvements of targets are confirmed; of 2 failures that did not change,"
+        " 1 are said to; of 4 changes, 1 cannot be told"
+    )
 
 
 def test_the_demo_leaves_a_folder_alone_that_it_did_not_make(tmp_path):

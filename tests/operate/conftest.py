@@ -29,7 +29,7 @@ def modes():
 
 @pytest.fixture
 def verdicts():
-    return pl.DataFrame(schema=VERDICT)
+    return pl.DataFrame(schema=VERDICT).with_columns(learnt=pl.lit(False))
 
 
 @pytest.fixture
@@ -37,6 +37,9 @@ def frame(sessions):
     return sessions.with_columns(
         stratum=pl.when("reported").then(pl.lit("signals")).otherwise(pl.lit("no signals")),
         drawn=pl.col("reported") | (pl.int_range(pl.len()) % 3 == 0),
+        split=pl.when(pl.int_range(pl.len()) % 2 == 0)
+        .then(pl.lit("train"))
+        .otherwise(pl.lit("test")),
     )
 
 

@@ -15,7 +15,7 @@ def changes():
     known = {"before": [0.05, None], "before_low": [0.03, None], "before_high": [0.08, None]}
     known |= {"after": [0.02, None], "after_low": [0.01, None], "after_high": [0.035, None]}
     about = {"surface": ["shop"] * 2, "release": ["2"] * 2, "name": ["Is rude", "Is <cold>"]}
-    return pl.DataFrame(about | known | {"reading": ["improvement", "insufficient"]})
+    return pl.DataFrame(about | known | {"reading": ["confirmed improvement", "cannot tell"]})
 
 
 def draw(chart):

@@ -30,8 +30,10 @@ def report(workspace, tmp_path, shown):
 
 def changes(**columns):
     row = {"surface": "shop", "release": "2", "mode": "rude", "name": "Is <rude>"}
-    numbers = {"delta": -0.0123, "low": -0.03, "high": 0.004, "smallest_shown": 0.02}
-    return pl.DataFrame([row | numbers | {"reading": "improvement", "target": "yes"} | columns])
+    numbers = {"delta": -0.0123, "low": -0.03, "high": 0.004, "loss_survived": 0.1}
+    return pl.DataFrame(
+        [row | numbers | {"reading": "likely improvement", "target": "yes"} | columns]
+    )
 
 
 def test_json_is_sorted_and_undefined_numbers_are_null(tmp_path):
