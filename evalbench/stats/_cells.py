@@ -134,7 +134,7 @@ def merge_sparse(table: Table) -> Cells:
     crossed = any(len(cells) > 1 for cells in strata)
     # Strata that are verdicts join their like.
     for alike in _group(strata, lambda cells: None if crossed else verdict[cells[0]]):
-        joined = _join_sparse(table, alike)
+        joined = join_sparse(table, alike)
         for cells in joined:
             parts = _group(cells, verdict.__getitem__)
             enough = all(table.labels[part].sum() >= SPARSE for part in parts)
@@ -155,7 +155,7 @@ def _group(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     return list(groups.values())
 
 
-def _join_sparse(table: Table, strata: list[list[int]]) -> list[list[int]]:
+def join_sparse(table: Table, strata: list[list[int]]) -> list[list[int]]:
     """Join all strata with too few labels, and as many more as it takes to have enough."""
     strata = sorted(strata, key=lambda cells: table.labels[cells].sum())
     totals = np.array([table.labels[cells].sum() for cells in strata])

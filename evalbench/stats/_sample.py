@@ -1,0 +1,152 @@
+"""A judge's cells in a sample whose strata were drawn with unlike chances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._arguments import Columns, Floats, Integers
+from ._cells import join_sparse, tabulate
+from ._resampling import (
+    PRIOR,
+    Statistic,
+    Units,
+    dirichlet_weights,
+    from_draws,
+    inflation,
+    join_reasons,
+    ratio,
+)
+from .estimate import Estimate
+
+TP, FN, FP, TN, QUIET = range(5)
+"""What a labelled session is; quiet is a passing session on which the judge abstained."""
+BY_VERDICT = {1.0: (TP, FP), 0.0: (FN, TN), None: (FN, QUIET)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Labelled sessions by column: one of ``classes`` of strata, and one of the five cells in it.
+
+    ``counts`` are Kish's effective labels of each column; ``size`` the sessions of each class.
+    """
+
+    units: Units
+    counts: Floats
+    classes: Integers
+    cells: Integers
+    size: Floats
+    unread: float
+
+    def fold(self, counts: Floats) -> Floats:
+        """Return the five cells (..., 5) of (..., columns), each class weighing its sessions."""
+        alone = len(self.size) == 1
+        whole = counts @ np.eye(len(self.size))[self.classes]
+        shares = counts if alone else ratio(counts, whole[..., self.classes], 0.0)
+        weighed = shares * (1.0 if alone else self.size[self.classes])
+        five: Floats = weighed @ np.eye(5)[self.cells]
+        return five
+
+    def estimate(
+        self, measures: Mapping[str, Statistic], *, level: float, rng: np.random.Generator, why: str
+    ) -> dict[str, Estimate]:
+        """Estimate measures of five cells: the plug-in, and a smoothed bootstrap's interval."""
+        unread = f"{self.unread:.1%} of the sessions are of kinds that nobody labelled"
+        why = join_reasons(why, unread if self.unread else "", self.units.caution)
+        method = "smoothed bootstrap of the cells" + " within strata" * (len(self.size) > 1)
+        method += ", design effect of groups" * self.units.grouped
+        n, drawn, estimates = int(self.units.total.sum()), None, {}
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for name, measure in measures.items():
+                value = float(measure(self.fold(self.counts)))
+                if drawn is None or self.units.grouped:  # every measure has its own design effect
+                    scale = inflation(lambda each, of=measure: of(self.fold(each)), self.units, level)
+                    drawn = self.fold(self._draw(self.counts / scale, rng))
+                undefined = f"{name} is 0/0 in these counts" * (value != value)
+                told = {"method": method, "n": n, "reason": join_reasons(undefined, why)}
+                estimates[name] = from_draws(value, measure(drawn), level, **told)
+        return estimates
+
+    def _draw(self, counts: Floats, rng: np.random.Generator) -> Floats:
+        """Draw weights of the columns; the prior of many classes is shared out as in a rate."""
+        share = self.size / self.size.sum()
+        prior = np.minimum(np.maximum(share, 1 / len(share)), PRIOR)[self.classes]
+        whole = (counts @ np.eye(len(share))[self.classes])[self.classes]
+        kept = ratio(np.maximum(whole - 2 * (1 - prior / PRIOR), 0), whole, 0.0)
+        return dirichlet_weights(counts * kept, rng, prior=prior)
+
+
+def take_sample(
+    truth: Floats,
+    verdict: Floats,
+    groups: ArrayLike | None,
+    strata: ArrayLike | None,
+    population: Columns | None,
+) -> Sample:
+    """Sort labelled sessions into classes of strata and cells.
+
+    Strata drawn with equal chances are one class. Where ``population`` counts them by verdict,
+    every verdict is a stratum of its own. Those with too few labels join others of their verdict;
+    in such a class a row counts by what it stands for.
+    """
+    known, silent = ~np.isnan(truth), np.isnan(verdict)
+    cell = np.where(truth == 1, np.where(verdict == 1, TP, FN), np.where(verdict == 0, TN, FP))
+    cell[silent & (truth != 1)] = QUIET
+    possible = range(5 if (cell[known] == QUIET).any() else 4)
+    if strata is None or population is None:
+        if strata is not population:
+            raise ValueError("strata and population must be given together, got one of them")
+        return _count(cell, known, groups, [possible])
+    judged = "verdict" in population
+    labels = {"stratum": np.asarray(strata), "fails": truth, "verdict": verdict}
+    table = tabulate(labels, population)
+    strata_read = {key[0] for key, n in zip(table.keys, table.labels, strict=True) if n}
+    fractions = table.labels / table.population
+    if not judged and np.ptp(fractions) <= 1e-9:
+        return take_sample(truth, verdict, groups, None, None)
+    said = [None if value != value else float(value) for value in verdict]
+    rows = zip(np.asarray(strata).astype(str), said if judged else [None] * len(said), strict=True)
+    place = {key: position for position, key in enumerate(table.keys)}
+    row_key = np.array([place[row] for row in rows])
+    classes, cells = list[list[int]](), list[tuple[int, ...] | range]()
+    for value in dict.fromkeys(other for _, other in table.keys):
+        alike = [i for i, (one, other) in enumerate(table.keys) if other == value]
+        read = [[i] for i in alike if table.keys[i][0] in strata_read]
+        joined = [each for each in join_sparse(table, read) if table.labels[each].any()]
+        classes += joined
+        cells += [BY_VERDICT[value] if judged else possible] * len(joined)
+    of_key = np.full(len(table.keys), -1)
+    for number, members in enumerate(classes):
+        of_key[members] = number
+    size = np.array([table.population[members].sum() for members in classes])
+    unread = 1 - float(size.sum() / table.population.sum())
+    weight = (1 / np.where(fractions > 0, fractions, 1.0))[row_key]
+    return _count(cell, known, groups, cells, of_key[row_key], weight, size, unread)
+
+
+def _count(
+    cell: Integers,
+    known: NDArray[np.bool_],
+    groups: ArrayLike | None,
+    possible: Sequence[Sequence[int]],
+    of_class: ArrayLike = 0,
+    weight: ArrayLike = 1.0,
+    size: ArrayLike = (1.0,),
+    unread: float = 0.0,
+) -> Sample:
+    """Count labelled rows by column; a row of ``weight`` w counts w sum(w) / sum(w^2) in its class."""
+    columns = [(number, each) for number, cells in enumerate(possible) for each in cells]
+    classes, cells = np.array(columns).T
+    of_column = np.zeros((len(possible), 5), np.int64)
+    of_column[classes, cells] = np.arange(len(columns))
+    row_class, weights = (np.broadcast_to(each, cell.shape)[known] for each in (of_class, weight))
+    column = of_column[row_class, cell[known]]
+    total, squares = (np.bincount(row_class, weights**power) for power in (1, 2))
+    effective = weights * (total / np.maximum(squares, 1e-300))[row_class]
+    counts = np.bincount(column, effective, minlength=len(columns))
+    used = None if groups is None else np.asarray(groups)[known]
+    units = Units.of(column, len(columns), used)
+    return Sample(units, counts, classes, cells, np.asarray(size, np.float64), unread)
