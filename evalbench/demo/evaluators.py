@@ -24,11 +24,10 @@ def promote_evaluators(ws: Workspace, surface: str, *, rng: np.random.Generator)
     view = take_snapshot(ws, surface)
     own = view.every_verdict.filter(pl.col("evaluator_id").is_in(list(view.specifications)))
     verdicts = calibrate.current_verdicts(own.collect(), view.specifications)
-    pairs = calibrate.pair_verdicts(verdicts, truth, view.sessions, view.specifications)
+    pairs = calibrate.pair_verdicts(verdicts, truth, view.frame, view.specifications)
     gate, level = ws.settings.evaluators, ws.settings.level
-    measured = calibrate.measure_alignment(
-        pairs, by=calibrate.KEY, settings=gate, level=level, rng=rng
-    )
+    how = {"settings": gate, "level": level, "tried": calibrate.read_tries(ws.ledger)}
+    measured = calibrate.measure_alignment(pairs, by=calibrate.KEY, rng=rng, **how)
     calibrate.record_calibrations(ws, measured, **view.pins)
     for name in measured.filter(pl.col("status").is_in(COUNTING))["evaluator_id"]:
         promote(ws, name)

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._arguments import Columns, Floats, Integers
-from ._cells import join_sparse, tabulate
+from ._cells import SPARSE, join_sparse, share_prior, tabulate
 from ._resampling import (
-    PRIOR,
     Statistic,
     Units,
     dirichlet_weights,
@@ -63,7 +62,9 @@ class Sample:
             for name, measure in measures.items():
                 value = float(measure(self.fold(self.counts)))
                 if drawn is None or self.units.grouped:  # every measure has its own design effect
-                    scale = inflation(lambda each, of=measure: of(self.fold(each)), self.units, level)
+                    scale = inflation(
+                        lambda each, of=measure: of(self.fold(each)), self.units, level
+                    )
                     drawn = self.fold(self._draw(self.counts / scale, rng))
                 undefined = f"{name} is 0/0 in these counts" * (value != value)
                 told = {"method": method, "n": n, "reason": join_reasons(undefined, why)}
@@ -71,12 +72,11 @@ class Sample:
         return estimates
 
     def _draw(self, counts: Floats, rng: np.random.Generator) -> Floats:
-        """Draw weights of the columns; the prior of many classes is shared out as in a rate."""
-        share = self.size / self.size.sum()
-        prior = np.minimum(np.maximum(share, 1 / len(share)), PRIOR)[self.classes]
-        whole = (counts @ np.eye(len(share))[self.classes])[self.classes]
-        kept = ratio(np.maximum(whole - 2 * (1 - prior / PRIOR), 0), whole, 0.0)
-        return dirichlet_weights(counts * kept, rng, prior=prior)
+        """Draw weights of the columns."""
+        labels = counts @ np.eye(len(self.size))[self.classes]
+        prior, kept = share_prior(self.size / self.size.sum(), labels)
+        kept_share = ratio(kept, labels, 0.0)[self.classes]
+        return dirichlet_weights(counts * kept_share, rng, prior=prior[self.classes])
 
 
 def take_sample(
@@ -88,8 +88,8 @@ def take_sample(
 ) -> Sample:
     """Sort labelled sessions into classes of strata and cells.
 
-    Strata drawn with equal chances are one class. Where ``population`` counts them by verdict,
-    every verdict is a stratum of its own. Those with too few labels join others of their verdict;
+    Strata drawn with equal chances are one class. Where ``population`` counts them by verdict, and
+    each has labels enough, every verdict is a stratum of its own. Strata with too few labels join;
     in such a class a row counts by what it stands for.
     """
     known, silent = ~np.isnan(truth), np.isnan(verdict)
@@ -100,10 +100,11 @@ def take_sample(
         if strata is not population:
             raise ValueError("strata and population must be given together, got one of them")
         return _count(cell, known, groups, [possible])
-    judged = "verdict" in population
     labels = {"stratum": np.asarray(strata), "fails": truth, "verdict": verdict}
-    table = tabulate(labels, population)
-    strata_read = {key[0] for key, n in zip(table.keys, table.labels, strict=True) if n}
+    table, judged = tabulate(labels, population), "verdict" in population
+    if judged and (table.labels < SPARSE).any():
+        unlike = {name: population[name] for name in ("stratum", "n")}
+        return take_sample(truth, verdict, groups, strata, unlike)
     fractions = table.labels / table.population
     if not judged and np.ptp(fractions) <= 1e-9:
         return take_sample(truth, verdict, groups, None, None)
@@ -111,13 +112,9 @@ def take_sample(
     rows = zip(np.asarray(strata).astype(str), said if judged else [None] * len(said), strict=True)
     place = {key: position for position, key in enumerate(table.keys)}
     row_key = np.array([place[row] for row in rows])
-    classes, cells = list[list[int]](), list[tuple[int, ...] | range]()
-    for value in dict.fromkeys(other for _, other in table.keys):
-        alike = [i for i, (one, other) in enumerate(table.keys) if other == value]
-        read = [[i] for i in alike if table.keys[i][0] in strata_read]
-        joined = [each for each in join_sparse(table, read) if table.labels[each].any()]
-        classes += joined
-        cells += [BY_VERDICT[value] if judged else possible] * len(joined)
+    read = [[i] for i in np.flatnonzero(table.labels)]
+    classes = read if judged else join_sparse(table, read)
+    cells = [BY_VERDICT[table.keys[i][1]] if judged else possible for i, *_ in classes]
     of_key = np.full(len(table.keys), -1)
     for number, members in enumerate(classes):
         of_key[members] = number
@@ -137,7 +134,7 @@ def _count(
     size: ArrayLike = (1.0,),
     unread: float = 0.0,
 ) -> Sample:
-    """Count labelled rows by column; a row of ``weight`` w counts w sum(w) / sum(w^2) in its class."""
+    """Count labelled rows by column, one of ``weight`` w as w sum(w) / sum(w^2)."""
     columns = [(number, each) for number, cells in enumerate(possible) for each in cells]
     classes, cells = np.array(columns).T
     of_column = np.zeros((len(possible), 5), np.int64)

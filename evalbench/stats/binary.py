@@ -223,12 +223,17 @@ def _closed_forms(
 ) -> dict[str, Estimate]:
     """Return the measures that are proportions or made of them, with intervals without draws."""
     failing, passing, flagged = tp + fn, fp + tn + quiet, tp + fp
+    both = failing + passing
     half, right, n = np.array([[0.5, 0.5], [tp, tn], [failing, passing]])
     forms = {
         "tpr": ("modified Wilson", failing, modified_wilson(tp, failing, level)),
         "tnr": ("modified Wilson", passing, modified_wilson(tn, passing, level)),
         "precision": ("Wilson", flagged, wilson(tp, flagged, level)),
-        "balanced_accuracy": ("MOVER of Wilson", failing + passing, mover_wilson(half, right, n, level)),
+        "balanced_accuracy": (
+            "MOVER of Wilson",
+            both,
+            mover_wilson(half, right, n, level),
+        ),
     }
     return {name: _closed_form(measures[name], *form) for name, form in forms.items()}
 
