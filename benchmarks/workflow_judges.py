@@ -26,6 +26,7 @@ from evalbench.stats.binary import MEASURES
 
 SEED = 20261202
 SESSIONS = 4_000
+WHEN = datetime(2026, 7, 1, tzinfo=UTC)
 BAR = Evaluators().aligned
 JUDGED = ("tpr", "tnr", "mcc")
 WEAK = (0.05, 0.6, 0.9772)
@@ -47,17 +48,26 @@ def repeat(simulate, times, *arguments):
 def make_world(rng, share, tpr, tnr, judges=1):
     """Sessions with signals where failures are, what they are, and what judges say of them."""
     fails = rng.random(SESSIONS) < share
-    thumbs = np.where(rng.random(SESSIONS) < np.where(fails, 0.4, 0.08), -1, None)
+    noticed = rng.random(SESSIONS) < np.where(fails, 0.4, 0.08)
+    thumbs = [-1 if low else None for low in noticed]
     names = [f"s{number:05d}" for number in range(SESSIONS)]
     known = {"surface": ["shop"] * SESSIONS, "session_id": names}
-    signals = {"release": rng.choice(["1", "2"], SESSIONS), "thumbs": pl.Series(thumbs, dtype=pl.Int64)}
+    signals = {
+        "release": rng.choice(["1", "2"], SESSIONS),
+        "thumbs": pl.Series(thumbs, dtype=pl.Int64),
+    }
     sessions = pl.DataFrame(known | signals).match_to_schema(SESSION, missing_columns="insert")
     truth = pl.DataFrame(known | {"mode": ["rude"] * SESSIONS, "truth": fails})
-    said = [np.where(fails, rng.random(SESSIONS) < tpr, rng.random(SESSIONS) > tnr) for _ in range(judges)]
-    about = {"evaluator_version": pl.lit("1"), "repeat": pl.lit(0), "mode": pl.lit("rude")}
-    about["judged_at"] = pl.lit(datetime(2026, 7, 1, tzinfo=UTC))
+    said = [
+        np.where(fails, rng.random(SESSIONS) < tpr, rng.random(SESSIONS) > tnr)
+        for _ in range(judges)
+    ]
+    about = {"evaluator_version": pl.lit("1"), "mode": pl.lit("rude"), "judged_at": pl.lit(WHEN)}
+    about["repeat"] = pl.lit(0, pl.Int64)
     judged = [
-        pl.DataFrame(known | {"fails": each}).with_columns(evaluator_id=pl.lit(f"judge {n}"), **about)
+        pl.DataFrame(known | {"fails": each}).with_columns(
+            evaluator_id=pl.lit(f"judge {n}"), **about
+        )
         for n, each in enumerate(said)
     ]
     verdicts = pl.concat(judged).match_to_schema(VERDICT, missing_columns="insert")
@@ -67,7 +77,7 @@ def make_world(rng, share, tpr, tnr, judges=1):
 def place(rng, sessions, verdicts, design, n, number):
     """Draw n labels as 02_sample does, and place the sessions as the snapshot does."""
     items = draw(sessions, n, design=design, verdicts=verdicts, rng=rng).items
-    listed = [{**row, "annotators": 1} for row in items.to_dicts()]
+    listed = items.drop("surface").to_dicts()
     body = {"surface": "shop", "seed": 1, "design": design, "lake_versions": {}, "items": listed}
     return place_draw(number, QueueDrawn(**body), stratify(sessions, design, verdicts))
 
@@ -150,9 +160,9 @@ def ceiling(rng):
         for who, each in zip("ab", two, strict=True)
     ]
     truth = calibrate.vote(pl.concat(read))
-    judge = {"evaluator_id": "j", "evaluator_version": "1", "repeat": 0, "fails": fails[:300]}
-    known = pl.DataFrame(about).with_columns(**{k: pl.lit(v) for k, v in judge.items() if k != "fails"})
-    known = known.with_columns(fails=pl.Series(fails[:300]))
+    judge = {"evaluator_id": pl.lit("j"), "evaluator_version": pl.lit("1")}
+    judge |= {"repeat": pl.lit(0, pl.Int64), "judged_at": pl.lit(WHEN)}
+    known = pl.DataFrame(about | {"fails": fails[:300]}).with_columns(**judge)
     verdicts = known.match_to_schema(VERDICT, missing_columns="insert")
     sessions = pl.DataFrame(about).match_to_schema(
         SESSION, missing_columns="insert", extra_columns="ignore"

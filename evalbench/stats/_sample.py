@@ -62,14 +62,15 @@ class Sample:
             for name, measure in measures.items():
                 value = float(measure(self.fold(self.counts)))
                 if drawn is None or self.units.grouped:  # every measure has its own design effect
-                    scale = inflation(
-                        lambda each, of=measure: of(self.fold(each)), self.units, level
-                    )
+                    scale = inflation(self._folded(measure), self.units, level)
                     drawn = self.fold(self._draw(self.counts / scale, rng))
-                undefined = f"{name} is 0/0 in these counts" * (value != value)
-                told = {"method": method, "n": n, "reason": join_reasons(undefined, why)}
-                estimates[name] = from_draws(value, measure(drawn), level, **told)
+                said = join_reasons(f"{name} is 0/0 in these counts" * (value != value), why)
+                draws = measure(drawn)
+                estimates[name] = from_draws(value, draws, level, method=method, n=n, reason=said)
         return estimates
+
+    def _folded(self, measure: Statistic) -> Statistic:
+        return lambda counts: measure(self.fold(counts))
 
     def _draw(self, counts: Floats, rng: np.random.Generator) -> Floats:
         """Draw weights of the columns."""
@@ -97,7 +98,7 @@ def take_sample(
     cell[silent & (truth != 1)] = QUIET
     possible = range(5 if (cell[known] == QUIET).any() else 4)
     if strata is None or population is None:
-        if strata is not population:
+        if strata is not None or population is not None:
             raise ValueError("strata and population must be given together, got one of them")
         return _count(cell, known, groups, [possible])
     labels = {"stratum": np.asarray(strata), "fails": truth, "verdict": verdict}
@@ -112,12 +113,11 @@ def take_sample(
     rows = zip(np.asarray(strata).astype(str), said if judged else [None] * len(said), strict=True)
     place = {key: position for position, key in enumerate(table.keys)}
     row_key = np.array([place[row] for row in rows])
-    read = [[i] for i in np.flatnonzero(table.labels)]
+    read = [[int(i)] for i in np.flatnonzero(table.labels)]
     classes = read if judged else join_sparse(table, read)
     cells = [BY_VERDICT[table.keys[i][1]] if judged else possible for i, *_ in classes]
-    of_key = np.full(len(table.keys), -1)
-    for number, members in enumerate(classes):
-        of_key[members] = number
+    number = {key: number for number, members in enumerate(classes) for key in members}
+    of_key = np.array([number.get(key, -1) for key in range(len(table.keys))])
     size = np.array([table.population[members].sum() for members in classes])
     unread = 1 - float(size.sum() / table.population.sum())
     weight = (1 / np.where(fractions > 0, fractions, 1.0))[row_key]
@@ -142,8 +142,8 @@ def _count(
     row_class, weights = (np.broadcast_to(each, cell.shape)[known] for each in (of_class, weight))
     column = of_column[row_class, cell[known]]
     total, squares = (np.bincount(row_class, weights**power) for power in (1, 2))
-    effective = weights * (total / np.maximum(squares, 1e-300))[row_class]
-    counts = np.bincount(column, effective, minlength=len(columns))
+    counting = weights * (total / np.maximum(squares, 1e-300))[row_class]
+    effective = np.bincount(column, counting, minlength=len(columns)).astype(np.float64)
     used = None if groups is None else np.asarray(groups)[known]
     units = Units.of(column, len(columns), used)
-    return Sample(units, counts, classes, cells, np.asarray(size, np.float64), unread)
+    return Sample(units, effective, classes, cells, np.asarray(size, np.float64), unread)

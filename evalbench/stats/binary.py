@@ -158,7 +158,7 @@ def alignment(
     formulas = {name: _of_five(name) for name in MEASURES}
     measures = sample.estimate(formulas, level=level, rng=rng, why=_caution(counts))
     if groups is None and len(sample.size) == 1:
-        measures |= _closed_forms(measures, *sample.fold(sample.counts), level)
+        measures |= _closed_forms(measures, sample.fold(sample.counts), level)
     return Alignment(
         **measures,
         counts=counts,
@@ -212,16 +212,9 @@ def proportion(
     return _closed_form(estimate, "Wilson", estimate.n, wilson(units.total[0], estimate.n, level))
 
 
-def _closed_forms(
-    measures: dict[str, Estimate],
-    tp: float,
-    fn: float,
-    fp: float,
-    tn: float,
-    quiet: float,
-    level: float,
-) -> dict[str, Estimate]:
+def _closed_forms(measures: dict[str, Estimate], five: Floats, level: float) -> dict[str, Estimate]:
     """Return the measures that are proportions or made of them, with intervals without draws."""
+    tp, fn, fp, tn, quiet = five
     failing, passing, flagged = tp + fn, fp + tn + quiet, tp + fp
     both = failing + passing
     half, right, n = np.array([[0.5, 0.5], [tp, tn], [failing, passing]])
