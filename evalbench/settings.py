@@ -50,12 +50,11 @@ class Annotation(_Section):
 class Evaluators(_Section):
     """When an evaluator counts.
 
-    It is aligned with people from an MCC of ``aligned`` whose lower bound is above ``lower_bound``,
-    may block a release from ``gating``, and is to be calibrated again after ``days``.
+    It is aligned with people once it is shown to have an MCC above ``aligned``, may block a release
+    once above ``gating``, and is to be calibrated again after ``days``.
     """
 
     aligned: float = Field(default=0.6, gt=0, le=1)
-    lower_bound: float = Field(default=0.4, ge=0, lt=1)
     gating: float = Field(default=0.7, gt=0, le=1)
     days: int = Field(default=90, ge=1)
 

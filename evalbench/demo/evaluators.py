@@ -1,5 +1,7 @@
 """Evaluators of the simulated company: proposed from what its people say, and promoted."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -24,11 +26,10 @@ def promote_evaluators(ws: Workspace, surface: str, *, rng: np.random.Generator)
     view = take_snapshot(ws, surface)
     own = view.every_verdict.filter(pl.col("evaluator_id").is_in(list(view.specifications)))
     verdicts = calibrate.current_verdicts(own.collect(), view.specifications)
-    pairs = calibrate.pair_verdicts(verdicts, truth, view.sessions, view.specifications)
-    gate, level = ws.settings.evaluators, ws.settings.level
-    measured = calibrate.measure_alignment(
-        pairs, by=calibrate.KEY, settings=gate, level=level, rng=rng
-    )
+    pairs = calibrate.pair_verdicts(verdicts, truth, view.frame, view.specifications)
+    tried = calibrate.read_tries(ws.ledger)
+    how: dict[str, Any] = {"settings": ws.settings.evaluators, "level": ws.settings.level}
+    measured = calibrate.measure_alignment(pairs, by=calibrate.KEY, tried=tried, rng=rng, **how)
     calibrate.record_calibrations(ws, measured, **view.pins)
     for name in measured.filter(pl.col("status").is_in(COUNTING))["evaluator_id"]:
         promote(ws, name)

@@ -22,7 +22,7 @@ def list_traits(pairs: pl.DataFrame, spans: pl.DataFrame, labels: pl.DataFrame) 
 
     Takes ``pairs`` from :func:`evalbench.evaluate.calibrate.pair_verdicts`, the spans of their
     sessions, and ``label.set`` events as ``ledger.bodies`` gives them. Gives ``KEY, session_id,
-    truth, fails, group`` of the pairs, then ``trait`` and ``value``.
+    truth, fails, group`` and weights of the pairs, then ``trait`` and ``value``.
     """
     order = pl.col("started_at").rank("ordinal").over(SESSION_KEY) / pl.len().over(SESSION_KEY)
     placed = spans.select(*SESSION_KEY, "span_id", place=order)
@@ -49,7 +49,7 @@ def list_traits(pairs: pl.DataFrame, spans: pl.DataFrame, labels: pl.DataFrame) 
         for name in sorted({name for each in held for name in each})
     }
     known = pairs.join(anchored, **how).join(products, **how).with_columns(**traits, **segments)
-    index = [*KEY, "session_id", "truth", "fails", "group"]
+    index = [*KEY, "session_id", "truth", "fails", "group", "stratum", "stands_for", "by_verdict"]
     listed = known.unpivot([*traits, *segments], index=index, variable_name="trait")
     return listed.drop_nulls("value")
 
@@ -130,7 +130,7 @@ def list_flips(verdicts: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     shown = (*KEY, "session_id", "version_before", "before", "after", "truth", "turned")
     return (
         pairs.join(before, on=same)
-        .filter(pl.col("before").ne_missing(pl.col("fails")))
+        .filter(pl.col("before").ne_missing(pl.col("fails")), pl.col("truth").is_not_null())
         .with_columns(turned=turned, after="fails")
         .select(*shown, "rationale")
         .sort(*KEY, "turned", "session_id", descending=[False] * 4 + [True, False])
@@ -145,18 +145,18 @@ def plan_labels(
     *,
     most: int,
 ) -> pl.DataFrame:
-    """Choose the sessions whose labels would settle an evaluator that is insufficient, best first.
+    """Divide the next labels of an evaluator that is insufficient over what it said.
 
-    They are of the test split, unlabelled, and divided over what the evaluator said of them by
-    :func:`evalbench.stats.labels_next`: where failures are rare most are sessions that it fails.
+    They are of the test split, unlabelled, and divided by :func:`evalbench.stats.labels_next`:
+    where failures are rare most are sessions that it fails. Which sessions they are is for a draw
+    by its verdicts to say, so that each label knows what it stands for.
 
     Takes what :func:`evalbench.evaluate.calibrate.measure_alignment` ``found``, the verdicts of now
     and the sessions they are of, ``surface, session_id, mode, truth`` of what people decided, and
-    how many labels might be asked for. Gives ``KEY, session_id, fails, place``.
+    how many labels might be asked for. Gives ``KEY, fails, n``.
     """
-    names = " ".join([*KEY, "session_id"])
-    schema = columns((pl.String, names), (pl.Boolean, "fails"), (pl.Int64, "place"))
-    parts = [pl.DataFrame(schema=schema)]
+    schema = columns((pl.String, " ".join(KEY)), (pl.Boolean, "fails"), (pl.Int64, "n"))
+    rows = list[tuple[Any, ...]]()
     test = with_split(sessions.select(*SESSION_KEY, "group_key")).filter(split="test")
     open_ones = found.filter(status="insufficient").select(KEY)
     judged = (
@@ -167,21 +167,16 @@ def plan_labels(
         .join(open_ones, on=KEY, how="semi")
         .join(labelled.select(*SESSION_KEY, "mode", "truth"), on=[*SESSION_KEY, "mode"], how="left")
     )
-    for _, part in judged.sort(*KEY, "session_id").group_by(KEY, maintain_order=True):
-        cells = part.with_columns(stratum=pl.col("fails").cast(pl.String))
-        known = cells.drop_nulls("truth").select("stratum", fails="truth")
-        waiting = cells.filter(pl.col("truth").is_null())
-        if waiting.is_empty() or known.is_empty():
-            continue
-        population = cells.group_by("stratum").len("n").sort("stratum")
-        plan = stats.labels_next(known.to_dict(), population.to_dict(), n=min(most, waiting.height))
-        wanted = dict(zip(plan.stratum, plan.n.tolist(), strict=True))
-        order = pl.int_range(pl.len(), dtype=pl.Int64).over("stratum")
-        chosen = waiting.with_columns(place=order).filter(
-            pl.col("place") < pl.col("stratum").replace_strict(wanted, return_dtype=pl.Int64)
-        )
-        parts.append(chosen.sort("place", "stratum", descending=[False, True]).select(*schema))
-    return pl.concat(parts)
+    for key, part in judged.sort(KEY).group_by(KEY, maintain_order=True):
+        cells = part.with_columns(verdict=pl.col("fails").cast(pl.Float64))
+        known = cells.drop_nulls("truth").select("verdict", fails="truth")
+        waiting = part["truth"].null_count()
+        if waiting and not known.is_empty():
+            population = cells.group_by("verdict").len("n").sort("verdict", descending=True)
+            n = min(most, waiting)
+            plan = stats.labels_next(known.to_dict(), population.to_dict(), n=n)
+            rows += [(*key, *each) for each in zip(plan.verdict, plan.n.tolist(), strict=True)]
+    return pl.DataFrame(rows, schema=schema, orient="row").filter(pl.col("n") > 0)
 
 
 def _family(column: str) -> pl.Expr:

@@ -12,15 +12,14 @@ from evalbench import stats
 from evalbench.errors import EvaluatorError
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split, require_train
-from evalbench.evaluate.status import Model, judging_models, read_calibration
+from evalbench.evaluate.status import Model, judging_models, read_calibration, shown_level
+from evalbench.evaluate.weights import KEY, SESSION_KEY, describe_sample, weigh_pairs
 from evalbench.schema import EvaluatorCalibrated, columns
 from evalbench.settings import Evaluators
 from evalbench.stats import Estimate
-from evalbench.store.ledger import Draft
+from evalbench.store.ledger import Draft, Ledger
 from evalbench.store.workspace import Workspace
 
-SESSION_KEY = ["surface", "session_id"]
-KEY = ["surface", "evaluator_id", "evaluator_version", "mode"]
 FEWEST = 30
 """Sessions read by two people under which the human ceiling is insufficient."""
 MEASURES = ("mcc", "kappa", "tpr", "tnr", "precision", "f1", "balanced_accuracy")
@@ -30,12 +29,13 @@ MOST_CATEGORIES = 10
 _SPOKEN = pl.col("score").map_elements(lambda score: f"{score:g}", return_dtype=pl.String)
 ENDS = ("", "_low", "_high")
 ALIGNMENT = columns(
-    (pl.Int64, "n n_groups tp fn fp tn silent"),
+    (pl.Int64, "n n_groups tp fn fp tn silent undecided"),
     (pl.Float64, " ".join(name + end for name in MEASURES for end in ENDS)),
-    (pl.Float64, "level"),
-    (pl.String, "status why"),
+    (pl.Float64, "mcc_shown level"),
+    (pl.String, "status why sample"),
 )
-"""Alignment as reported; a measure that is not defined is null."""
+"""Alignment as reported; a measure that is not defined is null. ``sample``: what it rests on."""
+CELLS = ["tp", "fn", "fp", "tn"]
 CATEGORIES = columns(
     (pl.Int64, "n silent"),
     (pl.Float64, " ".join(name + end for name in TABLE_MEASURES for end in ENDS)),
@@ -93,20 +93,26 @@ def pair_verdicts(
 ) -> pl.DataFrame:
     """Put the last verdict on each session beside what people say of it.
 
-    ``current`` is from :func:`current_verdicts` and ``truth`` from :func:`vote`. A session that
-    ``sessions`` does not know is of no group and no segment. ``specifications`` are by evaluator.
+    ``current`` is from :func:`current_verdicts` and ``truth`` from :func:`vote`, with what is
+    undecided. ``sessions`` are the snapshot's ``frame`` of one surface; where they have no
+    ``stratum``, no draw is known. One that is not among them is of no group and no segment.
+    ``specifications`` are by evaluator.
 
     Gives verdict columns with ``mode, truth, group, segments, answer_chars`` and ``split``:
-    "train", "test", or "elsewhere" for an evaluator that was not made here and so saw none of them.
+    "train", "test", or "elsewhere" for an evaluator that was not made here and so saw none of them;
+    then what :func:`~evalbench.evaluate.weights.weigh_pairs` adds.
 
     Raises EvaluatorError where one was shown a session of the test split.
     """
+    if "stratum" not in sessions.columns:
+        in_no_draw = {"stratum": pl.lit(None, pl.String), "drawn": pl.lit(False)}
+        sessions = sessions.with_columns(**in_no_draw)
     length = pl.col("final_output").str.len_chars()
-    facts = sessions.select(*SESSION_KEY, "group_key", "segments", answer_chars=length)
+    drawn = ("stratum", "drawn")
+    facts = sessions.select(*SESSION_KEY, "group_key", "segments", *drawn, answer_chars=length)
+    last = current.sort("judged_at", "repeat").unique([*KEY, "session_id"], keep="last")
     pairs = (
-        current.sort("judged_at", "repeat")
-        .unique([*KEY, "session_id"], keep="last")
-        .join(truth.drop_nulls("truth"), on=[*SESSION_KEY, "mode"], maintain_order="left")
+        last.join(truth, on=[*SESSION_KEY, "mode"], maintain_order="left")
         .join(facts, on=SESSION_KEY, how="left")
         .sort(*KEY, "session_id")
     )
@@ -116,9 +122,21 @@ def pair_verdicts(
         assign_split(*row[1:]) if row[0] in specifications else "elsewhere"
         for row in pairs.select("evaluator_id", *SESSION_KEY, "group_key").iter_rows()
     ]
-    return pairs.with_columns(
-        split=pl.Series(sides, dtype=pl.String), group=pl.coalesce("group_key", "session_id")
+    split = pl.Series(sides, dtype=pl.String)
+    grouped = pairs.with_columns(split=split, group=pl.coalesce("group_key", "session_id"))
+    return weigh_pairs(grouped, last, sessions)
+
+
+def read_tries(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
+    """List what each recorded calibration found of its mode: ``KEY, tp, fn, fp, tn``."""
+    found = ledger.bodies("evaluator.calibrated", until=until).unique(
+        ["evaluator_id", "version", *CELLS]
     )
+    modes = ledger.bodies("evaluator.defined", until=until).select(
+        "evaluator_id", "surface", "mode"
+    )
+    tried = found.join(modes.unique("evaluator_id", keep="last"), on="evaluator_id")
+    return tried.rename({"version": "evaluator_version"}).select(*KEY, *CELLS)
 
 
 def measure_alignment(
@@ -128,54 +146,113 @@ def measure_alignment(
     settings: Evaluators,
     level: float,
     rng: np.random.Generator,
+    tried: pl.DataFrame | None = None,
+    beside: int = 1,
 ) -> pl.DataFrame:
     """Measure how verdicts agree with people, in each part of the pairs.
 
-    Intervals allow for sessions that share a group. A verdict that is null is a wrong answer.
-    ``pairs`` are from :func:`pair_verdicts`, the train split apart; the columns ``by`` tell the
-    parts apart, and stand before :data:`ALIGNMENT` in the answer.
+    Every pair counts for the sessions that it stands for. Intervals allow for sessions that share a
+    group. A verdict that is null is a wrong answer, but no flag. ``pairs`` are from
+    :func:`pair_verdicts`, the train split apart; the columns ``by`` tell the parts apart, and stand
+    before :data:`ALIGNMENT` in the answer.
+
+    ``mcc_shown`` pays for the looks of :func:`read_tries`, ``tried``, at the same mode, and for
+    ``beside`` evaluators that it is chosen from, at least those measured here.
     """
+    before, together = _count_looks(pairs, tried) if tried is not None else ({}, {})
 
     def measure(part: pl.DataFrame) -> dict[str, Any]:
-        truth, fails = (part[name].cast(pl.Float64).to_numpy() for name in ("truth", "fails"))
-        n_groups = part["group"].n_unique()
-        groups = part["group"].to_numpy() if 1 < n_groups < part.height else None
-        found = stats.alignment(truth, fails, groups=groups, level=level, rng=rng)
-        row = {"n": part.height, "n_groups": n_groups, **found.counts._asdict(), "level": level}
-        row |= {"silent": found.abstained} | flatten(
-            {name: getattr(found, name) for name in MEASURES}
+        part = part.sort(pl.col("truth").is_null(), maintain_order=True)
+        known = part.drop_nulls("truth")
+        row: dict[str, Any] = {"n": known.height, "n_groups": known["group"].n_unique()}
+        row |= {"level": level, "undecided": part.height - known.height}
+        row["sample"] = part["sample"][0] if "sample" in part.columns else ""
+        if known.is_empty():
+            return row | {"status": "insufficient", "why": "people decided on no session"}
+        about = describe_sample(known)
+        truth = known["truth"].cast(pl.Float64).to_numpy()
+        found = stats.alignment(truth, **about, level=level, rng=rng)
+        row |= {"silent": found.abstained, **found.counts._asdict()}
+        row |= flatten({name: getattr(found, name) for name in MEASURES})
+        of = (part["surface"][0], part["mode"][0]) if tried is not None else None
+        at = shown_level(level, before=before.get(of, 0), beside=max(beside, together.get(of, 1)))
+        strict = (
+            found if math.isclose(at, level) else stats.alignment(truth, **about, level=at, rng=rng)
         )
+        row["mcc_shown"] = flatten({"mcc": strict.mcc})["mcc_low"]
+        if (unread := part["unread"][0] if "unread" in part.columns else 0) > stats.UNREAD:
+            row["mcc_shown"] = -1.0
+            row["sample"] += f"; {unread:.0%} of the sessions are of kinds that nobody labelled"
+        if row["undecided"] and tried is not None:
+            row["sample"] += "; " + _bound_ties(part)
         return row | read_calibration(row, settings)._asdict()
 
     return measure_parts(pairs, by, ALIGNMENT, measure)
 
 
+def _count_looks(pairs: pl.DataFrame, tried: pl.DataFrame) -> tuple[dict[Any, int], dict[Any, int]]:
+    """Count, by surface and mode, the other calibrations tried and the evaluators measured now."""
+    right, fails = pl.col("fails").eq_missing(pl.col("truth")), pl.col("truth")
+    cells = dict(
+        zip(CELLS, (fails & right, fails & ~right, ~fails & ~right, ~fails & right), strict=True)
+    )
+    sums = {name: each.sum().cast(pl.Int64) for name, each in cells.items()}
+    now = pairs.drop_nulls("truth").group_by(KEY).agg(**sums)
+    earlier = tried.join(now, on=[*KEY, *CELLS], how="anti")
+    counts = (each.group_by("surface", "mode").len().iter_rows() for each in (earlier, now))
+    before, together = ({(row[0], row[1]): row[2] for row in rows} for rows in counts)
+    return before, together
+
+
+def _bound_ties(part: pl.DataFrame) -> str:
+    """Say what MCC would be if all undecided sessions were for the evaluator, or against it."""
+    ends = []
+    for turned in (~pl.col("fails"), pl.col("fails")):
+        decided = part.with_columns(truth=pl.coalesce("truth", turned)).drop_nulls("truth")
+        how: Any = {"level": 0.95, "rng": np.random.default_rng(0)}
+        found = stats.alignment(
+            decided["truth"].cast(pl.Float64).to_numpy(), **describe_sample(decided), **how
+        )
+        ends.append(found.mcc.estimate)
+    ties = part["truth"].null_count()
+    return f"{ties} undecided left out: MCC between {ends[0]:.2f} and {ends[1]:.2f}"
+
+
 def human_ceiling(
     judged: pl.DataFrame, pairs: pl.DataFrame, *, level: float, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Measure people as evaluators are: each person against the vote of the others.
+    """Measure people against each other as evaluators are: every two who read a session.
 
-    Taken over the sessions that the evaluator is measured on and two people or more have read; an
-    evaluator is hardly to be asked for more. Sessions of one group and the several people of one
-    session are resampled together.
+    Taken over all sessions that the evaluator has judged and two people or more have read, disputed
+    ones with them; an evaluator is hardly to be asked for more than ``ceiling``. Beside it stands
+    ``beside_people``, the evaluator against single people on the same sessions. Sessions of one
+    group and the several people of one session are resampled together.
 
-    Gives ``KEY``, then ``ceiling, ceiling_low, ceiling_high`` (MCC; null where insufficient) and
-    ``ceiling_n``, the sessions.
+    Gives ``KEY``, then ``ceiling`` and ``beside_people`` with their ends (MCC; null where
+    insufficient) and ``ceiling_n``, the sessions.
     """
-    others = _against_others(judged.drop_nulls("value"))
     item = [*SESSION_KEY, "mode"]
+    said = judged.drop_nulls("value").select(*item, "annotator", "value")
+    two = said.join(said, on=item, suffix="_other", maintain_order="left")
+    two = two.filter(pl.col("annotator") != pl.col("annotator_other"))
 
     def measure(part: pl.DataFrame) -> dict[str, Any]:
-        both = part.select(*item, "group").join(others, on=item, maintain_order="left")
+        both = part.join(two, on=item, maintain_order="left")
         row = {"ceiling_n": both["session_id"].n_unique()}
         if row["ceiling_n"] < FEWEST:
             return row
-        own, rest = (both[name].cast(pl.Float64).to_numpy() for name in ("value", "others"))
-        groups = both["group"].to_numpy()
-        found = stats.alignment(rest, own, groups=groups, level=level, rng=rng)
-        return row | flatten({"ceiling": found.mcc})
+        truth = both["value_other"].cast(pl.Float64).to_numpy()
+        people = both.with_columns(fails="value", by_verdict=False)
+        about = {"ceiling": people, "beside_people": both.with_columns(by_verdict=False)}
+        how: dict[str, Any] = {"level": level, "rng": rng}
+        found = {
+            name: stats.alignment(truth, **describe_sample(each), **how).mcc
+            for name, each in about.items()
+        }
+        return row | flatten(found)
 
-    schema = columns((pl.Float64, "ceiling ceiling_low ceiling_high"), (pl.Int64, "ceiling_n"))
+    names = " ".join(name + end for name in ("ceiling", "beside_people") for end in ENDS)
+    schema = columns((pl.Float64, names), (pl.Int64, "ceiling_n"))
     return measure_parts(pairs, KEY, schema, measure)
 
 
@@ -275,18 +352,6 @@ def measure_parts(
     found = [(dict(zip(by, key, strict=True)), measure(part)) for key, part in parts]
     rows = [named | row for named, row in found if row is not None]
     return pl.DataFrame(rows, schema={name: frame.schema[name] for name in by} | schema)
-
-
-def _against_others(judged: pl.DataFrame) -> pl.DataFrame:
-    """Add ``others``, what the vote of the other people on the session is; ties are left out."""
-    rows = []
-    for key, part in judged.group_by(*SESSION_KEY, "mode", maintain_order=True):
-        values = part["value"].to_list()
-        for at, value in enumerate(values):
-            if (others := _plurality(values[:at] + values[at + 1 :])) is not None:
-                rows.append((*key, value, others))
-    schema = {name: judged.schema[name] for name in (*SESSION_KEY, "mode", "value")}
-    return pl.DataFrame(rows, schema=schema | {"others": judged.schema["value"]}, orient="row")
 
 
 def _plurality(values: Sequence[Any]) -> Any:

@@ -48,27 +48,41 @@ class Model(NamedTuple):
 
 
 def read_calibration(counts: Mapping[str, Any], settings: Evaluators) -> Reading:
-    """Read how one version agreed with people: ``tp, fn, fp, tn, mcc, mcc_low, mcc_high``.
+    """Read how one version agreed with people: ``tp, fn, fp, tn, mcc, mcc_high, mcc_shown``.
 
-    Aligned takes an MCC of ``settings.aligned`` and a lower bound above ``settings.lower_bound``.
-    An interval that holds both says nothing yet, nor do fewer than 10 sessions of a class.
+    Aligned takes an MCC that is shown to be above ``settings.aligned``: :func:`shown_level` says
+    how. One whose interval lies under that is not aligned; anything between says nothing yet, nor
+    do fewer than 10 sessions of a class. ``mcc_low`` stands for ``mcc_shown`` where it is not told.
     """
     failing, passing = counts["tp"] + counts["fn"], counts["fp"] + counts["tn"]
-    mcc, low, high = counts["mcc"], counts["mcc_low"], counts["mcc_high"]
+    mcc, high, shown = counts["mcc"], counts["mcc_high"], counts.get("mcc_shown")
+    shown = counts["mcc_low"] if shown is None else shown
     if min(failing, passing) < ENOUGH:
         why = f"{failing} failing and {passing} passing; {ENOUGH} of each are needed"
         status = "insufficient"
-    elif mcc is None or low is None:
+    elif mcc is None or shown is None:
         status, why = "insufficient", "it says the same of every session"
-    elif low <= settings.lower_bound and high >= settings.aligned:
-        status, why = "insufficient", f"MCC lies between {low:.2f} and {high:.2f}: too wide to say"
-    elif mcc < settings.aligned:
-        status, why = "not aligned", f"MCC {mcc:.2f} is under {settings.aligned:g}"
-    elif mcc < settings.gating:
-        status, why = "aligned", f"MCC {mcc:.2f}, surely above {settings.lower_bound:g}"
+    elif shown > settings.gating:
+        status, why = "gating", f"MCC {mcc:.2f}, shown to be above {settings.gating:g}"
+    elif shown > settings.aligned:
+        status, why = "aligned", f"MCC {mcc:.2f}, shown to be above {settings.aligned:g}"
+    elif high < settings.aligned:
+        status, why = "not aligned", f"MCC {mcc:.2f}, surely under {settings.aligned:g}"
     else:
-        status, why = "gating", f"MCC {mcc:.2f}, at least {settings.gating:g}"
+        status, why = "insufficient", f"MCC {mcc:.2f}, shown to be above {shown:.2f} so far"
     return Reading(status, why)
+
+
+def shown_level(level: float, *, before: int, beside: int) -> float:
+    r"""Return the level of an interval whose lower end pays for all looks at evaluators of a mode.
+
+    After ``before`` looks, each of ``beside`` evaluators measured together spends
+    :math:`\alpha / ((b + 1)(b + m + 1))` of :math:`\alpha = 1 - \mathrm{level}`. That telescopes:
+    in however many looks, at the best of however many candidates, an evaluator that is not above
+    the bar is shown to be so with probability :math:`\alpha` at most. A first look at a single one
+    spends half, as the lower end of the ordinary interval does.
+    """
+    return 1 - 2 * (1 - level) / ((before + 1) * (before + beside + 1))
 
 
 def read_statuses(

@@ -296,7 +296,8 @@ class EvaluatorDefined(Evaluator):
 class EvaluatorCalibrated(Body):
     """``evaluator.calibrated``: how one version agreed with people on the test split.
 
-    The counts are of sessions; an ``mcc`` that is not defined is null. ``model`` is the name that
+    The counts are of sessions; an ``mcc`` that is not defined is null, and ``mcc_shown`` is what it
+    is shown to be above with this and all earlier looks paid for. ``model`` is the name that
     the model gave itself. ``lake_versions`` and ``ledger_seq`` pin the verdicts and the labels.
     """
 
@@ -311,6 +312,7 @@ class EvaluatorCalibrated(Body):
     mcc: float | None = None
     mcc_low: float | None = None
     mcc_high: float | None = None
+    mcc_shown: float | None = None
     level: float = Field(gt=0.5, lt=1)
     lake_versions: dict[str, int]
     ledger_seq: int

@@ -134,7 +134,7 @@ def merge_sparse(table: Table) -> Cells:
     crossed = any(len(cells) > 1 for cells in strata)
     # Strata that are verdicts join their like.
     for alike in _group(strata, lambda cells: None if crossed else verdict[cells[0]]):
-        joined = _join_sparse(table, alike)
+        joined = join_sparse(table, alike)
         for cells in joined:
             parts = _group(cells, verdict.__getitem__)
             enough = all(table.labels[part].sum() >= SPARSE for part in parts)
@@ -155,7 +155,7 @@ def _group(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     return list(groups.values())
 
 
-def _join_sparse(table: Table, strata: list[list[int]]) -> list[list[int]]:
+def join_sparse(table: Table, strata: list[list[int]]) -> list[list[int]]:
     """Join all strata with too few labels, and as many more as it takes to have enough."""
     strata = sorted(strata, key=lambda cells: table.labels[cells].sum())
     totals = np.array([table.labels[cells].sum() for cells in strata])
@@ -178,7 +178,14 @@ def _pool(table: Table, cells: list[int]) -> tuple[float, float]:
 
 
 def posterior(shares: Floats, fails: Floats, labels: Floats) -> tuple[Floats, Floats]:
-    """Return the Beta parameters of every cell's failure rate, from (..., cells) counts.
+    """Return the Beta parameters of every cell's failure rate, from (..., cells) counts."""
+    prior, kept = share_prior(shares, labels)
+    failing = ratio(fails * kept, labels, 0.0)
+    return failing + prior, kept - failing + prior
+
+
+def share_prior(shares: Floats, labels: Floats) -> tuple[Floats, Floats]:
+    """Return the prior counts of every outcome of a cell, and the labels that it keeps.
 
     One or two cells have Jeffreys' prior of 1/2 failure and 1/2 pass each. That much in every one
     of many cells would lift a rare rate by more than its width, so it is shared out; and since the
@@ -188,9 +195,7 @@ def posterior(shares: Floats, fails: Floats, labels: Floats) -> tuple[Floats, Fl
     cells = shares.shape[-1]
     several = np.maximum(shares, 1 / cells) * PRIOR
     prior = several if cells > 2 else np.full_like(several, PRIOR)
-    kept = np.maximum(labels - 2 * (1 - prior / PRIOR), 0)
-    failing = ratio(fails * kept, labels, 0.0)
-    return failing + prior, kept - failing + prior
+    return prior, np.maximum(labels - 2 * (1 - prior / PRIOR), 0)
 
 
 def beta_variance(a: Floats, b: Floats) -> Floats:

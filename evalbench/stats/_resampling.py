@@ -83,7 +83,7 @@ def mover_wilson(
 
 
 def dirichlet_weights(
-    counts: Floats, rng: np.random.Generator, *, prior: float, resamples: int = RESAMPLES
+    counts: Floats, rng: np.random.Generator, *, prior: float | Floats, resamples: int = RESAMPLES
 ) -> Floats:
     """Draw Dirichlet(counts + prior): from (..., cells) to (..., resamples, cells)."""
     shape = np.asarray(counts)[..., None, :] + prior

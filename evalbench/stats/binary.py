@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arguments import Floats, binary_values, check_lengths, check_level
+from ._arguments import Columns, Floats, binary_values, check_lengths, check_level
 from ._resampling import Statistic, Units, estimate_all, modified_wilson, mover_wilson, wilson
+from ._sample import take_sample
 from .estimate import Estimate
 
 ENOUGH = 10
@@ -30,8 +31,8 @@ class Counts(NamedTuple):
 class Alignment:
     """How well a judge's verdicts follow people's.
 
-    ``counts`` are the four cells, an abstention being a wrong answer. The judge gave no verdict on
-    ``abstained`` sessions; those ``unlabelled`` have no human one and are left out.
+    ``counts`` are the four cells of the labels, an abstention being a wrong answer. The judge gave
+    no verdict on ``abstained`` sessions; those ``unlabelled`` have no human one and are left out.
     """
 
     mcc: Estimate
@@ -70,11 +71,24 @@ MEASURES: dict[str, Statistic] = {
 """Every measure of (..., 4) cells tp, fn, fp, tn, counts or weights."""
 
 
+SPOKEN = ("precision", "f1")
+"""Measures of what the judge flags, to which an abstention adds nothing."""
+
+
+def _of_five(name: str) -> Statistic:
+    """Return a measure of cells tp, fn, fp, tn and quiet: passing sessions that got no verdict."""
+    quiet = np.zeros((5, 4)) if name in SPOKEN else np.eye(4)[[0, 1, 2, 3, 2]]
+    quiet[:4] = np.eye(4)
+    return lambda five: MEASURES[name](five @ quiet)
+
+
 def alignment(
     truth: ArrayLike,
     verdict: ArrayLike,
     *,
     groups: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
+    population: Columns | None = None,
     level: float = 0.95,
     rng: np.random.Generator,
 ) -> Alignment:
@@ -92,8 +106,12 @@ def alignment(
     With ``groups`` every measure is bootstrapped, its counts first divided by a design effect from
     a delete-one-group jackknife, with Student's t on K - 1 degrees of freedom.
 
-    Assumes the sessions (or groups) are a random draw. Precision, F1, kappa and MCC follow the
-    share of failures in the sample: on a sample enriched with failures they are not production's.
+    Where labels were drawn with unlike chances, by signals or by verdicts, ``strata`` and their
+    ``population`` make up for it: a label of stratum h stands for :math:`N_h / n_h` sessions, and
+    every measure is bootstrapped within strata, joined by their shares. Sparse strata join.
+
+    Assumes the sessions (or groups) are a random draw, of each stratum where there are any. On
+    labels that were chosen for their signals and given without strata no measure is production's.
 
     The interval of TPR and TNR covers .927 to .99 where the class has over 50 sessions, .916 where
     it has fewer; precision and balanced accuracy cover .93 or more where TPR is at most .95 and TNR
@@ -103,12 +121,18 @@ def alignment(
     ----------
     truth, verdict : (n,) arrays of 0, 1, null
         Whether people and the judge say that the session fails. A null truth is left out and
-        counted, a null verdict is an abstention, scored as wrong. One truth must be known.
+        counted, a null verdict is an abstention, scored as wrong, but in precision and F1 where it
+        is no flag. One truth must be known.
     groups : (n,) array, optional
         Where sessions share one, intervals for independent rows cover .71 to .91.
+    strata : (n,) array, optional
+        What each session was drawn by; needed wherever the chance to be drawn depended on anything.
+    population : columns, optional
+        ``stratum`` and ``n`` sessions, drawn or not; with ``verdict`` where the judge judged them
+        all, as in :func:`~evalbench.stats.rates.failure_rate`, which narrows every interval.
 
     A measure that is 0/0 is ``nan`` with a reason. Fewer than 10 sessions of either class leave the
-    estimates, with ``reason`` "insufficient".
+    estimates, with ``reason`` "insufficient". Strata that nobody labelled are left out and said.
 
     Source: Rubin (1981), The Bayesian bootstrap. Wilson (1927), Probable inference. Brown, Cai &
     DasGupta (2001), Interval estimation for a binomial proportion. Newcombe (1998), Interval
@@ -124,17 +148,17 @@ def alignment(
     """
     check_level(level)
     human, judge = binary_values("truth", truth), binary_values("verdict", verdict)
-    check_lengths(truth=human, verdict=judge, groups=groups)
+    check_lengths(truth=human, verdict=judge, groups=groups, strata=strata)
     silent, unlabelled = np.isnan(judge), np.isnan(human)
     if unlabelled.all():
         raise ValueError(f"truth must hold at least one 0 or 1, got {len(human)} null")
-    agrees = human == judge  # false for an abstention, which makes it a wrong answer
-    cell = np.where(human == 1, 0, 2) + (agrees == (human == 0))
-    units = Units.of(cell, 4, groups, ~unlabelled)
-    counts = Counts(*units.total.astype(int).tolist())
-    measures = estimate_all(MEASURES, units, level=level, rng=rng, reason=_caution(counts))
-    if groups is None:
-        measures |= _closed_forms(measures, counts, level)
+    sample = take_sample(human, judge, groups, strata, population)
+    tp, fn, fp, tn, quiet = np.bincount(sample.cells, sample.units.total, minlength=5).astype(int)
+    counts = Counts(*map(int, (tp, fn, fp + quiet, tn)))
+    formulas = {name: _of_five(name) for name in MEASURES}
+    measures = sample.estimate(formulas, level=level, rng=rng, why=_caution(counts))
+    if groups is None and len(sample.size) == 1:
+        measures |= _closed_forms(measures, sample.fold(sample.counts), level)
     return Alignment(
         **measures,
         counts=counts,
@@ -188,25 +212,30 @@ def proportion(
     return _closed_form(estimate, "Wilson", estimate.n, wilson(units.total[0], estimate.n, level))
 
 
-def _closed_forms(
-    measures: dict[str, Estimate], counts: Counts, level: float
-) -> dict[str, Estimate]:
+def _closed_forms(measures: dict[str, Estimate], five: Floats, level: float) -> dict[str, Estimate]:
     """Return the measures that are proportions or made of them, with intervals without draws."""
-    tp, fn, fp, tn = counts
-    failing, passing, flagged = tp + fn, fp + tn, tp + fp
+    tp, fn, fp, tn, quiet = five
+    failing, passing, flagged = tp + fn, fp + tn + quiet, tp + fp
+    both = failing + passing
     half, right, n = np.array([[0.5, 0.5], [tp, tn], [failing, passing]])
     forms = {
         "tpr": ("modified Wilson", failing, modified_wilson(tp, failing, level)),
         "tnr": ("modified Wilson", passing, modified_wilson(tn, passing, level)),
         "precision": ("Wilson", flagged, wilson(tp, flagged, level)),
-        "balanced_accuracy": ("MOVER of Wilson", sum(counts), mover_wilson(half, right, n, level)),
+        "balanced_accuracy": (
+            "MOVER of Wilson",
+            both,
+            mover_wilson(half, right, n, level),
+        ),
     }
     return {name: _closed_form(measures[name], *form) for name, form in forms.items()}
 
 
-def _closed_form(estimate: Estimate, method: str, n: int, ends: tuple[Floats, Floats]) -> Estimate:
+def _closed_form(
+    estimate: Estimate, method: str, n: float, ends: tuple[Floats, Floats]
+) -> Estimate:
     low, high = map(float, ends)
-    return replace(estimate, low=low, high=high, method=method, n=n, discarded=0)
+    return replace(estimate, low=low, high=high, method=method, n=round(n), discarded=0)
 
 
 def _caution(counts: Counts) -> str:

@@ -18,7 +18,7 @@ class TableAlignment:
     """How well a judge's categories follow people's.
 
     ``table`` counts sessions by people's category (row) and the judge's (column), in the order of
-    ``categories``, abstentions as scored. ``abstained`` and ``unlabelled`` are as in
+    ``categories``, abstentions apart. ``abstained`` and ``unlabelled`` are as in
     :class:`~evalbench.stats.binary.Alignment`.
     """
 
@@ -54,8 +54,8 @@ def table_alignment(
     Parameters
     ----------
     truth, verdict : (n,) arrays of categories or null
-        Null truth is left out and counted. Null verdicts (abstentions) are scored as wrong, in the
-        category farthest from the truth (the first of two as far).
+        Null truth is left out and counted. Null verdicts (abstentions) are scored as wrong, in a
+        category of their own, so that they cost no precision.
     categories : sequence
         All categories, in order where they have one; at least two.
 
@@ -81,24 +81,24 @@ def table_alignment(
     known, silent = human >= 0, judge < 0
     if not known.any():
         raise ValueError(f"truth must hold at least one category, got {len(human)} null")
-    judge = np.where(silent, np.where(human * 2 >= k - 1, 0, k - 1), judge)
-    units = Units.of(human * k + judge, k * k, groups, known)
+    said = k + bool((silent & known).any())
+    units = Units.of(human * said + np.where(silent, k, judge), k * said, groups, known)
     measures = {name: _of_table(measure, k) for name, measure in MEASURES.items()}
-    estimates = estimate_all(measures, units, level=level, rng=rng, prior=2 / k**2)
+    estimates = estimate_all(measures, units, level=level, rng=rng, prior=2 / (k * said))
     return TableAlignment(
         **estimates,
         categories=tuple(categories),
-        table=units.total.astype(np.int64).reshape(k, k),
+        table=units.total.astype(np.int64).reshape(k, said)[:, :k],
         abstained=int((silent & known).sum()),
         unlabelled=int((~known).sum()),
     )
 
 
 def multiclass_mcc(table: Floats) -> Floats:
-    """Gorodkin's correlation of (..., k, k) tables of counts or weights."""
+    """Gorodkin's correlation of (..., k, k) tables of weights, abstentions in a column more."""
     human, judge = table.sum(axis=-1), table.sum(axis=-2)
     total = human.sum(axis=-1)
-    covariance = _hits(table).sum(axis=-1) * total - (human * judge).sum(axis=-1)
+    covariance = _hits(table).sum(axis=-1) * total - (human * _named(table)).sum(axis=-1)
     spread = (total**2 - (human**2).sum(axis=-1)) * (total**2 - (judge**2).sum(axis=-1))
     value: Floats = covariance / np.sqrt(spread)
     return value
@@ -106,11 +106,17 @@ def multiclass_mcc(table: Floats) -> Floats:
 
 def kappa(table: Floats) -> Floats:
     """Return Cohen's kappa of (..., k, k) tables of counts or weights."""
-    human, judge = table.sum(axis=-1), table.sum(axis=-2)
+    human = table.sum(axis=-1)
     n = human.sum(axis=-1)
     missed = n - _hits(table).sum(axis=-1)
-    value: Floats = 1 - missed * n / (n**2 - (human * judge).sum(axis=-1))
+    value: Floats = 1 - missed * n / (n**2 - (human * _named(table)).sum(axis=-1))
     return value
+
+
+def _named(table: Floats) -> Floats:
+    """Count what the judge said of each category."""
+    counts: Floats = table.sum(axis=-2)[..., : table.shape[-2]]
+    return counts
 
 
 def _hits(table: Floats) -> Floats:
@@ -121,17 +127,17 @@ MEASURES: dict[str, Statistic] = {
     "mcc": multiclass_mcc,
     "kappa": kappa,
     "accuracy": lambda table: _hits(table).sum(axis=-1) / table.sum(axis=(-2, -1)),
-    "macro_precision": lambda table: (_hits(table) / table.sum(axis=-2)).mean(axis=-1),
+    "macro_precision": lambda table: (_hits(table) / _named(table)).mean(axis=-1),
     "macro_recall": lambda table: (_hits(table) / table.sum(axis=-1)).mean(axis=-1),
-    "macro_f1": lambda table: (2 * _hits(table) / (table.sum(axis=-2) + table.sum(axis=-1))).mean(
+    "macro_f1": lambda table: (2 * _hits(table) / (_named(table) + table.sum(axis=-1))).mean(
         axis=-1
     ),
 }
-"""Every measure of (..., k, k) tables."""
+"""Every measure of such tables."""
 
 
 def _of_table(measure: Statistic, k: int) -> Statistic:
-    return lambda cells: measure(cells.reshape(*cells.shape[:-1], k, k))
+    return lambda cells: measure(cells.reshape(*cells.shape[:-1], k, -1))
 
 
 def _places(name: str, values: ArrayLike, categories: Sequence[object]) -> Integers:

@@ -172,15 +172,98 @@ def test_flips_are_listed_one_by_one(verdicts, truth, sessions):
     assert flips["version_before"].to_list() == ["1", "1"]
 
 
-def test_the_next_labels_are_unlabelled_sessions_of_the_test_split(verdicts, truth, sessions):
+def test_the_next_labels_are_divided_over_what_it_said(verdicts, truth, sessions):
     labelled = truth.head(60)
     current = calibrate.current_verdicts(verdicts, {})
     pairs = calibrate.pair_verdicts(current, labelled, sessions, {})
     found = calibrate.measure_alignment(pairs, by=calibrate.KEY, **MEASURED, rng=rng())
     open_one = found.with_columns(status=pl.lit("insufficient"))
     plan = scrutiny.plan_labels(open_one, current, sessions, labelled, most=30)
-    assert plan.height == 30
-    assert {assign_split("shop", name, None) for name in plan["session_id"]} == {"test"}
-    assert not set(plan["session_id"]) & set(SESSIONS[:60])
+    assert plan["n"].sum() == 30
+    assert set(plan["fails"]) == {True, False}
     aligned = found.with_columns(status=pl.lit("aligned"))
     assert scrutiny.plan_labels(aligned, current, sessions, labelled, most=30).is_empty()
+
+
+def drawn_by_verdict(sessions, verdicts):
+    """A frame: all sessions that the judge fails were drawn, and every tenth of the rest."""
+    flagged = verdicts.select("session_id", flagged="fails")
+    number = pl.col("session_id").str.slice(1).cast(pl.Int64)
+    return sessions.join(flagged, on="session_id", maintain_order="left").with_columns(
+        stratum=pl.when("flagged").then(pl.lit("flagged")).otherwise(pl.lit("rest")),
+        drawn=pl.col("flagged") | (number % 10 == 0),
+    )
+
+
+def test_labels_of_a_draw_count_for_the_sessions_that_they_stand_for(verdicts, truth, sessions):
+    frame = drawn_by_verdict(sessions, verdicts)
+    pairs = pair(verdicts, truth, frame)
+    assert set(pairs["sample"]) == {
+        f"labels drawn at random; {400 - pairs.height} in no draw left out"
+    }
+    assert pairs["stands_for"].sum() == pytest.approx(400)
+    [row] = calibrate.measure_alignment(pairs, by=calibrate.KEY, **MEASURED, rng=rng()).to_dicts()
+    [whole] = calibrate.measure_alignment(
+        pair(verdicts, truth, sessions), by=calibrate.KEY, **MEASURED, rng=rng()
+    ).to_dicts()
+    assert whole["sample"] == "labels that were not drawn at random"
+    # Ten of the 300 sessions that it passes fail; of the 30 labelled ones all ten.
+    assert (row["tp"], row["fn"]) == (90, 10)
+    assert row["tpr"] == pytest.approx(90 / (90 + 10 * 300 / 30))
+
+
+def test_kinds_of_sessions_that_nobody_labelled_keep_an_evaluator_from_counting(
+    verdicts, truth, sessions
+):
+    frame = drawn_by_verdict(sessions, verdicts)
+    unread = pl.when(pl.col("session_id") > "s350").then(pl.lit("new")).otherwise("stratum")
+    frame = frame.with_columns(stratum=unread)
+    pairs = pair(verdicts, truth.filter(pl.col("session_id") <= "s350"), frame)
+    [row] = calibrate.measure_alignment(pairs, by=calibrate.KEY, **MEASURED, rng=rng()).to_dicts()
+    assert row["status"] == "insufficient"
+    assert "12% of the sessions are of kinds that nobody labelled" in row["sample"]
+
+
+def test_ties_are_counted_with_what_they_could_change(verdicts, truth, sessions):
+    tied = pl.when(pl.col("session_id") < "s020").then(None).otherwise("truth")
+    pairs = pair(verdicts, truth.with_columns(truth=tied), sessions)
+    schema = dict.fromkeys(calibrate.KEY, pl.String) | dict.fromkeys(calibrate.CELLS, pl.Int64)
+    tried = pl.DataFrame(schema=schema)
+    [row] = calibrate.measure_alignment(
+        pairs, by=calibrate.KEY, tried=tried, **MEASURED, rng=rng()
+    ).to_dicts()
+    assert (row["n"], row["undecided"]) == (380, 20)
+    assert "20 undecided left out: MCC between 0.76 and 0.88" in row["sample"]
+
+
+def test_a_second_look_at_a_mode_has_to_show_more(verdicts, truth, sessions):
+    pairs = pair(verdicts, truth, sessions)
+    schema = dict.fromkeys(calibrate.KEY, pl.String) | dict.fromkeys(calibrate.CELLS, pl.Int64)
+    how = {"by": calibrate.KEY, **MEASURED}
+    shown = []
+    for cells in ([], [(90, 10, 10, 290)], [(9, 1, 1, 29)]):
+        rows = [("shop", NAME, "1", "rude", *each) for each in cells]
+        tried = pl.DataFrame(rows, schema=schema, orient="row")
+        [row] = calibrate.measure_alignment(pairs, tried=tried, rng=rng(), **how).to_dicts()
+        shown.append(row["mcc_shown"])
+    assert shown[0] == shown[1] == row["mcc_low"]  # the same labels again are no second look
+    assert shown[2] < shown[0]
+
+
+def test_the_ceiling_is_of_all_sessions_that_two_read_disputed_ones_too(verdicts, truth, sessions):
+    def differ(name):
+        return int(name[1:]) % 10 == 3
+
+    rows = [
+        ("shop", name, "rude", who, fails(name) != (who == "ben" and differ(name)))
+        for name in SESSIONS
+        for who in ("ana", "ben")
+    ]
+    names = ["surface", "session_id", "mode", "annotator", "value"]
+    judged = pl.DataFrame(rows, schema=names, orient="row")
+    undecided = pl.when(pl.col("session_id").map_elements(differ, pl.Boolean)).then(None)
+    pairs = pair(verdicts, truth.with_columns(truth=undecided.otherwise("truth")), sessions)
+    [row] = calibrate.human_ceiling(judged, pairs, level=0.95, rng=rng()).to_dicts()
+    assert row["ceiling_n"] == 400
+    assert row["ceiling"] < 0.8  # on the undisputed ones alone it would be 1
+    assert row["beside_people"] < 0.85

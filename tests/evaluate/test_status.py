@@ -43,7 +43,7 @@ class Bench:
         row |= {"model": model, "model_fingerprint": fingerprint}
         self.ws.lake.upsert("verdict", pl.DataFrame([row], schema=VERDICT))
 
-    def calibrate(self, *, cells=(40, 5, 5, 50), version=JUDGE.version):
+    def calibrate(self, *, cells=(60, 2, 2, 60), version=JUDGE.version):
         self.now += timedelta(hours=1)
         tp, fn, fp, tn = cells
         truth = [1] * (tp + fn) + [0] * (fp + tn)
@@ -102,6 +102,7 @@ def test_a_draft_counts_nowhere_until_a_person_promotes_it(bench):
         ((5, 4, 0, 90), "insufficient"),  # nine failures
         ((0, 40, 0, 60), "insufficient"),  # it never fires
         ((8, 4, 2, 10), "insufficient"),  # an interval from under .4 to over .6
+        ((90, 20, 20, 90), "insufficient"),  # MCC .64, shown to be above .53
     ],
 )
 def test_what_is_not_aligned_cannot_be_promoted(bench, cells, reads):
@@ -132,7 +133,7 @@ def test_another_model_is_out_at_once_and_back_after_recalibration(bench, change
 
 
 def test_a_calibration_holds_for_ninety_days(bench):
-    bench.calibrate(cells=(42, 8, 9, 41))
+    bench.calibrate(cells=(90, 15, 15, 90))
     eb.evaluate.promote(bench.ws, NAME)
     bench.now += timedelta(days=90)
     assert bench.status == "aligned"
@@ -201,6 +202,14 @@ def test_coverage_weighs_by_severity_and_frequency_and_names_the_rest():
     listed = status.list_uncovered(statuses, modes, rates)
     assert listed["standing"].to_list() == ["judge: draft", "none"]
     assert listed["per_1000"].to_list() == [10.0, None]
+
+
+def test_all_looks_at_all_candidates_together_spend_five_percent():
+    looks = [(1 - status.shown_level(0.95, before=k, beside=1)) / 2 for k in range(10_000)]
+    assert looks[0] == pytest.approx(0.025)
+    assert sum(looks) == pytest.approx(0.05, abs=1e-5)
+    three = (1 - status.shown_level(0.95, before=0, beside=3)) / 2
+    assert 3 * three + sum(looks[3:]) == pytest.approx(0.05, abs=1e-5)
 
 
 @pytest.mark.slow

@@ -128,6 +128,81 @@ def test_an_abstention_is_a_wrong_answer(rng):
     assert (judge.abstained, judge.unlabelled) == (2, 1)
 
 
+def test_abstentions_flag_nothing_and_leave_precision_alone(rng):
+    truth, verdict = pairs(8, 2, 2, 88)
+    plain = alignment(truth, verdict, rng=rng)
+    quiet = alignment(truth + [0] * 10, verdict + [None] * 10, rng=rng)
+    assert quiet.counts == (8, 2, 12, 88)
+    ends = [
+        (each.precision.estimate, each.precision.low, each.precision.high)
+        for each in (plain, quiet)
+    ]
+    assert ends[0] == ends[1]
+    assert quiet.f1.estimate == plain.f1.estimate
+    assert quiet.tnr.estimate < plain.tnr.estimate
+    assert quiet.mcc.estimate < plain.mcc.estimate
+
+
+def by_verdict():
+    """Labels of a judge with TPR .6, half of them among the few sessions that it fails."""
+    truth, verdict = pairs(60, 2, 40, 98)
+    return np.array(truth), np.array(verdict, float)
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_labels_drawn_by_verdict_count_for_what_they_stand_for(judged, rng):
+    truth, verdict = by_verdict()
+    strata = np.where(verdict == 1, "flagged", "rest")
+    population = {"stratum": ["flagged", "rest"], "n": [1000, 19000]}
+    population |= {"verdict": [1.0, 0.0]} if judged else {}
+    judge = alignment(truth, verdict, strata=strata, population=population, rng=rng)
+    weights = np.where(verdict == 1, 1000 / 100, 19000 / 100)
+    expected = {
+        "mcc": metrics.matthews_corrcoef(truth, verdict, sample_weight=weights),
+        "tpr": metrics.recall_score(truth, verdict, sample_weight=weights),
+        "precision": metrics.precision_score(truth, verdict, sample_weight=weights),
+    }
+    for name, value in expected.items():
+        estimate = getattr(judge, name)
+        assert estimate.estimate == pytest.approx(value, abs=1e-9), name
+        assert estimate.low < value < estimate.high
+    assert judge.counts == (60, 2, 40, 98)
+    naive = alignment(truth, verdict, rng=rng).tpr
+    assert naive.low > judge.tpr.estimate
+
+
+def test_strata_drawn_with_equal_chances_give_the_figures_of_one_sample():
+    truth, verdict = by_verdict()
+    half = np.arange(200) % 2
+    both = {"stratum": [0, 1], "n": [5000, 5000]}
+    one, other = (
+        alignment(truth, verdict, rng=np.random.default_rng(1), **drawn)
+        for drawn in ({}, {"strata": half, "population": both})
+    )
+    assert one == other
+
+
+def test_sparse_strata_join_and_still_weigh_what_they_stand_for(rng):
+    truth, verdict = by_verdict()
+    strata = np.array(["big"] * 98 + ["b"] * 2 + ["c"] * 3 + ["big"] * 97)
+    size = {"big": 9000, "b": 20, "c": 900}
+    population = {"stratum": list(size), "n": list(size.values())}
+    judge = alignment(truth, verdict, strata=strata, population=population, rng=rng)
+    n = {name: (strata == name).sum() for name in size}
+    weights = np.array([size[name] / n[name] for name in strata])
+    slow = metrics.matthews_corrcoef(truth, verdict, sample_weight=weights)
+    assert judge.mcc.estimate == pytest.approx(slow, abs=1e-9)
+
+
+def test_strata_that_nobody_labelled_are_said_and_strata_need_their_population(rng):
+    truth, verdict = by_verdict()
+    population = {"stratum": ["a", "b"], "n": [800, 200]}
+    judge = alignment(truth, verdict, strata=["a"] * 200, population=population, rng=rng)
+    assert "20.0% of the sessions are of kinds that nobody labelled" in judge.mcc.reason
+    with pytest.raises(ValueError, match="strata and population must be given together"):
+        alignment(truth, verdict, strata=["a"] * 200, rng=rng)
+
+
 def test_a_judge_that_never_fires_is_undefined_with_an_interval(rng):
     judge = alignment(*pairs(0, 20, 0, 80), rng=rng)
     for undefined in (judge.mcc, judge.precision):

@@ -47,11 +47,15 @@ def test_two_categories_are_the_binary_case():
         )
 
 
-def test_an_abstention_is_as_wrong_as_can_be(rng):
+def test_an_abstention_is_wrong_and_costs_no_precision(rng):
     result = table_alignment([1, 5, 3, None], [None, None, None, 2], categories=SCORES, rng=rng)
-    assert result.table[0, 4] == result.table[4, 0] == result.table[2, 0] == 1
+    assert result.table.sum() == 0
     assert (result.abstained, result.unlabelled) == (3, 1)
     assert result.accuracy.estimate == 0
+    human, judge = [1, 1, 2, 2, 3, 3], [1, None, 2, 2, 3, None]
+    quiet = table_alignment(human, judge, categories=(1, 2, 3), rng=rng)
+    assert quiet.macro_precision.estimate == 1
+    assert quiet.accuracy.estimate == quiet.macro_recall.estimate == pytest.approx(4 / 6)
 
 
 def test_a_category_nobody_used_leaves_macro_means_undefined(rng):
@@ -61,7 +65,7 @@ def test_a_category_nobody_used_leaves_macro_means_undefined(rng):
     assert result.macro_recall.low < result.macro_recall.high
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([*"abc", None])), min_size=1))
 def test_bounds_hold_and_the_order_of_names_does_not_matter(pairs):
     human, judge = zip(*pairs, strict=True)
     one, other = (

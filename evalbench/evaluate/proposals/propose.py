@@ -88,8 +88,9 @@ def propose(
     """Propose for each mode the lightest kind of evaluator that is aligned with people.
 
     A heavier kind is made where no lighter one is aligned by ``ws.settings.evaluators``. Up to
-    three candidates of a mode meet the same test split, so the one proposed looks a little better
-    than it is; the interval is of one evaluator.
+    three candidates of a mode meet the same test split: each is asked to show more, as the best of
+    three, though the interval is of one evaluator. Labels count alike, however they were drawn;
+    ``07_calibrate`` weighs them.
 
     Parameters
     ----------
@@ -266,7 +267,8 @@ class _Bench:
             fails = [each.fails for each in look(candidate, test)]
             pairs = pairs.with_columns(fails=pl.Series(fails, dtype=pl.Boolean))
         how: Any = {"settings": self.ws.settings.evaluators, "level": self.ws.settings.level}
-        return row | measure_alignment(pairs, by=[], rng=self.rng, **how).row(0, named=True)
+        found = measure_alignment(pairs, by=[], rng=self.rng, beside=len(KINDS), **how)
+        return row | found.row(0, named=True)
 
 
 def _conclude(rows: Sequence[Row]) -> Row:
