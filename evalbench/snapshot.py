@@ -26,7 +26,7 @@ from evalbench.label.codebook.modes import Codebook
 from evalbench.label.discovery import drafts, saturation, texts
 from evalbench.observe.sampling.draw import stratify
 from evalbench.operate import evidence, impact
-from evalbench.schema import TABLES, VERDICT, QueueDrawn
+from evalbench.schema import TABLES, QueueDrawn
 from evalbench.session import Session, read_sessions
 from evalbench.store.lake import BEFORE_FIRST
 from evalbench.store.workspace import Workspace, open_workspace
@@ -98,7 +98,7 @@ class Snapshot:
     @cached_property
     def labels(self) -> pl.DataFrame:
         """What each annotator said of a session, in the modes of now."""
-        return restate.restate(self._labels_as_given, self.codebook)
+        return restate.restate(self._events("label.set"), self.codebook)
 
     @cached_property
     def rulings(self) -> pl.DataFrame:
@@ -113,8 +113,7 @@ class Snapshot:
     @cached_property
     def judgements(self) -> pl.DataFrame:
         """What each annotator who is sure says of each mode and of the session as a whole."""
-        judged = consensus.judgements(self.labels, self.modes, with_any=True)
-        return measures.with_week(judged)
+        return measures.with_week(consensus.judgements(self.labels, self.modes, with_any=True))
 
     @cached_property
     def ratings(self) -> pl.DataFrame:
@@ -176,7 +175,7 @@ class Snapshot:
     @cached_property
     def estimated(self) -> list[impact.SurfaceRates]:
         """Rates of all failure modes in all releases, each over its whole life."""
-        return self._estimate(self._whole.frame, self.truth, self.verdicts, self.modes)
+        return self._estimate(self._whole.frame, self.truth, self.modes)
 
     @cached_property
     def rates(self) -> pl.DataFrame:
@@ -193,12 +192,12 @@ class Snapshot:
     @cached_property
     def overall_rates(self) -> pl.DataFrame:
         """How often each failure mode occurs, releases taken together."""
-        return self._rate_overall(self.truth, self.verdicts, self.modes)
+        return self._rate_overall(self.truth, self.modes)
 
     @cached_property
     def restated(self) -> pl.DataFrame:
         """How many labels and verdicts count under another mode than they were given."""
-        given = self._labels_as_given.join(self.frame, on=impact.SESSION_KEY, how="semi")
+        given = self._events("label.set").join(self.frame, on=impact.SESSION_KEY, how="semi")
         return restate.count_restated(given, self._counting_verdicts, self.codebook)
 
     def compare(
@@ -208,9 +207,7 @@ class Snapshot:
         if not criterion:
             return self.judgements, self.truth.rename({"fails": "truth"})
         rated = self.ratings.filter(mode=criterion)
-        rule: dict[str, Any] = {"fails": read_rule(fails_when), "tie": tie}
-        truth = calibrate.as_failing(calibrate.vote(rated), "truth", **rule)
-        return calibrate.as_failing(rated, "value", **rule), truth
+        return calibrate.compare_ratings(rated, fails=read_rule(fails_when), tie=tie)
 
     def review(self, book: Codebook) -> pl.DataFrame:
         """List the sessions that people read, with the kinds of failure that each showed."""
@@ -220,12 +217,7 @@ class Snapshot:
     def draft_rates(self, book: Codebook) -> pl.DataFrame:
         """Estimate how often each draft happens at least, by the notes that are in it."""
         noted = drafts.label_drafts(book, self._notes, self.labels)
-        modes = book.to_frame().filter(status="draft")
-        return self._rate_overall(noted, pl.DataFrame(schema=VERDICT), modes)
-
-    @cached_property
-    def _labels_as_given(self) -> pl.DataFrame:
-        return self._events("label.set")
+        return self._rate_overall(noted, book.to_frame().filter(status="draft"))
 
     @cached_property
     def _notes(self) -> pl.DataFrame:
@@ -239,20 +231,15 @@ class Snapshot:
     def _whole(self) -> Snapshot:
         return self if self.quarter == evidence.WHOLE else replace(self, quarter=evidence.WHOLE)
 
-    def _estimate(
-        self, frame: pl.DataFrame, labels: pl.DataFrame, verdicts: pl.DataFrame, modes: pl.DataFrame
-    ) -> list[impact.SurfaceRates]:
+    def _estimate(self, frame: pl.DataFrame, *labels_and_modes: Any) -> list[impact.SurfaceRates]:
         """Estimate rates; what is defined here may have learnt from labels of the train split."""
         learnt = pl.col("evaluator_id").is_in(list(self.specifications))
-        known = verdicts.with_columns(learnt=learnt)
-        return impact.estimate_surfaces(frame, labels, known, modes, **self.measured)
+        verdicts = self.verdicts.with_columns(learnt=learnt)
+        return impact.estimate_surfaces(frame, verdicts, *labels_and_modes, **self.measured)
 
-    def _rate_overall(
-        self, labels: pl.DataFrame, verdicts: pl.DataFrame, modes: pl.DataFrame
-    ) -> pl.DataFrame:
+    def _rate_overall(self, labels: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
         whole = self.frame.with_columns(release=pl.lit(evidence.WHOLE))
-        estimated = self._estimate(whole, labels, verdicts, modes)
-        return impact.rates_table(estimated, quarter=self.quarter)
+        return impact.rates_table(self._estimate(whole, labels, modes), quarter=self.quarter)
 
     def _place(self, seq: int, draw: QueueDrawn) -> pl.DataFrame:
         """Put the sessions of a draw into their strata again, by what the lake held then."""

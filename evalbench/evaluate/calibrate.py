@@ -303,6 +303,14 @@ def as_failing(
     return rated.with_columns(pl.Series(column, said, dtype=pl.Boolean))
 
 
+def compare_ratings(
+    rated: pl.DataFrame, *, fails: Callable[[float], bool], tie: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return ratings on a scale as judgements, and the vote on them as truth."""
+    truth = as_failing(vote(rated), "truth", fails=fails, tie=tie)
+    return as_failing(rated, "value", fails=fails, tie=tie), truth
+
+
 def without_tie(current: pl.DataFrame, *, tie: str, silent_as: str) -> pl.DataFrame:
     """Leave out verdicts whose score is the tie, and silent ones where they stand for it."""
     return current.filter(_SPOKEN.fill_null(silent_as) != tie) if tie else current

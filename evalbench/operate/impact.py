@@ -83,8 +83,8 @@ class SurfaceRates:
 
 def estimate_surfaces(
     frame: pl.DataFrame,
-    labels: pl.DataFrame,
     verdicts: pl.DataFrame,
+    labels: pl.DataFrame,
     modes: pl.DataFrame,
     *,
     level: float,
@@ -92,8 +92,8 @@ def estimate_surfaces(
 ) -> list[SurfaceRates]:
     """Estimate all failure modes in all releases, surface by surface.
 
-    Takes sessions with their strata in the order of the releases, what people decided of each
-    session and mode, and verdicts with ``learnt``, as :func:`count_windows` does.
+    Takes sessions with their strata in the order of the releases, verdicts with ``learnt``, as
+    :func:`count_windows` does, and what people decided of each session and mode.
 
     Where nobody labelled any session of a surface but outcomes are recorded, the one mode is "not
     achieved", and every recorded outcome a label; its rate is that of more sessions like these.

@@ -21,7 +21,7 @@ NUMBER = pl.int_range(pl.len())
 
 def estimate(frame, labels, verdicts, modes):
     rng = np.random.default_rng(3)
-    return estimate_surfaces(frame, labels, verdicts, modes, level=0.95, rng=rng)
+    return estimate_surfaces(frame, verdicts, labels, modes, level=0.95, rng=rng)
 
 
 def rates_of(*inputs, quarter="all"):
