@@ -159,8 +159,11 @@ def test_a_trend_is_the_factor_from_window_to_window():
     assert trend.high < 0
 
 
-def test_a_window_whose_evaluators_all_err_otherwise_is_not_pooled():
-    modes = [[GOOD, GOOD, GOOD, (100, 1900, 60, 30, 100, 4)]] * 3
+@pytest.mark.parametrize(
+    "last", [(100, 1900, 60, 30, 100, 4), (160, 1840, 60, 28, 100, 3), (400, 1600, 60, 8, 100, 8)]
+)
+def test_a_window_whose_evaluators_all_err_otherwise_is_not_pooled_and_the_others_are(last):
+    modes = [[GOOD, GOOD, GOOD, last]] * 3
     found = fit(*modes)
     assert found.shifted == (False, False, False, True)
     assert "unlike that of the other windows" in found.rates[0][3].reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from evalbench.stats._arguments import Floats
@@ -48,18 +49,27 @@ class Drift:
 
 
 def measure_drift(histories: list[History], priors: Priors, windows: int) -> Drift:
-    """Estimate the drift, and test each window against what the others predict."""
+    """Estimate the drift, and test each window against what the others predict.
+
+    The one that differs most is set apart and the rest are tested again: else a window that errs
+    wildly would make all the others look unlike it.
+    """
     judged = [history for history in histories if history.judged]
     given = [each.likelihood @ normal_mass(each.rate, *priors.rate) + TINY for each in judged]
     steps = _learn_steps(judged, given, priors)
     calm = Drift(*steps, np.full(windows, OWN), np.zeros((windows, 2)), np.zeros((windows, 2)))
-    curves = np.zeros((windows, 2, len(SHIFTS)))
-    for history, likelihood in zip(judged, given, strict=True):
-        if len(history.windows) > 2:  # with two, who moved?
-            curves[history.windows] += _shift_curves(history, likelihood, calm, priors)
-    statistic = 2 * (curves.max(-1) - curves[..., len(SHIFTS) // 2])
-    own = np.where((statistic > ndtri(1 - 0.05 / (4 * windows)) ** 2).any(1), 1.0, OWN)
-    return Drift(*steps, own, SHIFTS[curves.argmax(-1)], statistic)
+    pooled = np.ones(windows, dtype=bool)
+    while True:
+        curves = np.zeros((windows, 2, len(SHIFTS)))
+        for history, likelihood in zip(judged, given, strict=True):
+            if len(history.windows) > 2:  # with two, who moved?
+                own = pooled[history.windows]
+                curves[history.windows] += _shift_curves(history, likelihood, own, calm, priors)
+        statistic = 2 * (curves.max(-1) - curves[..., len(SHIFTS) // 2])
+        unlike = np.where(pooled, statistic.max(1), 0.0)
+        if pooled.sum() < 3 or unlike.max() <= ndtri(1 - 0.05 / (4 * windows)) ** 2:
+            return Drift(*steps, np.where(pooled, OWN, 1.0), SHIFTS[curves.argmax(-1)], statistic)
+        pooled[unlike.argmax()] = False
 
 
 def _learn_steps(
@@ -86,12 +96,18 @@ def _learn_steps(
     )
 
 
-def _shift_curves(history: History, likelihood: Floats, drift: Drift, priors: Priors) -> Floats:
-    """Return the log-likelihood (windows, 2, shifts) of each window as the others predict it."""
+def _shift_curves(
+    history: History, likelihood: Floats, pooled: NDArray[np.bool_], drift: Drift, priors: Priors
+) -> Floats:
+    """Return the log-likelihood (windows, 2, shifts) of each window as the others predict it.
+
+    These are the other ``pooled`` ones.
+    """
     t, f = history.sensitivity, history.false_alarm
     moves_t, moves_f = drift.kernels(history)
     logs = np.log(moves_t @ likelihood @ moves_f.T + TINY)
-    others = logs.sum(0) - logs + np.log(prior_of(history, priors))
+    told = logs * pooled[:, None, None]
+    others = told.sum(0) - told + np.log(prior_of(history, priors))
     known = np.exp(others - others.max((1, 2), keepdims=True))
     known /= known.sum((1, 2), keepdims=True)
     expected = moves_t.T @ known @ moves_f
