@@ -10,6 +10,7 @@ from shop import fill, make_label
 import evalbench as eb
 from evalbench.errors import EvalbenchError
 from evalbench.evaluate.spec import Specification, define
+from evalbench.operate.impact import shifted_table, trends_table
 
 
 @pytest.fixture
@@ -88,8 +89,8 @@ def test_the_reports_of_a_quarter_and_of_the_year_agree_on_a_release(tmp_path, m
 def test_rates_learn_of_the_judge_in_every_release(shop):
     view = eb.snapshot(shop, "shop", "2026Q3")
     assert view.rates["evaluator"].to_list() == ["judge/rude"] * 2
-    assert view.trends.is_empty()  # of two releases
-    assert view.shifted.is_empty()
+    assert trends_table(view.estimated).is_empty()  # of two releases
+    assert shifted_table(view.estimated).is_empty()
 
 
 def test_every_session_of_the_frame_knows_how_it_could_come_to_be_labelled(shop):
