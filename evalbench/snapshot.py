@@ -26,9 +26,8 @@ from evalbench.label.codebook.modes import Codebook
 from evalbench.label.discovery import drafts, saturation, texts
 from evalbench.observe.sampling.draw import stratify
 from evalbench.operate import evidence, impact
-from evalbench.schema import TABLES, QueueDrawn
+from evalbench.schema import QueueDrawn
 from evalbench.session import Session, read_sessions
-from evalbench.store.lake import BEFORE_FIRST
 from evalbench.store.workspace import Workspace, open_workspace
 
 
@@ -167,6 +166,11 @@ class Snapshot:
         aged: dict[str, Any] = {"settings": self.ws.settings.evaluators, "now": now, "until": seq}
         return self._own(status.read_statuses(ledger, self.every_verdict, **aged))
 
+    @property
+    def tried(self) -> pl.DataFrame:
+        """What each calibration on record found."""
+        return calibrate.read_tries(self.ws.ledger, until=self.ledger_seq)
+
     @cached_property
     def verdicts(self) -> pl.DataFrame:
         """Verdicts of evaluators that count, or that were made elsewhere, in the modes of now."""
@@ -283,12 +287,7 @@ def take_snapshot(
     scope = None if surface == "all" else surface, quarter or evidence.WHOLE
     evidence.quarter_window(scope[1])
     seq = opened.ledger.head() if ledger_seq is None else ledger_seq
-    return Snapshot(opened, *scope, pin_lake(opened, lake_versions), seq, seed, margin)
-
-
-def pin_lake(ws: Workspace, lake_versions: Mapping[str, int] | None) -> dict[str, int]:
-    """Return a version of each table: the one given, else the present; -1 where nothing is yet."""
-    return dict.fromkeys(TABLES, BEFORE_FIRST) | ws.lake.versions() | dict(lake_versions or {})
+    return Snapshot(opened, *scope, opened.lake.pin(lake_versions), seq, seed, margin)
 
 
 class _Callable(ModuleType):

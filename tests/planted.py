@@ -34,6 +34,7 @@ KEPT = {
     ("Design", "always"),
     ("Design", "weights"),
     ("Design", "evaluators"),  # planted already, as the columns that a stratum is made of
+    ("Design", "targets"),  # likewise
     ("DrawnItem", "stratum"),
     # Made by the product of what an evaluator is: closed names, and a hash.
     ("EvaluatorDefined", "parameters"),

@@ -33,7 +33,6 @@ from evalbench.errors import NotebookError
 from evalbench.label.annotation.markdown import render_markdown
 from evalbench.report.report import write_json
 from evalbench.schema import ReportPublished
-from evalbench.snapshot import pin_lake
 from evalbench.store.chain import GENESIS
 from evalbench.store.workspace import Workspace
 
@@ -200,7 +199,7 @@ def _coerce(name: str, value: object, default: object) -> Any:
 
 def _pin(given: dict[str, Any], workspace: Workspace) -> None:
     """Fill the pins that were not given with the present state."""
-    given["lake_versions"] = pin_lake(workspace, given["lake_versions"])
+    given["lake_versions"] = workspace.lake.pin(given["lake_versions"])
     if given["ledger_seq"] is None:
         # A report says what was read; that it was made changes nothing that the next one reads.
         reports = set(workspace.ledger.events("report.published")["seq"])

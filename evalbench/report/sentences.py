@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-import numpy as np
 import polars as pl
 
 from evalbench.evaluate.proposals.propose import Proposals
@@ -141,9 +140,9 @@ def say_reach(items: pl.DataFrame, needed: int, *, margin: float, rate: float) -
 def say_reading_time(items: pl.DataFrame, labels: pl.DataFrame) -> str:
     """Say how long the labels of a draw take at the pace of those given so far."""
     taken, wanted = add_minutes(labels)["minutes"].drop_nulls(), int(items["annotators"].sum())
-    minutes = float(np.mean(taken)) if len(taken) else 0.0
-    if not minutes:
+    if taken.is_empty():
         return f"How long {say_count(wanted, 'label')} take is not known: nobody has labelled yet."
+    minutes = float(taken.sum()) / len(taken)
     hours = say_number(wanted * minutes / 60, decimals=1)
     pace = say_number(minutes, decimals=1)
     return f"About {hours} hours of reading, at {pace} minutes a label so far; no model is asked."

@@ -88,6 +88,10 @@ class Lake:
         tables = {table: open_table(self._place(table)) for table in TABLES}
         return {table: delta.version() for table, delta in tables.items() if delta is not None}
 
+    def pin(self, versions: Mapping[str, int] | None) -> dict[str, int]:
+        """Return a version of each table: the one given, else the present; -1 where none is."""
+        return dict.fromkeys(TABLES, BEFORE_FIRST) | self.versions() | dict(versions or {})
+
     def stage(self, table: str, frame: pl.DataFrame, *, folder: Path) -> Staged:
         """Write the rows of one surface to a local file that :meth:`commit` adds to the table.
 
