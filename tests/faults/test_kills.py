@@ -30,6 +30,8 @@ from evalbench.schema import KEYS, TABLES
 from evalbench.store.verification import verify
 
 ROUNDS = int(os.environ.get("EVALBENCH_ROUNDS", 1))
+OWN_TESTS = {"run", "score", "import labels", "promote"}
+"""Commands whose kills other tests of this folder play too: here only with more rounds."""
 """How many moments a command; a whole trial takes 17, which are 102 kills."""
 CONTEXT = multiprocessing.get_context("forkserver")
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # as `llm` loads it: from no network
@@ -163,7 +165,7 @@ def url():
         yield server.url
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS if ROUNDS > 1 else sorted(COMMANDS.keys() - OWN_TESTS))
 def test_a_command_killed_at_any_moment_is_made_good_by_the_same_again(name, url, tmp_path):
     prepare, command = COMMANDS[name]
     chooser, landed = random.Random(name), 0
