@@ -31,7 +31,10 @@ from evalbench.store.verification import verify
 
 ROUNDS = int(os.environ.get("EVALBENCH_ROUNDS", 1))
 OWN_TESTS = {"run", "score", "import labels", "promote"}
-"""Commands whose kills other tests of this folder play too: here only with more rounds."""
+"""Commands that other tests of this folder kill, or that are one transaction of the ledger.
+
+They are killed here only with more rounds.
+"""
 """How many moments a command; a whole trial takes 17, which are 102 kills."""
 CONTEXT = multiprocessing.get_context("forkserver")
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # as `llm` loads it: from no network
