@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import yaml
-from pydantic import JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
 from sqlalchemy import Connection
 
 from evalbench.errors import EvaluatorError
@@ -147,8 +147,19 @@ def read_specifications(ledger: Ledger, *, until: int | None = None) -> dict[str
     events = ledger.events("evaluator.defined", until=until)
     latest = dict(events.select("subject", "body").iter_rows())
     fields = {name: EvaluatorDefined.model_validate_json(text) for name, text in latest.items()}
-    own = set(Evaluator.model_fields)
-    return {name: Specification(**each.model_dump(include=own)) for name, each in fields.items()}
+    return {name: _recall(each) for name, each in fields.items()}
+
+
+def _recall(defined: EvaluatorDefined) -> Specification:
+    """Take a definition as it stands in the ledger.
+
+    One of a kind of check that is known no longer stays on record, and judges nothing.
+    """
+    fields = defined.model_dump(include=set(Evaluator.model_fields))
+    try:
+        return Specification(**fields)
+    except (ValidationError, EvaluatorError):
+        return Specification.model_construct(**fields)
 
 
 class _Loader(yaml.SafeLoader):

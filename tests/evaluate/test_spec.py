@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalbench.errors import EvaluatorError, LedgerError
+from evalbench.evaluate.checks import read_check
 from evalbench.evaluate.spec import (
     Specification,
     define,
@@ -163,6 +164,17 @@ def test_a_mode_that_the_codebook_does_not_know_is_refused(mode, known):
         read_specification(text, modes=MODES)
     with pytest.raises(EvaluatorError, match="none yet"):
         read_specification(JUDGE, modes=MODES.clear())
+
+
+def test_a_ledger_with_a_check_of_a_kind_that_is_gone_is_still_read(workspace):
+    check = read_specification(CHECK, modes=MODES)
+    body = check.model_dump(mode="json") | {"evaluator_id": check.evaluator_id, "version": "old"}
+    body["parameters"] = {"check": "retrieval_recall", "least": 0.5}
+    workspace.ledger.append("evaluator.defined", check.evaluator_id, body)
+    [kept] = read_specifications(workspace.ledger).values()
+    assert kept.parameters == body["parameters"]
+    with pytest.raises(EvaluatorError):
+        read_check(kept.parameters)
 
 
 def test_the_ledger_holds_each_definition_once_and_folds_the_latest(workspace):
