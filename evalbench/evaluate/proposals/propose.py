@@ -262,7 +262,9 @@ class _Bench:
             judged = self.ws.lake.verdicts(surface=self.surface).filter(**key, repeat=0).collect()
             pairs = pairs.join(judged, on="session_id", maintain_order="left")
             cost = judged["cost_usd"]
-            row["dollars_per_1000"] = None if cost.has_nulls() else 1000 * float(np.mean(cost))
+            row["dollars_per_1000"] = (
+                None if cost.has_nulls() else 1000 * float(cost.sum()) / len(cost)
+            )
         else:
             fails = [each.fails for each in look(candidate, test)]
             pairs = pairs.with_columns(fails=pl.Series(fails, dtype=pl.Boolean))
