@@ -23,6 +23,8 @@ from .estimate import Estimate
 
 TP, FN, FP, TN, QUIET = range(5)
 """What a labelled session is; quiet is a passing session on which the judge abstained."""
+STRATIFIED = 2_000
+"""Draws where strata make tens of columns: a report measures hundreds of evaluators and parts."""
 BY_VERDICT = {1.0: (TP, FP), 0.0: (FN, TN), None: (FN, QUIET)}
 
 
@@ -77,7 +79,8 @@ class Sample:
         labels = counts @ np.eye(len(self.size))[self.classes]
         prior, kept = share_prior(self.size / self.size.sum(), labels)
         kept_share = ratio(kept, labels, 0.0)[self.classes]
-        return dirichlet_weights(counts * kept_share, rng, prior=prior[self.classes])
+        many = {"resamples": STRATIFIED} if len(self.size) > 1 else {}
+        return dirichlet_weights(counts * kept_share, rng, prior=prior[self.classes], **many)
 
 
 def take_sample(
