@@ -27,9 +27,10 @@ def promote_evaluators(ws: Workspace, surface: str, *, rng: np.random.Generator)
     own = view.every_verdict.filter(pl.col("evaluator_id").is_in(list(view.specifications)))
     verdicts = calibrate.current_verdicts(own.collect(), view.specifications)
     pairs = calibrate.pair_verdicts(verdicts, truth, view.frame, view.specifications)
-    tried = view.tried
     how: dict[str, Any] = {"settings": ws.settings.evaluators, "level": ws.settings.level}
-    measured = calibrate.measure_alignment(pairs, by=calibrate.KEY, tried=tried, rng=rng, **how)
+    measured = calibrate.measure_alignment(
+        pairs, by=calibrate.KEY, tried=view.tried, rng=rng, **how
+    )
     calibrate.record_calibrations(ws, measured, **view.pins)
     for name in measured.filter(pl.col("status").is_in(COUNTING))["evaluator_id"]:
         promote(ws, name)

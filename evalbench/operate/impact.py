@@ -25,8 +25,6 @@ OUTCOME = "outcome_not_achieved"
 OUTCOME_NAME = "Outcome not achieved (recorded)"
 FEWEST = 30
 """Labelled sessions of a release under which a rate is insufficient."""
-MOST_UNREAD = 0.05
-"""Share of a release's sessions in strata that nobody read from which on nothing can be told."""
 
 RATES = columns(
     (pl.String, "surface quarter release mode name"),
@@ -75,7 +73,7 @@ class SurfaceRates:
         labels, sessions = self.counted.n_labels[place], self.counted.n_sessions[place]
         if labels < min(FEWEST, sessions):
             return f"{labels} labelled sessions; at least {FEWEST} are needed"
-        if self.counted.unread[place] > MOST_UNREAD:
+        if self.counted.unread[place] > stats.UNREAD:
             unread = self.counted.unread[place]
             return f"nobody read any session of strata that hold {unread:.0%} of the sessions"
         return ""

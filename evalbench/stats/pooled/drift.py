@@ -25,18 +25,15 @@ SHIFTS = np.linspace(-1.5, 1.5, 13)
 
 @dataclass(frozen=True)
 class Drift:
-    """Standard deviations of a window's logits about the version's own, and each window's test.
+    """Standard deviations of a window's logits about the version's own.
 
     ``own`` (windows,) is the prior chance that a window's evaluators are not those of the others: 1
-    where they are shown not to be. ``shift`` (windows, 2) is the move of the logits of TPR and FPR
-    that fits a window best, ``statistic`` twice its gain in log-likelihood over none.
+    where they are shown not to be.
     """
 
     sensitivity: float
     false_alarm: float
     own: Floats
-    shift: Floats
-    statistic: Floats
 
     def kernels(self, history: History) -> tuple[Floats, Floats]:
         """Return the moves from a version's (TPR, FPR) to those of a window."""
@@ -57,7 +54,7 @@ def measure_drift(histories: list[History], priors: Priors, windows: int) -> Dri
     judged = [history for history in histories if history.judged]
     given = [each.likelihood @ normal_mass(each.rate, *priors.rate) + TINY for each in judged]
     steps = _learn_steps(judged, given, priors)
-    calm = Drift(*steps, np.full(windows, OWN), np.zeros((windows, 2)), np.zeros((windows, 2)))
+    calm = Drift(*steps, np.full(windows, OWN))
     pooled = np.ones(windows, dtype=bool)
     while True:
         curves = np.zeros((windows, 2, len(SHIFTS)))
@@ -68,7 +65,7 @@ def measure_drift(histories: list[History], priors: Priors, windows: int) -> Dri
         statistic = 2 * (curves.max(-1) - curves[..., len(SHIFTS) // 2])
         unlike = np.where(pooled, statistic.max(1), 0.0)
         if pooled.sum() < 3 or unlike.max() <= ndtri(1 - 0.05 / (4 * windows)) ** 2:
-            return Drift(*steps, np.where(pooled, OWN, 1.0), SHIFTS[curves.argmax(-1)], statistic)
+            return Drift(*steps, np.where(pooled, OWN, 1.0))
         pooled[unlike.argmax()] = False
 
 
