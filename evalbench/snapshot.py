@@ -169,7 +169,7 @@ class Snapshot:
     @property
     def tried(self) -> pl.DataFrame:
         """What each calibration on record found."""
-        return calibrate.read_tries(self.ws.ledger, until=self.ledger_seq)
+        return calibrate.read_looks(self.ws.ledger, until=self.ledger_seq)
 
     @cached_property
     def verdicts(self) -> pl.DataFrame:

@@ -127,7 +127,7 @@ def pair_verdicts(
     return weigh_pairs(grouped, last, sessions)
 
 
-def read_tries(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
+def read_looks(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
     """List what each recorded calibration found of its mode: ``KEY, tp, fn, fp, tn``."""
     found = ledger.bodies("evaluator.calibrated", until=until).unique(
         ["evaluator_id", "version", *CELLS]
@@ -156,7 +156,7 @@ def measure_alignment(
     :func:`pair_verdicts`, the train split apart; the columns ``by`` tell the parts apart, and stand
     before :data:`ALIGNMENT` in the answer.
 
-    ``mcc_shown`` pays for the looks of :func:`read_tries`, ``tried``, at the same mode, and for
+    ``mcc_shown`` pays for the looks of :func:`read_looks`, ``tried``, at the same mode, and for
     ``beside`` evaluators that it is chosen from, at least those measured here.
     """
     before, together = _count_looks(pairs, tried) if tried is not None else ({}, {})
