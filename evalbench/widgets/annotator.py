@@ -4,18 +4,12 @@ It shows what its traits hold and says what was pressed. It stores nothing, and 
 outside: the page is the files in ``static``.
 """
 
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-STATIC = Path(__file__).parent / "static"
-
-
-def read_static(*names: str) -> str:
-    """Join files of ``static``: a widget is one module and one style sheet."""
-    return "".join((STATIC / name).read_text("utf-8") for name in names)
+from evalbench.widgets.page import read_static
 
 
 class Annotator(anywidget.AnyWidget):

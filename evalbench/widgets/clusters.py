@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from evalbench.widgets.annotator import read_static
+from evalbench.widgets.page import read_static
 
 
 class ClusterDesk(anywidget.AnyWidget):

@@ -1,13 +1,15 @@
 """The widgets' pages: traits are the contract, text is text, nothing is asked for outside."""
 
 import re
+from hashlib import sha256
 
 import pytest
 
 from evalbench.label.annotation import labelling
 from evalbench.label.discovery import curation
-from evalbench.widgets.annotator import STATIC, Annotator
+from evalbench.widgets.annotator import Annotator
 from evalbench.widgets.clusters import ClusterDesk
+from evalbench.widgets.page import STATIC, read_vendor
 
 SCRIPTS = {
     Annotator: ("elements.js", "transcript.js", "annotator.js"),
@@ -35,6 +37,27 @@ def test_a_page_is_one_module_and_asks_for_nothing_outside(widget):
     assert not re.search(OPENS_HTML, script)
     assert script.count("innerHTML") == 1
     assert set(re.findall(r"cleaned: ([\w.]+)", script)) == CLEANED[widget]
+
+
+def test_vendored_modules_are_what_the_registry_gave_small_and_with_their_licences():
+    published = {
+        "htm.mjs": "ab33dd3f38059b9be4d5f5350128eefb2356639c4e0bbe9d9e8b3ba75847e9e4",
+        "hooks.mjs": "e862ab2973aa6455eaa0f77c5d832d2157d6be59a17c8ba546550a575b58c6b4",
+        "preact.mjs": "bdcbd9abdf2c77c5c45326eab42191e949222d479d0d5f69467387a77040cb55",
+    }
+    vendor = STATIC / "vendor"
+    found = {each.name: sha256(each.read_bytes()).hexdigest() for each in vendor.glob("*.mjs")}
+    assert found == published
+    assert {each.name for each in vendor.glob("LICENSE-*")} == {"LICENSE-preact", "LICENSE-htm"}
+    joined = read_vendor()
+    assert len(joined) < 20_000
+    assert re.findall(r"^const (\w+)=", joined, re.MULTILINE) == ["preact", "hooks", "htm"]
+    assert not re.search(r"\bimport\b|\bexport\b|fetch\(|\beval\b|new Function", joined)
+    assert set(re.findall(r"https?://[^\"')]+", joined)) == {
+        "http://www.w3.org/1998/Math/MathML",
+        "http://www.w3.org/1999/xhtml",
+        "http://www.w3.org/2000/svg",
+    }  # names, not addresses
 
 
 def test_command_keys_and_mode_keys_do_not_meet():
