@@ -19,9 +19,11 @@ def read_static(*names: str) -> str:
 def read_vendor() -> str:
     """Join the modules of ``static/vendor``: each becomes a constant that holds what it exports.
 
-    Each keeps a scope of its own, since their names of one letter are the same.
+    Each keeps a scope of its own, since their names of one letter are the same. ``component.js``
+    names what components are written with: ``html``, ``Component``, ``mount``, ``useState``.
     """
-    return "".join(_enclose(name, read_static(f"vendor/{file}")) for name, file in VENDOR.items())
+    modules = [_enclose(name, read_static(f"vendor/{file}")) for name, file in VENDOR.items()]
+    return "".join([*modules, read_static("component.js")])
 
 
 def _enclose(name: str, module: str) -> str:
