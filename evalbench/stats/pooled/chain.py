@@ -22,13 +22,14 @@ class Posterior:
 
     ``given`` (windows, K, P) is the likelihood of a window's rate, given the K-th pair of the
     version's TPR and FPR; ``evidence`` (windows, K) is that of the pair; ``prior`` (K,) its mass.
-    ``own`` (windows,) is the posterior chance that the window's evaluator is unlike the others.
+    ``moves`` lead from the version's TPR and FPR to those of a window; ``own`` (windows,) is the
+    posterior chance that the window's evaluator is unlike the others.
     """
 
     history: History
-    priors: Priors
     rate: Floats
     prior: Floats
+    moves: tuple[Floats, Floats]
     given: Floats
     evidence: Floats
     own: Floats
@@ -40,7 +41,7 @@ class Posterior:
 
     def masses(self) -> Floats:
         """Return the posterior mass (windows, P) of each window's rate."""
-        mass = np.einsum("wk,wkp->wp", self.weight() / self.evidence, self.given) * self.rate
+        mass = ((self.weight() / self.evidence)[:, None] @ self.given)[:, 0] * self.rate
         share: Floats = mass / mass.sum(1, keepdims=True)
         return share
 
@@ -50,11 +51,15 @@ def condition(history: History, priors: Priors, drift: Drift) -> Posterior:
     prior = prior_of(history, priors)
     rate = normal_mass(history.rate, *priors.rate)
     own = drift.own[history.windows][:, None, None]
-    anywhere = np.einsum("tf,wtfp->wp", prior, history.likelihood, optimize=True)
-    near = move(history.likelihood, drift.kernels(history))
-    given = (1 - own) * near.reshape(len(near), -1, near.shape[-1]) + own * anywhere[:, None, :]
+    anywhere = prior.ravel() @ history.likelihood.reshape(len(own), prior.size, -1)
+    moves = drift.kernels(history)
+    near = move(history.likelihood, moves)
+    given = near.reshape(len(near), -1, near.shape[-1])
+    given *= 1 - own
+    given += own * anywhere[:, None, :]
     evidence = given @ rate + TINY
-    pairs = Posterior(history, priors, rate, prior.ravel() + TINY, given, evidence, own.ravel())
+    mass = prior.ravel() + TINY
+    pairs = Posterior(history, rate, mass, moves, given, evidence, own.ravel())
     alone = (pairs.weight() / evidence).sum(1) * own.ravel() * (anywhere @ rate)
     return replace(pairs, own=alone * history.judged)
 
@@ -117,5 +122,6 @@ def follow(posteriors: list[Posterior]) -> list[Step]:
             run, gained = (), np.zeros(len(now.prior))
         state = now.given[at] * expected
         total = state.sum(1, keepdims=True) + TINY
-        state, gained, run, last = state / total, gained + np.log(total[:, 0]), (*run, at), now
+        state /= total
+        gained, run, last = gained + np.log(total[:, 0]), (*run, at), now
     return steps

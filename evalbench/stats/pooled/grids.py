@@ -38,11 +38,26 @@ def quantiles(grid: Floats, mass: Floats, at: tuple[float, ...]) -> Floats:
     return np.array(rows).reshape(*mass.shape[:-1], len(at))
 
 
-def systematic(mass: Floats, n: int, rng: np.random.Generator) -> Integers:
-    """Draw ``n`` positions in proportion to mass, one in each n-th part of it, in random order."""
+def systematic(mass: Floats, n: int, rng: np.random.Generator) -> tuple[Integers, Floats]:
+    """Draw ``n`` positions in proportion to mass, one in each n-th part of it, in random order.
+
+    Gives beside each how far into its mass the lot fell, from 0 to 1.
+    """
     total = np.cumsum(mass)
-    positions = np.searchsorted(total, (np.arange(n) + rng.random(n)) / n * total[-1])
-    return rng.permutation(np.minimum(positions, len(total) - 1))
+    lots = (np.arange(n) + rng.random(n)) / n * total[-1]
+    positions = np.minimum(np.searchsorted(total, lots), len(total) - 1)
+    order = rng.permutation(n)
+    return positions[order], (1 - (total[positions] - lots) / mass[positions])[order]
+
+
+def within(mass: Floats, rows: Integers, lots: Floats) -> Integers:
+    """Return where each lot, from 0 to 1, falls in its row of mass (rows, points)."""
+    drawn, place = np.unique(rows, return_inverse=True)
+    total = np.cumsum(mass[drawn], axis=1)
+    total /= total[:, -1:]
+    total += np.arange(len(drawn))[:, None]
+    positions = np.searchsorted(total.ravel(), place + lots) - place * mass.shape[1]
+    return np.clip(positions, 0, mass.shape[1] - 1)
 
 
 def jitter(grid: Floats, positions: Integers, rng: np.random.Generator) -> Floats:

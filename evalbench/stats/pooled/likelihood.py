@@ -28,9 +28,10 @@ def judged_likelihood(
     q = p * t + (1 - p) * f
     logs = np.stack([np.log(q).ravel(), np.log1p(-q).ravel()])
     likelihood: Floats = (unlabelled[[FAILED, PASSED]].T @ logs).reshape(-1, *q.shape)
+    of_t = _binomial(failures[FAILED], failures[PASSED], sensitivity)[:, :, None]
+    of_f = _binomial(passes[FAILED], passes[PASSED], false_alarm)[:, None, :]
+    likelihood += (of_t + of_f)[..., None]
     likelihood += _binomial(failures.sum(0), passes.sum(0), rate)[:, None, None, :]
-    judge = _binomial(failures[FAILED], failures[PASSED], sensitivity)[:, :, None, None]
-    likelihood += judge + _binomial(passes[FAILED], passes[PASSED], false_alarm)[:, None, :, None]
     return likelihood
 
 
@@ -54,6 +55,7 @@ def draw_failures(
     rest = np.maximum(np.rint(sessions - labels), 0).astype(np.int64)
     q = p * t + (1 - p) * f
     chances = {FAILED: p * t / q, PASSED: p * (1 - t) / (1 - q), SILENT: p}
-    drawn = sum(rng.binomial(rest[cell], np.clip(c, 0, 1)) for cell, c in chances.items())
-    total: Floats = failures.sum() + drawn
+    total = np.full(len(p), failures.sum())
+    for cell in np.flatnonzero(rest):
+        total += rng.binomial(rest[cell], np.clip(chances[cell], 0, 1))
     return total

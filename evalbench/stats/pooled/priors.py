@@ -47,11 +47,13 @@ START = Priors(rate=Normal(-4.0, 1.2), sensitivity=Normal(1.5, 0.8), false_alarm
 class History:
     """The windows of one mode that one version of its evaluator judged, on grids of its own.
 
-    ``likelihood`` is (windows, T, F, P); without an evaluator T and F are one point.
+    ``counts`` (3, 3, windows) are sessions, labels and failures by verdict. ``likelihood`` is
+    (windows, T, F, P); without an evaluator T and F are one point.
     """
 
     mode: int
     windows: Integers
+    counts: Floats
     judged: bool
     rate: Floats
     sensitivity: Floats
@@ -78,26 +80,20 @@ def fit_priors(counts: Windows) -> tuple[Priors, list[History]]:
     return priors, fine
 
 
-def of_history(counts: Windows, history: History) -> Floats:
-    """Return the counts (3, 3, windows) of one history."""
-    tables = (counts.sessions, counts.labels, counts.failures)
-    return np.stack([table[:, history.mode, history.windows] for table in tables])
-
-
 def at_grids(
     counts: Windows, mode: int, windows: Integers, rate: Floats, t: Floats, f: Floats
 ) -> History:
     """Return the history of a mode on these grids."""
     judged = bool(counts.version[mode, windows[0]] != NO_EVALUATOR)
-    history = History(mode, windows, judged, rate, t, f, np.empty(0))
-    own = of_history(counts, history)
+    tables = (counts.sessions, counts.labels, counts.failures)
+    own = np.stack([table[:, mode, windows] for table in tables])
     if judged:
         likelihood = judged_likelihood(own, rate, t, f)
     else:
         t = f = np.zeros(1)
         likelihood = labelled_likelihood(own, rate)
     likelihood -= likelihood.max((1, 2, 3), keepdims=True)
-    return History(mode, windows, judged, rate, t, f, np.exp(likelihood, out=likelihood))
+    return History(mode, windows, own, judged, rate, t, f, np.exp(likelihood, out=likelihood))
 
 
 def _posterior(history: History, priors: Priors) -> tuple[Floats, Floats]:
@@ -106,7 +102,8 @@ def _posterior(history: History, priors: Priors) -> tuple[Floats, Floats]:
     calibration = prior_of(history, priors)
     given = history.likelihood @ rate + TINY
     both = normalise(np.log(given).sum(0) + np.log(calibration))
-    mass = np.einsum("wtf,wtfp->wp", both / given, history.likelihood, optimize=True) * rate
+    pairs = (both / given).reshape(len(given), 1, -1)
+    mass = (pairs @ history.likelihood.reshape(len(given), -1, len(rate)))[:, 0] * rate
     return both, mass / mass.sum(1, keepdims=True)
 
 

@@ -15,9 +15,9 @@ from evalbench.stats.estimate import Estimate
 from .chain import Posterior, Step, condition, follow, move
 from .counts import Windows
 from .drift import Drift, measure_drift
-from .grids import jitter, quantiles, systematic
+from .grids import jitter, quantiles, systematic, within
 from .likelihood import draw_failures, judged_likelihood
-from .priors import fit_priors, of_history, prior_of
+from .priors import fit_priors
 
 METHOD = "joint model of all windows"
 DRAWS = 1000
@@ -121,10 +121,10 @@ def _fit(counts: Windows, level: float, rng: np.random.Generator) -> PooledRates
             )
         }
         windows = [masses[window] for window in range(n_windows)]
-        rates.append(tuple(_rate(counts, *each[:2], drift, level, rng) for each in windows))
-        processes.append(tuple(_process(counts, *each, level) for each in windows))
+        rates.append(tuple(_rate(*each[:2], drift, level, rng) for each in windows))
+        processes.append(tuple(_process(*each, level) for each in windows))
         gaps = _differences(expit(own[0].history.rate))
-        changes.append(tuple(_change(counts, step, drift, gaps, level) for step in follow(own)))
+        changes.append(tuple(_change(step, drift, gaps, level) for step in follow(own)))
         trends.append(_trend(own, n_windows, level, rng))
     shifted = tuple((drift.own == 1).tolist())
     return PooledRates(
@@ -133,23 +133,20 @@ def _fit(counts: Windows, level: float, rng: np.random.Generator) -> PooledRates
 
 
 def _rate(
-    counts: Windows,
-    posterior: Posterior,
-    at: int,
-    drift: Drift,
-    level: float,
-    rng: np.random.Generator,
+    posterior: Posterior, at: int, drift: Drift, level: float, rng: np.random.Generator
 ) -> Estimate:
     """Return the share of a window's sessions that fail: those labelled, the others by draws."""
     history = posterior.history
-    own = of_history(counts, history)[:, :, at]
+    own = history.counts[:, :, at]
     chance = drift.own[history.windows[at]]
     version = (posterior.weight() / posterior.evidence[at]).reshape(history.likelihood.shape[1:3])
-    moves_t, moves_f = drift.kernels(history)
+    moves_t, moves_f = posterior.moves
     window = (1 - chance) * (moves_t.T @ version @ moves_f)
-    window += chance * prior_of(history, posterior.priors) * version.sum()
-    mass = window[..., None] * history.likelihood[at] * posterior.rate
-    t, f, p = np.unravel_index(systematic(mass.ravel(), DRAWS, rng), mass.shape)
+    window += chance * version.sum() * posterior.prior.reshape(version.shape)
+    given = history.likelihood[at] * posterior.rate
+    pairs, lots = systematic((window * given.sum(-1)).ravel(), DRAWS, rng)
+    p = within(given.reshape(-1, given.shape[-1]), pairs, lots)
+    t, f = np.unravel_index(pairs, window.shape)
     judge = expit(history.sensitivity[t]), expit(history.false_alarm[f])
     total = own[0].sum()
     draws = draw_failures(own, jitter(history.rate, p, rng), *judge, rng) / total
@@ -165,13 +162,11 @@ def _tails(level: float) -> tuple[float, float]:
     return (1 - level) / 2, (1 + level) / 2
 
 
-def _process(
-    counts: Windows, posterior: Posterior, at: int, mass: Floats, level: float
-) -> Estimate:
+def _process(posterior: Posterior, at: int, mass: Floats, level: float) -> Estimate:
     """Return the mean and the central interval of mass on the grid of the rate."""
     grid = posterior.history.rate
     low, high = expit(quantiles(grid, mass, _tails(level))).tolist()
-    total = int(of_history(counts, posterior.history)[0, :, at].sum())
+    total = int(posterior.history.counts[0, :, at].sum())
     return Estimate(float(mass @ expit(grid)), low, high, level, METHOD, total)
 
 
@@ -181,20 +176,18 @@ def _differences(rate: Floats) -> tuple[Floats, Integers]:
     return difference, np.argsort(difference, kind="stable")
 
 
-def _change(
-    counts: Windows, step: Step, drift: Drift, gaps: tuple[Floats, Integers], level: float
-) -> PooledChange:
+def _change(step: Step, drift: Drift, gaps: tuple[Floats, Integers], level: float) -> PooledChange:
     posterior, (difference, order) = step.posterior, gaps
     joint = step.joint()
     before, after = (
-        _process(counts, posterior, step.at, mass, level) for mass in (joint.sum(1), joint.sum(0))
+        _process(posterior, step.at, mass, level) for mass in (joint.sum(1), joint.sum(0))
     )
     mass = joint.ravel()[order]
     low, high = np.interp(_tails(level), np.cumsum(mass) - mass / 2, difference[order]).tolist()
     delta = replace(after, estimate=float(joint.ravel() @ difference), low=low, high=high)
     worse = _worse(joint)
     judged, stands = posterior.history.judged, worse < (1 - level) / 2
-    losses = _losses(counts, step, drift) if judged and stands else {}
+    losses = _losses(step, drift) if judged and stands else {}
     tried = [worse, *losses.values()]
     standing = [loss for n, loss in enumerate(losses, 2) if max(tried[:n]) < 1 - level]
     return PooledChange(
@@ -213,20 +206,19 @@ def _worse(joint: Floats) -> float:
     return min(float(np.triu(joint, 1).sum() + np.trace(joint) / 2), 1.0)
 
 
-def _losses(counts: Windows, step: Step, drift: Drift) -> dict[float, float]:
+def _losses(step: Step, drift: Drift) -> dict[float, float]:
     """Return the one-sided p-value of an improvement by the loss of TPR; 0 where ruled out."""
     history, at = step.posterior.history, step.at
-    own, moves = of_history(counts, history)[:, :, [at]], drift.kernels(history)
-    chance, prior = drift.own[history.windows[at]], prior_of(history, step.posterior.priors)
+    own, chance = history.counts[:, :, [at]], drift.own[history.windows[at]]
     found, evidence, top = {}, list[float](), np.nan
     for loss in (0.0, *LOSSES):
         lost = logit(np.maximum(expit(history.sensitivity) - loss, 0.02))
         logs = judged_likelihood(own, history.rate, lost, history.false_alarm)
         top = top if evidence else logs.max()
         likelihood = np.exp(logs - top)
-        near = move(likelihood, moves)[0]
-        anywhere = np.tensordot(prior, likelihood[0], 2)
-        given = (1 - chance) * near.reshape(-1, near.shape[-1]) + chance * anywhere
+        near = move(likelihood, step.posterior.moves).reshape(-1, likelihood.shape[-1])
+        anywhere = step.posterior.prior @ likelihood.reshape(near.shape)
+        given = (1 - chance) * near + chance * anywhere
         evidence.append(float(step.pairs @ (given @ step.posterior.rate)))
         excluded = evidence[-1] < RULED_OUT * max(evidence)
         found[loss] = 0.0 if excluded else _worse(step.joint(given))
@@ -242,11 +234,11 @@ def _trend(
         return Estimate(np.nan, np.nan, np.nan, level, METHOD, windows, reason)
     logs = np.empty((windows, DRAWS))
     for posterior in posteriors:
-        pairs = systematic(posterior.weight(), DRAWS, rng)
+        pairs, _ = systematic(posterior.weight(), DRAWS, rng)
+        drawn, row = np.unique(pairs, return_inverse=True)
         for at, window in enumerate(posterior.history.windows):
-            total = np.cumsum(posterior.given[at] * posterior.rate, axis=1)
-            lots = rng.random(DRAWS) * total[pairs, -1]
-            places = (total[pairs] < lots[:, None]).sum(1)
+            given = posterior.given[at, drawn] * posterior.rate
+            places = within(given, row, rng.random(DRAWS))
             logs[window] = np.log(jitter(posterior.history.rate, places, rng))
     place = np.arange(windows) - (windows - 1) / 2
     slopes = place @ logs / (place @ place)
