@@ -40,7 +40,7 @@ class Annotator(anywidget.AnyWidget):
         What is wrong and what to do next, shown until it is empty again.
     """
 
-    _esm = read_static("elements.js", "transcript.js", "annotator.js")
+    _esm = read_static("keys.js", "elements.js", "transcript.js", "annotator.js")
     _css = read_static("elements.css", "annotator.css")
 
     item: Any = traitlets.Dict().tag(sync=True)

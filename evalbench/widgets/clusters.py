@@ -34,7 +34,7 @@ class ClusterDesk(anywidget.AnyWidget):
         Whether the clusters are no pattern of the notes; a banner says so.
     """
 
-    _esm = read_static("elements.js", "notes_map.js", "clusters.js")
+    _esm = read_static("keys.js", "elements.js", "notes_map.js", "clusters.js")
     _css = read_static("elements.css", "clusters.css")
 
     points: Any = traitlets.Bytes().tag(sync=True)

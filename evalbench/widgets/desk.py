@@ -15,7 +15,7 @@ def annotate(annotation: Annotation) -> Annotator:
     """Show an annotator's work: what the browser says goes to it, what it answers goes back.
 
     The receipt of a label leaves before the next session is fetched: the browser has that one
-    already, and nobody waits for the one after it.
+    already, and nobody waits for the one after it. Any other answer follows what came of it.
     """
     desk = Annotator(codebook=annotation.codebook, policies=annotation.policies)
 
@@ -26,12 +26,14 @@ def annotate(annotation: Annotation) -> Annotator:
 
     def listen(_: Annotator, message: Any, __: list[bytes]) -> None:
         answer = annotation.answer(message)
-        if answer is not None:
+        saved = answer is not None and answer["tell"] == "saved"
+        if saved:
             desk.send(answer)
-            if answer["tell"] == "saved":
-                late = annotation.answer({"act": "touch"})
-                desk.notice = late["why"] if late else ""
+            late = annotation.answer({"act": "touch"})
+            desk.notice = late["why"] if late else ""
         show()
+        if answer is not None and not saved:
+            desk.send(answer)
 
     desk.on_msg(listen)
     show()

@@ -12,8 +12,8 @@ from evalbench.widgets.clusters import ClusterDesk
 from evalbench.widgets.page import STATIC, read_vendor
 
 SCRIPTS = {
-    Annotator: ("elements.js", "transcript.js", "annotator.js"),
-    ClusterDesk: ("elements.js", "notes_map.js", "clusters.js"),
+    Annotator: ("keys.js", "elements.js", "transcript.js", "annotator.js"),
+    ClusterDesk: ("keys.js", "elements.js", "notes_map.js", "clusters.js"),
 }
 TRAITS = {
     Annotator: {"item", "upcoming", "codebook", "policies", "progress", "notice"},

@@ -14,8 +14,12 @@ Answer = dict[str, Any]
 def answer(acts: Mapping[str, Callable[..., Answer | None]], message: Any) -> Answer | None:
     """Do the act that a message ``{"act": ..., **arguments}`` names, and return what it answers.
 
-    Whatever is wrong with it gives ``{"tell": "refused", "why": ...}``.
+    Whatever is wrong with it gives ``{"tell": "refused", "why": ...}``. A message with an ``id`` is
+    always answered, at least by ``{"tell": "done"}``, and the answer has that ``id``.
     """
+    if isinstance(message, dict) and "id" in message:
+        told = answer(acts, {name: each for name, each in message.items() if name != "id"})
+        return {"tell": "done", **(told or {}), "id": message["id"]}
     try:
         given = dict(message)
         return acts[given.pop("act")](**given)

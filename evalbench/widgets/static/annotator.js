@@ -140,7 +140,7 @@ class Annotator extends Desk {
   showItem() {
     const item = this.model.get("item");
     this.notice.textContent = this.model.get("notice");
-    if (item.session_id && item.session_id === this.item?.session_id) return this.settle();
+    if (item.session_id && item.session_id === this.item?.session_id) return;
     this.paint(item, "", false);
   }
 
@@ -198,7 +198,6 @@ class Annotator extends Desk {
   }
 
   paint(item, before, waiting = true) {
-    this.settle();
     this.item = item;
     const { label = {}, session_id } = item;
     this.root.dataset.session = session_id ?? "";
@@ -355,12 +354,10 @@ class Annotator extends Desk {
   askSkip() {
     const skip = (reason) => reason.trim() && this.send({ act: "skip", session_id: this.item.session_id, reason: reason.trim() });
     const reason = make("input", { type: "text", placeholder: "Why? Type, or press 1 to 3", "aria-label": "Reason to skip" });
-    reason.addEventListener("keydown", (event) => {
-      const preset = reason.value ? null : SKIP_REASONS[Number(event.key) - 1];
-      if (event.key !== "Enter" && !preset) return;
-      event.preventDefault();
-      skip(preset ?? reason.value);
-    });
+    this.skipBy = (key) => {
+      const preset = reason.value ? null : SKIP_REASONS[Number(key) - 1];
+      return key === "Enter" || preset ? () => skip(preset ?? reason.value) : null;
+    };
     const presets = SKIP_REASONS.map((text, number) =>
       makeButton({ class: "choice", click: () => skip(text) }, text, makeKey(number + 1)));
     this.skipping.replaceChildren(reason, ...presets);
@@ -380,26 +377,21 @@ class Annotator extends Desk {
 
   // Keys
 
-  press(event) {
-    event.stopPropagation();
-    const { target } = event;
-    if (event.defaultPrevented) return;
-    const act = this.sheet.open ? event.key === "?" && (() => this.sheet.close())
-      : target.matches("input, textarea") ? this.fieldKey(event)
-      : event.ctrlKey || event.metaKey || event.altKey ? null
-      : target.matches("button, summary, a") && ["Enter", " "].includes(event.key) ? null
-      : this.commandKey(event);
-    if (!act) return;
-    event.preventDefault();
-    act();
+  find(key) {
+    const { target } = key;
+    if (this.sheet.open) return key.key === "?" ? () => this.sheet.close() : null;
+    if (target.matches(FIELDS)) return this.fieldKey(key);
+    if (key.held || (target.matches("button, summary, a") && ["Enter", " "].includes(key.key))) return null;
+    return this.commandKey(key);
   }
 
-  fieldKey({ key, target, shiftKey, ctrlKey, metaKey }) {
+  fieldKey({ key, target, shiftKey, control }) {
     const inSearch = target === this.transcript.query;
     if (key === "Escape" && inSearch) return () => this.transcript.leaveSearch();
     if (key === "Escape") return () => { this.skipping.hidden = true; this.transcript.focus(); };
     if (key === "Enter" && inSearch) return () => this.transcript.step(shiftKey ? -1 : 1);
-    return key === "Enter" && target === this.note && (ctrlKey || metaKey) ? () => this.submit() : null;
+    if (target !== this.note) return this.skipBy(key);
+    return key === "Enter" && control ? () => this.submit() : null;
   }
 
   commandKey(event) {

@@ -344,19 +344,12 @@ class ClusterDesk extends Desk {
 
   // Keys
 
-  press(event) {
-    event.stopPropagation();
-    const { key, target } = event;
-    if (event.ctrlKey && key === "Enter" && this.form?.matches(".asking")) this.form.requestSubmit();
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const typing = target.matches("input, textarea, select");
-    if (typing && key !== "Escape") return;
-    if (target.matches("button") && ["Enter", " "].includes(key)) return;
+  find({ key, target, held, control }) {
+    if (control && key === "Enter" && this.form?.matches(".asking")) return () => this.form.requestSubmit();
+    if (held || (target.matches("input, textarea, select") && key !== "Escape")) return null;
+    if (target.matches("button") && ["Enter", " "].includes(key)) return null;
     const name = key.length === 1 ? key.toLowerCase() : key;
-    const act = this.sheet.open ? name === "?" && (() => this.sheet.close()) : this.keys()[name];
-    if (!act) return;
-    event.preventDefault();
-    act();
+    return this.sheet.open ? name === "?" && (() => this.sheet.close()) : this.keys()[name];
   }
 
   keys() {

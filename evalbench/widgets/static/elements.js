@@ -48,18 +48,25 @@ function keepInView(list, row) {
   list.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
 }
 
-// A desk sends one act at a time, and says what came of it. It has root, model and notice, and
-// knows what to do with a key (press) and with what Python says (hear).
+// A desk sends one act at a time, and says what came of it: keys wait until then. It has root, model and
+// notice, and knows what a key does (find) and what to do with what Python says (hear).
 class Desk {
+  sent = 0;
+
   // Gives what ends it. Keys go to the desk once it was clicked, wherever that was: home takes them.
   join(home, changes) {
     const { root, model } = this;
-    root.addEventListener("keydown", (event) => this.press(event));
+    this.typed = new Keys(root, { find: (key) => this.find(key), isBusy: () => this.saving });
     // The mouse leaves focus and selection where they are, so that the keys go on as before.
     root.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
     root.addEventListener("click", () => root.contains(document.activeElement) || home.focus({ preventScroll: true }));
     const leaveTheme = followTheme(root);
-    const handlers = Object.entries({ "msg:custom": (message) => this.hear(message) });
+    const hear = (message) => {
+      if (message.id === this.saving) this.settle();
+      this.hear(message);
+      if (!this.saving) this.typed.replay();
+    };
+    const handlers = Object.entries({ "msg:custom": hear });
     for (const [name, act] of Object.entries(changes)) handlers.push([`change:${name}`, act]);
     for (const [name, act] of handlers) model.on(name, act);
     return () => {
@@ -79,16 +86,16 @@ class Desk {
 
   send(message) {
     if (this.saving) return;
-    this.saving = true;
+    this.saving = ++this.sent;
     this.root.setAttribute("aria-busy", "true");
     this.notice.textContent = "";
     this.overdue = setTimeout(() => this.refuse(SILENCE), ANSWER_WITHIN);
-    this.model.send(message);
+    this.model.send({ ...message, id: this.saving });
   }
 
   settle() {
     clearTimeout(this.overdue);
-    this.saving = false;
+    this.saving = 0;
     this.root.setAttribute("aria-busy", "false");
   }
 
