@@ -57,7 +57,8 @@ def within(mass: Floats, rows: Integers, lots: Floats) -> Integers:
     total /= total[:, -1:]
     total += np.arange(len(drawn))[:, None]
     positions = np.searchsorted(total.ravel(), place + lots) - place * mass.shape[1]
-    return np.clip(positions, 0, mass.shape[1] - 1)
+    points: Integers = np.clip(positions, 0, mass.shape[1] - 1)
+    return points
 
 
 def jitter(grid: Floats, positions: Integers, rng: np.random.Generator) -> Floats:

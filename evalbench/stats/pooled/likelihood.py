@@ -55,7 +55,8 @@ def draw_failures(
     rest = np.maximum(np.rint(sessions - labels), 0).astype(np.int64)
     q = p * t + (1 - p) * f
     chances = {FAILED: p * t / q, PASSED: p * (1 - t) / (1 - q), SILENT: p}
-    total = np.full(len(p), failures.sum())
-    for cell in np.flatnonzero(rest):
-        total += rng.binomial(rest[cell], np.clip(chances[cell], 0, 1))
+    total: Floats = np.full(len(p), failures.sum())
+    for cell, chance in chances.items():
+        if rest[cell]:
+            total = total + rng.binomial(rest[cell], np.clip(chance, 0, 1))
     return total
