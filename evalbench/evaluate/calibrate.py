@@ -322,7 +322,8 @@ def record_calibrations(
     """Write ``evaluator.calibrated`` for each evaluator defined here; give how many were written.
 
     ``found`` is from :func:`measure_alignment` by :data:`KEY`. What the last calibration of an
-    evaluator says already is not written again.
+    evaluator says already, on the same verdicts, is not written again: a run that was killed after
+    its calibrations and before its report writes none when it is run again.
     """
     models = judging_models(ws.lake.verdicts(version=lake_versions.get("verdict")))
     drafts, ledger = dict[str, EvaluatorCalibrated](), ws.ledger
@@ -338,11 +339,17 @@ def record_calibrations(
     def choose(connection: Any) -> list[Draft]:
         known = ledger.events(["evaluator.defined", "evaluator.calibrated"], connection=connection)
         defined = set(known.filter(kind="evaluator.defined")["subject"])
-        last = dict(known.filter(kind="evaluator.calibrated")["subject", "body"].iter_rows())
+        rows = known.filter(kind="evaluator.calibrated")["subject", "body"].iter_rows()
+        last = {name: EvaluatorCalibrated.model_validate_json(text) for name, text in rows}
         return [
             ("evaluator.calibrated", name, body)
             for name, body in drafts.items()
-            if name in defined and body.model_dump_json() != last.get(name)
+            # Its own event moves the ledger on, and nothing else of what it says.
+            if name in defined
+            and (
+                name not in last
+                or body.model_copy(update={"ledger_seq": last[name].ledger_seq}) != last[name]
+            )
         ]
 
     before = ledger.head()

@@ -173,6 +173,8 @@ def test_the_same_calibration_is_written_once(bench):
     row |= {"evaluator_id": NAME, "evaluator_version": JUDGE.version, "level": 0.95}
     same = {"lake_versions": bench.ws.lake.versions(), "ledger_seq": pins["ledger_seq"]}
     assert record_calibrations(bench.ws, pl.DataFrame([row]), **same) == 0
+    again = same | {"ledger_seq": bench.ws.ledger.head()}  # of a run killed before its report
+    assert record_calibrations(bench.ws, pl.DataFrame([row]), **again) == 0
     assert record_calibrations(bench.ws, pl.DataFrame([row | {"evaluator_id": "x"}]), **same) == 0
 
 
