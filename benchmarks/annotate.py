@@ -1,4 +1,4 @@
-"""How long an annotator waits, and how many keys a label takes: in a real browser, on voila's page.
+"""How long an annotator waits, and how many keys a label takes: in a real browser, on its page.
 
 Timed in the page: from the press of Enter, which sends the label to the ledger and back, to the
 frame that shows the next session, whose elements are all in the page.

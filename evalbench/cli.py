@@ -141,27 +141,35 @@ def run(
     typer.echo(done.html)
 
 
-@app.command()
-def annotate(
-    workspace: Workspace = None,
-    surface: Annotated[str, typer.Option(help="Only queues of this surface.")] = "all",
-    queue: Annotated[int, typer.Option(min=0, help="Its number; 0 is the newest open one.")] = 0,
-    user: Annotated[str, typer.Option(help="Who labels.  [default: the computer's user]")] = "",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this computer.")] = 8866,
-    browser: Annotated[bool, typer.Option(help="Whether to open the page.")] = True,
-) -> None:
-    """Serve 04_annotate on this computer until Ctrl-C."""
-    from evalbench.report import runbook
+Person = Annotated[str, typer.Option("--user", help="Whose page.  [default: the computer's user]")]
+Port = Annotated[int, typer.Option(min=1, max=65485, help="Port on this computer, or one near.")]
+Browser = Annotated[bool, typer.Option(help="Whether to open the page.")]
 
-    parameters = {"surface": surface, "queue": queue, "annotator": user}
-    ws = eb.open(workspace, user=user or None)
+
+def _serve(first: str, workspace: Path | None, user: str, port: int, browser: bool, **how: object):
+    from evalbench.widgets.pages import PAGES
+    from evalbench.widgets.server import serve
 
     def opened(address: str) -> None:
         typer.echo(address)
         if browser:
             typer.launch(address)
 
-    runbook.serve("04_annotate", parameters, workspace=ws, port=port, opened=opened)
+    ws = eb.open(workspace, user=user or None)
+    serve(PAGES, first, workspace=ws, port=port, opened=opened, **how)
+
+
+@app.command()
+def annotate(
+    workspace: Workspace = None,
+    surface: Annotated[str, typer.Option(help="Only queues of this surface.")] = "all",
+    queue: Annotated[int, typer.Option(min=0, help="Its number; 0 is the newest open one.")] = 0,
+    user: Person = "",
+    port: Port = 8866,
+    browser: Browser = True,
+) -> None:
+    """Label by keyboard: serve the desk on this computer until Ctrl-C, or open one that is."""
+    _serve("annotate", workspace, user, port, browser, surface=surface, queue=queue)
 
 
 labels, codebook, verdicts = (typer.Typer(no_args_is_help=True) for _ in range(3))

@@ -119,43 +119,6 @@ def run(
     return Run(folder, folder / source.name, *shown, folder / result.name, folder / "manifest.json")
 
 
-def serve(
-    notebook: str,
-    parameters: Mapping[str, object],
-    *,
-    workspace: Workspace,
-    port: int,
-    opened: Callable[[str], None],
-) -> None:
-    """Serve a notebook as a page without code, to this computer alone, until it is interrupted.
-
-    It takes what :func:`run` takes, but leaves no report. ``port`` is one of 127.0.0.1, or one near
-    it that is free; ``opened`` is called with the address once it can be opened.
-    """
-    try:
-        from voila.app import Voila
-    except ModuleNotFoundError as error:
-        raise NotebookError(
-            "voila serves the page and is not installed: pip install 'evalbench[app]'"
-        ) from error
-
-    class Page(Voila):
-        def launch_browser(self) -> None:
-            opened(self.display_url)
-
-    source = find_notebook(notebook)
-    given = _check_parameters(source, parameters)
-    paths = os.pathsep.join(filter(None, (str(_TEMPLATES), os.environ.get("JUPYTER_PATH"))))
-    os.environ["JUPYTER_PATH"] = paths
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / source.name
-        places = {"workspace": str(workspace.path.absolute()), "folder": folder}
-        papermill.execute_notebook(source, page, {**given, **places}, prepare_only=True)
-        quiet = "--Voila.log_level=WARN", "--KernelManager.transport=ipc"
-        local = "--Voila.ip=127.0.0.1", f"--port={port}", "--token"
-        Page.launch_instance([str(page), "--template=annotate", *local, *quiet])
-
-
 def find_notebook(notebook: str) -> Path:
     """Find a notebook by name, or take the path of one."""
     path = Path(notebook) if notebook.endswith(".ipynb") else NOTEBOOKS / f"{notebook}.ipynb"

@@ -1,6 +1,5 @@
 """The desks: what a person does at a widget goes to their work, and comes back."""
 
-import os
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -64,10 +63,7 @@ def curate(curation: Curation) -> ClusterDesk:
 def is_attended() -> bool:
     """Whether somebody sits before this kernel.
 
-    papermill tells its kernels that nobody can answer an ``input()``. So does voila, which names
-    itself in the environment.
+    papermill tells its kernels that nobody can answer an ``input()``.
     """
-    if "VOILA_REQUEST_URL" in os.environ:
-        return True
     kernel = getattr(get_ipython(), "kernel", None)
     return kernel is not None and bool(kernel.get_parent("shell")["content"].get("allow_stdin"))

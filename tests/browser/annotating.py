@@ -142,7 +142,7 @@ def wait_for(found, log, seconds=60):
 @contextmanager
 def serving_page(ws):
     """``evalbench annotate``; gives the server and the address that it prints."""
-    log = ws.path / "voila.log"
+    log = ws.path / "server.log"
     main = ("-c", "from evalbench.cli import main; main()", "annotate", "--no-browser")
     where = ("--workspace", ws.path, "--user", ws.user, "--port", free_port())
     with running([str(part) for part in (*main, *where)], ws.path, log) as server:
@@ -198,8 +198,8 @@ def open_page(page, address):
     page.wait_for_selector(SHOWN)
 
 
-def label_twenty(page, server, reopen):
-    """Label 20 sessions, with a reload midway and a kernel killed at the last tick.
+def label_twenty(page, reopen, end):
+    """Label 20 sessions, with a reload midway; ``end`` kills what serves them at the last tick.
 
     Gives what the ledger must hold: number, session, verdict and modes of each label.
     """
@@ -212,7 +212,7 @@ def label_twenty(page, server, reopen):
         keys, verdict, modes = WAYS[turn % len(WAYS)]
         session, seq = label(page, keys)
         expected.append((seq, session, verdict, modes))
-    kill_kernels(server)
+    end()
     return expected
 
 

@@ -5,7 +5,7 @@ const SEVERITIES = ["safety", "user impact", "polish"];
 const SILENCE =
   "No answer from the kernel: nothing was saved, and what you entered is still here. " +
   "Restart the kernel, run the notebook and try again.";
-const LAB = ".jp-NotebookPanel"; // voila has a shell, but no panel
+const LAB = ".jp-NotebookPanel";
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

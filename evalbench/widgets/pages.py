@@ -1,0 +1,27 @@
+"""The desks that the server shows, and what each is opened with."""
+
+from evalbench.errors import LabelError
+from evalbench.label.annotation.labelling import Annotation
+from evalbench.label.annotation.queue import Queue, find_queues
+from evalbench.store.workspace import Workspace
+from evalbench.widgets import desk
+from evalbench.widgets.annotator import Annotator
+from evalbench.widgets.server import Page
+
+
+def open_annotation(ws: Workspace, *, surface: str = "all", queue: str = "0") -> Annotator:
+    """Open a queue for the workspace's user: by its number, else the newest that is not done.
+
+    LabelError where there is none.
+    """
+    number = int(queue)
+    if not number:
+        waiting = find_queues(ws.ledger, None if surface == "all" else surface)["queue"]
+        if waiting.is_empty():
+            why = "No queue is open. `evalbench run 02_sample -p surface SURFACE` draws one."
+            raise LabelError(why)
+        number = waiting[-1]
+    return desk.annotate(Annotation(ws, Queue(ws.ledger, number)))
+
+
+PAGES = {"annotate": Page("Annotate", Annotator, open_annotation)}
