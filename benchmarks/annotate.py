@@ -45,7 +45,7 @@ def time_labels(folder: Path) -> tuple[np.ndarray, np.ndarray, float, int]:
     ws = fill(folder, [chat(f"s{number:03d}", turns=TURNS) for number in range(SESSIONS)])
     with sync_playwright() as playwright, serving_page(ws) as (_, address):
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
         open_page(page, address)
         page.wait_for_function("document.activeElement.closest('.evalbench-annotator')")
         page.evaluate(WATCH)

@@ -147,7 +147,7 @@ Browser = Annotated[bool, typer.Option(help="Whether to open the page.")]
 
 
 def _serve(first: str, workspace: Path | None, user: str, port: int, browser: bool, **how: object):
-    from evalbench.widgets.pages import PAGES
+    from evalbench.widgets.served import PAGES
     from evalbench.widgets.server import serve
 
     def opened(address: str) -> None:

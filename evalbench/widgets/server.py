@@ -28,7 +28,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from evalbench.errors import EvalbenchError
 from evalbench.store.workspace import Workspace, open_workspace
-from evalbench.widgets.annotator import read_static
+from evalbench.widgets.page import read_static
 
 IDLE_MINUTES = 120
 """A page from which nothing came for so long is let go; a key brings it back."""
