@@ -8,6 +8,10 @@ import re
 from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
+TRANSCRIPT = tuple(
+    f"transcript/{name}.js" for name in ("text", "json_tree", "turns", "search", "transcript")
+)
+"""After the vendor's modules and ``elements.js``; its style is ``transcript/transcript.css``."""
 VENDOR = {"preact": "preact.mjs", "hooks": "hooks.mjs", "htm": "htm.mjs"}
 
 

@@ -149,15 +149,19 @@ def test_a_draft_is_shown_after_ones_own_label_and_marks_the_next_one(shop):
     assert shop.ledger.bodies("label.set")["after_suggestion"].to_list() == [False, True]
 
 
-def test_long_texts_are_read_in_pieces(shop):
+def test_a_page_reads_on_and_searches_in_the_session_that_it_names(shop):
     annotation = sit(shop)
-    cut = annotation.item["turns"][-1]["cut"]
+    cut = annotation.item["turns"][-1]["text"]
     read, start = "", 0
-    while start is not None:
-        asked = {"act": "text", "place": cut["place"], "start": start}
+    while start < len(LONG):
+        asked = {"act": "text", "place": cut["place"], "start": start, "session_id": "s1"}
         told = annotation.answer(asked)
-        read, start = read + told["text"], told["next"]
+        read, start = read + told["text"], told["shown"]
     assert read == LONG
+    found = annotation.answer({"act": "find", "query": LONG[-30:], "session_id": "s1"})
+    assert found["hits"][0]["place"] == cut["place"]
+    assert annotation.answer({"act": "turns", "start": 1})["left_out"] == 0
+    assert annotation.answer({"act": "find", "query": "x", "session_id": "s4"})["tell"] == "refused"
 
 
 def test_the_end_of_a_queue_is_an_empty_item(shop):

@@ -5,7 +5,13 @@ import pytest
 from make import answered, llm, said, spans, user
 
 from evalbench.label.annotation.markdown import TAGS, escape_text, render_markdown, visible
-from evalbench.label.annotation.transcript import PIECE, read_text, transcript
+from evalbench.label.annotation.transcript import (
+    PIECE,
+    find_text,
+    read_text,
+    read_turns,
+    transcript,
+)
 from evalbench.session import make_session
 
 
@@ -27,7 +33,9 @@ def test_the_desk_shows_the_turns_of_the_session_and_nothing_else():
     ]
     tool, retrieval = turns[1]["steps"]
     assert (tool["name"], tool["given"]["text"], tool["result"]["text"]) == ("look", "{}", "nine")
-    assert [(each["id"], each["text"]) for each in retrieval["documents"]] == [("d", "From nine.")]
+    assert [(each["id"], each["text"]["text"]) for each in retrieval["documents"]] == [
+        ("d", "From nine.")
+    ]
 
 
 def test_errors_signals_and_the_reason_are_told_at_the_top():
@@ -106,7 +114,7 @@ def test_images_and_hidden_characters_are_told_as_text():
     assert visible("pass\u200cword") == "pass⟦U+200C⟧word"
 
 
-def test_every_text_of_a_payload_shows_its_hidden_characters():
+def test_names_errors_and_reasons_show_their_hidden_characters_and_words_are_as_they_were():
     dirty = "\u202ex\x1b[1m"
     asked = {**said(dirty, ("", dirty, dirty)), "reasoning": dirty}
     session = read(
@@ -115,9 +123,24 @@ def test_every_text_of_a_payload_shows_its_hidden_characters():
         {"kind": "retriever", "name": dirty, "documents": [{"id": dirty, "content": dirty}]},
         release=dirty,
     )
-    payload = json.dumps(transcript(session, reason=dirty), ensure_ascii=False)
-    assert "\u202e" not in payload
-    assert "\\u001b" not in payload
+    texts, others = [], []
+
+    def collect(node):
+        if isinstance(node, str):
+            others.append(node)
+        elif isinstance(node, dict) and "place" in node:
+            texts.append(node["text"])
+        else:
+            for each in node.values() if isinstance(node, dict) else ():
+                collect(each)
+            for each in node if isinstance(node, list | tuple) else ():
+                collect(each)
+
+    collect(transcript(session, reason=dirty))
+    assert texts
+    assert set(texts) == {dirty}
+    assert any("⟦U+202E⟧" in text for text in others)
+    assert not [text for text in others if "\u202e" in text or "\x1b" in text]
 
 
 def test_a_message_of_five_million_characters_is_read_in_pieces_that_join_to_the_whole():
@@ -125,27 +148,79 @@ def test_a_message_of_five_million_characters_is_read_in_pieces_that_join_to_the
     session = read(llm([user(whole)], said("Too long.")))
     item = transcript(session)
     assert len(json.dumps(item)) < 60_000
-    cut = item["turns"][0]["cut"]
-    assert (cut["shown"], cut["total"]) == (PIECE, len(whole))
-    pieces, start = [whole[:PIECE]], cut["shown"]
-    while start is not None:
-        answer = read_text(session, cut["place"], start)
+    text = item["turns"][0]["text"]
+    assert (text["shown"], text["total"]) == (PIECE, len(whole))
+    pieces, start = [text["text"]], text["shown"]
+    while start < text["total"]:
+        answer = read_text(session, place=text["place"], start=start)
+        assert (answer["tell"], answer["start"]) == ("text", start)
         pieces.append(answer["text"])
-        start = answer["next"]
+        start = answer["shown"]
     assert "".join(pieces) == whole
+    assert read_text(session, place=text["place"], start=7, stop=11)["text"] == whole[7:11]
 
 
 @pytest.mark.parametrize("turns", [60, 2000])
-def test_a_payload_stays_small_and_says_what_it_left_out(turns):
+def test_a_payload_stays_small_and_the_turns_that_it_left_out_can_be_read(turns):
     rows = [
         llm([user(f"{n} <&> " * 2000)], said(f"{n} * _" * 2000), trace_id=str(n))
         for n in range(turns // 2)
     ]
-    item = transcript(read(*rows))
+    session = read(*rows)
+    item = transcript(session)
     assert len(json.dumps(item)) < 300_000
-    assert len(item["turns"]) + item["left_out"] == turns
-    assert (item["left_out"] > 0) == (turns == 2000)
-    assert item["turns"][0]["cut"]["total"] == len("0 <&> " * 2000)
+    assert item["turns"][0]["text"]["total"] == len("0 <&> " * 2000)
+    shown, left_out = item["turns"], item["left_out"]
+    assert (left_out > 0) == (turns == 2000)
+    while left_out:
+        assert len(shown) + left_out == turns
+        more = read_turns(session, start=len(shown))
+        assert len(json.dumps(more)) < 300_000
+        shown, left_out = shown + more["turns"], more["left_out"]
+    assert [turn["number"] for turn in shown] == list(range(1, turns + 1))
+
+
+def test_words_are_found_in_all_of_a_session_beyond_what_is_shown():
+    long = "Said once. " + "x" * 50_000 + " Refund (No. 1) refused"
+    documents = [{"id": "d", "content": "refund"}]
+    session = read(
+        llm([user("A REFUND?")], said(long, ("1", "refund", '{"why": "refund"}'))),
+        {"kind": "retriever", "name": "search", "documents": documents},
+    )
+    hits = find_text(session, query="refund")["hits"]
+    assert [(hit["turn"], hit["place"], hit["starts"]) for hit in hits] == [
+        (1, "turns.0.text", [2]),
+        (2, "turns.1.text", [len(long) - 22]),
+        (2, "turns.1.calls.0.arguments", [9]),
+        (2, "turns.1.documents.0.content", [0]),
+    ]
+    assert find_text(session, query="(no. 1)")["hits"][0]["starts"] == [len(long) - 15]
+    assert find_text(session, query="refunded")["hits"] == []
+    assert find_text(session, query="")["hits"] == []
+    assert sum(len(hit["starts"]) for hit in find_text(session, query="x")["hits"]) == 2000
+
+
+@pytest.mark.parametrize(
+    ("result", "warning"),
+    [
+        ("500", "500"),
+        ('{"status": 500, "error": "down"}', '"status": 500, "error": "down"}'),
+        ("fine\nHTTP/1.1 503 Service Unavailable", "HTTP/1.1 503 Service Unavailable"),
+        ("Traceback (most recent call last):\n  x", "Traceback (most recent call last):"),
+        ("builtins.ValueError: no order", "ValueError: no order"),
+        ("{'error': 'no such order'}", "'error': 'no such order'}"),
+        ('{"success": false}', '"success": false}'),
+        ('{"status": "delivered", "error": null, "errors": []}', ""),
+        ('{"total": 500, "ok": true, "error": ""}', ""),
+        ("5001 terrors", ""),
+    ],
+)
+def test_a_result_that_tells_of_an_error_warns_on_its_folded_step(result, warning):
+    asked = said("", ("1", "look", "{}"))
+    session = read(
+        llm([user("?")], asked), llm([user("?"), asked, answered(result, "1")], said(""))
+    )
+    assert transcript(session)["turns"][1]["steps"][0]["warning"] == warning
 
 
 def test_every_cut_text_is_found_again():
@@ -161,7 +236,7 @@ def test_every_cut_text_is_found_again():
 
     def collect(node):
         if isinstance(node, dict):
-            cuts.extend([node["cut"]] if node.get("cut") else [])
+            cuts.extend([node] if node.get("shown", 0) < node.get("total", 0) else [])
             node = list(node.values())
         for each in node if isinstance(node, list) else ():
             collect(each)
@@ -169,7 +244,7 @@ def test_every_cut_text_is_found_again():
     collect([item["turns"], item["gaps"]])
     assert len(cuts) == 10
     for cut in cuts:
-        assert set(read_text(session, cut["place"], cut["shown"])["text"]) == {"x"}
+        assert set(read_text(session, place=cut["place"], start=cut["shown"])["text"]) == {"x"}
 
 
 @pytest.mark.parametrize(
@@ -177,4 +252,4 @@ def test_every_cut_text_is_found_again():
 )
 def test_reading_on_where_nothing_is_says_so(place):
     with pytest.raises(ValueError, match="has no text"):
-        read_text(read(llm([user("Hi")], said("Hello."))), place, 0)
+        read_text(read(llm([user("Hi")], said("Hello."))), place=place, start=0)

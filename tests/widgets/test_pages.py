@@ -19,8 +19,8 @@ TRAITS = {
     Annotator: {"item", "upcoming", "codebook", "policies", "progress", "notice"},
     ClusterDesk: {"points", "homes", "groups", "members", "confirming", "reason", "weak"},
 }
-# Only what label/annotation/markdown.py cleaned: a turn's prose and the policies.
-CLEANED = {Annotator: {"turn.html", "rule"}, ClusterDesk: set()}
+# Only what label/annotation/markdown.py cleaned: the policies.
+CLEANED = {Annotator: {"rule"}, ClusterDesk: set()}
 OPENS_HTML = r"outerHTML|insertAdjacentHTML|document\.write|srcdoc"
 
 

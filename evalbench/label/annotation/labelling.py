@@ -8,7 +8,7 @@ from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import render_markdown, visible
 from evalbench.label.annotation.queue import Queue
-from evalbench.label.annotation.transcript import read_text, transcript
+from evalbench.label.annotation.transcript import READING, transcript
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.entries import redact_note
 from evalbench.schema import Label
@@ -17,7 +17,7 @@ from evalbench.store.ledger import GIVEN_BY
 from evalbench.store.workspace import Workspace
 
 CODEBOOK = ("mode", "name", "definition", "example", "severity", "failure_class")
-ACTS = "submit skip previous next undo text touch suggestion".split()
+ACTS = "submit skip previous next undo text find turns touch suggestion".split()
 AHEAD = 2
 """Sessions held at a time: the one being read, and the one shown next without a wait."""
 
@@ -110,10 +110,17 @@ class Annotation:
         """Go back to the session labelled last; submitting it again replaces its label."""
         self._turn_to(len(self._labels) - 1)
 
-    def text(self, *, place: str, start: int = 0) -> Answer:
+    def text(self, **asked: Any) -> Answer:
         """Read on in a text that the item shows cut."""
-        piece = read_text(self._sessions[self.item["session_id"]], place, start)
-        return {"tell": "text", "place": place, **piece}
+        return self._consult("text", **asked)
+
+    def find(self, **asked: Any) -> Answer:
+        """Find words in the whole session."""
+        return self._consult("find", **asked)
+
+    def turns(self, **asked: Any) -> Answer:
+        """Read the turns that the item left out."""
+        return self._consult("turns", **asked)
 
     def suggestion(self) -> Answer:
         """Show what judges said of the item, once the annotator has said it alone."""
@@ -143,6 +150,12 @@ class Annotation:
         self._sessions = {name: each for name, each in self._sessions.items() if name in kept}
         slot = self._ws.settings.annotation.slot_minutes
         self.progress = self._queue.progress(slot)
+
+    def _consult(self, act: str, session_id: str = "", **asked: Any) -> Answer:
+        session = self._sessions.get(session_id or self.item["session_id"])
+        if session is None:
+            raise LabelError(f"session {session_id} is not before you: reload the page")
+        return READING[act](session, **asked)
 
     def _leave(self) -> None:
         if self._back:

@@ -5,10 +5,12 @@ Jupyter drops what comes faster than about 1 MB a second, so long texts are cut 
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from evalbench.label.annotation.markdown import render_markdown, visible
+from evalbench.label.annotation.layout import lay_out
+from evalbench.label.annotation.markdown import visible
 from evalbench.session import Call, Session, Turn
 
 LARGEST = 280_000
@@ -16,6 +18,9 @@ LARGEST = 280_000
 AT_FIRST = 150_000
 """Characters of a session that are laid out at first, so that the next one is ready in no time."""
 PIECE = 20_000
+LEAST = 1_250
+FORMED = ("assistant", "other")
+"""Whose words are Markdown; what users and tools say is shown as they said it."""
 SIGNALS = (
     ("reported", True, "Reported by the user"),
     ("thumbs", -1, "Thumbs down"),
@@ -37,10 +42,19 @@ PLACE = re.compile(
     r"documents\.\d+\.content)"
 )
 """Where a text of a session is found again."""
+FAILED = re.compile(
+    r"""\A\W{0,3}[45]\d\d\b.*
+    |Traceback\ \(most\ recent\ call\ last\).*|\b\w*(?:Error|Exception):\ .*
+    |['"]?\b(?:http|status|code)[\w/.]*\W{1,5}[45]\d\d\b.*|['"]?\b(?:success|ok)\W{1,4}false\b.*
+    |['"]?\berrors?['"]?\s*[:=](?!\s*(?:null|none|false|0\b|""|''|\[\]|\{\}|$)).*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What tools write into a result when they failed."""
+MOST_HITS = 2000
 
 
 def transcript(session: Session, *, reason: str = "", limit: int = PIECE) -> dict[str, Any]:
-    """Lay out a session for the annotator, in JSON under 300 kB.
+    """Lay out a session for a reader, in JSON under 300 kB.
 
     Parameters
     ----------
@@ -56,10 +70,12 @@ def transcript(session: Session, *, reason: str = "", limit: int = PIECE) -> dic
     dict
         ``session_id``, ``name`` (the same to be shown), ``surface``, ``facts`` (pairs of name and
         value), ``reason``, ``signals`` (phrases), ``errors``, ``turns``, ``gaps`` and ``left_out``,
-        the number of turns at the end that did not fit. Where a text has a ``cut``,
+        the number of turns at the end that :func:`read_turns` has. A text is its ``place``, its
+        ``text`` up to the character ``shown``, ``total``, and its ``layout`` where it has one;
         :func:`read_text` has the rest.
     """
-    head = {
+    shown = _fit(session.turns, limit)
+    return {
         "session_id": session.session_id,
         "surface": visible(session.surface),
         "name": visible(session.session_id),
@@ -67,26 +83,26 @@ def transcript(session: Session, *, reason: str = "", limit: int = PIECE) -> dic
         "reason": visible(reason),
         "signals": _signals(session.row),
         "errors": _errors(session.turns),
-        "gaps": [_plain(gap, f"gaps.{n}", PIECE) for n, gap in enumerate(session.gaps)],
+        "gaps": [_text(gap, f"gaps.{n}", PIECE) for n, gap in enumerate(session.gaps)],
+        "turns": shown,
+        "left_out": len(session.turns) - len(shown),
     }
-    lengths = [len(text) for turn in session.turns for text in _texts(turn)]
-    while limit and sum(min(length, limit) for length in lengths) > AT_FIRST:
-        limit //= 2
-    shown = [_turn(turn, limit) for turn in session.turns]
-    while (size := len(json.dumps(shown))) > LARGEST and limit:  # all of it was markup
-        limit //= 4
-        shown = [_turn(turn, limit) for turn in session.turns]
-    while size > LARGEST:
-        shown = shown[: len(shown) * LARGEST // size]
-        size = len(json.dumps(shown))
-    return {**head, "turns": shown, "left_out": len(session.turns) - len(shown)}
 
 
-def read_text(session: Session, place: str, start: int) -> dict[str, Any]:
-    """Read on in a text that :func:`transcript` cut, from the character ``start`` on.
+def read_turns(session: Session, *, start: int) -> dict[str, Any]:
+    """Read on after the first ``start`` turns: as many as fit."""
+    shown = _fit(session.turns[start:], PIECE)
+    left_out = len(session.turns) - start - len(shown)
+    return {"tell": "turns", "start": start, "turns": shown, "left_out": left_out}
 
-    Gives ``text`` (plain, hidden characters made visible), ``next`` (where to read on, or null) and
-    ``total``; the texts of all pieces joined are the whole. ValueError where there is no such text.
+
+def read_text(
+    session: Session, *, place: str, start: int, stop: int | None = None
+) -> dict[str, Any]:
+    """Read on in a text that :func:`transcript` cut, from ``start`` on, to ``stop`` at most.
+
+    Gives ``text``, ``shown`` (where to read on) and ``total``; the texts of all pieces joined are
+    the whole. ValueError where there is no such text.
     """
     held: Any = session
     try:
@@ -94,63 +110,112 @@ def read_text(session: Session, place: str, start: int) -> dict[str, Any]:
             held = held[int(name)] if isinstance(held, tuple) else getattr(held, name)
     except (AttributeError, IndexError, TypeError) as error:
         raise ValueError(f"the session has no text {place!r}") from error
-    end = start + PIECE
-    following = end if end < len(held) else None
-    return {"text": visible(held[start:end]), "next": following, "total": len(held)}
+    end = min(start + PIECE, len(held), len(held) if stop is None else stop)
+    piece = {"text": held[start:end], "shown": end, "total": len(held)}
+    return {"tell": "text", "place": place, "start": start, **piece}
+
+
+def find_text(session: Session, *, query: str) -> dict[str, Any]:
+    """Find a query in every text of a session, in order, whatever of it is shown.
+
+    Gives ``hits``: ``turn`` (its number, 0 for a gap), ``place`` and ``starts``, the first
+    :data:`MOST_HITS` of them in all.
+    """
+    wanted = re.compile(re.escape(query) or r"\Z(?!)", re.IGNORECASE)
+    hits: list[dict[str, Any]] = []
+    left = MOST_HITS
+    for turn, place, text in _texts(session):
+        starts = [found.start() for found in islice(wanted.finditer(text), left)]
+        left -= len(starts)
+        if starts:
+            hits.append({"turn": turn, "place": place, "starts": starts})
+    return {"tell": "found", "query": query, "hits": hits}
+
+
+READING: dict[str, Callable[..., dict[str, Any]]] = {
+    "text": read_text,
+    "find": find_text,
+    "turns": read_turns,
+}
+"""What the page of a transcript asks of the session it shows, by the name of the act."""
+
+
+def _fit(turns: Sequence[Turn], limit: int) -> list[dict[str, Any]]:
+    lengths = [len(text) for turn in turns for _, text in _parts(turn)]
+    while limit > LEAST and sum(min(length, limit) for length in lengths) > AT_FIRST:
+        limit //= 2
+    shown: list[dict[str, Any]] = []
+    size = 0
+    for turn in turns:
+        laid_out = _turn(turn, limit)
+        size += len(json.dumps(laid_out))
+        if size > LARGEST and shown:
+            break
+        shown.append(laid_out)
+    return shown
 
 
 def _turn(turn: Turn, limit: int) -> dict[str, Any]:
-    place, calls = f"turns.{turn.number - 1}", enumerate(turn.calls)
+    place = f"turns.{turn.number - 1}"
     return {
         "number": turn.number,
         "span_id": turn.span_id,
         "role": turn.role,
         "speaker": visible(turn.about),
         "time": f"{turn.started_at:%H:%M:%S}" if turn.started_at else "",
-        "html": render_markdown(turn.text[:limit]),
-        "length": min(len(turn.text), limit),
-        "cut": _cut(turn.text, f"{place}.text", limit),
-        "reasoning": _plain(turn.reasoning, f"{place}.reasoning", limit),
+        "text": _text(
+            turn.text, f"{place}.text", limit, formed=turn.role in ("assistant", "other")
+        ),
+        "reasoning": _text(turn.reasoning, f"{place}.reasoning", limit),
         "error": visible(turn.error[:PIECE]),
-        "steps": [_step(turn, each, f"{place}.calls.{n}", limit) for n, each in calls],
+        "steps": [_step(turn, each, place, n, limit) for n, each in enumerate(turn.calls)],
     }
 
 
-def _texts(turn: Turn) -> Iterator[str]:
-    yield from (turn.text, turn.reasoning)
-    for call in turn.calls:
-        yield from (call.arguments, call.result)
-    yield from (document.content for document in turn.documents)
-
-
-def _step(turn: Turn, call: Call, place: str, limit: int) -> dict[str, Any]:
+def _step(turn: Turn, call: Call, place: str, number: int, limit: int) -> dict[str, Any]:
     documents = [
         {"id": visible(each.id[:200]), "score": each.score}
-        | _piece(each.content, f"turns.{turn.number - 1}.documents.{n}.content", limit)
+        | {"text": _text(each.content, f"{place}.documents.{n}.content", limit, formed=True)}
         for n, each in enumerate(turn.documents)
         if each.span_id == call.span_id
     ]
+    failed = FAILED.search(call.result[:LARGEST])
     return {
         "kind": call.kind,
         "name": visible(call.name[:100]),
         "span_id": call.span_id,
-        "given": _plain(call.arguments, f"{place}.arguments", limit),
-        "result": _plain(call.result, f"{place}.result", limit),
+        "given": _text(call.arguments, f"{place}.calls.{number}.arguments", limit),
+        "result": _text(call.result, f"{place}.calls.{number}.result", limit),
         "documents": documents,
         "error": visible(call.error[:PIECE]),
+        "warning": visible(failed[0][:160]) if failed else "",
     }
 
 
-def _plain(text: str, place: str, limit: int) -> dict[str, Any] | None:
-    return _piece(text, place, limit) if text else None
+def _text(text: str, place: str, limit: int, *, formed: bool = False) -> dict[str, Any] | None:
+    if not text:
+        return None
+    shown = text[:limit]
+    laid_out = {"place": place, "text": shown, "shown": len(shown), "total": len(text)}
+    return {**laid_out, "layout": lay_out(shown)} if formed else laid_out
 
 
-def _piece(text: str, place: str, limit: int) -> dict[str, Any]:
-    return {"text": visible(text[:limit]), "cut": _cut(text, place, limit)}
+def _texts(session: Session) -> Iterator[tuple[int, str, str]]:
+    for turn in session.turns:
+        for part, text in _parts(turn):
+            yield turn.number, f"turns.{turn.number - 1}.{part}", text
+    yield from ((0, f"gaps.{n}", gap) for n, gap in enumerate(session.gaps))
 
 
-def _cut(text: str, place: str, limit: int) -> dict[str, Any] | None:
-    return {"place": place, "shown": limit, "total": len(text)} if len(text) > limit else None
+def _parts(turn: Turn) -> Iterator[tuple[str, str]]:
+    """List the texts of a turn in the order in which they are shown."""
+    yield from (("text", turn.text), ("reasoning", turn.reasoning))
+    for number, call in enumerate(turn.calls):
+        yield f"calls.{number}.arguments", call.arguments
+        yield f"calls.{number}.result", call.result
+        for place, document in enumerate(turn.documents):
+            if document.span_id == call.span_id:
+                yield f"documents.{place}.content", document.content
 
 
 def _facts(session: Mapping[str, Any]) -> list[tuple[str, str]]:

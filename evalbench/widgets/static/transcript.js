@@ -3,6 +3,7 @@
 
 const LONG = 1600; // characters of a message that are shown unfolded
 const MOST_HITS = 2000;
+const visible = (text) => text.replace(/[^\P{C}\t\n\r]/gu, (sign) => `\u27e6U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e7`);
 const TITLES = { tool: ["Arguments", "Result"], retriever: ["Query", "Result"] };
 
 function makeFold(kind, summary, build, span = null) {
@@ -74,7 +75,7 @@ class Transcript {
     const { role, number, speaker } = turn;
     const head = [make("span", { class: "number", text: number }), make("b", { text: role }),
       make("span", { class: "speaker", text: speaker }), make("time", { text: turn.time })];
-    const prose = () => (turn.html ? [this.buildProse(turn), this.buildMore(turn.cut, null)].filter(Boolean) : []);
+    const prose = () => (turn.text ? [this.buildProse(turn.text), this.buildMore(turn.text, null)].filter(Boolean) : []);
     const article = make("article", { class: "turn", "data-span": turn.span_id, "data-role": role, "aria-label": `${number} ${role}` });
     if (role === "system") article.append(makeFold("instructions", head, prose));
     else article.append(make("header", {}, ...head), ...prose());
@@ -85,10 +86,9 @@ class Transcript {
   }
 
   buildProse(turn) {
-    const prose = make("div", { class: "prose", cleaned: turn.html, dir: "auto" });
-    for (const link of prose.querySelectorAll("a[href]")) link.title = link.href; // where it really leads
-    if (turn.length <= LONG) return prose;
-    const more = makeButton({ class: "more", text: `Show all ${count(turn.length)} characters` });
+    const prose = make("div", { class: "prose", text: visible(turn.text), dir: "auto" });
+    if (turn.text.length <= LONG) return prose;
+    const more = makeButton({ class: "more", text: `Show all ${count(turn.text.length)} characters` });
     const long = make("div", { class: "long" }, prose, more);
     more.addEventListener("click", () => long.classList.add("whole"));
     return long;
@@ -108,28 +108,28 @@ class Transcript {
       block ? [make("h4", { text: titles[number] }), ...this.buildPlain(block)] : []);
     const documents = step.documents.flatMap((each) => {
       const score = make("small", { text: each.score === null ? "" : each.score.toFixed(2) });
-      return [make("h4", {}, each.id, " ", score), ...this.buildPlain(each)];
+      return [make("h4", {}, each.id, " ", score), ...(each.text ? this.buildPlain(each.text) : [])];
     });
     return [...texts, ...documents];
   }
 
   buildPlain(block) {
-    const text = make("pre", { text: block.text, dir: "auto" });
-    return [text, this.buildMore(block.cut, text)].filter(Boolean);
+    const text = make("pre", { text: visible(block.text), dir: "auto" });
+    return [text, this.buildMore(block, text)].filter(Boolean);
   }
 
   buildMore(cut, text) {
-    if (!cut) return null;
-    const more = makeButton({ class: "more" });
     const { place, total } = cut;
     let start = cut.shown;
+    if (start === total) return null;
+    const more = makeButton({ class: "more" });
     const tell = () => (more.textContent = `Read on: ${count(start)} of ${count(total)} characters are shown`);
     const append = (piece) => {
       text ??= more.parentNode.insertBefore(make("pre", { dir: "auto" }), more);
-      text.append(piece.text);
-      start = piece.next;
+      text.append(visible(piece.text));
+      start = piece.shown;
       more.disabled = false;
-      if (start === null) more.remove();
+      if (start === total) more.remove();
       else tell();
     };
     more.addEventListener("click", () => {
