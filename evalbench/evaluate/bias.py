@@ -8,7 +8,15 @@ import polars as pl
 import scipy
 
 from evalbench import stats
-from evalbench.evaluate.calibrate import KEY, SESSION_KEY, flatten, measure_alignment, measure_parts
+from evalbench.evaluate.calibrate import (
+    CELLS,
+    COUNTED,
+    KEY,
+    SESSION_KEY,
+    flatten,
+    measure_alignment,
+    measure_parts,
+)
 from evalbench.evaluate.split import with_split
 from evalbench.schema import columns
 from evalbench.settings import Evaluators
@@ -64,16 +72,16 @@ def compare_traits(
     all traits of an evaluator. It takes sessions to be independent. Where it "errs otherwise", one
     calibration does not fit all: measure and correct by segment.
 
-    Gives ``KEY, trait, value``, then alignment as ``measure_alignment`` gives it, ``p_value`` and
-    ``reading``; a trait with one value alone has no row.
+    Gives ``KEY, trait, value``, ``n`` and the four cells, ``p_value`` and ``reading``, then
+    alignment as ``measure_alignment`` gives it, null where no difference is shown; a trait with one
+    value alone has no row.
     """
     varied = traits.filter(pl.col("value").n_unique().over(*KEY, "trait") > 1)
     by = [*KEY, "trait", "value"]
-    found = measure_alignment(varied, by=by, settings=settings, level=level, rng=rng)
-    cells = ["tp", "fn", "fp", "tn"]
-    rest = found.select(pl.col(cells).sum().over(*KEY, "trait") - pl.col(cells))
+    counts = varied.drop_nulls("truth").group_by(by, maintain_order=True).agg(n=pl.len(), **COUNTED)
+    rest = counts.select(pl.col(CELLS).sum().over(*KEY, "trait") - pl.col(CELLS))
     p_values = []
-    for own, other in zip(found[cells].iter_rows(), rest.iter_rows(), strict=True):
+    for own, other in zip(counts[CELLS].iter_rows(), rest.iter_rows(), strict=True):
         tables = ([own[:2], other[:2]], [own[2:], other[2:]])
         both = [2 * float(scipy.stats.fisher_exact(table).pvalue) for table in tables]
         p_values.append(min(1.0, *both))
@@ -81,11 +89,12 @@ def compare_traits(
         lambda p: pl.Series(stats.benjamini_hochberg(p.to_numpy())), return_dtype=pl.Float64
     )
     differs = adjusted.over(KEY) < 1 - level
-    return (
-        found.with_columns(p_value=pl.Series(p_values, dtype=pl.Float64))
-        .with_columns(reading=_say_either(differs, "errs otherwise", "no difference shown"))
-        .sort(*KEY, "trait", "value")
+    parts = counts.with_columns(p_value=pl.Series(p_values, dtype=pl.Float64)).with_columns(
+        reading=_say_either(differs, "errs otherwise", "no difference shown")
     )
+    unlike = varied.join(parts.filter(reading="errs otherwise"), on=by, how="semi")
+    found = measure_alignment(unlike, by=by, settings=settings, level=level, rng=rng)
+    return parts.join(found.drop("n", *CELLS), on=by, how="left").sort(*KEY, "trait", "value")
 
 
 def measure_noise(current: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:

@@ -36,6 +36,16 @@ ALIGNMENT = columns(
 )
 """Alignment as reported; a measure that is not defined is null. ``sample``: what it rests on."""
 CELLS = ["tp", "fn", "fp", "tn"]
+_RIGHT, _FAILS = pl.col("fails").eq_missing(pl.col("truth")), pl.col("truth")
+COUNTED = {
+    name: cell.sum().cast(pl.Int64)
+    for name, cell in zip(
+        CELLS,
+        (_FAILS & _RIGHT, _FAILS & ~_RIGHT, ~_FAILS & ~_RIGHT, ~_FAILS & _RIGHT),
+        strict=True,
+    )
+}
+"""How many pairs of known truth are in each cell; a silent verdict is wrong."""
 CATEGORIES = columns(
     (pl.Int64, "n silent"),
     (pl.Float64, " ".join(name + end for name in TABLE_MEASURES for end in ENDS)),
@@ -176,10 +186,9 @@ def measure_alignment(
         row |= flatten({name: getattr(found, name) for name in MEASURES})
         of = (part["surface"][0], part["mode"][0]) if tried is not None else None
         at = shown_level(level, before=before.get(of, 0), beside=max(beside, together.get(of, 1)))
-        strict = (
-            found if math.isclose(at, level) else stats.alignment(truth, **about, level=at, rng=rng)
-        )
-        row["mcc_shown"] = flatten({"mcc": strict.mcc})["mcc_low"]
+        same = math.isclose(at, level)
+        shown = found.mcc if same else stats.mcc(truth, **about, level=at, rng=rng)
+        row["mcc_shown"] = flatten({"mcc": shown})["mcc_low"]
         if (unread := part["unread"][0] if "unread" in part.columns else 0) > stats.UNREAD:
             row["mcc_shown"] = -1.0
             row["sample"] += f"; {unread:.0%} of the sessions are of kinds that nobody labelled"
@@ -192,12 +201,7 @@ def measure_alignment(
 
 def _count_looks(pairs: pl.DataFrame, tried: pl.DataFrame) -> tuple[dict[Any, int], dict[Any, int]]:
     """Count, by surface and mode, the other calibrations tried and the evaluators measured now."""
-    right, fails = pl.col("fails").eq_missing(pl.col("truth")), pl.col("truth")
-    cells = dict(
-        zip(CELLS, (fails & right, fails & ~right, ~fails & ~right, ~fails & right), strict=True)
-    )
-    sums = {name: each.sum().cast(pl.Int64) for name, each in cells.items()}
-    now = pairs.drop_nulls("truth").group_by(KEY).agg(**sums)
+    now = pairs.drop_nulls("truth").group_by(KEY).agg(**COUNTED)
     earlier = tried.join(now, on=[*KEY, *CELLS], how="anti")
     counts = (each.group_by("surface", "mode").len().iter_rows() for each in (earlier, now))
     before, together = ({(row[0], row[1]): row[2] for row in rows} for rows in counts)
@@ -210,10 +214,8 @@ def _bound_ties(part: pl.DataFrame) -> str:
     for turned in (~pl.col("fails"), pl.col("fails")):
         decided = part.with_columns(truth=pl.coalesce("truth", turned)).drop_nulls("truth")
         how: Any = {"level": 0.95, "rng": np.random.default_rng(0)}
-        found = stats.alignment(
-            decided["truth"].cast(pl.Float64).to_numpy(), **describe_sample(decided), **how
-        )
-        ends.append(found.mcc.estimate)
+        said = decided["truth"].cast(pl.Float64).to_numpy()
+        ends.append(stats.mcc(said, **describe_sample(decided), **how).estimate)
     ties = part["truth"].null_count()
     return f"{ties} undecided left out: MCC between {ends[0]:.2f} and {ends[1]:.2f}"
 
@@ -246,8 +248,7 @@ def human_ceiling(
         about = {"ceiling": people, "beside_people": both.with_columns(by_verdict=False)}
         how: dict[str, Any] = {"level": level, "rng": rng}
         found = {
-            name: stats.alignment(truth, **describe_sample(each), **how).mcc
-            for name, each in about.items()
+            name: stats.mcc(truth, **describe_sample(each), **how) for name, each in about.items()
         }
         return row | flatten(found)
 

@@ -15,7 +15,7 @@ are named, and where an option is unknown or a number out of range.
 """
 
 from .agreement import agreement
-from .binary import alignment, proportion
+from .binary import alignment, mcc, proportion
 from .change import Change, benjamini_hochberg, paired_change
 from .estimate import Estimate
 from .multiclass import table_alignment
@@ -37,6 +37,7 @@ __all__ = [
     "failure_rate",
     "labels_for_rate",
     "labels_next",
+    "mcc",
     "paired_change",
     "paired_power",
     "proportion",

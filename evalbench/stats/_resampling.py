@@ -167,37 +167,49 @@ class Units:
         return f"only {self.size} groups: the interval rests on how few of them differ"
 
 
-def jackknife_variance(statistic: Statistic, units: Units) -> float:
-    """Return the delete-one jackknife variance over units, on counts smoothed by the prior.
-
-    Smoothing keeps a value where one unit holds all of a class.
-    """
-    left_out = statistic(units.total + PRIOR - units.patterns)
+def jackknife_variance(left_out: Floats, units: Units) -> float:
+    """Return the delete-one jackknife variance of values by the pattern that is left out."""
     k = units.size
     mean = units.times @ left_out / k
     return float((k - 1) / k * (units.times @ (left_out - mean) ** 2))
 
 
 def inflation(statistic: Statistic, units: Units, level: float) -> float:
+    """Return what :func:`inflations` does, of one statistic."""
+    return inflations({"": statistic}, units, level)[""]
+
+
+def inflations(
+    statistics: Mapping[str, Statistic],
+    units: Units,
+    level: float,
+    *,
+    fold: Statistic = np.asarray,
+) -> dict[str, float]:
     """Return by how much rows that share groups count for less; 1 for independent rows.
 
     The delete-one-group jackknife variance over the delete-one-row variance (never taken to be
-    under 1), times (t / z)^2 with K - 1 degrees of freedom, since K groups know their own variance
-    no better. K is Kish's effective number of groups, each weighing what its rows move the
-    statistic: where a few are far larger, or few have a failure, K groups know less. Infinite with
-    one group.
+    under 1), on counts smoothed by the prior, which keeps a value where one unit holds all of a
+    class; times (t / z)^2 with K - 1 degrees of freedom, since K groups know their own variance no
+    better. K is Kish's effective number of groups, each weighing what its rows move the statistic:
+    where a few are far larger, or few have a failure, K groups know less. Infinite with one group.
+    ``fold`` takes counts to those that the statistics are of.
     """
-    if not units.grouped:
-        return 1.0
-    if units.size < 2:
-        return np.inf
-    independent = jackknife_variance(statistic, Units.of_rows(units.total))
-    effect = jackknife_variance(statistic, units) / independent if independent > 0 else 1.0
-    whole = units.total + PRIOR
-    weight = units.patterns @ np.abs(statistic(whole + np.eye(len(whole))) - statistic(whole))
-    known = (units.times @ weight) ** 2 / (units.times @ weight**2) if weight.any() else units.size
-    t = float(special.stdtrit(max(known - 1, 1), (1 + level) / 2))
-    return max(effect, 1.0) * (t / normal_quantile(level)) ** 2
+    if not units.grouped or units.size < 2:
+        return dict.fromkeys(statistics, np.inf if units.grouped else 1.0)
+    rows, whole = Units.of_rows(units.total), units.total + PRIOR
+    by_group, by_row = (fold(whole - each.patterns) for each in (units, rows))
+    now, nudged = fold(whole), fold(whole + np.eye(len(whole)))
+    found = {}
+    for name, statistic in statistics.items():
+        independent = jackknife_variance(statistic(by_row), rows)
+        shared = jackknife_variance(statistic(by_group), units)
+        effect = shared / independent if independent > 0 else 1.0
+        weight = units.patterns @ np.abs(statistic(nudged) - statistic(now))
+        k = (units.times @ weight) ** 2 / (units.times @ weight**2) if weight.any() else units.size
+        t = float(special.stdtrit(max(k - 1, 1), (1 + level) / 2))
+        found[name] = max(effect, 1.0) * (t / normal_quantile(level)) ** 2
+    return found
 
 
 def estimate_all(
@@ -221,10 +233,11 @@ def estimate_all(
     shared = None if units.grouped else draw(total)
     estimates = {}
     with np.errstate(divide="ignore", invalid="ignore"):
+        scales = inflations(statistics, units, level)
         for name, statistic in statistics.items():
             value = float(statistic(total))
             # Of groups every statistic has its own design effect.
-            weights = draw(total / inflation(statistic, units, level)) if shared is None else shared
+            weights = draw(total / scales[name]) if shared is None else shared
             why = join_reasons(f"{name} is 0/0 in these counts" * (value != value), reason)
             draws = statistic(weights)
             estimates[name] = from_draws(value, draws, level, method=method, n=n, reason=why)

@@ -15,7 +15,7 @@ from ._resampling import (
     Units,
     dirichlet_weights,
     from_draws,
-    inflation,
+    inflations,
     join_reasons,
     ratio,
 )
@@ -44,11 +44,10 @@ class Sample:
 
     def fold(self, counts: Floats) -> Floats:
         """Return the five cells (..., 5) of (..., columns), each class weighing its sessions."""
-        alone = len(self.size) == 1
-        whole = counts @ np.eye(len(self.size))[self.classes]
-        shares = counts if alone else ratio(counts, whole[..., self.classes], 0.0)
-        weighed = shares * (1.0 if alone else self.size[self.classes])
-        five: Floats = weighed @ np.eye(5)[self.cells]
+        if len(self.size) > 1:
+            whole = counts @ np.eye(len(self.size))[self.classes]
+            counts = counts * ratio(self.size, whole, 0.0)[..., self.classes]
+        five: Floats = counts @ np.eye(5)[self.cells]
         return five
 
     def estimate(
@@ -61,18 +60,16 @@ class Sample:
         method += ", design effect of groups" * self.units.grouped
         n, drawn, estimates = int(self.units.total.sum()), None, {}
         with np.errstate(divide="ignore", invalid="ignore"):
+            scales = inflations(measures, self.units, level, fold=self.fold)
+            five = self.fold(self.counts)
             for name, measure in measures.items():
-                value = float(measure(self.fold(self.counts)))
+                value = float(measure(five))
                 if drawn is None or self.units.grouped:  # every measure has its own design effect
-                    scale = inflation(self._folded(measure), self.units, level)
-                    drawn = self.fold(self._draw(self.counts / scale, rng))
+                    drawn = self.fold(self._draw(self.counts / scales[name], rng))
                 said = join_reasons(f"{name} is 0/0 in these counts" * (value != value), why)
                 draws = measure(drawn)
                 estimates[name] = from_draws(value, draws, level, method=method, n=n, reason=said)
         return estimates
-
-    def _folded(self, measure: Statistic) -> Statistic:
-        return lambda counts: measure(self.fold(counts))
 
     def _draw(self, counts: Floats, rng: np.random.Generator) -> Floats:
         """Draw weights of the columns."""
