@@ -28,6 +28,7 @@ from evalbench.schema.events import (
     LabelAdjudicated as LabelAdjudicated,
     LabelsImported as LabelsImported,
     MemberConfirmed as MemberConfirmed,
+    NotesSorted as NotesSorted,
     ModeDefined as ModeDefined,
     ModeMerged as ModeMerged,
     ModePromoted as ModePromoted,

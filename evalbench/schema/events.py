@@ -267,6 +267,21 @@ class MemberConfirmed(Body):
     belongs: bool
 
 
+class NotesSorted(Body):
+    """``notes.sorted``: a person read ``notes``, and they tell of a failure mode.
+
+    A ``name`` makes a new draft of it. ``struck`` were shown with them and are not of it;
+    ``offered`` are the modes that were offered.
+    """
+
+    surface: Name
+    mode: Name
+    name: str = ""
+    notes: tuple[int, ...] = ()
+    struck: tuple[int, ...] = ()
+    offered: tuple[Name, ...] = ()
+
+
 EvaluatorKind = Literal["check", "classifier", "judge"]
 
 
@@ -379,6 +394,7 @@ BODIES: dict[str, type[Body]] = {
     "mode.undone": ModeUndone,
     "codebook.proposed": CodebookProposed,
     "member.confirmed": MemberConfirmed,
+    "notes.sorted": NotesSorted,
     "evaluator.defined": EvaluatorDefined,
     "evaluator.calibrated": EvaluatorCalibrated,
     "evaluator.promoted": EvaluatorPromoted,

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from functools import partial
-from math import log
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +15,7 @@ from evalbench.label.discovery.drafts import make_key
 from evalbench.label.discovery.naming import (
     Proposal,
     find_fault,
+    name_by,
     name_offline,
     propose,
     propose_all,
@@ -130,30 +130,12 @@ CLUSTERS = Clusters(
 )
 
 
-def test_offline_names_are_the_words_that_set_a_cluster_apart():
+def test_an_offline_name_is_what_the_most_typical_note_says():
     refund, slow = name_offline(TEXTS, CLUSTERS)
-    assert refund.name.split(", ")[:2] == ["refund", "window"]
-    assert slow.name.split(", ")[0] == "answer"
-    assert refund.quotes == (NOTES[1], NOTES[2])
-    assert (refund.severity, refund.failure_class, refund.source) == (None, None, "offline")
-    assert name_offline(["of the"] * 7, CLUSTERS)[0].name == "of the"  # nothing but stop words
-
-
-def test_the_weights_are_those_of_the_slow_definition():
-    rng = np.random.default_rng(2)
-    vocabulary = [f"word{number}" for number in range(30)]
-    texts = [" ".join(rng.choice(vocabulary, 8)) for _ in range(7)]
-    words = [" ".join(texts[:4]).split(), " ".join(texts[4:]).split()]
-    average = sum(map(len, words)) / 2
-    for own, proposal in zip(words, name_offline(texts, CLUSTERS), strict=True):
-        weight = {
-            word: own.count(word) / len(own) * log(1 + average / sum(w.count(word) for w in words))
-            for word in set(own)
-        }
-        best = sorted(weight, key=lambda word: (-round(weight[word], 12), word))[:3]
-        assert [round(weight[word], 12) for word in proposal.name.split(", ")] == [
-            round(weight[word], 12) for word in best
-        ]
+    assert refund.name == TEXTS[CLUSTERS.representatives[0][0]]
+    assert refund.quotes == tuple(TEXTS[one] for one in CLUSTERS.representatives[0][:3])
+    assert (refund.source, refund.definition, slow.severity) == ("offline", "", None)
+    assert name_by("word " * 30) == " ".join(["word"] * 11) + " …"
 
 
 def test_every_cluster_gets_a_proposal_its_most_telling_notes_first():

@@ -31,7 +31,7 @@ def find(ws, **asked):
 
 def test_clusters_of_notes_tell_where_signals_are_raised(ws):
     found = find(ws)
-    assert headline(found).startswith("40 notes of shop: 2 clusters")
+    assert headline(found).startswith("40 notes of shop: 2 groups")
     counts = found.summary.select("n", "n_sessions", "n_unsure", "stable").rows()
     assert counts == [(20, 20, 0, True)] * 2
     sessions = pl.concat(

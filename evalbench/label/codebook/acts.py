@@ -117,15 +117,21 @@ def propose(
 
     ``seed`` and ``ledger_seq`` are what the clusters can be made from again.
     """
-
-    def check(_: Codebook, connection: Connection) -> Fields:
-        written = set(ledger.events("note.added", connection=connection)["seq"])
-        if lost := {note for draft in drafts for note in draft.notes} - written:
-            raise LabelError(f"event {min(lost)} is no note: cluster the notes again")
-        return {}
-
+    check = _expect_notes(ledger, [note for draft in drafts for note in draft.notes])
     asked = {"surface": surface, "seed": seed, "ledger_seq": ledger_seq, "drafts": drafts}
     return _write(ledger, "codebook.proposed", surface, asked, check)
+
+
+def sort_notes(
+    ledger: Ledger, surface: str, mode: str, notes: Sequence[int], **more: object
+) -> int:
+    """Put notes that a person read into a mode; a ``name`` makes it a new draft.
+
+    ``struck`` are notes that were shown with them and do not belong, ``offered`` the modes that
+    were offered.
+    """
+    asked = {"surface": surface, "mode": mode, "notes": notes, **more}
+    return _write(ledger, "notes.sorted", mode, asked, _expect_notes(ledger, notes))
 
 
 def confirm(ledger: Ledger, surface: str, mode: str, note: int, belongs: bool) -> int:
@@ -159,6 +165,16 @@ def promote(ledger: Ledger, surface: str, mode: str) -> int:
 def undo(ledger: Ledger, seq: int) -> int:
     """Make the codebook what it would be without event ``seq``; undoing an undo is a redo."""
     return _write(ledger, "mode.undone", str(seq), {"undoes": seq})
+
+
+def _expect_notes(ledger: Ledger, notes: Sequence[int]) -> Fill:
+    def check(_: Codebook, connection: Connection) -> Fields:
+        written = set(ledger.events("note.added", connection=connection)["seq"])
+        if lost := set(notes) - written:
+            raise LabelError(f"event {min(lost)} is no note: cluster the notes again")
+        return {}
+
+    return check
 
 
 def _write(

@@ -11,7 +11,10 @@ from evalbench import schema
 from evalbench.errors import LabelError
 from evalbench.label.codebook.modes import Codebook, Mode
 
-KINDS = ("codebook.proposed", "member.confirmed", *(k for k in schema.BODIES if k[:5] == "mode."))
+KINDS = (
+    *("codebook.proposed", "member.confirmed", "notes.sorted"),
+    *(kind for kind in schema.BODIES if kind.startswith("mode.")),
+)
 Each = TypeVar("Each", int, str)
 State = dict[tuple[str, str], Mode]
 
@@ -92,6 +95,28 @@ def _apply(state: State, body: schema.Body) -> None:
             if body.note not in mode.notes:
                 raise LabelError(f"note {body.note} is no member of {body.mode!r}")
             _change(state, mode, verdicts={**mode.verdicts, body.note: body.belongs})
+        case schema.NotesSorted():
+            _sort(state, body)
+
+
+def _sort(state: State, body: schema.NotesSorted) -> None:
+    """Put notes into a mode, and out of whichever held them: a note tells of one."""
+    key = (body.surface, body.mode)
+    if body.name and key in state:
+        raise LabelError(f"there is a mode {body.mode!r} already: sort into it by its key")
+    fresh = Mode(body.surface, body.mode, body.name)
+    into = fresh if body.name else _find_standing(state, body.surface, body.mode)
+    if both := set(body.notes) & set(body.struck):
+        raise LabelError(f"note {min(both)} is sorted into {body.mode!r} and struck from it")
+    gone = set(body.notes)
+    for mode in [mode for mode in state.values() if mode.surface == body.surface]:
+        if not mode.ended and mode.mode != into.mode and gone & set(mode.notes):
+            _change(state, mode, notes=tuple(note for note in mode.notes if note not in gone))
+    kept = set(into.notes) - set(body.struck)
+    verdicts = {note: belongs for note, belongs in into.verdicts.items() if note in kept}
+    verdicts |= dict.fromkeys(body.notes, True)
+    struck = _join(set(into.struck) - gone, body.struck)
+    _change(state, into, notes=_join(kept, body.notes), verdicts=verdicts, struck=struck)
 
 
 def _define(state: State, body: schema.ModeDefined) -> None:

@@ -32,7 +32,8 @@ class Mode:
     It is ``promoted`` unless it is a cluster of notes that no person has let count yet. ``heirs``
     are the modes it went into; of a split mode ``sessions`` gives the heir of each session listed,
     ``otherwise`` that of the rest. ``notes`` are its members, as numbers of ``note.added`` events,
-    and ``verdicts`` say whether a person found that a member belongs.
+    ``verdicts`` say whether a person found that a member belongs, and ``struck`` are notes that one
+    found to be no members.
     """
 
     surface: str
@@ -51,6 +52,7 @@ class Mode:
     otherwise: str = ""
     notes: tuple[int, ...] = ()
     verdicts: Mapping[int, bool] = field(default_factory=dict)
+    struck: tuple[int, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:

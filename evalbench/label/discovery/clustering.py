@@ -1,17 +1,20 @@
-"""From notes to clusters: a neighbour graph cut into communities, with how far each can be trusted.
+"""From notes to clusters, with how far each can be trusted.
+
+A few hundred are grouped by average linkage, more by a neighbour graph cut into communities.
 
 No note is left out. One that fits its cluster badly is marked by a low confidence, and a cluster
 that does not come back when notes are drawn again by a low stability.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from evalbench.label.discovery.vectors import offline_vectors
+from evalbench.label.discovery import sorting
+from evalbench.label.discovery.vectors import FEW, offline_vectors
 
 Graph = Any  # scipy.sparse.csr_matrix, which loads when it is used
 
@@ -80,15 +83,17 @@ def find_none(reason: str) -> Clusters:
 def cluster(
     texts: Sequence[str], *, vectors: np.ndarray | None = None, rng: np.random.Generator
 ) -> Clusters:
-    """Cluster notes: Louvain communities of the graph of nearest neighbours.
+    """Cluster notes: groups by average linkage, or Louvain communities of the neighbour graph.
 
-    Nearness is wording (or what the embedding sees): notes about one subject with different faults
-    come together. ``weak`` and ``reason`` say when that is all there is.
+    Fewer than 800 without ``vectors`` are grouped as long as they are alike enough on average
+    (:func:`evalbench.label.discovery.sorting.group`); the graph is for all others. Nearness is
+    wording (or what the embedding sees): notes about one subject with different faults come
+    together. ``weak`` and ``reason`` say when that is all there is.
 
     ``texts`` must hold ten that differ; letter-by-letter repeats count as one note and share a
     cluster. ``vectors`` of shape (n, d) are their embeddings, else those of ``offline_vectors``.
-    There are as many clusters as come back best when 80% of the notes are drawn again, the smaller
-    number of two that do about as well. The same state of ``rng`` gives the same clusters.
+    The graph has as many clusters as come back best when 80% of the notes are drawn again, the
+    smaller number of two that do about as well. The same state of ``rng`` gives the same clusters.
 
     References
     ----------
@@ -104,7 +109,10 @@ def cluster(
     else:
         points = _check_vectors(vectors, len(texts))[first]
     graph = _join_neighbours(points)
-    chosen, reason = _choose(graph, points, rng)
+    if vectors is None and len(points) < FEW:
+        chosen, reason = _group(points, rng)
+    else:
+        chosen, reason = _choose(graph, points, rng)
     return Clusters(
         assignment=chosen.parted[members],
         confidence=_measure_confidence(graph, chosen.parted)[members],
@@ -153,18 +161,43 @@ def _join_neighbours(points: np.ndarray) -> Graph:
     return graph
 
 
-def _choose(graph: Graph, points: np.ndarray, rng: np.random.Generator) -> tuple[_Choice, str]:
-    """Choose the resolution whose clusters come back best, and say why."""
+def _draw(n: int, rng: np.random.Generator) -> list[np.ndarray]:
+    size = int(n * RESAMPLED_SHARE)
+    return [np.sort(rng.choice(n, size, replace=False)) for _ in range(RESAMPLES)]
+
+
+def _try(
+    parted: np.ndarray, drawn: list[np.ndarray], part: Callable[[np.ndarray], np.ndarray]
+) -> _Choice:
+    """Hold a partition against those of resamples."""
     from sklearn.metrics import adjusted_rand_score
 
+    again = [(one, part(one)) for one in drawn]
+    scores = [adjusted_rand_score(parted[one], found) for one, found in again]
+    return _Choice(parted, again, np.array(scores))
+
+
+def _group(points: np.ndarray, rng: np.random.Generator) -> tuple[_Choice, str]:
+    """Group few notes down to the likeness that holds for groups of any number and size."""
+    alike = sorting.measure_similarity(points)
+
+    def part(one: np.ndarray) -> np.ndarray:
+        return sorting.group(alike[np.ix_(one, one)], np.full(len(one), -1))
+
+    parted = _number_by_size(part(np.arange(len(points))))
+    return _try(parted, _draw(len(points), rng), part), (
+        f"{parted.max() + 1} groups: notes are in one while they are alike by {sorting.LIKE} "
+        "(cosine) on average"
+    )
+
+
+def _choose(graph: Graph, points: np.ndarray, rng: np.random.Generator) -> tuple[_Choice, str]:
+    """Choose the resolution whose clusters come back best, and say why."""
     n = len(points)
-    size = int(n * RESAMPLED_SHARE)
-    drawn = [np.sort(rng.choice(n, size, replace=False)) for _ in range(RESAMPLES)]
+    drawn = _draw(n, rng)
 
     def resample(resolution: float, parted: np.ndarray) -> _Choice:
-        again = [(one, _part(graph[one][:, one], points[one], resolution)) for one in drawn]
-        scores = [adjusted_rand_score(parted[one], found) for one, found in again]
-        return _Choice(parted, again, np.array(scores))
+        return _try(parted, drawn, lambda one: _part(graph[one][:, one], points[one], resolution))
 
     tried: list[_Choice] = []
     for resolution in RESOLUTIONS:
@@ -194,6 +227,10 @@ def _part(graph: Graph, points: np.ndarray, resolution: float) -> np.ndarray:
         lost = np.flatnonzero(sizes[parted] < SMALLEST)
         nearest = (points[lost] @ _find_middles(points, parted)[whole].T).argmax(axis=1)
         parted[lost] = whole[nearest]
+    return _number_by_size(parted)
+
+
+def _number_by_size(parted: np.ndarray) -> np.ndarray:
     _, parted, sizes = np.unique(parted, return_inverse=True, return_counts=True)
     return np.argsort(np.argsort(-sizes, kind="stable"))[parted]
 

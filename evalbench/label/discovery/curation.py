@@ -10,11 +10,13 @@ from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.codebook import acts as codebook
-from evalbench.label.codebook.fold import KINDS, find_undone, read_acts
+from evalbench.label.codebook.fold import KINDS, Act, find_undone, fold, read_acts
 from evalbench.label.codebook.modes import REQUIRED, Mode
 from evalbench.label.discovery.clustering import STABLE, SURE
 from evalbench.label.discovery.drafts import add_drafts, draft_clusters, make_key
+from evalbench.label.discovery.note_queue import NoteQueue
 from evalbench.label.discovery.texts import Discovery
+from evalbench.label.discovery.vectors import FEW
 from evalbench.schema import DraftedMode
 from evalbench.store.workspace import Workspace
 
@@ -23,43 +25,48 @@ SHOWN = 300
 READ = 1200
 """Characters of a member that are shown."""
 FORM = ("name", *REQUIRED)
-ACTS = "choose rename merge split confirm judge leave promote retire undo".split()
+ACTS = "choose rename merge split sort put later confirm judge leave promote retire undo".split()
+RECENT = 10
+"""Acts of sorting that say whether new modes still turn up."""
 UNDONE = {
-    "mode.defined": "the change of a mode",
-    "mode.merged": "the merge",
-    "mode.split": "the split",
-    "mode.retired": "the retirement",
-    "mode.promoted": "the promotion",
-    "codebook.proposed": "the drafts from clusters of notes",
-    "member.confirmed": "the confirmation of a member",
+    "mode.defined": "what was written about {name}",
+    "mode.merged": "the merge into {name}",
+    "mode.split": "the split of {name}",
+    "mode.retired": "the putting away of {name}",
+    "mode.promoted": "the promotion of {name}",
+    "codebook.proposed": "the draft {name}",
+    "member.confirmed": "the look at a note of {name}",
+    "notes.sorted": "the sorting of {n} into {name}",
 }
+BEGINNINGS = ("codebook.proposed", "notes.sorted")
 
 
 class Curation:
     """What an analyst sees of the notes of a surface, and does with them.
 
-    It knows no widget: messages are plain dicts. Clusters that no mode holds yet become drafts, all
-    in one event, with the first act on one of them; from then on each act is one event more.
+    It knows no widget: messages are plain dicts. A group of notes becomes a draft with the first
+    act on it; from then on each act is one event more.
 
-    ``points`` are of each note x, y and how sure its cluster is, as float32; ``homes`` its place in
-    ``groups``, -1 where none holds it. ``groups`` are clusters and standing modes, the largest
-    first, as ``_describe`` makes them; ``members`` the rows of the chosen one, the most telling
-    first, each for ``notes`` that say the same; ``confirming`` the member before the analyst, or
-    empty; ``weak`` says that the clusters are no pattern of the notes.
+    ``points`` are of each note x, y and how sure its home is, as float32; ``homes`` its place in
+    ``groups``, -1 where none holds it. ``groups`` are groups of notes and standing modes, the
+    largest first, as ``_describe`` makes them; ``members`` the rows of the chosen one, the most
+    telling first, each for ``notes`` that say the same, those only suggested last. ``sorting`` is
+    what is asked of the analyst, ``confirming`` the member before them, or both empty; ``progress``
+    how far the sorting is. ``weak`` says that the clusters are no pattern of the notes.
     """
 
     def __init__(self, ws: Workspace, discovery: Discovery) -> None:
         self._ws, self._discovery = ws, discovery
         clusters, self.surface = discovery.clusters, discovery.surface
         self.reason, self.weak = clusters.reason, clusters.weak
-        placed = np.column_stack([discovery.position, clusters.confidence])
-        self.points = placed.astype(np.float32).tobytes()
         ranked = [place for each in clusters.representatives for place in enumerate(each)]
         self._typical = {int(place): rank for rank, place in ranked}
         self._place = {note: index for index, note in enumerate(discovery.texts["seq"])}
+        self._queue = NoteQueue(discovery, codebook.read_codebook(ws.ledger))
         self._drafts: list[DraftedMode] = []
         self._modes: dict[str, Mode] = {}
-        self._chosen, self._asked = "", ""
+        self._suggested: dict[str, list[int]] = {}
+        self._chosen, self._asked, self._sorting = "", "", False
         self._look()
 
     def answer(self, message: Any) -> Answer | None:
@@ -105,6 +112,40 @@ class Curation:
         self._chosen = part
         return _done(seq, f"Split {whole.name}: {len(notes)} notes are a part of their own")
 
+    def sort(self) -> None:
+        """Begin to sort notes, the most telling first."""
+        if not self._queue.ask():
+            raise LabelError(
+                "every note is sorted"
+                if self._queue.few
+                else f"notes are sorted one by one where fewer than {FEW} differ: act on clusters"
+            )
+        self._sorting = True
+
+    def put(
+        self, *, notes: Sequence[int], struck: Sequence[int] = (), mode: str = "", name: str = ""
+    ) -> Answer:
+        """Put notes into a mode, or into a new one of this name; the ``struck`` are not of it."""
+        asked = self.sorting
+        if not notes:
+            raise LabelError("strike out some, not all: Later puts off what is none of these")
+        same = [key for key, each in self._modes.items() if each.name.lower() == name.lower()]
+        mode = mode or next(iter(same), "")
+        offered = [each["mode"] for each in asked.get("offers", [])]
+        more: dict[str, Any] = {"struck": struck, "offered": offered}
+        if not mode:
+            taken = {key for _, key in codebook.read_codebook(self._ws.ledger).modes}
+            mode, more["name"] = make_key(name, taken), name
+        else:
+            self._propose(mode)
+        seq = codebook.sort_notes(self._ws.ledger, self.surface, mode, notes, **more)
+        told = f"{len(notes)} notes" if len(notes) > 1 else "Sorted"
+        return _done(seq, f"{told}: {name if 'name' in more else self._find(mode).name}")
+
+    def later(self, *, note: int) -> None:
+        """Ask for a note again when all others are sorted."""
+        self._queue.put_off(note)
+
     def confirm(self, *, mode: str) -> None:
         """Begin to look at the sampled members of a cluster, one after another."""
         self._find(mode)
@@ -117,8 +158,8 @@ class Curation:
         return _done(seq, "Belongs" if belongs else "Does not belong")
 
     def leave(self) -> None:
-        """Look at no more members for now."""
-        self._asked = ""
+        """Sort no more notes and look at no more members for now."""
+        self._asked, self._sorting = "", False
 
     def promote(self, *, mode: str, **fields: Any) -> Answer:
         """Fill in what a mode needs, and let it count; what was filled in stays in any case."""
@@ -129,7 +170,7 @@ class Curation:
         if any(getattr(old, name) != value for name, value in given.items()):
             codebook.edit(self._ws.ledger, self.surface, mode, **given)
         seq = codebook.promote(self._ws.ledger, self.surface, mode)
-        return _done(seq, f"{self._find(mode).name} counts from now on")
+        return _done(seq, f"{given.get('name', old.name)} counts from now on")
 
     def retire(self, *, mode: str) -> Answer:
         """Put a cluster away: no failure mode."""
@@ -138,25 +179,38 @@ class Curation:
         return _done(seq, f"{self._find(mode).name} put away")
 
     def undo(self) -> Answer:
-        """Undo this analyst's last act on the clusters that still stands."""
+        """Undo this analyst's last act on the notes that still stands, and say which it was."""
         acts = read_acts(self._ws.ledger.events(KINDS))
         here = [act for act in acts if getattr(act.body, "surface", "") == self.surface]
         undone = find_undone(acts)
         standing = [act for act in here if act.seq not in undone]
-        begun = [act.seq for act in standing if act.kind == "codebook.proposed"][:1]
+        begun = [act.seq for act in standing if act.kind in BEGINNINGS][:1]
         own = [act for act in standing if act.actor == self._ws.user and [act.seq] >= begun]
         if not own or not begun:
             raise LabelError("nothing of yours is left to undo")
-        return _done(codebook.undo(self._ws.ledger, own[-1].seq), f"Undone: {UNDONE[own[-1].kind]}")
+        last = own[-1]
+        said = UNDONE[last.kind].format(**self._tell(last.body))
+        if last.seq <= self._discovery.ledger_seq:
+            said += f", of {last.at:%-d %B, %H:%M} UTC"
+        return _done(codebook.undo(self._ws.ledger, last.seq), f"Undone: {said}")
+
+    def _tell(self, body: Any) -> dict[str, Any]:
+        """Give what an act was about, as people read it."""
+        drafts = getattr(body, "drafts", ())
+        key = next(
+            (getattr(body, name) for name in ("into", "mode", "source") if hasattr(body, name)), ""
+        )
+        name = drafts[0].name if drafts else getattr(self._modes.get(key), "name", key)
+        return {"name": visible(name), "n": len(getattr(body, "notes", ()))}
 
     def _propose(self, *touched: str) -> None:
-        """Write the clusters as drafts before the first act on one of them."""
+        """Write groups as drafts before the first act on them."""
         self._look()
         for mode in touched:
             self._find(mode)
-        if {draft.mode for draft in self._drafts} & set(touched):
+        if drafts := [draft for draft in self._drafts if draft.mode in touched]:
             made_from = {"seed": self._discovery.seed, "ledger_seq": self._discovery.ledger_seq}
-            codebook.propose(self._ws.ledger, self.surface, self._drafts, **made_from)
+            codebook.propose(self._ws.ledger, self.surface, drafts, **made_from)
             self._look()
 
     def _find(self, mode: str) -> Mode:
@@ -166,8 +220,10 @@ class Curation:
 
     def _look(self) -> None:
         """Read the codebook as it is now, whoever changed it."""
-        book = codebook.read_codebook(self._ws.ledger)
-        self._drafts = draft_clusters(self._discovery, book)
+        acts = read_acts(self._ws.ledger.events(KINDS))
+        book = fold(acts)
+        self._queue.look(book)
+        self._drafts, self._suggested = draft_clusters(self._queue, book), self._queue.suggest()
         new = {draft.mode for draft in self._drafts}
         whole = add_drafts(book, self.surface, self._drafts).modes.values()
         standing = [_with_name(mode) for mode in whole if not mode.ended]
@@ -175,12 +231,63 @@ class Curation:
         self._modes = {mode.mode: mode for mode in standing}
         if self._chosen not in self._modes:
             self._chosen = next(iter(self._modes), "")
+        sure = self._discovery.clusters.confidence.copy()
         self.homes = np.full(len(self._place), -1, dtype=np.int16)
         for index, mode in enumerate(standing):
-            self.homes[[self._place[note] for note in self._rank(mode)]] = index
+            own = [self._place[note] for note in self._rank(mode)]
+            guessed = [self._place[note] for note in self._suggested.get(mode.mode, [])]
+            self.homes[own + guessed] = index
+            sure[guessed] = 0
+            if mode.mode not in new:
+                sure[own] = 1
+        placed = np.column_stack([self._discovery.position, sure])
+        self.points = placed.astype(np.float32).tobytes()
         self.groups = [self._describe(mode, mode.mode in new) for mode in standing]
         self.members = self._list_members()
         self.confirming = self._next_member()
+        self.sorting = self._next_notes() if self._sorting else {}
+        self.progress = self._measure_progress(acts)
+
+    def _next_notes(self) -> dict[str, Any]:
+        """Give what is asked next: rows of notes that say the same, and what they may be."""
+        asked = self._queue.ask()
+        if not asked:
+            self._sorting = False
+            return {}
+        rows = [
+            self._quote(first) | {"notes": [first, *others]} for first, *others in asked["notes"]
+        ]
+        offers = [
+            each
+            | {"name": visible(self._modes[each["mode"]].name)}
+            | {"like": self._quote(each["like"])["text"]}
+            for each in asked.get("offers", [])
+        ]
+        mode = asked.get("mode", "")
+        name = visible(self._modes[mode].name) if mode else ""
+        return {"rows": rows, "offers": offers, "mode": mode, "name": name}
+
+    def _measure_progress(self, acts: Sequence[Act]) -> dict[str, Any]:
+        """Count what is sorted, and the new modes of the last acts; say when sorting is no help."""
+        undone = find_undone(acts)
+        done = [
+            act.body
+            for act in acts
+            if act.kind == "notes.sorted"
+            and act.body.surface == self.surface
+            and act.seq not in undone
+        ]
+        asked = [body for body in done if body.offered and not body.name][-2 * RECENT :]
+        right = sum(body.mode in body.offered for body in asked)
+        return {
+            "sorted": self._queue.sorted,
+            "of": len(self._place),
+            "modes": sum(not mode.ended for mode in self._queue.modes.values()),
+            "recent": min(RECENT, len(done)),
+            "new": sum(bool(body.name) for body in done[-RECENT:]),
+            "astray": len(asked) == 2 * RECENT and 2 * right < len(asked),
+            "few": self._queue.few and bool(self._place),
+        }
 
     def _describe(self, mode: Mode, new: bool) -> dict[str, Any]:
         """Describe a cluster or mode; changed by hand, or with notes since, it has no stability."""
@@ -194,13 +301,14 @@ class Curation:
             "n_notes": len(mode.notes),
             "sampled": len(mode.sample()),
             "waiting": len(mode.waiting()),
+            "n_suggested": len(self._suggested.get(mode.mode, ())),
             "precision": [share.estimate, share.low, share.high] if share else None,
         }
         group |= {"stability": None, "stable": None, "n_unsure": 0}
         if not ranked:
             return group
         places = [self._place[note] for note in ranked]
-        group["n_unsure"] = int((clusters.confidence[places] < SURE).sum())
+        group["n_unsure"] = int((clusters.confidence[places] < SURE).sum()) if new else 0
         group["example"] = group["example"] or self._quote(ranked[0])["text"]
         group["owner"] = group["owner"] or visible(self._ws.user)
         [one, *others] = np.unique(clusters.assignment[places]).tolist()
@@ -216,7 +324,8 @@ class Curation:
         if mode is None:
             return {"mode": self._chosen, "rows": [], "left_out": 0}
         alike: dict[int, list[int]] = {}
-        for note in self._rank(mode):
+        suggested = self._suggested.get(mode.mode, [])
+        for note in [*self._rank(mode), *suggested]:
             alike.setdefault(int(clusters.same_as[self._place[note]]), []).append(note)
         rows = []
         for first, *others in list(alike.values())[:SHOWN]:
@@ -224,6 +333,7 @@ class Curation:
             row = self._quote(first) | {"notes": [first, *others], "places": places}
             row |= {"text": row["text"][:READ], "belongs": mode.verdicts.get(first)}
             row["unsure"] = bool(clusters.confidence[places[0]] < SURE)
+            row |= {"suggested": first in suggested}
             rows.append(row | {"representative": places[0] in self._typical})
         return {"mode": mode.mode, "rows": rows, "left_out": max(0, len(alike) - SHOWN)}
 

@@ -7,22 +7,17 @@ from dataclasses import replace
 import polars as pl
 
 from evalbench.label.codebook.modes import Codebook, Mode
-from evalbench.label.discovery.texts import Discovery
+from evalbench.label.discovery.note_queue import NoteQueue
 from evalbench.schema import DraftedMode
 
 
-def draft_clusters(discovery: Discovery, book: Codebook) -> list[DraftedMode]:
-    """Turn clusters of notes into drafts, without the notes that some mode holds already."""
-    own = {key: mode for (surface, key), mode in book.modes.items() if surface == discovery.surface}
-    held = {note for mode in own.values() for note in mode.notes}
-    taken, drafts = set(own), list[DraftedMode]()
-    numbers = discovery.texts["seq"].to_numpy()
-    for one, proposal in enumerate(discovery.proposals):
-        key = make_key(proposal.name, taken)
+def draft_clusters(queue: NoteQueue, book: Codebook) -> list[DraftedMode]:
+    """Turn groups of notes into drafts: of those that no mode holds, and none is suggested for."""
+    taken, drafts = {key for surface, key in book.modes if surface == queue.surface}, []
+    for name, notes in queue.group():
+        key = make_key(name, taken)
         taken.add(key)
-        members = numbers[discovery.clusters.assignment == one].tolist()
-        if loose := tuple(note for note in members if note not in held):
-            drafts.append(DraftedMode(mode=key, name=proposal.name, notes=loose))
+        drafts.append(DraftedMode(mode=key, name=name, notes=tuple(notes)))
     return drafts
 
 

@@ -1,6 +1,7 @@
-"""Names for clusters of notes: proposed by a model that must quote them, or made of their words."""
+"""Names for clusters of notes: proposed by a model that must quote them, or a note's own words."""
 
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -18,7 +19,8 @@ QUOTES = 3
 """Different notes that a proposal must quote; all where there are fewer."""
 FEWEST_WORDS = 3
 """Words of a quote at the least, unless it is a whole note."""
-TERMS = 3
+LONGEST = 60
+"""Characters of a name that a note gives."""
 READ_NOTES, READ_CHARACTERS = 60, 600
 """How much of a cluster a model is given."""
 
@@ -115,36 +117,17 @@ def find_fault(quotes: Sequence[str], notes: Sequence[str]) -> str:
 
 
 def name_offline(texts: Sequence[str], clusters: Clusters) -> list[Proposal]:
-    """Name clusters by the words that set them apart, by c-TF-IDF, with representatives as quotes.
-
-    A word weighs by its share of the cluster's words times log(1 + A / f), where f is how often it
-    occurs in all and A how many words a cluster has on average.
-
-    References
-    ----------
-    Grootendorst (2022), BERTopic: neural topic modeling with a class-based TF-IDF procedure.
-    """
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    quotes = [tuple(texts[index] for index in each[:QUOTES]) for each in clusters.representatives]
-    joined = [""] * len(quotes)
-    for text, one in zip(texts, clusters.assignment, strict=True):
-        joined[one] += f" {text}"
-    try:
-        vectorizer = CountVectorizer(stop_words="english")
-        counts = vectorizer.fit_transform(joined).toarray()
-    except ValueError:  # nothing but stop words
-        weight, words = np.zeros((len(quotes), 0)), np.array([])
-    else:
-        sizes = counts.sum(axis=1, keepdims=True)
-        weight = counts / np.maximum(sizes, 1) * np.log1p(sizes.mean() / counts.sum(axis=0))
-        words = vectorizer.get_feature_names_out()
+    """Name clusters by what their most typical note says, with representatives as quotes."""
     proposals = []
-    for quoted, own in zip(quotes, weight, strict=True):
-        best = np.argsort(-own, kind="stable")[:TERMS]
-        terms = ", ".join(words[best[own[best] > 0]])
-        proposals.append(Proposal(terms or quoted[0][:80], "", None, None, quoted, "offline"))
+    for each in clusters.representatives:
+        quoted = tuple(texts[index] for index in each[:QUOTES])
+        proposals.append(Proposal(name_by(quoted[0]), "", None, None, quoted, "offline"))
     return proposals
+
+
+def name_by(note: str) -> str:
+    """Name a group by a note's own words."""
+    return textwrap.shorten(note, LONGEST, placeholder=" …")
 
 
 def _flatten(text: str) -> str:

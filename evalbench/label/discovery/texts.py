@@ -11,7 +11,7 @@ from evalbench.label.annotation.transcript import SIGNALS
 from evalbench.label.discovery import clustering
 from evalbench.label.discovery.clustering import Clusters
 from evalbench.label.discovery.naming import Proposal, propose_all
-from evalbench.label.discovery.vectors import embed_texts
+from evalbench.label.discovery.vectors import FEW, OFFLINE, embed_texts
 from evalbench.schema import columns
 from evalbench.store.ledger import Ledger
 from evalbench.store.workspace import Workspace
@@ -108,7 +108,8 @@ def discover(
     distinct, members = np.unique(np.array(short, dtype=object), return_inverse=True)
     embedding = embeddings or ws.settings.embeddings
     vectors = embed_texts(distinct.tolist(), model=embedding, rng=rng)[members]
-    found = clustering.cluster(short, vectors=vectors, rng=rng)
+    few = embedding == OFFLINE and n_different < FEW
+    found = clustering.cluster(short, vectors=None if few else vectors, rng=rng)
     position = clustering.lay_out(vectors, found.assignment)
     named = tuple(propose_all(short, found, model=model))
     return Discovery(surface, notes, found, position, named, seed, ledger_seq)

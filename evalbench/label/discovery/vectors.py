@@ -10,8 +10,8 @@ from evalbench.errors import ModelError
 DIMENSIONS = 200
 VOCABULARY = 50_000
 """Most n-grams of each sort; the rarest beyond go, so that memory stays bounded."""
-SPARSE = 5
-"""Texts a dimension: fewer would let each text be a direction of its own."""
+FEW = 800
+"""Texts from which on their vectors are reduced: fewer are told apart by their rare words."""
 WORD_WEIGHT = 0.7
 """Weight of words beside characters, which see through inflection and misspelling."""
 OFFLINE = "offline"
@@ -43,12 +43,13 @@ def embed_texts(texts: Sequence[str], *, model: str, rng: np.random.Generator) -
 
 
 def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.ndarray:
-    """Embed n texts by TF-IDF of words and characters, reduced by truncated SVD (LSA).
+    """Embed n texts by TF-IDF of words and characters, many of them reduced by SVD (LSA).
 
     Word n-grams of 1 to 2 and character n-grams of 3 to 5 within words, log-scaled counts. Sees
     shared wording, not meaning: "card lost" and "plastic went missing" are strangers to it. Returns
-    float32 of shape (n, d), d at most 200, rows of length 1 (0 where a text has no n-gram that
-    others have too). ``rng`` seeds the SVD.
+    float32 of shape (n, d), rows of length 1 or 0. Fewer than 800 texts keep their exact cosines (d
+    is n, no n-gram is left out); of more, n-grams that one text or half of them have are left out,
+    and d is 200. ``rng`` seeds the SVD.
 
     References
     ----------
@@ -59,9 +60,9 @@ def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.nda
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
-    many = len(texts) >= 20
+    many = len(texts) >= FEW
     common: Any = {"sublinear_tf": True, "max_features": VOCABULARY, "dtype": np.float32}
-    common |= {"min_df": 2 if many else 1, "max_df": 0.5 if many else 1.0}
+    common |= {"min_df": 2, "max_df": 0.5} if many else {}
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **common)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), **common)
     parts = []
@@ -72,9 +73,10 @@ def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.nda
             continue
     if not parts:
         return np.zeros((len(texts), 1), dtype=np.float32)
-    counted = sparse.hstack(parts).tocsr()
-    dimensions = max(2, min(DIMENSIONS, len(texts) // SPARSE))
-    if counted.shape[1] <= dimensions:
-        return normalize(counted.toarray())
+    counted = normalize(sparse.hstack(parts).tocsr())
+    if not many:  # vectors with the same cosines, of no more dimensions than texts
+        values, directions = np.linalg.eigh((counted @ counted.T).toarray())
+        return (directions * np.sqrt(np.clip(values, 0, None))).astype(np.float32)
+    dimensions = min(DIMENSIONS, counted.shape[1] - 1)
     reduce = TruncatedSVD(dimensions, random_state=int(rng.integers(2**31)))
     return normalize(reduce.fit_transform(counted)).astype(np.float32)

@@ -1,0 +1,152 @@
+"""The notes of a surface on their way into failure modes: what to ask an analyst next, and why.
+
+Only what a person said counts as sorted. All else is a suggestion, and is shown as one.
+"""
+
+from collections.abc import Collection
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from evalbench.label.codebook.modes import Codebook, Mode
+from evalbench.label.discovery import sorting
+from evalbench.label.discovery.naming import name_by
+from evalbench.label.discovery.texts import LONG, Discovery
+from evalbench.label.discovery.vectors import FEW, offline_vectors
+
+OFFERED = 3
+"""Modes offered for a note."""
+
+
+class NoteQueue:
+    """Notes in the order in which naming them tells most.
+
+    Notes that say the same are one. ``few`` is whether there are few enough to sort one by one;
+    ``modes`` are those that hold notes, by key, and what was put away.
+    """
+
+    def __init__(self, discovery: Discovery, book: Codebook) -> None:
+        self._discovery, self.surface = discovery, discovery.surface
+        self.numbers: list[int] = discovery.texts["seq"].to_list()
+        self._first, self._one = np.unique(discovery.clusters.same_as, return_inverse=True)
+        self.few = len(self._first) < FEW
+        self._weights = np.bincount(self._one, minlength=len(self._first)).astype(float)
+        self._put_off: set[int] = set()
+        self.look(book)
+
+    def look(self, book: Codebook) -> None:
+        """Take the codebook as it stands."""
+        own = [mode for (surface, _), mode in book.modes.items() if surface == self.surface]
+        self.modes: dict[str, Mode] = {
+            mode.mode: mode for mode in own if not mode.ended and mode.notes
+        }
+        place = {note: int(one) for note, one in zip(self.numbers, self._one, strict=True)}
+        self._named = np.full(len(self._first), -1)
+        self._struck: set[tuple[int, int]] = set()
+        for number, mode in enumerate(self.modes.values()):
+            self._named[[place[note] for note in mode.notes if note in place]] = number
+            self._struck |= {(place[note], number) for note in mode.struck if note in place}
+        self.__dict__.pop("_placed", None)
+
+    @cached_property
+    def _alike(self) -> np.ndarray:
+        texts = self._discovery.texts["text"].str.slice(0, LONG).gather(self._first).to_list()
+        seed = np.random.default_rng(self._discovery.seed)
+        return sorting.measure_similarity(offline_vectors(texts, rng=seed))
+
+    @cached_property
+    def _placed(self) -> np.ndarray:
+        """Of each different note a mode's number, or beyond them that of a group."""
+        clusters = self._discovery.clusters.assignment[self._first]
+        if self.few and (self._named >= 0).any():
+            return sorting.place(self._alike, self._weights, self._named, self._struck)
+        return np.where(self._named >= 0, self._named, len(self.modes) + clusters)
+
+    @property
+    def _known(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, Collection[tuple[int, int]]]:
+        return self._alike, self._weights, self._named, self._struck
+
+    def suggest(self) -> dict[str, list[int]]:
+        """Return for each mode the notes that are believed to be of it, by their numbers."""
+        placed, waiting = self._placed[self._one], self._named[self._one] < 0
+        return {
+            key: [self.numbers[at] for at in np.flatnonzero(waiting & (placed == number))]
+            for number, (key, mode) in enumerate(self.modes.items())
+            if not mode.ended
+        }
+
+    def group(self) -> list[tuple[str, list[int]]]:
+        """Return groups of notes that no mode is suggested for, each with its name, largest first.
+
+        A group that is all that is left of a cluster has the name proposed for that; another is
+        named by its most typical note, the one most like the others.
+        """
+        groups = []
+        clusters, proposals = self._discovery.clusters.assignment, self._discovery.proposals
+        beyond = np.unique(self._placed[self._placed >= len(self.modes)])
+        for number in beyond:
+            own = np.flatnonzero(self._placed == number)
+            places = np.flatnonzero(np.isin(self._one, own))
+            one = clusters[places[0]]
+            left = np.flatnonzero((clusters == one) & (self._named[self._one] < 0))
+            name = proposals[one].name
+            if not np.array_equal(left, places):
+                middle = own[self._alike[np.ix_(own, own)].sum(axis=1).argmax()]
+                name = name_by(self._discovery.texts["text"][int(self._first[middle])])
+            groups.append((name, [self.numbers[at] for at in places]))
+        return sorted(groups, key=lambda each: len(each[1]), reverse=True)
+
+    def _members(self, one: int) -> list[int]:
+        """Places of the notes that say what a different note says, its own first."""
+        return np.flatnonzero(self._one == one).tolist()
+
+    def ask(self, *, batches: bool = True) -> dict[str, Any]:
+        """Choose what to ask next: ``notes``, lists of numbers that say the same, and of what mode.
+
+        One list is a question, "which failure is this?", with ``offers``; several are a batch, "all
+        of these are ``mode``" (a key, or empty: a new one). Empty where nothing waits.
+        """
+        waiting = self._named < 0
+        if not self.few or not waiting.any():
+            return {}
+        opening = len(self._first) // sorting.BATCHES_FROM
+        mode, chosen = None, np.zeros(0, dtype=int)
+        if batches and (~waiting).sum() >= opening:
+            mode, chosen = sorting.next_batch(*self._known)
+        if len(chosen) < 2:
+            chosen = np.array([self._ask_one()])
+        notes = [[self.numbers[at] for at in self._members(one)] for one in chosen]
+        if len(notes) > 1:
+            key = "" if mode is None else list(self.modes)[mode]
+            return {"notes": notes, "mode": "" if key and self.modes[key].ended else key}
+        return {"notes": notes, "offers": self._offer(int(chosen[0]))}
+
+    def _ask_one(self) -> int:
+        """Choose one note; those put off come when nothing else waits."""
+        named = self._named.copy()
+        off = [one for one in self._put_off if named[one] < 0]
+        if len(off) < (named < 0).sum():
+            named[off] = len(self.modes)  # as if somebody had named it something else
+            return sorting.ask_next(self._alike, self._weights, named, self._struck)
+        return sorting.ask_next(*self._known)
+
+    def put_off(self, note: int) -> None:
+        """Ask for a note again only when all others are sorted."""
+        self._put_off.add(int(self._one[self.numbers.index(note)]))
+
+    def _offer(self, one: int) -> list[dict[str, Any]]:
+        """Offer the modes that fit a note best, each with the number of its most similar note."""
+        named, fits = sorting.score(self._alike, self._named, np.array([one]), self._struck)
+        modes, offers = list(self.modes.values()), []
+        for column in np.argsort(-fits[0], kind="stable"):
+            own = np.flatnonzero(self._named == named[column])
+            nearest = self.numbers[self._first[own[self._alike[one, own].argmax()]]]
+            if not modes[named[column]].ended:
+                offers.append({"mode": modes[named[column]].mode, "like": nearest})
+        return offers[:OFFERED]
+
+    @property
+    def sorted(self) -> int:
+        """Notes that a person put into a mode."""
+        return int((self._named[self._one] >= 0).sum())
