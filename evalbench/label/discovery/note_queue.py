@@ -38,9 +38,9 @@ class NoteQueue:
     def look(self, book: Codebook) -> None:
         """Take the codebook as it stands."""
         own = [mode for (surface, _), mode in book.modes.items() if surface == self.surface]
-        self.modes: dict[str, Mode] = {
-            mode.mode: mode for mode in own if not mode.ended and mode.notes
-        }
+        standing = ("", "retired")  # what was put away is sorted too, and like it is no failure
+        holding = [mode for mode in own if mode.ended in standing and mode.notes]
+        self.modes: dict[str, Mode] = {mode.mode: mode for mode in holding}
         place = {note: int(one) for note, one in zip(self.numbers, self._one, strict=True)}
         self._named = np.full(len(self._first), -1)
         self._struck: set[tuple[int, int]] = set()
