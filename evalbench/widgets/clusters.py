@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from evalbench.widgets.page import read_static
+from evalbench.widgets.page import read_static, read_vendor
 
 
 class ClusterDesk(anywidget.AnyWidget):
@@ -26,7 +26,7 @@ class ClusterDesk(anywidget.AnyWidget):
     homes : bytes
         Of each note an int16: its place in ``groups``, or -1.
     groups : list of dict
-    members, confirming : dict
+    members, sorting, confirming, progress : dict
         As :class:`evalbench.label.discovery.curation.Curation` has them.
     reason : str
         Why there are as many clusters as there are, or none.
@@ -34,13 +34,17 @@ class ClusterDesk(anywidget.AnyWidget):
         Whether the clusters are no pattern of the notes; a banner says so.
     """
 
-    _esm = read_static("keys.js", "elements.js", "notes_map.js", "clusters.js")
+    _esm = read_vendor() + read_static(
+        "keys.js", "elements.js", "notes_map.js", "sorting.js", "clusters.js"
+    )
     _css = read_static("elements.css", "clusters.css")
 
     points: Any = traitlets.Bytes().tag(sync=True)
     homes: Any = traitlets.Bytes().tag(sync=True)
     groups: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
     members: Any = traitlets.Dict().tag(sync=True)
+    sorting: Any = traitlets.Dict().tag(sync=True)
     confirming: Any = traitlets.Dict().tag(sync=True)
+    progress: Any = traitlets.Dict().tag(sync=True)
     reason: Any = traitlets.Unicode().tag(sync=True)
     weak: Any = traitlets.Bool().tag(sync=True)

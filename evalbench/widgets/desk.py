@@ -41,13 +41,13 @@ def annotate(annotation: Annotation) -> Annotator:
 
 def curate(curation: Curation) -> ClusterDesk:
     """Show clusters of notes: what was done is told after what came of it can be seen."""
-    fixed = {"points": curation.points, "reason": curation.reason, "weak": curation.weak}
-    desk = ClusterDesk(**fixed)
+    desk = ClusterDesk(reason=curation.reason, weak=curation.weak)
 
     def show() -> None:
         with desk.hold_sync():
-            desk.homes, desk.groups = curation.homes.tobytes(), curation.groups
-            desk.members, desk.confirming = curation.members, curation.confirming
+            desk.points, desk.homes = curation.points, curation.homes.tobytes()
+            for name in ("groups", "members", "sorting", "confirming", "progress"):
+                setattr(desk, name, getattr(curation, name))
 
     def listen(_: ClusterDesk, message: Any, __: list[bytes]) -> None:
         answer = curation.answer(message)

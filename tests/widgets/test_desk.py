@@ -86,7 +86,8 @@ class Curated:
 
     points, reason, weak = b"\0" * 12, "as was asked for", True
     homes = np.zeros(1, dtype=np.int16)
-    groups, members, confirming = ({"mode": "late"},), {"mode": "late"}, {}
+    groups, members = ({"mode": "late"},), {"mode": "late"}
+    sorting, confirming, progress = {}, {}, {}
 
     def answer(self, message):
         if message["act"] == "choose":

@@ -2,7 +2,7 @@
 // nothing here outlives the page.
 
 const CLASSES = ["answer quality", "tool selection", "tool arguments", "policy boundary", "evidence quality", "recovery"];
-const TRAITS = ["points", "homes", "groups", "members", "confirming", "reason", "weak"];
+const TRAITS = ["points", "homes", "groups", "members", "confirming", "sorting", "progress", "reason", "weak"];
 const SHEET = [
   ["\u2191 \u2193", "another cluster, or another note"],
   ["\u2190 \u2192", "to the clusters; to the notes"],
@@ -10,6 +10,7 @@ const SHEET = [
   ["r", "rename the cluster"],
   ["m", "merge it: arrows choose the other, Enter merges"],
   ["x", "split it: the selected notes become a cluster"],
+  ...SORT_KEYS,
   ["c", "confirm: look at sampled notes; y belongs, n does not"],
   ["p", "promote it to a failure mode, with its definition"],
   ["d", "put it away: no failure mode"],
@@ -41,11 +42,12 @@ class ClusterDesk extends Desk {
     this.map = new NotesMap((mode) => this.choose(mode), (places) => this.selectWithin(places));
     this.list = list("Clusters");
     this.rows = list("Notes", { "aria-multiselectable": "true" });
+    this.sorter = new Sorter(() => this.groups.map((group) => group.name), (message) => this.send(message));
     this.title = make("h2");
     this.side = make("div", { class: "side" });
     const keys = this.commands();
     const acts = make("footer", {}, this.notice, make("div", { class: "row" },
-      makeCommand("Rename", "r", keys.r), makeCommand("Merge", "m", keys.m), makeCommand("Split", "x", keys.x),
+      makeCommand("Sort", "s", keys.s), makeCommand("Rename", "r", keys.r), makeCommand("Merge", "m", keys.m), makeCommand("Split", "x", keys.x),
       makeCommand("Confirm", "c", keys.c), makeCommand("Promote", "p", keys.p), makeCommand("Put away", "d", keys.d),
       makeCommand("Undo", "z", keys.z), makeCommand("Keys", "?", keys["?"])));
     const pane = make("section", { class: "pane", "aria-label": "Cluster" }, this.title, this.side);
@@ -73,7 +75,7 @@ class ClusterDesk extends Desk {
   hear({ tell, why, said, seq }) {
     if (tell === "refused") return this.refuse(why);
     this.settle();
-    if (!this.confirming.mode) this.leaveForm();
+    if (!this.confirming.mode && !this.sorting.rows) this.leaveForm();
     this.refresh(); // what changed is here before what tells of it
     this.confirmSaved(seq);
     this.announce(said);
@@ -89,6 +91,7 @@ class ClusterDesk extends Desk {
     this.groups = this.model.get("groups");
     this.members = { rows: [], ...this.model.get("members") };
     this.confirming = this.model.get("confirming");
+    this.sorting = this.model.get("sorting");
     const mode = this.members.mode ?? "";
     if (mode !== this.root.dataset.mode) {
       this.selected.clear();
@@ -124,12 +127,13 @@ class ClusterDesk extends Desk {
   // What is shown
 
   showHeader() {
-    const held = this.groups.filter((group) => group.n_notes);
-    const notes = held.reduce((sum, group) => sum + group.n_notes, 0);
-    this.where.textContent = `${plural(notes, "note")} in ${plural(held.length, "cluster")}`;
-    this.reason.textContent = this.model.get("reason");
-    this.weak.hidden = !this.model.get("weak");
-    this.weak.textContent = "These clusters are weak: other draws of the notes give others. Read the notes one by one, and trust no cluster for its shape.";
+    const { sorted, of, modes, recent, new: fresh, astray, few } = this.model.get("progress");
+    const late = recent ? `, ${fresh} new in the last ${plural(recent, "act")}` : "";
+    this.where.textContent = of ? `${count(sorted)} of ${plural(of, "note")} sorted, ${plural(modes, "failure")}${late}` : "";
+    this.reason.textContent = astray ? "The right failure is seldom among those offered: these notes name subjects, not faults. Sorting will not help; reading the sessions will." : this.model.get("reason");
+    this.root.querySelector("[aria-keyshortcuts=s]").hidden = !few;
+    this.weak.hidden = !this.model.get("weak") || sorted > 0;
+    this.weak.textContent = "These groups are weak: other draws of the notes give others. Sort the notes one by one, and trust no group for its shape.";
   }
 
   showList() {
@@ -139,11 +143,12 @@ class ClusterDesk extends Desk {
   }
 
   buildGroup(group) {
-    const { mode, name, n_notes, n_unsure, stability, stable, sampled, waiting, precision, status } = group;
-    const tag = { found: "", draft: "draft", live: "counts" }[status];
+    const { mode, name, n_notes, n_unsure, n_suggested, stability, stable, sampled, waiting, precision, status } = group;
+    const tag = { found: "suggested", draft: "draft", live: "counts" }[status];
     const facts = [
-      stability !== null ? `stability ${stability.toFixed(2)}${stable ? "" : ": weak"}` : "",
+      stability !== null ? (stable ? "comes back when notes are drawn again" : "does not come back when notes are drawn again") : "",
       n_unsure ? `${count(n_unsure)} unsure` : "",
+      n_suggested ? `${count(n_suggested)} more suggested` : "",
       waiting < sampled ? `${sampled - waiting} of ${sampled} looked at` : "",
       precision ? `${percent(precision[0])} belong (${percent(precision[1])} to ${percent(precision[2])})` : "",
     ].filter(Boolean);
@@ -180,8 +185,9 @@ class ClusterDesk extends Desk {
     const { name = "", n_notes = 0 } = this.group ?? {};
     const { rows } = this.members;
     this.title.replaceChildren(name, " ", make("small", { text: this.group ? plural(n_notes, "note") : "" }));
+    if (this.sorting.rows) return this.showSorting();
     if (this.confirming.mode) return this.showMember();
-    if (this.form?.matches(".member")) return this.leaveForm();
+    if (this.form?.matches(".member, .sorting")) return this.leaveForm();
     if (this.form) return;
     const more = this.members.left_out ? `${plural(this.members.left_out, "more note")} not shown.` : "";
     const none = n_notes ? this.model.get("reason") : "No notes: labels name this failure mode.";
@@ -190,11 +196,11 @@ class ClusterDesk extends Desk {
     this.markRow();
   }
 
-  buildRow({ note, notes, text, unsure, representative, belongs, session_id }, index) {
+  buildRow({ note, notes, text, unsure, representative, belongs, suggested, session_id }, index) {
     const judged = { true: "belongs", false: "does not belong" }[belongs];
-    const marks = [representative && "typical", unsure && "unsure", judged].filter(Boolean);
+    const marks = [suggested && "suggested, not sorted", representative && "typical", unsure && !judged && "unsure", judged].filter(Boolean);
     return make("div", {
-      id: `${this.name}-note-${note}`, class: `note ${unsure ? "unsure" : ""}`, role: "option", "data-note": note,
+      id: `${this.name}-note-${note}`, class: `note ${suggested || (unsure && !judged) ? "unsure" : ""}`, role: "option", "data-note": note,
       title: `Session ${session_id}`,
       "aria-label": [text, notes.length > 1 ? `${notes.length} times` : "", ...marks].filter(Boolean).join(", "),
       click: () => { this.at = index; this.toggle(index); },
@@ -212,6 +218,14 @@ class ClusterDesk extends Desk {
       this.rows.setAttribute("aria-activedescendant", rows[this.at].id);
       keepInView(this.rows, rows[this.at]);
     }
+  }
+
+  showSorting() {
+    const { sorted, of } = this.model.get("progress");
+    this.title.replaceChildren("Sort notes ", make("small", { text: `${count(sorted)} of ${count(of)}` }));
+    if (this.form !== this.sorter.element) this.open(this.sorter.element);
+    this.sorter.show(this.sorting);
+    this.announce(this.sorting.rows.map((row) => row.text).join("; "));
   }
 
   showMember() {
@@ -328,8 +342,8 @@ class ClusterDesk extends Desk {
   }
 
   close() {
-    if (this.confirming.mode) this.model.send({ act: "leave" });
-    this.confirming = {};
+    if (this.confirming.mode || this.sorting.rows) this.model.send({ act: "leave" });
+    this.confirming = this.sorting = {};
     this.leaveForm();
   }
 
@@ -354,6 +368,7 @@ class ClusterDesk extends Desk {
 
   keys() {
     const leave = { Escape: () => this.close(), "?": () => this.sheet.showModal(), z: () => this.send({ act: "undo" }) };
+    if (this.sorting.rows) return { ...leave, ...this.sorter.keys() };
     if (this.confirming.mode) return { ...leave, y: () => this.judge(true), n: () => this.judge(false) };
     if (this.form) return { Escape: leave.Escape };
     const arrows = { ArrowUp: () => this.step(-1), ArrowDown: () => this.step(1) };
@@ -366,6 +381,7 @@ class ClusterDesk extends Desk {
   commands() {
     const on = (act) => () => this.group && act(this.group);
     return {
+      s: () => this.model.send({ act: "sort" }),
       r: on(({ mode, name }) => this.openForm("Rename", [["name", "Name", "input", name]], (given) => this.send({ act: "rename", mode, ...given }))),
       m: on(() => this.askMerge()),
       x: on(() => this.askSplit()),

@@ -1,0 +1,95 @@
+"""Notes sorted into failure modes by keyboard alone, and how many keys a note takes."""
+
+import json
+
+import pytest
+from annotating import chat, open_lab, serving_lab, wait_for
+from test_clusters import HOSTILE, THINGS, TOPICS, WIDGET
+
+from evalbench.label.codebook.acts import read_codebook
+
+NAMES = {topic: text.split(" {")[0].partition(" the")[0] for topic, text in TOPICS.items()}
+
+
+@pytest.fixture
+def ws(make_workspace):
+    ws = make_workspace([chat("s00")])
+    for number, (text, thing) in enumerate((t, th) for th in THINGS for t in TOPICS.values()):
+        session = f"s{number:02d}"
+        body = {"text": text.format(thing), "surface": "shop", "session_id": session}
+        ws.ledger.append("note.added", session, body)
+    return ws
+
+
+def topic_of(text):
+    return next(topic for topic, each in TOPICS.items() if text.startswith(each.split(" {")[0]))
+
+
+class Analyst:
+    """Somebody who knows what each note tells of, at the keyboard; counts keys and acts."""
+
+    def __init__(self, page):
+        self.page, self.root, self.keys, self.acts = page, page.locator(WIDGET), 0, 0
+
+    def press(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+            self.keys += 1
+
+    def type(self, text):
+        self.page.keyboard.type(text)
+        self.keys += len(text)
+
+    def told(self, act):
+        before = self.root.get_attribute("data-saved")
+        act()
+        self.page.wait_for_function(
+            "([widget, before]) => (document.querySelector(widget).dataset.saved ?? null) "
+            "!== before",
+            arg=[WIDGET, before],
+            polling=5,
+        )
+        self.acts += 1
+
+    def answer(self):
+        """Answer what is asked: a number, the name of a new failure, or what to strike out."""
+        rows = self.root.locator(".sorting blockquote").all_inner_texts()
+        kinds = [topic_of(row) for row in rows]
+        offers = self.root.locator(".sorting .offers b").all_inner_texts()
+        if len(rows) == 1 and NAMES[kinds[0]] in offers:
+            return self.told(lambda: self.press(str(offers.index(NAMES[kinds[0]]) + 1)))
+        bold = self.root.locator(".sorting > p b")
+        believed = bold.inner_text() if len(rows) > 1 and bold.count() else ""
+        kind = next((each for each in kinds if NAMES[each] == believed), kinds[0])
+        for index, each in enumerate(kinds):
+            if each != kind:
+                self.press(str(index + 1))
+        if believed == NAMES[kind]:
+            return self.told(lambda: self.press("Enter"))
+        self.press("n")
+        self.type(NAMES[kind])
+        return self.told(lambda: self.press("Enter"))
+
+
+def test_notes_are_sorted_by_keyboard_alone(page, ws):
+    with serving_lab(ws, "03_discover", surface="shop", analyst="ana") as (_, address):
+        open_lab(page, address, shown=f"{WIDGET}[data-mode]:not([data-mode='']) .note")
+        wait_for((ws.path / "lab/result.json").exists, ws.path / "lab.log")
+        ana = Analyst(page)
+        ana.root.locator(".clusters").focus()
+        ana.press("s")
+        page.wait_for_selector(f"{WIDGET} .sorting blockquote")
+        page.screenshot(path="/tmp/shots-G/first.png")
+        while page.locator(f"{WIDGET} .sorting blockquote").count():
+            ana.answer()
+            if ana.acts in (5, 12, 20, 26, 27, 28, 29, 30):
+                page.screenshot(path=f"/tmp/shots-G/act{ana.acts}.png")
+        page.screenshot(path="/tmp/shots-G/last.png")
+        assert "72 of 72 notes sorted, 6 failures" in ana.root.locator(".where").inner_text()
+        assert page.evaluate("window.seized") is None
+    book = read_codebook(ws.ledger)
+    held = {mode.name: len(mode.notes) for mode in book.modes.values() if mode.notes}
+    assert held == dict.fromkeys(NAMES.values(), 12)
+    print(ana.keys, ana.acts)
+    assert ana.acts <= 40
+    assert ana.keys / 72 < 4
