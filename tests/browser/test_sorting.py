@@ -79,12 +79,8 @@ def test_notes_are_sorted_by_keyboard_alone(page, ws):
         ana.root.locator(".clusters").focus()
         ana.press("s")
         page.wait_for_selector(f"{WIDGET} .sorting blockquote")
-        page.screenshot(path="/tmp/shots-G/first.png")
         while page.locator(f"{WIDGET} .sorting blockquote").count():
             ana.answer()
-            if ana.acts in (5, 12, 20, 26, 27, 28, 29, 30):
-                page.screenshot(path=f"/tmp/shots-G/act{ana.acts}.png")
-        page.screenshot(path="/tmp/shots-G/last.png")
         assert "72 of 72 notes sorted, 6 failures" in ana.root.locator(".where").inner_text()
         assert page.evaluate("window.seized") is None
     book = read_codebook(ws.ledger)

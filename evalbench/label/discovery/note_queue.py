@@ -118,8 +118,9 @@ class NoteQueue:
             chosen = np.array([self._ask_one()])
         notes = [[self.numbers[at] for at in self._members(one)] for one in chosen]
         if len(notes) > 1:
-            key = "" if mode is None else list(self.modes)[mode]
-            return {"notes": notes, "mode": "" if key and self.modes[key].ended else key}
+            believed = np.bincount(self._placed[chosen]).argmax() if mode is None else mode
+            own = [*self.modes.values()][believed : believed + 1]  # none: a group without a mode
+            return {"notes": notes, "mode": own[0].mode if own and not own[0].ended else ""}
         return {"notes": notes, "offers": self._offer(int(chosen[0]))}
 
     def _ask_one(self) -> int:

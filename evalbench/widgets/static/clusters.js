@@ -149,8 +149,8 @@ class ClusterDesk extends Desk {
       stability !== null ? (stable ? "comes back when notes are drawn again" : "does not come back when notes are drawn again") : "",
       n_unsure ? `${count(n_unsure)} unsure` : "",
       n_suggested ? `${count(n_suggested)} more suggested` : "",
-      waiting < sampled ? `${sampled - waiting} of ${sampled} looked at` : "",
-      precision ? `${percent(precision[0])} belong (${percent(precision[1])} to ${percent(precision[2])})` : "",
+      waiting && waiting < sampled ? `${sampled - waiting} of ${sampled} looked at` : "",
+      precision && n_notes > sampled ? `${percent(precision[0])} belong (${percent(precision[1])} to ${percent(precision[2])})` : "",
     ].filter(Boolean);
     const swatch = make("i", { "aria-hidden": "true" });
     swatch.style.background = this.colour(mode);
