@@ -172,6 +172,19 @@ def annotate(
     _serve("annotate", workspace, user, port, browser, surface=surface, queue=queue)
 
 
+@app.command()
+def browse(
+    query: Annotated[str, typer.Argument(help='Words and filters: "late refund" release=2.1')] = "",
+    surface: Annotated[str, typer.Option(help="Whose sessions.  [default: the first]")] = "",
+    workspace: Workspace = None,
+    user: Person = "",
+    port: Port = 8866,
+    browser: Browser = True,
+) -> None:
+    """Look through all sessions: serve them on this computer until Ctrl-C, or open a server."""
+    _serve("browse", workspace, user, port, browser, surface=surface, query=query)
+
+
 labels, codebook, verdicts = (typer.Typer(no_args_is_help=True) for _ in range(3))
 app.add_typer(labels, name="labels", help="Labels, ratings and notes to a file, and from one.")
 app.add_typer(codebook, name="codebook", help="Failure modes to a file, and from one.")

@@ -44,12 +44,16 @@ def quarter_window(quarter: str) -> tuple[datetime | None, datetime | None]:
 def read_draws(
     events: pl.DataFrame, *, surface: str | None, start: datetime | None, end: datetime | None
 ) -> dict[int, QueueDrawn]:
-    """Read those ``queue.drawn`` events that may cover sessions of a surface and window."""
+    """Read those draws that may cover sessions of a surface and window.
+
+    Sessions that were picked by hand are no draw: nothing can be said of those beside them.
+    """
     bodies = map(QueueDrawn.model_validate_json, events["body"])
     return {
         seq: draw
         for seq, draw in zip(events["seq"], bodies, strict=True)
         if draw.surface == (surface or draw.surface)
+        and None not in (item.inclusion_probability for item in draw.items)
         and not (draw.end and start and draw.end <= start)
         and not (draw.start and end and draw.start >= end)
     }

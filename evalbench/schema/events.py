@@ -118,11 +118,14 @@ class LabelAdjudicated(Body):
 
 
 class DrawnItem(Body):
-    """One session of a draw, with what is needed to weigh it, and how many people label it."""
+    """One session of a draw, with what is needed to weigh it, and how many people label it.
+
+    One that was picked by hand has no ``inclusion_probability``: nobody knows it.
+    """
 
     session_id: Name
     stratum: str
-    inclusion_probability: float = Field(gt=0, le=1)
+    inclusion_probability: float | None = Field(gt=0, le=1)
     reason: str
     annotators: int = Field(default=1, ge=1)
 

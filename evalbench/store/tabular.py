@@ -203,6 +203,15 @@ def write_table(path: Path, records: Iterable[Record], fields: Iterable[str]) ->
             writer.writerow({name: write_json(each) for name, each in row.items()} | cells)
 
 
+def write_frame(path: Path, frame: pl.DataFrame) -> None:
+    """Write a frame as Parquet where the name ends so, else as JSONL; nobody else may read it."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if path.suffix == ".parquet":
+        frame.write_parquet(path)
+    else:
+        frame.write_ndjson(path)
+
+
 def quote_formula(text: str) -> str:
     """Put a quote before a text that a spreadsheet would run as a formula, and before such quotes.
 

@@ -5,8 +5,10 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from evalbench.label.annotation.labelling import Annotation
+from evalbench.label.browsing.browsing import Browsing
 from evalbench.label.discovery.curation import Curation
 from evalbench.widgets.annotator import Annotator
+from evalbench.widgets.browser import Browser
 from evalbench.widgets.clusters import ClusterDesk
 
 
@@ -57,6 +59,19 @@ def curate(curation: Curation) -> ClusterDesk:
 
     desk.on_msg(listen)
     show()
+    return desk
+
+
+def browse(browsing: Browsing) -> Browser:
+    """Show the sessions of surfaces: each question of the browser gets its answer."""
+    first = {"surfaces": browsing.surfaces, "surface": browsing.surface, "query": browsing.query}
+    desk = Browser(**first)
+
+    def listen(_: Browser, message: Any, __: list[bytes]) -> None:
+        if (answer := browsing.answer(message)) is not None:
+            desk.send(answer)
+
+    desk.on_msg(listen)
     return desk
 
 

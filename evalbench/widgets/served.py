@@ -3,9 +3,11 @@
 from evalbench.errors import LabelError
 from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.annotation.queue import Queue, find_queues
+from evalbench.label.browsing.browsing import Browsing
 from evalbench.store.workspace import Workspace
 from evalbench.widgets import desk
 from evalbench.widgets.annotator import Annotator
+from evalbench.widgets.browser import Browser
 from evalbench.widgets.server import Page
 
 
@@ -24,4 +26,12 @@ def open_annotation(ws: Workspace, *, surface: str = "all", queue: str = "0") ->
     return desk.annotate(Annotation(ws, Queue(ws.ledger, number)))
 
 
-PAGES = {"annotate": Page("Annotate", Annotator, open_annotation)}
+def open_browsing(ws: Workspace, *, surface: str = "", query: str = "") -> Browser:
+    """Open the sessions of a surface, with a query if one is asked."""
+    return desk.browse(Browsing(ws, surface=surface, query=query))
+
+
+PAGES = {
+    "annotate": Page("Annotate", Annotator, open_annotation),
+    "browse": Page("Sessions", Browser, open_browsing),
+}

@@ -130,6 +130,7 @@ async def _answer(listener: socket.socket, served: Served, ready: Callable[[], N
     routes = [
         (r"/workspace", _Identity),
         (r"/([\w.]+\.(?:js|css))", _File),
+        (r"/exports/(\w[\w.-]*)", _Export),
         (r"/(\w+)/line", _Line),
         (r"/(\w+)", _Document),
     ]
@@ -172,12 +173,17 @@ class _Guarded(RequestHandler):
         if urlsplit(f"//{self.request.host}").hostname not in ("127.0.0.1", "localhost"):
             raise HTTPError(403)
 
-    def find_page(self, name: str) -> tuple[Page, str]:
-        """Find a page and whose key was given; HTTPError 404 or 403 where there is none."""
+    def find_user(self) -> str:
+        """Find whose key was given; HTTPError 403 where it is nobody's."""
         key = self.get_query_argument("key", "")
         user = key.partition(".")[2]
         if not hmac.compare_digest(make_key(self.served.ws, user).encode(), key.encode()):
             raise HTTPError(403)
+        return user
+
+    def find_page(self, name: str) -> tuple[Page, str]:
+        """Find a page and whose key was given; HTTPError 404 or 403 where there is none."""
+        user = self.find_user()
         if name not in self.served.pages:
             raise HTTPError(404)
         return self.served.pages[name], user
@@ -201,6 +207,20 @@ class _File(_Guarded):
         self.set_header("Content-Type", f"{file[0]}; charset=utf-8")
         self.set_header("Cache-Control", "no-cache")  # kept, and asked for again by its Etag
         self.finish(file[1])
+
+
+class _Export(_Guarded):
+    async def get(self, name: str) -> None:
+        self.find_user()
+        path = self.served.ws.path / "exports" / name
+        if not path.is_file():
+            raise HTTPError(404)
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        with path.open("rb") as file:
+            while piece := file.read(2**20):
+                self.write(piece)
+                await self.flush()
 
 
 class _Document(_Guarded):

@@ -44,6 +44,11 @@ class Model {
     this.heard.set(name, (this.heard.get(name) ?? []).filter((each) => act && each !== act));
   }
 
+  // Where a file of the workspace's folder exports is fetched from; a notebook has no such place.
+  address(name) {
+    return `/exports/${name}${location.search}`;
+  }
+
   tell(name, ...what) {
     for (const act of this.heard.get(name) ?? []) act(...what);
   }

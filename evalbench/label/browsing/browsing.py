@@ -1,0 +1,247 @@
+"""One person among the sessions of a surface: what they ask for, and each one whole."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from evalbench.errors import LabelError
+from evalbench.label.agreement.consensus import latest_labels
+from evalbench.label.annotation.answering import Answer, answer
+from evalbench.label.annotation.markdown import visible
+from evalbench.label.annotation.queue import record_draw
+from evalbench.label.annotation.transcript import READING, transcript
+from evalbench.label.browsing.queries import contains, parse_query
+from evalbench.label.codebook.acts import read_codebook
+from evalbench.label.codebook.restate import restate
+from evalbench.schema import SESSION
+from evalbench.session import Session, read_sessions
+from evalbench.session.copies import find_copies
+from evalbench.store.search import KEY
+from evalbench.store.tabular import write_frame
+from evalbench.store.workspace import Workspace
+
+ACTS = "ask open text find turns draw export".split()
+ROWS = 100
+"""Sessions of a list that are sent at a time."""
+FEWEST_SHARED = 30
+"""Values that a column may have and still be offered value by value."""
+LEFT_OUT = ("surface", "user_key", "group_key", "final_output", "segments")
+TOLD = "session_id release n_turns n_tool_errors people evaluators".split()
+EXCERPT = 60
+"""Characters that are shown before a word that was found."""
+
+
+class Browsing:
+    """What one person sees of a surface's sessions; as an ``Annotation``, it knows no widget.
+
+    ``surfaces`` names all there are. Words are sought in copies of the sessions' texts, which are
+    made on first use; until then an answer says in how many ``of`` all it ``searched``.
+    """
+
+    def __init__(self, ws: Workspace, *, surface: str = "", query: str = "") -> None:
+        self._ws, self.query = ws, query
+        known = ws.lake.sessions().select(pl.col("surface").unique().sort()).collect()
+        self.surfaces: list[str] = known["surface"].to_list()
+        if surface and surface not in self.surfaces:
+            raise LabelError(f"no sessions of {surface}; there are: {', '.join(self.surfaces)}")
+        self.surface = surface or (self.surfaces[0] if self.surfaces else "")
+        self._frames: dict[str, pl.DataFrame] = {}
+        self._found, self._session = pl.DataFrame(), Session("", "", {})
+
+    def answer(self, message: Any) -> Answer | None:
+        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments."""
+        return answer({act: getattr(self, act) for act in ACTS}, message)
+
+    def ask(
+        self,
+        *,
+        surface: str,
+        query: str,
+        start: int = 0,
+        sort: str = "started_at",
+        up: bool = False,
+    ) -> Answer:
+        """Find the sessions that a query asks for, sorted by a column, and show some of them."""
+        frame = self._read(surface)
+        asked = parse_query(query, frame.schema)
+        self._found = frame.filter(*asked.filters)
+        copies, searched = find_copies(self._ws, surface, frame.select(list(KEY)))
+        if asked.words:
+            hits = copies.filter(contains(pl.col("text"), asked.words)).select(list(KEY)).collect()
+            said = self._found.join(hits, on=list(KEY), how="semi", nulls_equal=True)
+            named = self._found.filter(contains(pl.col("session_id"), asked.words))
+            self._found = pl.concat([said, named]).unique("session_id")
+        by = sort if sort in frame.columns else "started_at"
+        self._found = self._found.sort(by, "session_id", descending=[not up, False])
+        shown = self._found.slice(start, ROWS)
+        return {
+            "tell": "listed",
+            "surface": surface,
+            "query": query,
+            "start": start,
+            "total": self._found.height,
+            "of": frame.height,
+            "searched": searched,
+            "rows": _show(shown, copies, asked.words),
+            "facets": _facets(self._found) if not start else [],
+        }
+
+    def open(self, *, session_id: str) -> Answer:
+        """Read a session whole."""
+        held = read_sessions(self._ws.lake, self.surface, [session_id])
+        session = next(held, None)
+        if session is None:
+            raise LabelError(f"the lake has no session {session_id} of {self.surface}")
+        self._session = session
+        return {"tell": "item", "item": transcript(session)}
+
+    def text(self, **asked: Any) -> Answer:
+        """Read on in a text of the open session."""
+        return self._consult("text", **asked)
+
+    def find(self, **asked: Any) -> Answer:
+        """Find words in the open session."""
+        return self._consult("find", **asked)
+
+    def turns(self, **asked: Any) -> Answer:
+        """Read turns of the open session that were left out."""
+        return self._consult("turns", **asked)
+
+    def draw(self, *, sessions: list[str] | None = None, query: str = "") -> Answer:
+        """Make a queue of these sessions, else of all that were found.
+
+        Nobody knows with which probability they came to be picked: what people say of them counts
+        in no rate.
+        """
+        chosen = self._found
+        if sessions:
+            chosen = self._read(self.surface).filter(pl.col("session_id").is_in(sessions))
+        if chosen.is_empty():
+            raise LabelError("no session was picked")
+        items = chosen.select(
+            "session_id",
+            stratum=pl.lit("picked by hand"),
+            inclusion_probability=pl.lit(None, pl.Float64),
+            reason=pl.lit(f"picked by hand: {query}" if query else "picked by hand"),
+            annotators=pl.lit(1),
+        )
+        drawn_from: dict[str, Any] = {"surface": self.surface, "quarter": "picked", "seed": 0}
+        drawn_from |= {"design": {}, "lake_versions": self._ws.lake.versions()}
+        number = record_draw(self._ws.ledger, items, **drawn_from)
+        return {"tell": "queued", "queue": number, "sessions": items.height}
+
+    def export(self, *, form: str) -> Answer:
+        """Write what was found, whole rows and texts, to a file: ``form`` is jsonl or parquet."""
+        if form not in ("jsonl", "parquet"):
+            raise LabelError(f"sessions are written as jsonl or parquet, not as {form!r}")
+        ids = self._found["session_id"].to_list()
+        rows = self._ws.lake.sessions(surface=self.surface).collect()
+        of = self._ws.lake, self.surface, ids
+        texts = [(each.session_id, each.text()) for each in read_sessions(*of)]
+        said = pl.DataFrame(texts, {"session_id": pl.String, "text": pl.String}, orient="row")
+        surface = re.sub(r"[^\w.-]+", "-", self.surface)
+        name = f"{surface}-{len(ids)}-sessions-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
+        path = self._ws.path / "exports" / name
+        write_frame(
+            path, said.join(rows, on="session_id", maintain_order="left").select(*SESSION, "text")
+        )
+        return {"tell": "exported", "name": name, "path": str(path), "sessions": len(ids)}
+
+    def _consult(self, act: str, session_id: str = "", **asked: Any) -> Answer:
+        if session_id not in ("", self._session.session_id):
+            raise LabelError(f"session {session_id} is not open: open it again")
+        return READING[act](self._session, **asked)
+
+    def _read(self, surface: str) -> pl.DataFrame:
+        """Read the sessions of a surface once, with what people and evaluators said of them."""
+        if surface not in self.surfaces:
+            raise LabelError(f"there are no sessions of {surface}")
+        self.surface = surface
+        if surface not in self._frames:
+            rows = self._ws.lake.sessions(surface=surface).with_columns(
+                pl.col("first_input").str.slice(0, 300)
+            )
+            frame = rows.drop(LEFT_OUT, strict=False).collect()
+            segments = _unnest(rows.select("segments").collect()["segments"])
+            said = self._judge(surface)
+            self._frames = {surface: frame.hstack(segments).join(said, on="session_id", how="left")}
+        return self._frames[surface]
+
+    def _judge(self, surface: str) -> pl.DataFrame:
+        """Return ``session_id``, ``people`` and ``evaluators``: who saw which failures, by name."""
+        book = read_codebook(self._ws.ledger)
+        given = self._ws.ledger.bodies("label.set").filter(surface=surface)
+        labels = latest_labels(restate(given, book))
+        names = {mode.mode: mode.name for mode in book.modes.values()}
+        failing = pl.col("modes").list.eval(pl.element().replace(names)).list.join(", ")
+        told = pl.when(failing != "").then(failing).otherwise("verdict")
+        people = labels.group_by("session_id").agg(people=told.unique().sort().str.join("; "))
+        verdicts = self._ws.lake.verdicts(surface=surface).filter("fails")
+        flagged = verdicts.select("session_id", pl.col("mode").replace(names)).collect()
+        seen = pl.col("mode").replace("", "fail").unique().sort().str.join(", ")
+        evaluators = flagged.group_by("session_id").agg(evaluators=seen)
+        return people.join(evaluators, on="session_id", how="full", coalesce=True)
+
+
+def _show(rows: pl.DataFrame, copies: pl.LazyFrame, words: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return what a list shows of sessions: where a word was found, else how they began."""
+    passages: dict[str, str] = {}
+    if words:
+        own = pl.col("session_id").is_in(rows["session_id"].to_list())
+        passages = dict(copies.filter(own).select("session_id", "text").collect().rows())
+    shown = []
+    for row in rows.iter_rows(named=True):
+        text = _excerpt(passages.get(row["session_id"], ""), words) or row["first_input"] or ""
+        started = f"{row['started_at']:%Y-%m-%d %H:%M}" if row["started_at"] else ""
+        told = {"started": started, "text": visible(text), "name": visible(row["session_id"])}
+        shown.append({each: row[each] for each in TOLD} | told)
+    return shown
+
+
+def _unnest(segments: pl.Series) -> pl.DataFrame:
+    """Make a column of text of each segment; of names that a session has itself, none."""
+    rows = [json.loads(text or "{}") for text in segments]
+    names = sorted({name for row in rows for name in row} - set(SESSION))
+    return pl.DataFrame(
+        {
+            name: [None if (v := row.get(name)) is None else str(v) for row in rows]
+            for name in names
+        },
+        schema=dict.fromkeys(names, pl.String),
+    )
+
+
+def _excerpt(text: str, words: tuple[str, ...]) -> str:
+    at = text.lower().find(words[0].lower()) if words else -1
+    if at < 0:
+        return ""
+    return ("\u2026" if at > EXCERPT else "") + text[max(0, at - EXCERPT) : at + 240]
+
+
+def _facets(found: pl.DataFrame) -> list[dict[str, Any]]:
+    """Say what the columns of these sessions hold: counts of few values, else least and most."""
+    facets: list[dict[str, Any]] = []
+    for name, dtype in found.schema.items():
+        values = found[name].drop_nulls()
+        if values.is_empty() or name in ("session_id", "first_input"):
+            continue
+        if dtype.is_numeric() or dtype.is_temporal():
+            bounds = values.min(), values.max()
+            facets.append({"name": name, "bounds": [_write(each) for each in bounds]})
+        elif (counts := values.value_counts(sort=True)).height <= FEWEST_SHARED:
+            rows = [(_write(value), n) for value, n in counts.head(8).rows()]
+            if missing := found.height - len(values):
+                rows.append(("none", missing))
+            facets.append({"name": name, "values": rows})
+    return facets
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return visible(value) if isinstance(value, str) else f"{value:.4g}"
