@@ -33,7 +33,7 @@ class TextIndex:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.parent.chmod(0o700)
         unfinished = self.folder / uuid.uuid4().hex
-        rows.select(list(TEXT)).cast(dict(TEXT)).write_ipc(unfinished)
+        rows.select(list(TEXT)).cast(TEXT).write_ipc(unfinished)
         unfinished.rename(unfinished.with_suffix(".arrow"))
 
 
