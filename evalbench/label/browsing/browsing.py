@@ -28,7 +28,7 @@ ROWS = 100
 """Sessions of a list that are sent at a time."""
 FEWEST_SHARED = 30
 """Values that a column may have and still be offered value by value."""
-LEFT_OUT = ("surface", "user_key", "group_key", "final_output", "segments")
+LEFT_OUT = ("surface", "user_key", "group_key", "final_output")
 TOLD = "session_id release n_turns n_tool_errors people evaluators".split()
 EXCERPT = 60
 """Characters that are shown before a word that was found."""
@@ -67,13 +67,14 @@ class Browsing:
         """Find the sessions that a query asks for, sorted by a column, and show some of them."""
         frame = self._read(surface)
         asked = parse_query(query, frame.schema)
-        self._found = frame.filter(*asked.filters)
         copies, searched = find_copies(self._ws, surface, frame.select(list(KEY)))
+        self._found = frame.filter(*asked.filters)
+        said = copies.head(0).collect()
         if asked.words:
-            hits = copies.filter(contains(pl.col("text"), asked.words)).select(list(KEY)).collect()
-            said = self._found.join(hits, on=list(KEY), how="semi", nulls_equal=True)
-            named = self._found.filter(contains(pl.col("session_id"), asked.words))
-            self._found = pl.concat([said, named]).unique("session_id")
+            said = copies.filter(contains(pl.col("text"), asked.words)).collect()
+            named = contains(pl.col("session_id"), asked.words)
+            hit = pl.col("session_id").is_in(said["session_id"].to_list())
+            self._found = self._found.filter(hit | named)
         by = sort if sort in frame.columns else "started_at"
         self._found = self._found.sort(by, "session_id", descending=[not up, False])
         shown = self._found.slice(start, ROWS)
@@ -85,7 +86,7 @@ class Browsing:
             "total": self._found.height,
             "of": frame.height,
             "searched": searched,
-            "rows": _show(shown, copies, asked.words),
+            "rows": _show(shown, said, asked.words),
             "facets": _facets(self._found) if not start else [],
         }
 
@@ -161,13 +162,12 @@ class Browsing:
             raise LabelError(f"there are no sessions of {surface}")
         self.surface = surface
         if surface not in self._frames:
-            rows = self._ws.lake.sessions(surface=surface).with_columns(
-                pl.col("first_input").str.slice(0, 300)
-            )
-            frame = rows.drop(LEFT_OUT, strict=False).collect()
-            segments = _unnest(rows.select("segments").collect()["segments"])
+            stored = self._ws.lake.sessions(surface=surface).drop(LEFT_OUT)
+            rows = stored.with_columns(pl.col("first_input").str.slice(0, 300)).collect()
+            segments = _unnest(rows["segments"])
             said = self._judge(surface)
-            self._frames = {surface: frame.hstack(segments).join(said, on="session_id", how="left")}
+            frame = rows.drop("segments").hstack(segments)
+            self._frames = {surface: frame.join(said, on="session_id", how="left")}
         return self._frames[surface]
 
     def _judge(self, surface: str) -> pl.DataFrame:
@@ -186,12 +186,10 @@ class Browsing:
         return people.join(evaluators, on="session_id", how="full", coalesce=True)
 
 
-def _show(rows: pl.DataFrame, copies: pl.LazyFrame, words: tuple[str, ...]) -> list[dict[str, Any]]:
+def _show(rows: pl.DataFrame, said: pl.DataFrame, words: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return what a list shows of sessions: where a word was found, else how they began."""
-    passages: dict[str, str] = {}
-    if words:
-        own = pl.col("session_id").is_in(rows["session_id"].to_list())
-        passages = dict(copies.filter(own).select("session_id", "text").collect().rows())
+    own = said.join(rows, on="session_id", how="semi")
+    passages = dict(own.select("session_id", "text").rows())
     shown = []
     for row in rows.iter_rows(named=True):
         text = _excerpt(passages.get(row["session_id"], ""), words) or row["first_input"] or ""
