@@ -10,36 +10,48 @@ SCRIPT = (
     + read_static("elements.js", *TRANSCRIPT)
     + """
     const root = document.querySelector(".evalbench");
-    function show(props) {
-      mount(html`<${Transcript} ref=${(it) => (window.reader = it)} ask=${async (message) => {
-        window.asked.push(message);
-        const answer = await window.answer(JSON.stringify(message));
-        window.reader.hear(JSON.parse(answer));
-      }} onAnchor=${(number) => (window.anchor = number)} ...${props} />`, root);
-    }
+    const ask = async (message) => {
+      asked.push(message);
+      reader.hear(JSON.parse(await window.answer(JSON.stringify(message))));
+    };
+    const onAnchor = (number) => (window.anchor = number);
+    const handle = { ask, onAnchor, ref: (it) => (window.reader = it) };
+    const show = (props) => mount(html`<${Transcript} ...${handle} ...${props} />`, root);
     Object.assign(window, { show, asked: [], HIDDEN, parseTree });
     """
 )
+PAGE = """<!doctype html><html lang="en"><title>Session</title>
+<style>body {{ margin: 0 }} {style}</style><body>
+<main class="evalbench" data-theme="{theme}" style="--annotator-height: 100vh"></main>
+<script type="module">{script}</script></body></html>"""
 
 
-def open_reader(page, session, **properties):
-    """Show a session in a page; its transcript is ``window.reader``."""
+class Reader:
+    """A page of transcripts; in it ``reader`` is what is shown, ``asked`` all that it asked."""
 
-    def answer(message):
+    def __init__(self, page, theme="light"):
+        self.page, self.session = page, None
+        style = read_static("elements.css", "transcript/transcript.css")
+        page.expose_function("answer", self._answer)
+        page.set_content(PAGE.format(style=style, theme=theme, script=SCRIPT))
+        page.wait_for_function("!!window.show")
+
+    def show(self, session, **properties):
+        self.session = session
+        self.page.evaluate(
+            "properties => show(properties)", {"item": transcript(session), **properties}
+        )
+        self.page.wait_for_selector(".session:not([hidden])")
+
+    def find(self, query):
+        """Search by keyboard, and give what the page tells of it."""
+        self.page.evaluate("reader.startSearch()")
+        self.page.keyboard.type(query)
+        self.page.wait_for_function("query => reader.search.query === query", arg=query)
+        self.page.wait_for_function("reader.state.told !== ''")
+        return self.page.evaluate("reader.state.told")
+
+    def _answer(self, message):
         asked = json.loads(message)
-        del asked["session_id"]
-        return json.dumps(READING[asked.pop("act")](session, **asked))
-
-    style = read_static("elements.css", "transcript/transcript.css")
-    page.set_content(f"<!doctype html><style>body {{margin: 0}} {style}</style>")
-    page.expose_function("answer", answer)
-    frame = 'class="evalbench" data-theme="light" style="--annotator-height: 100vh"'
-    page.evaluate(f"document.body.innerHTML = '<section {frame}></section>'")
-    page.add_script_tag(content=SCRIPT, type="module")
-    show(page, item=transcript(session), **properties)
-    page.wait_for_selector(".session")
-
-
-def show(page, **properties):
-    page.wait_for_function("!!window.show")
-    page.evaluate("properties => show(properties)", properties)
+        assert asked.pop("session_id") == self.session.session_id
+        return json.dumps(READING[asked.pop("act")](self.session, **asked))

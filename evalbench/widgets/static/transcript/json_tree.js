@@ -66,27 +66,27 @@ function readString(token) {
   }
 }
 
-const TreeText = ({ token, readAll }) => {
+function showToken(token, readAll) {
   const text = readString(token);
   if (text === null) return html`<span class=${/^["']/.test(token) ? "string" : "literal"}>${showText(token, readAll)}</span>`;
   const inner = parseTree(text);
-  return html`<span class="string" dir="auto">"${inner ? html`<${Tree} nodes=${inner} />` : showText(text, readAll)}"</span>`;
-};
+  return html`<span class="string" dir="auto">"${inner ? showTree(inner) : showText(text, readAll)}"</span>`;
+}
 
 const isShort = (node) => node.length <= FITS_A_LINE && node.entries.every(({ value }) => !value.open || !value.entries.length);
 
-function TreeNode({ name, node, comma, depth, readAll }) {
+function showNode(name, node, comma, depth, readAll) {
   const key = name === null ? "" : html`<span class="key">${showText(readString(name) === null ? name : `"${readString(name)}"`)}</span>: `;
-  if (!node.open) return html`<div class="entry">${key}<${TreeText} token=${node.text} readAll=${readAll} />${comma}</div>`;
-  const entries = (at, mark) => node.entries.map(({ key: inner, value }, number) =>
-    html`<${TreeNode} name=${inner} node=${value} depth=${at} readAll=${readAll} comma=${number < node.entries.length - 1 ? mark : ""} />`);
-  if (isShort(node)) return html`<div class="entry short">${key}${node.open}${entries(depth, ", ")}${node.close}${comma}</div>`;
-  const noun = node.open === "{" ? "field" : "item";
+  if (!node.open) return html`<div class="entry">${key}${showToken(node.text, readAll)}${comma}</div>`;
+  const last = node.entries.length - 1;
+  const show = (at, mark) => node.entries.map((each, number) =>
+    showNode(each.key, each.value, number < last ? mark : "", at, readAll));
+  if (isShort(node)) return html`<div class="entry short">${key}${node.open}${show(depth, ", ")}${node.close}${comma}</div>`;
+  const size = plural(node.entries.length, node.open === "{" ? "field" : "item");
   return html`<${Fold} kind="entry branch" open=${depth < 2 || node.entries.length <= OPEN_AT_FIRST}
-    summary=${html`${key}${node.open}<span class="size" data-size=${plural(node.entries.length, noun)}></span>`}>
-    <div class="entries">${entries(depth + 1, ",")}</div>${node.close}${comma}<//>`;
+    summary=${html`${key}${node.open}<span class="size" data-size=${size}></span>`}>
+    ${() => html`<div class="entries">${show(depth + 1, ",")}</div>${node.close}${comma}`}<//>`;
 }
 
-const Tree = ({ nodes, readAll }) =>
-  html`<div class="tree">${nodes.map((node) => html`<${TreeNode} name=${null} node=${node} depth=${0} comma="" readAll=${readAll} />`)}</div>`;
+const showTree = (nodes, readAll) => html`<div class="tree">${nodes.map((node) => showNode(null, node, "", 0, readAll))}</div>`;
 

@@ -7,6 +7,7 @@ const HIDDEN = new RegExp(
     "|(?<![^\\0-\\x7f])[\\u200c\\u200d]|[\\u200c\\u200d](?![^\\0-\\x7f])",
   "gu",
 );
+const PLAIN = /^[\x20-\x7e\t\n]*$/; // nothing hidden: most of what there is
 const IMAGE = /data:image\/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]{8,}={0,2}/g;
 const ADDRESS = /^(?:https?:\/\/|mailto:)/i;
 const TAGS = new Set("p br hr h1 h2 h3 h4 h5 h6 strong em s code pre small span ul ol thead tbody tr th td".split(" "));
@@ -41,11 +42,11 @@ function Picture({ source, readAll }) {
     ${shown && html`<img alt="" src=${source} />`}</span>`;
 }
 
-const showSigns = (text) => replaceIn(text, HIDDEN, (sign) => html`<${Sign} sign=${sign} />`);
+const showSigns = (text) => PLAIN.test(text) ? text : replaceIn(text, HIDDEN, (sign) => html`<${Sign} sign=${sign} />`);
 
 // readAll loads the rest of a text whose end is not here yet: an image is shown whole or not at all.
-const showText = (text, readAll) =>
-  replaceIn(text, IMAGE, (source) => html`<${Picture} source=${source} readAll=${readAll} />`, showSigns);
+const showText = (text, readAll) => !text.includes("data:image/") ? showSigns(text)
+  : replaceIn(text, IMAGE, (source) => html`<${Picture} source=${source} readAll=${readAll} />`, showSigns);
 
 // A layout of label/annotation/layout.py over its text: see there.
 function showLayout(node, text, readAll) {

@@ -3,9 +3,10 @@
 const LONG = 1600; // characters of a message that are shown unfolded
 const TITLES = { tool: ["Arguments", "Result"], retriever: ["Query", "Result"] };
 // How one session is shown (raw: as its source has it; all: what is folded is built too), and its words.
+const END = html`<span class="end"></span>`; // without it a last line that is empty is not shown
 const Reading = preact.createContext(null);
 
-// What is folded is not built before it is opened, or searched.
+// What is folded is not built before it is opened, or searched: its child is a function.
 class Fold extends Component {
   static contextType = Reading;
 
@@ -17,7 +18,7 @@ class Fold extends Component {
   render({ kind, summary, span, children }, { open }) {
     const toggle = (event) => event.target === event.currentTarget && this.setState({ open: event.currentTarget.open });
     return html`<details class="fold ${kind}" data-span=${span} open=${open} onToggle=${toggle}>
-      <summary>${summary}</summary>${open || this.context.all ? children : null}</details>`;
+      <summary>${summary}</summary>${open || this.context.all ? children() : null}</details>`;
   }
 }
 
@@ -70,13 +71,13 @@ class Words extends Component {
     const cut = shown < total;
     const readAll = cut ? this.readAll : null;
     const tree = raw ? null : parseTree(head, cut);
-    const first = raw ? html`<pre class="raw">${showText(head)}</pre>`
-      : tree ? html`<${Tree} nodes=${tree} readAll=${readAll} />`
+    const first = raw ? html`<pre class="raw" dir="auto">${showText(head)}${END}</pre>`
+      : tree ? showTree(tree, readAll)
       : layout ? html`<div class="prose" dir="auto">${showLayout(layout, text, readAll)}${showText(head.slice(text.length), readAll)}</div>`
-      : html`<div class="prose plain" dir="auto">${showText(head, readAll)}</div>`;
+      : html`<div class="prose plain" dir="auto">${showText(head, readAll)}${END}</div>`;
     return html`<div class="words" data-place=${place} data-role=${role}>
       ${first}${others.map((piece, number) => html`${more(pieces[number].shown, piece.start)}
-        <div class="prose plain" data-start=${piece.start} dir="auto">${showText(piece.text)}</div>`)}
+        <div class="prose plain" data-start=${piece.start} dir="auto">${showText(piece.text)}${END}</div>`)}
       ${more(pieces.at(-1).shown, total)}</div>`;
   }
 }
@@ -103,10 +104,10 @@ function Step({ step }) {
   const summary = html`<code>${step.name}</code><span class="preview">${showSigns(oneLine(given?.text ?? ""))}</span>
     ${came && html`<span class="came ${warning && "warning"}">${showSigns(came)}</span>`}
     ${error && html`<span class="failed">${error}</span>`}`;
-  const inside = [given, result].map((text, number) => text && html`<h4>${titles[number]}</h4><${Words} text=${text} />`);
+  const texts = () => [given, result].map((text, number) => text && html`<h4>${titles[number]}</h4><${Words} text=${text} />`);
   return html`<${Fold} kind="step ${error ? "broken" : ""}" span=${step.span_id} summary=${summary}>
-    ${inside}${documents.map(({ id, score, text }) => html`<h4>${id} <small>${score?.toFixed(2)}</small></h4>
-      ${text && html`<${Words} text=${text} />`}`)}<//>`;
+    ${() => html`${texts()}${documents.map(({ id, score, text }) => html`<h4>${id} <small>${score?.toFixed(2)}</small></h4>
+      ${text && html`<${Words} text=${text} />`}`)}`}<//>`;
 }
 
 function Turn({ turn }) {
@@ -114,8 +115,8 @@ function Turn({ turn }) {
   const head = html`<span class="number">${number}</span><b>${role}</b><span class="speaker">${speaker}</span><time>${time}</time>`;
   const words = text && html`<${Long} text=${text}><${Words} text=${text} role=${role} /><//>`;
   return html`<article class="turn" data-span=${turn.span_id} data-role=${role} data-number=${number} aria-label="${number} ${role}">
-    ${role === "system" ? html`<${Fold} kind="instructions" summary=${head}>${words}<//>` : html`<header>${head}</header>${words}`}
-    ${reasoning && html`<${Fold} kind="reasoning" summary="Reasoning"><${Words} text=${reasoning} /><//>`}
+    ${role === "system" ? html`<${Fold} kind="instructions" summary=${head}>${() => words}<//>` : html`<header>${head}</header>${words}`}
+    ${reasoning && html`<${Fold} kind="reasoning" summary="Reasoning">${() => html`<${Words} text=${reasoning} />`}<//>`}
     ${error && html`<p class="failed">${error}</p>`}
     ${steps.map((step) => html`<${Step} step=${step} />`)}</article>`;
 }
