@@ -35,7 +35,7 @@ def test_keys_typed_without_a_pause_label_ten_sessions_as_they_were_meant(page, 
         expected.append((f"s{number:02d}", verdict, modes))
         for key in keys:
             page.keyboard.press(key)
-    page.wait_for_selector(f"{WIDGET}[data-session=s10][aria-busy=false]")
+    page.wait_for_selector(f"{WIDGET}[data-session=s10][aria-busy=false]", timeout=8000)
     assert read_labels(ws) == expected
     assert ws.ledger.bodies("note.added")["text"].to_list() == ["odd"] * 2
     assert page.locator(f"{WIDGET} textarea").input_value() == ""
