@@ -20,7 +20,7 @@ from evalbench.evaluate import calibrate, spec, status
 from evalbench.evaluate.importing import read_rule
 from evalbench.evaluate.split import with_split
 from evalbench.label.agreement import consensus, measures
-from evalbench.label.annotation import queue
+from evalbench.label.annotation import queue, retraction
 from evalbench.label.codebook import acts, restate
 from evalbench.label.codebook.modes import Codebook
 from evalbench.label.discovery import drafts, saturation, texts
@@ -266,7 +266,7 @@ class Snapshot:
         return rows if self.surface is None else rows.filter(surface=self.surface)
 
     def _events(self, kind: str) -> pl.DataFrame:
-        return self._own(self.ws.ledger.bodies(kind, until=self.ledger_seq))
+        return self._own(retraction.read_bodies(self.ws.ledger, kind, until=self.ledger_seq))
 
 
 def take_snapshot(

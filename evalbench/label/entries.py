@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+import polars as pl
 from sqlalchemy import Connection
 
 from evalbench.pii import redact_identifier, redact_text
@@ -15,6 +16,7 @@ from evalbench.store.tabular import Record, write_table
 from evalbench.store.workspace import Workspace
 
 KINDS: dict[type[Body], str] = {Label: "label.set", Rating: "rating.set", Note: "note.added"}
+TAKING = ("label.retracted", "note.changed")
 SAYING: dict[type[Body], set[str]] = {
     Label: {"verdict", "modes", "severity", "anchors"},
     Rating: {"value"},
@@ -32,6 +34,7 @@ FIELDS = {
     "severity": "",
     "seconds": "lead_time",
     "after_suggestion": "",
+    "unblinded": "",
     "anchors": "",
     "criterion": "metric dimension",
     "value": "rating score",
@@ -59,7 +62,9 @@ class Entry(NamedTuple):
 
 
 def export_labels(ws: Workspace, path: str | Path, *, surface: str | None = None) -> int:
-    """Write every label, rating and note, those replaced later too, and give how many.
+    """Write every label, rating and note that was not taken back, and give how many.
+
+    Labels that were replaced later are among them; a note has its last wording.
 
     They come by surface, session and annotator, each one's in the order they were given, as CSV
     where the path ends so, else as JSONL. What another ledger imports of them it writes again byte
@@ -76,12 +81,22 @@ def read_entries(ws: Workspace, *, connection: Connection | None = None) -> Iter
 
     ``connection`` is that of a transaction of the ledger.
     """
-    events = ws.ledger.events(list(KINDS.values()), connection=connection)
-    events = events.with_columns(actor=GIVEN_BY)
-    for at, actor, kind, session, text in events["at", "actor", "kind", "subject", "body"].rows():
+    kinds = [*KINDS.values(), *TAKING]
+    events = ws.ledger.events(kinds, connection=connection).with_columns(actor=GIVEN_BY)
+    taken = events.filter(pl.col("kind").is_in(TAKING))["kind", "body"].rows()
+    changes: list[Any] = [BODIES[kind].model_validate_json(text) for kind, text in taken]
+    worded = {
+        getattr(each, "note", None) or each.label: getattr(each, "text", "") for each in changes
+    }
+    given = events.filter(~pl.col("kind").is_in(TAKING))
+    columns = ["seq", "at", "actor", "kind", "subject", "body"]
+    for seq, at, actor, kind, session, text in given.select(columns).iter_rows():
         body: Any = BODIES[kind].model_validate_json(text)
+        if seq in worded and not worded[seq]:
+            continue
         if isinstance(body, Note):
-            body = body.model_copy(update={"session_id": body.session_id or session})
+            last = {"session_id": body.session_id or session, "text": worded.get(seq, body.text)}
+            body = body.model_copy(update=last)
         yield Entry(actor, _set_time(body, at).model_copy(update={"annotator": None}))
 
 

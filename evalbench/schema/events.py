@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
-Severity = Literal["safety", "user impact", "polish"]
+from evalbench.schema.labelling import (
+    Body,
+    CommentAdded,
+    ItemReserved,
+    ItemReturned,
+    ItemSkipped,
+    Label,
+    LabelAdjudicated,
+    LabelRetracted,
+    LabelsImported,
+    Name,
+    Note,
+    NoteChanged,
+    QueueDrawn,
+    Rating,
+    Severity,
+)
+
 FailureClass = Literal[
     "answer quality",
     "tool selection",
@@ -16,80 +33,6 @@ FailureClass = Literal[
     "evidence quality",
     "recovery",
 ]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class Body(BaseModel):
-    """Body of a ledger event: frozen, and closed to fields that its kind does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Note(Body):
-    """``note.added``: an open code, what a reader saw in a session, in free words."""
-
-    text: str = Field(min_length=1)
-    surface: str | None = None
-    session_id: str | None = None
-    annotator: str | None = None
-
-
-Judgement = Literal["pass", "fail", "unsure"]
-
-
-class Anchor(Body):
-    """A place in a trace that shows a failure: the words, and the span they stand in."""
-
-    span_id: Name
-    quote: str = Field(min_length=1)
-    mode: Name | None = None
-
-
-class Label(Body):
-    """``label.set``: one annotator's judgement of one session, over the whole codebook.
-
-    ``verdict`` "fail" names the ``modes`` seen; every other mode of the surface is absent. "pass"
-    says that none was seen; "unsure" says nothing of any mode. ``queue`` is the number of the
-    ``queue.drawn`` event it answers; ``after_suggestion`` says that a judge's draft had been seen;
-    ``labelled_at`` is when it was given, where that is not when the event was written: an import.
-    ``annotator`` is who gave it where that is not the actor, who then imported it; of ratings and
-    notes too.
-    """
-
-    surface: Name
-    session_id: Name
-    verdict: Judgement
-    modes: tuple[Name, ...] = ()
-    queue: int | None = None
-    seconds: float | None = Field(default=None, ge=0)
-    severity: Severity | None = None
-    anchors: tuple[Anchor, ...] = ()
-    after_suggestion: bool = False
-    labelled_at: datetime | None = None
-    annotator: str | None = None
-
-
-class Rating(Body):
-    """``rating.set``: one annotator's rating of one session on a scale; it says nothing of modes.
-
-    ``value`` is text as given, such as "4" or "tie"; a later one on the same ``criterion``
-    replaces it.
-    """
-
-    surface: Name
-    session_id: Name
-    criterion: Name
-    value: Name
-    labelled_at: datetime | None = None
-    annotator: str | None = None
-
-
-class LabelsImported(Body):
-    """``labels.imported``: the actor brought labels and ratings of others in from a file."""
-
-    file: Name
-    sha256: Name
-    added: int = Field(ge=1)
 
 
 class VerdictsImported(Body):
@@ -103,87 +46,15 @@ class VerdictsImported(Body):
     verdicts: int = Field(ge=1)
 
 
-class LabelAdjudicated(Body):
-    """``label.adjudicated``: what holds of a session whose annotators disagreed, and why.
-
-    ``labels`` are the numbers of the ``label.set`` events that were before the adjudicator.
-    """
-
-    surface: Name
-    session_id: Name
-    verdict: Judgement
-    modes: tuple[Name, ...] = ()
-    reason: str = Field(min_length=1)
-    labels: tuple[int, ...] = ()
-
-
-class DrawnItem(Body):
-    """One session of a draw, with what is needed to weigh it, and how many people label it.
-
-    One that was picked by hand has no ``inclusion_probability``: nobody knows it.
-    """
-
-    session_id: Name
-    stratum: str
-    inclusion_probability: float | None = Field(gt=0, le=1)
-    reason: str
-    annotators: int = Field(default=1, ge=1)
-
-
-class Design(Body):
-    """How sessions are put into strata and drawn.
-
-    ``by`` names session columns (``release``) or segments (``segments.tier``); ``always`` names
-    signals whose sessions are all taken; ``floor`` is the least number drawn from a stratum.
-    ``evaluators`` names those whose verdicts divide the strata, ``targets`` those whose failing
-    sessions take half of the sample, since a decision waits for what they judge.
-    """
-
-    by: tuple[str, ...] = ()
-    always: tuple[str, ...] = ()
-    evaluators: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    floor: int = Field(default=5, ge=1)
-    weights: dict[str, float] = {}
-
-
-class QueueDrawn(Body):
-    """``queue.drawn``: which sessions of which frame were drawn, how, and why each one.
-
-    ``lake_versions`` pins the frame, so that the stratum of every session can be worked out again.
-    """
-
-    surface: Name
-    start: datetime | None = None
-    end: datetime | None = None
-    seed: int
-    design: Design
-    lake_versions: dict[str, int]
-    items: tuple[DrawnItem, ...]
-
-
-class ItemReserved(Body):
-    """``item.reserved``: a session of a queue is the actor's to label until ``expires_at``."""
-
-    queue: int
-    surface: Name
-    session_id: Name
-    expires_at: datetime
-
-
-class ItemSkipped(Body):
-    """``item.skipped``: the actor gives a session of a queue back, and will not see it again."""
-
-    queue: int
-    surface: Name
-    session_id: Name
-    reason: str = Field(min_length=1)
+MODE_KEYS = "123456789abdhikqtwxy"
+"""The keys that failure modes may have; an annotator's other keys do something else."""
 
 
 class ModeDefined(Body):
     """``mode.defined``: a named failure mode of a surface, at one version.
 
-    Without a definition, an example, a severity, a class or an owner it is a draft.
+    Without a definition, an example, a severity, a class or an owner it is a draft. ``key`` is the
+    one that annotators press for it.
     """
 
     mode: Name
@@ -194,6 +65,7 @@ class ModeDefined(Body):
     severity: Severity | None = None
     failure_class: FailureClass | None = None
     owner: str = ""
+    key: str = Field(default="", pattern=f"^[{MODE_KEYS}]?$")
     version: int = Field(default=1, ge=1)
 
 
@@ -216,7 +88,7 @@ class ModeSplit(Body):
     surface: Name
     source: Name
     parts: dict[Name, tuple[Name, ...]] = Field(min_length=2)
-    notes: dict[Name, tuple[int, ...]] = {}
+    notes: dict[Name, tuple[int, ...]] = Field(default_factory=dict)
     otherwise: Name
     reason: str = ""
 
@@ -298,7 +170,7 @@ class Evaluator(Body):
     mode: Name
     kind: EvaluatorKind
     owner: Name
-    parameters: dict[str, JsonValue] = {}
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
     prompt: str = ""
     model: Name | None = None
     threshold: float | None = Field(default=None, allow_inf_nan=False)
@@ -382,13 +254,17 @@ class ReportPublished(Body):
 
 BODIES: dict[str, type[Body]] = {
     "note.added": Note,
+    "note.changed": NoteChanged,
+    "comment.added": CommentAdded,
     "label.set": Label,
+    "label.retracted": LabelRetracted,
     "label.adjudicated": LabelAdjudicated,
     "labels.imported": LabelsImported,
     "rating.set": Rating,
     "queue.drawn": QueueDrawn,
     "item.reserved": ItemReserved,
     "item.skipped": ItemSkipped,
+    "item.returned": ItemReturned,
     "mode.defined": ModeDefined,
     "mode.merged": ModeMerged,
     "mode.split": ModeSplit,

@@ -45,6 +45,7 @@ class Annotator(anywidget.AnyWidget):
 
     item: Any = traitlets.Dict().tag(sync=True)
     upcoming: Any = traitlets.Dict().tag(sync=True)
+    about: Any = traitlets.Dict().tag(sync=True)
     codebook: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
     policies: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
     progress: Any = traitlets.Dict().tag(sync=True)

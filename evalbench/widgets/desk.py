@@ -18,10 +18,11 @@ def annotate(annotation: Annotation) -> Annotator:
     The receipt of a label leaves before the next session is fetched: the browser has that one
     already, and nobody waits for the one after it. Any other answer follows what came of it.
     """
-    desk = Annotator(codebook=annotation.codebook, policies=annotation.policies)
+    desk = Annotator(about=annotation.about, policies=annotation.policies)
 
     def show() -> None:
         with desk.hold_sync():
+            desk.codebook = annotation.codebook
             desk.item, desk.upcoming = annotation.item, annotation.upcoming
             desk.progress = annotation.progress
 

@@ -10,8 +10,8 @@ import pytest
 from model_server import ModelServer
 
 from evalbench import llm
+from evalbench.label.codebook.modes import make_key
 from evalbench.label.discovery.clustering import Clusters
-from evalbench.label.discovery.drafts import make_key
 from evalbench.label.discovery.naming import (
     Proposal,
     find_fault,

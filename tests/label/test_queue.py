@@ -119,7 +119,7 @@ class Annotators(RuleBasedStateMachine):
                 assert counts[0] <= wanted
         state = self.sit("eva").state()  # read anew
         assert state.equals(self.queues["ana"].state())
-        progress = self.queues["ana"].progress(120)
+        progress = self.queues["ana"].progress()
         assert progress["done"] == state.filter(state="done").height
         assert progress["done"] + progress["left"] == len(WANTED)
         assert progress["by_me"] == sum(who == "ana" for _, who in labelled)
@@ -251,19 +251,26 @@ def test_queues_that_are_not_done_are_found_and_others_say_what_to_do(draw):
 
 def test_speed_is_not_slowed_by_a_break(draw, clock):
     queue = draw(*[1] * 20)("ana")
-    assert queue.progress(120)["sessions_per_hour"] is None
+    assert queue.progress()["sessions_per_hour"] is None
     for number in range(1, 21):
         clock.go_on(minutes=2)
         if number == 10:
             clock.go_on(hours=3)
         queue.submit(give(f"s{number}", "fail" if number % 4 == 0 else "pass"))
-    progress = queue.progress(120)
+    progress = queue.progress()
     assert progress["sessions_per_hour"] == pytest.approx(30)
-    assert progress["minutes_per_failure"] == pytest.approx(8)
-    assert progress["minutes_left"] == pytest.approx(80)
-    clock.go_on(days=7)
-    assert queue.progress(120)["minutes_left"] == 120
-    assert queue.progress(120)["sessions_per_hour"] == pytest.approx(30)
+    assert (progress["failures"], progress["minutes_left"]) == (5, 0)
+
+
+def test_the_time_left_is_of_what_this_annotator_may_still_have(draw, clock):
+    sit = draw(*[1] * 10)
+    assert sit("ana").progress()["minutes_left"] is None
+    for number in range(1, 4):
+        clock.go_on(minutes=2)
+        sit("ana").submit(give(f"s{number}"))
+    sit("ben").submit(give("s4"))
+    sit("ana").skip("s5", "too long")
+    assert sit("ana").progress()["minutes_left"] == pytest.approx(5 * 2)
 
 
 def test_measured_seconds_win_over_the_times_of_labels():

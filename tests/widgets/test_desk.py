@@ -12,6 +12,7 @@ class Known(Annotation):
     """An annotation at a queue of ``items``, without a workspace."""
 
     def __init__(self, *items):
+        self.about = {"queue": 1}
         self.codebook, self.policies = [{"mode": "rude"}], ["<p>Be kind.</p>"]
         self.left, self.progress, self.broken = list(items), {"done": 0}, False
 

@@ -7,6 +7,7 @@ import polars as pl
 from evalbench.errors import LabelError
 from evalbench.label.agreement.consensus import ANY, SESSION_KEY, judgements, latest_labels
 from evalbench.label.annotation.queue import check_modes
+from evalbench.label.annotation.retraction import read_bodies
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.schema import Judgement, Label
 from evalbench.store.ledger import Ledger
@@ -89,7 +90,7 @@ def adjudicate(
     Returns the number of the event; LabelError where fewer than two annotators have labelled the
     session or a mode is not in the codebook.
     """
-    labels = ledger.bodies("label.set").filter(surface=surface, session_id=session_id)
+    labels = read_bodies(ledger, "label.set").filter(surface=surface, session_id=session_id)
     numbers = latest_labels(labels)["seq"].to_list()
     if len(numbers) < 2:
         place = f"session {session_id!r} of {surface!r}"

@@ -6,49 +6,58 @@ import polars as pl
 
 from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
+from evalbench.label.annotation.history import Deed, read_deeds
 from evalbench.label.annotation.markdown import render_markdown, visible
+from evalbench.label.annotation.overview import list_items, list_modes, propose_mode
 from evalbench.label.annotation.queue import Queue
+from evalbench.label.annotation.retraction import read_own_note
 from evalbench.label.annotation.transcript import READING, transcript
-from evalbench.label.codebook.acts import read_codebook
+from evalbench.label.codebook.acts import edit
 from evalbench.label.entries import redact_note
-from evalbench.schema import Label
+from evalbench.schema import CommentAdded, Label
 from evalbench.session import Session, make_session, read_sessions
-from evalbench.store.ledger import GIVEN_BY
 from evalbench.store.workspace import Workspace
 
-CODEBOOK = ("mode", "name", "definition", "example", "severity", "failure_class")
-ACTS = "submit skip previous next undo text find turns touch suggestion".split()
+ACTS = tuple(
+    "submit skip undo redo previous next open text find turns touch suggestion reveal items pin "
+    "propose comment".split()
+)
 AHEAD = 2
 """Sessions held at a time: the one being read, and the one shown next without a wait."""
+SAID = ("verdict", "modes", "severity", "anchors")
+"""What makes two labels of a session the same."""
+HIDDEN = {"reason": "", "signals": []}
 
 
 class Annotation:
     """What one annotator sees of a queue, and the way of what they say into the ledger.
 
     It knows no widget: messages are plain dicts, and every answer is one. The label of a session is
-    in the ledger before its receipt is given out.
+    in the ledger before its receipt is given out, and a message that comes twice is done once.
 
     ``item`` and ``upcoming`` are the transcripts of the session before the annotator and of the one
-    that follows, empty where there is none; one that was labelled before carries its ``label``.
-    ``codebook`` holds the failure modes of the queue's surface, ``policies`` its rules as clean
-    HTML, ``progress`` what ``measure_progress`` gives.
+    that follows, empty where there is none; one that was labelled before carries its ``label`` with
+    the number of its event, and each its ``note``. Where the queue is blind, what tells the outcome
+    is left out of one that has no label, which is then ``blind``. ``codebook`` holds the failure
+    modes of the queue's surface, ``policies`` its rules as clean HTML, ``progress`` what
+    ``measure_progress`` gives, and ``about`` names queue, surface and annotator.
     """
 
     def __init__(self, ws: Workspace, queue: Queue) -> None:
         self._ws, self._queue = ws, queue
         self.surface = queue.body.surface
-        defined = read_codebook(ws.ledger).live.filter(surface=self.surface)
-        told = pl.col("name", "definition", "example").map_elements(visible, pl.String)
-        self.codebook = defined.select(CODEBOOK).with_columns(told).to_dicts()
+        self.about = {"queue": queue.number, "surface": self.surface, "annotator": ws.user}
+        self.codebook = list_modes(ws.ledger, self.surface)
         settings = ws.settings.surfaces.get(self.surface)
         self.policies = [render_markdown(text) for text in settings.policies] if settings else []
         self._reasons = {item.session_id: item.reason for item in queue.body.items}
-        self._labels: dict[str, Label] = {}
-        given = ws.ledger.events("label.set", since=queue.number).filter(GIVEN_BY == ws.user)
-        for label in map(Label.model_validate_json, given["body"]):
-            if label.queue == queue.number:
-                self._keep(label)
-        self._suggested = {name for name, each in self._labels.items() if each.after_suggestion}
+        self._minutes = ws.settings.annotation.reservation_minutes
+        self._deeds = read_deeds(ws.ledger, queue.number)
+        self._undone: list[Deed] = []
+        self._suggested = {
+            deed.session_id for deed in self._deeds if deed.label and deed.label.after_suggestion
+        }
+        self._revealed = {deed.session_id for deed in self._deeds if deed.label}
         self._sessions: dict[str, Session] = {}
         self._ahead: list[dict[str, Any]] = []
         self._back: dict[str, Any] = {}
@@ -69,34 +78,75 @@ class Annotation:
     def answer(self, message: Any) -> Answer | None:
         """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
 
-        Returns None where what changed is seen in :attr:`item`; else ``tell`` is saved, text,
-        suggestion or refused (then ``why``).
+        Returns None where what changed is seen in :attr:`item`; else ``tell`` is saved, done (with
+        what was ``said``), text, suggestion, revealed, items or refused (then ``why``).
         """
         return answer({act: getattr(self, act) for act in ACTS}, message)
 
-    def submit(self, *, session_id: str, note: str = "", **given: Any) -> Answer:
-        """Write the label of the item into the ledger, and go on to the next.
+    def submit(self, *, session_id: str, note: str = "", base: int = 0, **given: Any) -> Answer:
+        """Write the label of a session into the ledger, and go on to the next.
 
-        LabelError where another item is before the annotator, or the label contradicts itself or
+        ``base`` is the number of the label that the annotator saw on it, 0 for none. LabelError
+        where another one stands, they may not have the session, or the label contradicts itself or
         the codebook.
         """
-        self._expect(session_id)
-        about = {"surface": self.surface, "session_id": session_id, "queue": self._queue.number}
+        given |= {"surface": self.surface, "session_id": session_id, "queue": self._queue.number}
+        given["unblinded"] = not self._queue.body.blind or session_id in self._revealed
         if session_id in self._suggested:
             given["after_suggestion"] = True
-        label = Label.model_validate({**given, **about})
-        self._check(label, note)
-        seq = self._queue.submit(label, note=redact_note(self._ws, note, session_id))
-        self._keep(label)
-        self._leave()
+        label = Label.model_validate(given)
+        before = self._labelled.get(session_id)
+        if before and before.seq != base and _says(before.label) == _says(label):
+            self._leave(session_id)
+            return {"tell": "saved", "session_id": session_id, "seq": before.seq}
+        seq = self._write(label, redact_note(self._ws, note, session_id), base=base)
+        self._undone.clear()
         return {"tell": "saved", "session_id": session_id, "seq": seq}
 
-    def skip(self, *, session_id: str, reason: str) -> None:
+    def skip(self, *, session_id: str, reason: str) -> Answer:
         """Give the item back with a reason; it is not shown to this annotator again."""
-        self._expect(session_id)
-        self._queue.skip(session_id, redact_note(self._ws, reason, session_id))
-        self._leave()
+        reason = redact_note(self._ws, reason, session_id)
+        seq = self._queue.skip(session_id, reason)
+        self._deeds.append(Deed(seq, session_id, reason=reason))
+        self._undone.clear()
+        self._leave(session_id)
         self.touch()
+        return {"tell": "done", "said": "Skipped"}
+
+    def undo(self) -> Answer:
+        """Take back the last label with its note, or the last skip; its session is shown again.
+
+        ``draft`` is what the label said, to be given again or changed.
+        """
+        if not self._deeds:
+            raise LabelError("nothing of yours at this queue is left to undo")
+        deed = self._deeds[-1]
+        if deed.label is None:
+            self._queue.take_on(deed.session_id, minutes=self._minutes)
+        else:
+            self._queue.retract(deed.session_id, deed.seq, note=deed.before, minutes=self._minutes)
+        self._undone.append(self._deeds.pop())
+        self._back = self._read(deed.session_id)
+        self.touch()
+        draft = deed.label.model_dump(mode="json", include={*SAID}) if deed.label else {}
+        said = f"Undone: {deed.describe()}"
+        return {"tell": "done", "said": said, "draft": {**draft, "note": deed.after or ""}}
+
+    def redo(self) -> Answer:
+        """Do again what was undone last."""
+        if not self._undone:
+            raise LabelError("nothing was undone that could be done again")
+        deed = self._undone[-1]
+        if deed.label:
+            held = self._labelled.get(deed.session_id)
+            self._write(deed.label, deed.after, base=held.seq if held else 0)
+        else:
+            seq = self._queue.skip(deed.session_id, deed.reason)
+            self._deeds.append(Deed(seq, deed.session_id, reason=deed.reason))
+            self._leave(deed.session_id)
+        self._undone.pop()
+        self.touch()
+        return {"tell": "done", "said": f"Done again: {deed.describe()}"}
 
     def previous(self) -> None:
         """Go back to the session labelled before the one that is shown."""
@@ -106,9 +156,17 @@ class Annotation:
         """Go on again, after :meth:`previous`."""
         self._turn_to(self._place() + 1)
 
-    def undo(self) -> None:
-        """Go back to the session labelled last; submitting it again replaces its label."""
-        self._turn_to(len(self._labels) - 1)
+    def open(self, *, session_id: str) -> None:
+        """Show one session of the queue: one's own label, or one that nobody else has.
+
+        LabelError where others have it or the queue has it not.
+        """
+        if session_id == self.item.get("session_id"):
+            return
+        if session_id not in self._labelled:
+            self._queue.take_on(session_id, minutes=self._minutes)
+        self._back = self._read(session_id)
+        self.touch()
 
     def text(self, **asked: Any) -> Answer:
         """Read on in a text that the item shows cut."""
@@ -125,7 +183,7 @@ class Annotation:
     def suggestion(self) -> Answer:
         """Show what judges said of the item, once the annotator has said it alone."""
         name = self.item.get("session_id")
-        if name not in self._labels:
+        if name not in self._labelled:
             raise LabelError("first your own label: a judge's draft is shown to compare with it")
         said = self._ws.lake.verdicts(surface=self.surface).filter(session_id=name)
         drafts = (
@@ -138,18 +196,50 @@ class Annotation:
             self._suggested.add(name)
         return {"tell": "suggestion", "session_id": name, "verdicts": drafts.to_dicts()}
 
+    def reveal(self) -> Answer:
+        """Tell of the item what a blind queue keeps back; its label is then unblinded."""
+        name = self.item.get("session_id", "")
+        self._revealed.add(name)
+        shown = self._lay_out(self._sessions[name])
+        return {"tell": "revealed", "session_id": name, **{each: shown[each] for each in HIDDEN}}
+
+    def items(self) -> Answer:
+        """List the sessions of the queue as they stand for the annotator."""
+        rows = list_items(self._ws, self._queue, revealed=self._labelled.keys())
+        return {"tell": "items", "rows": rows}
+
+    def pin(self, *, mode: str, key: str) -> Answer:
+        """Let a failure mode have this key, for everybody."""
+        edit(self._ws.ledger, self.surface, mode, key=key)
+        self.codebook = list_modes(self._ws.ledger, self.surface)
+        return {"tell": "done", "said": f"The key is {key}"}
+
+    def propose(self, *, name: str, definition: str) -> Answer:
+        """Write a failure mode that the codebook lacks as a draft for the analyst."""
+        propose_mode(self._ws.ledger, self.surface, name=name, definition=definition)
+        return {"tell": "done", "said": f"Proposed to the analyst: {name}"}
+
+    def comment(self, *, session_id: str, text: str) -> Answer:
+        """Tell whoever leads the labelling something about a session."""
+        text = redact_note(self._ws, text, session_id)
+        about = {"surface": self.surface, "queue": self._queue.number}
+        body = CommentAdded.model_validate({**about, "session_id": session_id, "text": text})
+        self._ws.ledger.append("comment.added", session_id, body)
+        return {"tell": "done", "said": "Your comment is in the report of this queue"}
+
     def touch(self) -> None:
         """Hold the item and the next one, or hold them longer, and read what is not read yet."""
-        minutes = self._ws.settings.annotation.reservation_minutes
-        held = [item.session_id for item in self._queue.reserve(ahead=AHEAD, minutes=minutes)]
+        back = self._back.get("session_id")
+        apart = back is not None and back not in self._labelled
+        held = self._queue.reserve(ahead=AHEAD + apart, minutes=self._minutes)
         known = {item["session_id"]: item for item in self._ahead}
         # What somebody is reading stays before them, even where its hold ran out meanwhile.
-        names = list(dict.fromkeys([*list(known)[:1], *held]))[:AHEAD]
+        free = dict.fromkeys([*list(known)[:1], *(item.session_id for item in held)])
+        names = [name for name in free if name != back][:AHEAD]
         self._ahead = [known.get(name) or self._read(name) for name in names]
-        kept = {*names, self._back.get("session_id")}
+        kept = {*names, back}
         self._sessions = {name: each for name, each in self._sessions.items() if name in kept}
-        slot = self._ws.settings.annotation.slot_minutes
-        self.progress = self._queue.progress(slot)
+        self.progress = self._queue.progress()
 
     def _consult(self, act: str, session_id: str = "", **asked: Any) -> Answer:
         session = self._sessions.get(session_id or self.item["session_id"])
@@ -157,39 +247,55 @@ class Annotation:
             raise LabelError(f"session {session_id} is not before you: reload the page")
         return READING[act](session, **asked)
 
-    def _leave(self) -> None:
-        if self._back:
+    @property
+    def _labelled(self) -> dict[str, Deed]:
+        """The last label of each session, in the order of the last labels."""
+        last: dict[str, Deed] = {}
+        for deed in self._deeds:
+            if deed.label:
+                last.pop(deed.session_id, None)
+                last[deed.session_id] = deed
+        return last
+
+    def _write(self, label: Label, note: str | None, *, base: int) -> int:
+        name = label.session_id
+        if name not in self._sessions:
+            self.open(session_id=name)
+        self._check(label, note)
+        before = read_own_note(self._ws.ledger, self.surface, name)[1]
+        seq = self._queue.submit(label, note=note, base=base)
+        words = (None, None) if note is None or note.strip() == before else (before, note.strip())
+        self._deeds.append(Deed(seq, name, label, *words))
+        self._revealed.add(name)
+        self._leave(name)
+        return seq
+
+    def _leave(self, session_id: str) -> None:
+        if self._back.get("session_id") == session_id:
             self._back = {}
-        else:
-            del self._ahead[0]
+        self._ahead = [item for item in self._ahead if item["session_id"] != session_id]
 
     def _place(self) -> int:
         """Where the item stands among those labelled; behind the last while it has no label."""
-        labelled = list(self._labels)
-        return labelled.index(self._back["session_id"]) if self._back else len(labelled)
+        labelled, shown = list(self._labelled), self.item.get("session_id")
+        return labelled.index(shown) if shown in labelled else len(labelled)
 
     def _turn_to(self, place: int) -> None:
-        if not 0 <= place <= len(self._labels) or (place == self._place() and not self._back):
+        labelled = list(self._labelled)
+        if not 0 <= place <= len(labelled) or (place == self._place() and not self._back):
             raise LabelError("there is no session that way")
-        here = place < len(self._labels)
-        self._back = self._read(list(self._labels)[place]) if here else {}
+        self._back = self._read(labelled[place]) if place < len(labelled) else {}
 
-    def _expect(self, session_id: str) -> None:
-        if not session_id or session_id != self.item.get("session_id"):
-            raise LabelError(f"session {session_id} is not before you: reload the page")
-
-    def _check(self, label: Label, note: str) -> None:
-        if label.verdict == "fail" and not label.modes and not note.strip():
+    def _check(self, label: Label, note: str | None) -> None:
+        if label.verdict == "fail" and not label.modes and not (note or "").strip():
             raise LabelError("a failure needs a failure mode, or a note that says what went wrong")
         session = self._sessions[label.session_id]
         spans = {turn.span_id for turn in session.turns} | {call.span_id for call in session.calls}
         if astray := [each.span_id for each in label.anchors if each.span_id not in spans]:
             raise LabelError(f"the session has no span {astray[0]}")
 
-    def _keep(self, label: Label) -> None:
-        """Keep the last word on a session, in the order of the last words."""
-        self._labels.pop(label.session_id, None)
-        self._labels[label.session_id] = label
+    def _lay_out(self, session: Session) -> dict[str, Any]:
+        return transcript(session, reason=self._reasons.get(session.session_id, ""))
 
     def _read(self, session_id: str) -> dict[str, Any]:
         """Return the transcript of a session as it was when it was drawn."""
@@ -197,6 +303,15 @@ class Annotation:
         held = read_sessions(self._ws.lake, self.surface, [session_id], versions=versions)
         session = next(held, None) or make_session(self.surface, session_id, [])
         self._sessions[session_id] = session
-        item = transcript(session, reason=self._reasons.get(session_id, ""))
-        label = self._labels.get(session_id)
-        return {**item, "label": label.model_dump(mode="json")} if label else item
+        item = self._lay_out(session)
+        deed = self._labelled.get(session_id)
+        item["note"] = read_own_note(self._ws.ledger, self.surface, session_id)[1]
+        if deed and deed.label:
+            item["label"] = {**deed.label.model_dump(mode="json"), "seq": deed.seq}
+        elif self._queue.body.blind and session_id not in self._revealed:
+            item |= {**HIDDEN, "blind": True}
+        return item
+
+
+def _says(label: Label | None) -> dict[str, Any]:
+    return label.model_dump(include={*SAID}) if label else {}

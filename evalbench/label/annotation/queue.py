@@ -1,5 +1,6 @@
 """Who reads which drawn session next, and what they said of it: safe for many people at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, partial
@@ -11,11 +12,14 @@ from sqlalchemy import Connection
 
 from evalbench.errors import LabelError
 from evalbench.label.annotation.reservations import QUEUE, Place, Standing
+from evalbench.label.annotation.retraction import drop_retracted, read_own_note
 from evalbench.label.annotation.workload import measure_progress
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.schema import DrawnItem, Label, Note, QueueDrawn
 from evalbench.store.ledger import GIVEN_BY, Draft, Ledger
 
+ANY = -1
+"""Whatever label of the annotator stands."""
 STATE = pl.Schema(
     {"session_id": pl.String}
     | dict.fromkeys(("wanted", "labelled", "held", "skipped"), pl.Int64)
@@ -65,12 +69,14 @@ class Queue:
         self.ledger.extend(choose)
         return items
 
-    def submit(self, label: Label, *, note: str = "") -> int:
-        """Write the annotator's label and the note that came with it; it replaces an earlier one.
+    def submit(self, label: Label, *, note: str | None = None, base: int = ANY) -> int:
+        """Write the annotator's label, which replaces an earlier one, and what their note reads.
 
-        Where others have given the item all its labels meanwhile, the label is kept with no
-        ``queue``: it does not count for this one. Returns the number of the ``label.set`` event;
-        LabelError where the session is not in the queue or the label does not fit the codebook.
+        ``note`` None leaves it as it is, "" takes it back; ``base`` is the number of the label that
+        is replaced, 0 for none, where the annotator saw one. Where others have given the item all
+        its labels meanwhile, the label is kept with no ``queue``: it does not count for this one.
+        Returns the number of the ``label.set`` event; LabelError where the session is not in the
+        queue, another label than ``base`` stands, or this one does not fit the codebook.
         """
         name, surface = label.session_id, label.surface
         if surface != self.body.surface:
@@ -79,13 +85,53 @@ class Queue:
 
         def choose(connection: Connection) -> list[Draft]:
             place = self._find(name, connection)
-            counts = self.ledger.actor in place.labels or not place.is_done()
+            mine = place.labels.get(self.ledger.actor)
+            if base not in (ANY, mine.seq if mine else 0):
+                raise LabelError(
+                    f"you labelled {name} elsewhere meanwhile: look at that label first"
+                )
+            counts = mine is not None or not place.is_done()
             answer = label.model_copy(update={"queue": self.number if counts else None})
-            written: list[Draft] = [("label.set", name, answer)]
-            if note.strip():
-                body = Note(text=note.strip(), surface=surface, session_id=name)
-                written.insert(0, ("note.added", name, body))
-            return written
+            noted = [] if note is None else self._word(name, note, connection)
+            return [*noted, ("label.set", name, answer)]
+
+        return self.ledger.extend(choose)
+
+    def retract(self, session_id: str, label: int, *, note: str | None, minutes: float) -> int:
+        """Take back the annotator's label of event ``label``, and hold the session for them.
+
+        The label it replaced holds again; ``note`` as for :meth:`submit`. LabelError where it is
+        not the last that the annotator gave the session.
+        """
+
+        def choose(connection: Connection) -> list[Draft]:
+            mine = self._find(session_id, connection).labels.get(self.ledger.actor)
+            if mine is None or mine.seq != label:
+                raise LabelError(
+                    f"you labelled {session_id} elsewhere meanwhile: nothing is undone"
+                )
+            noted = [] if note is None else self._word(session_id, note, connection)
+            taken = ("label.retracted", session_id, {**self._about(session_id), "label": label})
+            return [*noted, taken, self._hold(session_id, minutes)]
+
+        return self.ledger.extend(choose)
+
+    def take_on(self, session_id: str, *, minutes: float) -> int:
+        """Hold one session for the annotator, also where they skipped it.
+
+        LabelError where others hold it, or it has all its labels.
+        """
+
+        def choose(connection: Connection) -> list[Draft]:
+            place, now = self._find(session_id, connection), self.ledger.clock()
+            skipped = place.reasons.pop(self.ledger.actor, None)
+            free = place.is_free(self.ledger.actor, now)
+            if skipped is not None:
+                place.reasons[self.ledger.actor] = skipped
+            if not free:
+                raise LabelError(f"{session_id} is with somebody else, or has its labels")
+            back = [("item.returned", session_id, self._about(session_id))] if skipped else []
+            return [*back, self._hold(session_id, minutes)]
 
         return self.ledger.extend(choose)
 
@@ -119,10 +165,28 @@ class Queue:
         rows = [place.describe(people, now) for place in places]
         return pl.DataFrame(rows, schema=STATE, orient="row")
 
-    def progress(self, slot_minutes: float) -> dict[str, Any]:
-        """Measure how far the queue is, and the annotator's speed against their weekly slot."""
-        against: dict[str, Any] = {"slot_minutes": slot_minutes, "now": self.ledger.clock()}
-        return measure_progress(self._look(), self.ledger.actor, **against)
+    def progress(self) -> dict[str, Any]:
+        """Measure how far the queue is, how fast the annotator, and what is left for them."""
+        return measure_progress(self._look(), self.ledger.actor, now=self.ledger.clock())
+
+    def places(self) -> Mapping[str, Place]:
+        """Return how each item stands with each annotator, in the order of the queue."""
+        return self._look().places
+
+    def _hold(self, session_id: str, minutes: float) -> Draft:
+        until = self.ledger.clock() + timedelta(minutes=minutes)
+        return ("item.reserved", session_id, {**self._about(session_id), "expires_at": until})
+
+    def _word(self, session_id: str, text: str, connection: Connection) -> list[Draft]:
+        """Make the annotator's note of a session read ``text``."""
+        surface, text = self.body.surface, text.strip()
+        number, before = read_own_note(self.ledger, surface, session_id, connection=connection)
+        about = {"text": text, "surface": surface, "session_id": session_id}
+        if text == before:
+            return []
+        if number:
+            return [("note.changed", session_id, {**about, "note": number})]
+        return [("note.added", session_id, Note.model_validate(about))]
 
     @cached_property
     def _standing(self) -> Standing:
@@ -181,8 +245,9 @@ def find_queues(
     if surface is not None:
         drawn = drawn.filter(surface=surface)
     wanted = drawn.select("queue", "items").explode("items").unnest("items")
-    labels = ledger.events("label.set", until=until).group_by(queue=QUEUE, session_id="subject")
-    given = labels.agg(labelled=GIVEN_BY.n_unique())
+    labels = drop_retracted(ledger.events("label.set", until=until), ledger, until=until)
+    by_item = labels.group_by(queue=QUEUE, session_id="subject")
+    given = by_item.agg(labelled=GIVEN_BY.n_unique())
     done = (
         wanted.join(given, on=["queue", "session_id"], how="left")
         .group_by("queue")

@@ -10,7 +10,7 @@ import polars as pl
 from evalbench.schema import BODIES, DrawnItem
 from evalbench.store.ledger import GIVEN_BY
 
-KINDS = ("item.reserved", "item.skipped", "label.set")
+KINDS = ("item.reserved", "item.skipped", "item.returned", "label.set", "label.retracted")
 QUEUE = pl.col("body").str.json_path_match("$.queue").cast(pl.Int64, strict=False)
 """The queue that an event is about, read without a model of each of many thousand bodies."""
 
@@ -23,20 +23,26 @@ class Hold(NamedTuple):
 
 
 class Given(NamedTuple):
-    """The last label somebody gave a session."""
+    """A label that somebody gave a session, in the event ``seq``."""
 
+    seq: int
     at: datetime
     verdict: str
+    modes: tuple[str, ...]
     seconds: float | None
 
 
 @dataclass
 class Place:
-    """One item of a queue with what each annotator did about it."""
+    """One item of a queue with what each annotator did about it.
+
+    ``given`` are all labels that were not taken back, ``labels`` the last of them of each.
+    """
 
     item: DrawnItem
     holds: dict[str, Hold] = field(default_factory=dict)
     labels: dict[str, Given] = field(default_factory=dict)
+    given: dict[str, list[Given]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
     def is_done(self) -> bool:
@@ -53,6 +59,18 @@ class Place:
             return False
         holders = self.holders(now)
         return actor in holders or len(self.labels) + len(holders) < self.item.annotators
+
+    def give(self, actor: str, labels: list[Given]) -> None:
+        """Put these labels in the place of those an annotator gave."""
+        self.given[actor] = labels
+        self.labels.pop(actor, None)
+        if labels:
+            self.labels[actor] = labels[-1]
+
+    def differs(self) -> bool:
+        """Say whether those who are sure named other failures."""
+        sure = [each for each in self.labels.values() if each.verdict != "unsure"]
+        return len({(each.verdict, frozenset(each.modes)) for each in sure}) > 1
 
     def describe(self, people: set[str], now: datetime) -> tuple[object, ...]:
         """Say how it stands among the people of its queue: a row of :meth:`Queue.state`."""
@@ -102,6 +120,11 @@ class Standing:
             place.holds[actor] = Hold(held.since if held else event["seq"], body.expires_at)
         elif kind == "item.skipped":
             place.reasons[actor] = body.reason
-        else:
+        elif kind == "item.returned":
             place.reasons.pop(actor, None)
-            place.labels[actor] = Given(event["at"], body.verdict, body.seconds)
+        elif kind == "label.set":
+            place.reasons.pop(actor, None)
+            given = Given(event["seq"], event["at"], body.verdict, body.modes, body.seconds)
+            place.give(actor, [*place.given.get(actor, ()), given])
+        else:
+            place.give(actor, [each for each in place.given[actor] if each.seq != body.label])

@@ -1,8 +1,9 @@
 """How fast people label, and how much of the experts' hours it takes."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from evalbench.label.annotation.reservations import Standing
@@ -12,31 +13,28 @@ BREAK = 5
 """A label that took this many times an annotator's median was not read all that time."""
 
 
-def measure_progress(
-    standing: Standing, annotator: str, *, slot_minutes: float, now: datetime
-) -> dict[str, Any]:
+def measure_progress(standing: Standing, annotator: str, *, now: datetime) -> dict[str, Any]:
     """Measure how far a queue is, in items, and how fast one of its annotators.
 
-    Gives ``done, left, by_me``, then ``sessions_per_hour`` and ``minutes_per_failure`` (what a
-    session that they found failing cost; None where nothing tells), and ``minutes_left`` of their
-    weekly slot; a week begins on Monday, UTC.
+    Gives ``done, left, by_me, failures`` (those they found), then ``sessions_per_hour`` and
+    ``minutes_left``: what the items take that they may still have, at their median (None where
+    nothing tells).
     """
     places = standing.places.values()
     given = [place.labels[annotator] for place in places if annotator in place.labels]
-    schema = pl.Schema({"at": TIME, "verdict": pl.String(), "seconds": pl.Float64()})
-    labels = pl.DataFrame(given, schema=schema, orient="row")
-    spent = add_minutes(labels.with_columns(actor=pl.lit(annotator)))
-    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    this_week = spent.filter(pl.col("at") >= today - timedelta(days=today.weekday()))
-    minutes, failures = float(spent["minutes"].sum()), spent.filter(verdict="fail").height
+    schema = pl.Schema({"at": TIME, "seconds": pl.Float64()})
+    labels = pl.DataFrame([(each.at, each.seconds) for each in given], schema=schema, orient="row")
+    spent = add_minutes(labels.with_columns(actor=pl.lit(annotator)))["minutes"].drop_nulls()
+    minutes, usual = spent.sum(), float(np.median(spent)) if len(spent) else 0.0
     done = sum(place.is_done() for place in places)
+    mine = sum(place.is_free(annotator, now) for place in places)
     return {
         "done": done,
         "left": len(places) - done,
         "by_me": len(given),
+        "failures": sum(each.verdict == "fail" for each in given),
         "sessions_per_hour": 60 * len(given) / minutes if minutes else None,
-        "minutes_per_failure": minutes / failures if minutes and failures else None,
-        "minutes_left": max(0.0, slot_minutes - float(this_week["minutes"].sum())),
+        "minutes_left": mine * usual if minutes else None,
     }
 
 

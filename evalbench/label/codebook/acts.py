@@ -38,13 +38,14 @@ def define(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
     """Write a new mode by hand; it counts as soon as it has all that a mode needs.
 
     ``mode`` is the key that labels name it by; it never changes. ``fields`` are its name and, now
-    or later, definition, example, severity, failure_class and owner.
+    or later, definition, example, severity, failure_class, owner and the key that annotators press,
+    by default the first that is free.
     """
 
     def check(book: Codebook, _: Connection) -> Fields:
         if (surface, mode) in book.modes:
             raise LabelError(f"there is a mode {mode!r} already: edit it, or take another key")
-        return {}
+        return {"key": _choose_key(book, surface, mode, fields)}
 
     asked = {"surface": surface, "mode": mode, "version": 1, **fields}
     return _write(ledger, "mode.defined", mode, asked, check)
@@ -56,7 +57,8 @@ def edit(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
     def fill(book: Codebook, _: Connection) -> Fields:
         old = book.find(surface, mode)
         kept = {name: getattr(old, name) for name in ModeDefined.model_fields}
-        return {**kept, "version": old.version + 1}
+        key = _choose_key(book, surface, mode, fields)
+        return {**kept, "key": key, "version": old.version + 1}
 
     return _write(ledger, "mode.defined", mode, {"surface": surface, "mode": mode, **fields}, fill)
 
@@ -175,6 +177,16 @@ def _expect_notes(ledger: Ledger, notes: Sequence[int]) -> Fill:
         return {}
 
     return check
+
+
+def _choose_key(book: Codebook, surface: str, mode: str, fields: Fields) -> str:
+    """Choose the key that annotators press for a mode; LabelError where another has it."""
+    asked = fields.get("key")
+    for each in book.modes.values():
+        if asked and each.key == asked and each.surface == surface and not each.ended:
+            if each.mode != mode:
+                raise LabelError(f"the key {asked} is that of {each.name}: give that one another")
+    return book.find_key(surface, mode)
 
 
 def _write(

@@ -12,7 +12,7 @@ from evalbench.errors import LabelError
 from evalbench.label.codebook.modes import Codebook, Mode
 
 KINDS = (
-    *("codebook.proposed", "member.confirmed", "notes.sorted"),
+    *("codebook.proposed", "member.confirmed", "note.changed", "notes.sorted"),
     *(kind for kind in schema.BODIES if kind.startswith("mode.")),
 )
 Each = TypeVar("Each", int, str)
@@ -51,8 +51,11 @@ def find_undone(acts: Iterable[Act]) -> dict[int, int]:
 
 
 def fold(acts: Iterable[Act]) -> Codebook:
-    """Fold acts, in their order, into the codebook they leave."""
-    acts = list(acts)
+    """Fold acts, in their order, into the codebook they leave; a note taken back is in no mode."""
+    every = list(acts)
+    worded = {act.body.note: act.body.text for act in every if act.kind == "note.changed"}
+    taken = {note for note, text in worded.items() if not text}
+    acts = [act for act in every if act.kind != "note.changed"]
     undone, seqs = find_undone(acts), {act.seq for act in acts}
     state: State = {}
     void = {}
@@ -64,6 +67,10 @@ def fold(acts: Iterable[Act]) -> Codebook:
                 _apply(state, act.body)
         except LabelError as error:
             void[act.seq] = str(error)
+    for mode in list(state.values()):
+        if taken & set(mode.notes):
+            kept = tuple(note for note in mode.notes if note not in taken)
+            _change(state, mode, notes=kept)
     return Codebook(dict(sorted(state.items())), void)
 
 

@@ -1,7 +1,8 @@
 """Failure modes as they stand: what each is, whether it counts, and what became of it."""
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -11,7 +12,7 @@ import polars as pl
 
 from evalbench import stats
 from evalbench.errors import LabelError
-from evalbench.schema import ModeDefined, columns
+from evalbench.schema import MODE_KEYS, ModeDefined, columns
 
 REQUIRED = ("definition", "example", "severity", "failure_class", "owner")
 """What a mode needs to count."""
@@ -44,6 +45,7 @@ class Mode:
     severity: str | None = None
     failure_class: str | None = None
     owner: str = ""
+    key: str = ""
     version: int = 1
     promoted: bool = False
     ended: Literal["", "merged", "split", "retired"] = ""
@@ -113,6 +115,13 @@ class Codebook:
             found = self.modes[surface, found.sessions.get(session_id or "", found.otherwise)]
         return found.mode if found and found.status == "live" else None
 
+    def find_key(self, surface: str, mode: str) -> str:
+        """Return the key of a mode, else the first that no standing mode has; "" where none is."""
+        old = self.modes.get((surface, mode))
+        modes = self.modes.values()
+        taken = {each.key for each in modes if each.surface == surface and not each.ended}
+        return (old.key if old else "") or next((k for k in MODE_KEYS if k not in taken), "")
+
     @cached_property
     def live(self) -> pl.DataFrame:
         """The modes that count, with the fields of their definition; sorted by surface and mode."""
@@ -140,3 +149,10 @@ class Codebook:
         ]
         members = pl.DataFrame(rows, schema=MEMBERS, orient="row")
         return members.with_columns(pl.col("missing").list.join(", "))
+
+
+def make_key(name: str, taken: Collection[str]) -> str:
+    """Make the key of a mode of its name: lower case with underscores, and none that is taken."""
+    key = "_".join(re.findall(r"\w+", name.lower()))[:60] or "mode"
+    numbered = (f"{key}_{number}" for number in range(2, len(taken) + 3))
+    return next(each for each in (key, *numbered) if each not in taken)

@@ -8,7 +8,7 @@ from evalbench.label.codebook.modes import REQUIRED
 from evalbench.store.tabular import ImportReport, Record, attempt, read_table, write_table
 from evalbench.store.workspace import Workspace
 
-FIELDS = dict.fromkeys(("surface", "mode", "name", *REQUIRED), "")
+FIELDS = dict.fromkeys(("surface", "mode", "name", *REQUIRED, "key"), "")
 
 
 def export_codebook(ws: Workspace, path: str | Path, *, surface: str | None = None) -> int:

@@ -11,9 +11,9 @@ from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.codebook import acts as codebook
 from evalbench.label.codebook.fold import KINDS, Act, find_undone, fold, read_acts
-from evalbench.label.codebook.modes import REQUIRED, Mode
+from evalbench.label.codebook.modes import REQUIRED, Mode, make_key
 from evalbench.label.discovery.clustering import STABLE, SURE
-from evalbench.label.discovery.drafts import add_drafts, draft_clusters, make_key
+from evalbench.label.discovery.drafts import add_drafts, draft_clusters
 from evalbench.label.discovery.note_queue import NoteQueue
 from evalbench.label.discovery.texts import Discovery
 from evalbench.label.discovery.vectors import FEW
@@ -181,7 +181,8 @@ class Curation:
     def undo(self) -> Answer:
         """Undo this analyst's last act on the notes that still stands, and say which it was."""
         acts = read_acts(self._ws.ledger.events(KINDS))
-        here = [act for act in acts if getattr(act.body, "surface", "") == self.surface]
+        known = [act for act in acts if act.kind in UNDONE]
+        here = [act for act in known if act.body.surface == self.surface]
         undone = find_undone(acts)
         standing = [act for act in here if act.seq not in undone]
         begun = [act.seq for act in standing if act.kind in BEGINNINGS][:1]

@@ -1,12 +1,11 @@
 """Clusters of notes as drafts of failure modes, and what the notes in them tell."""
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import polars as pl
 
-from evalbench.label.codebook.modes import Codebook, Mode
+from evalbench.label.codebook.modes import Codebook, Mode, make_key
 from evalbench.label.discovery.note_queue import NoteQueue
 from evalbench.schema import DraftedMode
 
@@ -19,13 +18,6 @@ def draft_clusters(queue: NoteQueue, book: Codebook) -> list[DraftedMode]:
         taken.add(key)
         drafts.append(DraftedMode(mode=key, name=name, notes=tuple(notes)))
     return drafts
-
-
-def make_key(name: str, taken: Collection[str]) -> str:
-    """Make the key of a mode of its name: lower case with underscores, and none that is taken."""
-    key = "_".join(re.findall(r"\w+", name.lower()))[:60] or "mode"
-    numbered = (f"{key}_{number}" for number in range(2, len(taken) + 3))
-    return next(each for each in (key, *numbered) if each not in taken)
 
 
 def add_drafts(book: Codebook, surface: str, drafts: Sequence[DraftedMode]) -> Codebook:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from evalbench import stats
+from evalbench.label.annotation import retraction
 from evalbench.label.annotation.markdown import escape_text
 from evalbench.label.annotation.transcript import SIGNALS
 from evalbench.label.discovery import clustering
@@ -116,10 +117,9 @@ def discover(
 
 
 def read_notes(ledger: Ledger, surface: str, *, until: int) -> pl.DataFrame:
-    """Read the notes of a surface: ``seq, session_id, text``, in their order, none empty."""
-    notes = ledger.bodies("note.added", until=until).filter(surface=surface)
-    read = notes.with_columns(session_id=pl.coalesce("session_id", "subject"))
-    return read.select(*NOTES).cast(NOTES).filter(pl.col("text").str.strip_chars() != "")
+    """Read the notes of a surface that stand: ``seq, session_id, text``, in their order."""
+    notes = retraction.read_notes(ledger, until=until).filter(surface=surface)
+    return notes.select(*NOTES).cast(NOTES)
 
 
 def signal_rates(

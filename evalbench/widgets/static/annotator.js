@@ -1,7 +1,6 @@
 // The desk: a session, the form that judges it, and the keys of both. Python keeps the labels:
 // nothing here outlives the page.
 
-const MODE_KEYS = [..."123456789abcdehiklmqrtwxy"];
 const VERDICTS = [["pass", "Pass", "p"], ["unsure", "Unsure", "u"], ["fail", "Other failure", "f"]];
 const SKIP_REASONS = ["Not enough context", "Outside my field", "Trace is broken"];
 const IDLE_AFTER = 60; // seconds without a key or a move that still count as work
@@ -166,10 +165,10 @@ class Annotator extends Desk {
 
   showCodebook() {
     this.codebook = this.model.get("codebook");
-    const rows = this.codebook.map((mode, number) => {
+    const rows = this.codebook.map((mode) => {
       const define = () => this.define(mode);
       const hide = () => this.definition.replaceChildren();
-      const hint = MODE_KEYS[number] ?? "";
+      const hint = mode.key;
       return makeButton({
         class: "mode",
         "data-mode": mode.mode,
@@ -212,7 +211,7 @@ class Annotator extends Desk {
       modes: new Set(label.modes),
       severity: label.severity ?? null,
       anchors: [...(label.anchors ?? [])],
-      note: "",
+      note: item.note ?? "",
       afterSuggestion: label.after_suggestion ?? false,
       seconds: 0,
     };
@@ -336,6 +335,7 @@ class Annotator extends Desk {
     this.send({
       act: "submit",
       session_id: item.session_id,
+      base: item.label?.seq ?? 0,
       verdict: form.verdict,
       modes: [...form.modes],
       severity: form.severity,
@@ -406,7 +406,7 @@ class Annotator extends Desk {
     };
     if (event.shiftKey && name.startsWith("Arrow")) return null; // widens the selection
     if (!this.item.session_id) return commands[name];
-    const mode = this.codebook[MODE_KEYS.indexOf(name)];
+    const mode = this.codebook.find((each) => each.key === name);
     if (mode) return () => (event.shiftKey ? this.define(mode) : this.toggle(mode));
     return commands[name] ?? this.itemCommands()[name];
   }

@@ -1,0 +1,65 @@
+"""What an annotator did at a queue and did not take back, in its order: what undo undoes."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from evalbench.label.annotation.retraction import NOTE_KINDS
+from evalbench.schema import (
+    BODIES,
+    ItemReturned,
+    ItemSkipped,
+    Label,
+    LabelRetracted,
+    Note,
+    NoteChanged,
+)
+from evalbench.store.ledger import GIVEN_BY, Ledger
+
+KINDS = ("label.set", "label.retracted", "item.skipped", "item.returned")
+
+
+@dataclass(frozen=True)
+class Deed:
+    """A label given in event ``seq``, or, with a ``reason``, a session skipped.
+
+    ``before`` and ``after`` are what the annotator's note read; None where it did not change.
+    """
+
+    seq: int
+    session_id: str
+    label: Label | None = None
+    before: str | None = None
+    after: str | None = None
+    reason: str = ""
+
+    def describe(self) -> str:
+        """Name it in words."""
+        if self.label is None:
+            return "the skip"
+        return f"the label {self.label.verdict!r}" + (" and its note" if self.after else "")
+
+
+def read_deeds(ledger: Ledger, queue: int) -> list[Deed]:
+    """Read what the ledger's actor did at the queue of event ``queue`` and did not take back."""
+    events = [ledger.events(KINDS, since=queue), ledger.events(NOTE_KINDS)]
+    own = pl.concat(events).filter(GIVEN_BY == ledger.actor).sort("seq")
+    deeds: list[Deed] = []
+    wording: dict[str, str] = {}
+    noted = (0, "", "")
+    for seq, kind, session, text in own.select("seq", "kind", "subject", "body").iter_rows():
+        match BODIES[kind].model_validate_json(text):
+            case Note() | NoteChanged() as note:
+                noted = (seq, wording.get(session, ""), note.text)
+                wording[session] = note.text
+            case Label() as label if label.queue == queue:
+                # A note that came with a label is the event before it: they are one transaction.
+                words = noted[1:] if noted[0] == seq - 1 else (None, None)
+                deeds.append(Deed(seq, session, label, *words))
+            case ItemSkipped() as skip if skip.queue == queue:
+                deeds.append(Deed(seq, session, reason=skip.reason))
+            case LabelRetracted() as taken:
+                deeds = [deed for deed in deeds if deed.seq != taken.label]
+            case ItemReturned() as back if back.queue == queue:
+                deeds = [deed for deed in deeds if deed.label or deed.session_id != session]
+    return deeds

@@ -1,0 +1,77 @@
+"""What stands beside the session: the items of the queue, and the codebook with its keys."""
+
+from collections.abc import Collection
+from typing import Any
+
+import polars as pl
+
+from evalbench.errors import LabelError
+from evalbench.label.annotation.markdown import visible
+from evalbench.label.annotation.queue import Queue
+from evalbench.label.annotation.reservations import Place
+from evalbench.label.codebook.acts import define, read_codebook
+from evalbench.label.codebook.modes import make_key
+from evalbench.schema import MODE_KEYS
+from evalbench.store.ledger import Ledger
+from evalbench.store.workspace import Workspace
+
+MODE = ("mode", "name", "key", "definition", "example", "severity", "failure_class")
+OPENING = 90
+"""Characters of a session's first message in the list."""
+
+
+def list_modes(ledger: Ledger, surface: str) -> list[dict[str, Any]]:
+    """List the failure modes of a surface that count, with :data:`MODE`, by their keys.
+
+    Those that were defined without a key have the first that are left; where none is left, "".
+    """
+    told = pl.col("name", "definition", "example").map_elements(visible, pl.String)
+    modes = read_codebook(ledger).live.filter(surface=surface).select(MODE)
+    rows = modes.with_columns(told).to_dicts()
+    pinned = {row["key"] for row in rows}
+    left = (key for key in MODE_KEYS if key not in pinned)
+    for row in rows:
+        row["key"] = row["key"] or next(left, "")
+    return sorted(rows, key=lambda row: (not row["key"], MODE_KEYS.find(row["key"]), row["mode"]))
+
+
+def list_items(ws: Workspace, queue: Queue, *, revealed: Collection[str]) -> list[dict[str, Any]]:
+    """List a queue in its order, as it stands for the annotator.
+
+    Each row has ``session_id``, ``name``, ``opening`` (how the first message begins), ``state``
+    (mine, skipped, waiting or taken), ``verdict`` (the annotator's own), ``differs`` (others say
+    otherwise; told of those ``revealed`` alone) and ``ruled`` (an adjudicator has decided).
+    """
+    actor, now, surface = queue.ledger.actor, queue.ledger.clock(), queue.body.surface
+    ruled = set(queue.ledger.bodies("label.adjudicated").filter(surface=surface)["session_id"])
+    texts = ws.lake.sessions(surface=surface).select("session_id", "first_input").collect()
+    openings = dict(texts.rows())
+
+    def state(place: Place) -> str:
+        if actor in place.labels:
+            return "mine"
+        if actor in place.reasons:
+            return "skipped"
+        return "waiting" if place.is_free(actor, now) else "taken"
+
+    return [
+        {
+            "session_id": name,
+            "name": visible(name),
+            "opening": visible((openings.get(name) or "")[:OPENING]),
+            "state": state(place),
+            "verdict": place.labels[actor].verdict if actor in place.labels else None,
+            "differs": name in revealed and place.differs(),
+            "ruled": name in revealed and name in ruled,
+        }
+        for name, place in queue.places().items()
+    ]
+
+
+def propose_mode(ledger: Ledger, surface: str, *, name: str, definition: str) -> int:
+    """Write a draft of a failure mode; LabelError where the name or the sentence is empty."""
+    if not (name.strip() and definition.strip()):
+        raise LabelError("a proposal is a name and one sentence that says what goes wrong")
+    taken = {mode for where, mode in read_codebook(ledger).modes if where == surface}
+    fields = {"name": name.strip(), "definition": definition.strip()}
+    return define(ledger, surface, make_key(name, taken), **fields)
