@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -16,14 +17,17 @@ from joblib import Parallel, delayed
 from scipy import stats as scipy_stats
 
 from evalbench import stats
+from evalbench.label.agreement.consensus import decide
 from evalbench.label.discovery.saturation import measure_saturation, review
 from evalbench.observe.sampling.draw import draw, stratify
-from evalbench.schema import SESSION, Design
+from evalbench.operate.impact import estimate_surfaces
+from evalbench.schema import SESSION, VERDICT, Design
 from evalbench.stats._resampling import wilson
 
 SEED = 20261201
 LEAST = 0.93
 SESSIONS = 6_000
+WHEN = datetime(2026, 7, 1, tzinfo=UTC)
 DESIGN = Design(by=("release",), always=("reported",))
 
 
@@ -87,6 +91,48 @@ def read_much(rng, size, labelled):
     low, high = np.quantile(rate.draws, [0.025, 0.975])
     held = rate.rate.low - 1e-12 <= fails.mean() <= rate.rate.high + 1e-12
     return held, rate.rate.high - rate.rate.low, high - low
+
+
+def read_by_two(rng, judged):
+    """Let two people who err read 800 sessions, decide, and estimate; beside it, no ties."""
+    size = 2_000
+    sessions = make_sessions(rng)[0].head(size).with_columns(release=pl.lit("1"))
+    fails = rng.random(size) < 0.05
+    key = sessions.select("surface", "session_id", fails=pl.Series(fails))
+    items = draw(sessions, 800, design=Design(by=()), rng=rng).items
+    read = items.select("session_id", "stratum").join(key, on="session_id")
+    modes = pl.DataFrame({"surface": ["shop"], "mode": ["rude"], "name": ["Rude"]})
+    labels = []
+    for actor in "ab":
+        own = rng.random(read.height) < np.where(read["fails"], 0.8, 0.01)
+        said = [["rude"] if each else [] for each in own]
+        verdict = ["fail" if each else "pass" for each in own]
+        labels.append(
+            read.select("surface", "session_id").with_columns(
+                actor=pl.lit(actor),
+                verdict=pl.Series(verdict),
+                modes=pl.Series(said, dtype=pl.List(pl.String)),
+            )
+        )
+    given = pl.concat(labels).with_row_index("seq")
+    rulings = given.clear()
+    truth = decide(given, rulings, modes)
+    flags = rng.random(size) < np.where(fails, 0.8, 0.02)
+    about = {"evaluator_id": "j", "evaluator_version": "1", "mode": "rude", "judged_at": WHEN}
+    verdicts = key.select("surface", "session_id", fails=pl.Series(flags)).with_columns(
+        *(pl.lit(value).alias(name) for name, value in about.items()), learnt=pl.lit(False)
+    )
+    verdicts = verdicts.match_to_schema(
+        VERDICT | {"learnt": pl.Boolean}, missing_columns="insert"
+    ).head(size if judged else 0)
+    strata = stratify(sessions, Design(by=())).select("session_id", "stratum")
+    frame = sessions.join(strata, on="session_id").with_columns(
+        drawn=pl.col("session_id").is_in(items["session_id"].implode()), split=pl.lit("test")
+    )
+    found = estimate_surfaces(frame, verdicts, truth, modes, level=0.95, rng=rng)[0].found
+    rate, decided = found.rates[0][0], truth["fails"].drop_nulls()
+    low, high = wilson(decided.sum(), len(decided), 0.95)
+    return rate.low <= fails.mean() <= rate.high, low <= fails.mean() <= high, rate.estimate
 
 
 def see_modes(rng):
@@ -180,6 +226,11 @@ def main():
     peer = "populations without end: 1"
     holds.append(claim("half of 400 sessions read: width of what was needed", share, 0.75, peer))
     holds.append(claim("200 of 200 sessions read: width", whole, 0.0, peer))
+    for name, judged in (("and a judge", True), ("and no judge", False)):
+        held, plain, rate = repeat(read_by_two, 200, judged).T
+        what = f"two readers of TPR .8, TNR .99 {name}: rate covers"
+        holds.append(claim_coverage(what, held, f"ties dropped, Wilson: {plain.mean():.3f}"))
+        show(f"two readers {name}: mean rate for a truth of .05", rate.mean(), "")
     weighed, plain = repeat(see_modes, 300).T
     peer = f"Good-Turing unweighted: {plain.mean():.3f}"
     holds.append(claim_coverage("drawn by signals: share of modes seen covers", weighed, peer))

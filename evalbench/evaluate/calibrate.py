@@ -138,14 +138,15 @@ def pair_verdicts(
 
 
 def read_looks(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
-    """List what each recorded calibration found of its mode: ``KEY, tp, fn, fp, tn``."""
+    """List what each recorded calibration found of its mode: ``KEY, tp, fn, fp, tn``, in order."""
     found = ledger.bodies("evaluator.calibrated", until=until).unique(
-        ["evaluator_id", "version", *CELLS]
+        ["evaluator_id", "version", *CELLS], keep="last", maintain_order=True
     )
     modes = ledger.bodies("evaluator.defined", until=until).select(
         "evaluator_id", "surface", "mode"
     )
-    tried = found.join(modes.unique("evaluator_id", keep="last"), on="evaluator_id")
+    last = modes.unique("evaluator_id", keep="last")
+    tried = found.join(last, on="evaluator_id", maintain_order="left")
     return tried.rename({"version": "evaluator_version"}).select(*KEY, *CELLS)
 
 

@@ -110,7 +110,9 @@ def estimate_surfaces(
             covered = recorded.with_columns(stratum=pl.lit("recorded"), drawn=pl.lit(True))
             known = recorded.select(*SESSION_KEY, mode=mode, fails=~pl.col("outcome"))
         releases = sessions["release"].unique(maintain_order=True).to_list()
-        counted = count_windows(covered, known, verdicts.filter(surface=surface), list(names))
+        counted = count_windows(
+            covered, known, verdicts.filter(surface=surface), list(names), rng=rng
+        )
         some = bool(names and counted.releases)
         found = pooled_rates(counted.counts, level=level, rng=rng) if some else None
         if found and OUTCOME in names:

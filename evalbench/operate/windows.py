@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from evalbench.stats.latent import latent_truth
 from evalbench.stats.pooled import (
     FAILED,
     NO_EVALUATOR,
@@ -46,14 +47,24 @@ class SurfaceWindows:
 
 
 def count_windows(
-    frame: pl.DataFrame, labels: pl.DataFrame, verdicts: pl.DataFrame, modes: list[str]
+    frame: pl.DataFrame,
+    labels: pl.DataFrame,
+    verdicts: pl.DataFrame,
+    modes: list[str],
+    *,
+    rng: np.random.Generator,
 ) -> SurfaceWindows:
     """Count one surface: sessions, labels and failures by release, mode and what its judge says.
 
     ``frame`` has the sessions that a draw covers in the order of their releases, with ``stratum``,
     ``drawn``, ``group_key`` and ``split``; ``labels`` what people decided, ``fails`` null where
-    undecided; ``verdicts`` have ``learnt``: whether the evaluator may have learnt from labels of
-    the train split, which then say nothing of it.
+    undecided, and ``n_annotators`` and ``n_fail`` where they are votes; ``verdicts`` have
+    ``learnt``: whether the evaluator may have learnt from labels of the train split, which then say
+    nothing of it.
+
+    Where enough sessions were read twice, a label counts by the chance that the session fails, of
+    :func:`~evalbench.stats.latent.latent_truth`, an undecided one too, and for as much less as that
+    leaves open.
 
     Where several evaluators judge a mode, the one that agrees best with people leads (MCC over the
     labels that it has not learnt from), in each release by the version that judged most of it. One
@@ -67,23 +78,25 @@ def count_windows(
     releases = cells["release"].unique(maintain_order=True).to_list()
     window = cells["window"].to_numpy().astype(np.int64)
     stratum, group = (_number(cells[name]) for name in ("stratum", "group"))
-    known = _spread(cells.filter("drawn"), labels, modes, cells.height)
+    drawn = cells.filter("drawn")
+    known = _spread(drawn, labels, modes, cells.height, "fails")
     says, versions, names, learnt = _lead(cells, verdicts, modes, known)
-    usable = ~np.isnan(known) & ~learnt
+    chance, inflation = _doubt(drawn, labels, modes, known, says, learnt, window, rng)
+    usable = ~np.isnan(chance) & ~learnt
     shape = (len(modes), len(releases), int(stratum.max(initial=-1)) + 1)
     tables = np.zeros((3, 3, *shape))  # what, cell, mode, release, stratum
     groups = np.zeros(shape[:2], dtype=np.int64)
     for mode in range(len(modes)):
-        for what, rows in enumerate((True, usable[mode], usable[mode] & (known[mode] == 1))):
-            here = np.flatnonzero(np.broadcast_to(rows, window.shape))
-            np.add.at(tables[what, :, mode], (says[mode, here], window[here], stratum[here]), 1)
+        failing = np.where(usable[mode], chance[mode], 0.0)
+        for what, counted in enumerate((1.0, 1.0 * usable[mode], failing)):
+            np.add.at(tables[what, :, mode], (says[mode], window, stratum), counted)
         read = np.unique(np.stack([window, group])[:, usable[mode]], axis=1)
         groups[mode] = np.bincount(read[0], minlength=len(releases))
     population, read = tables[0].sum(0), tables[1].sum(0)
     effect = design_effect(known, window, group)
     return SurfaceWindows(
         releases=releases,
-        counts=_effective(tables, versions, effect),
+        counts=_effective(tables, versions, effect, inflation),
         n_sessions=population.sum(-1).astype(np.int64),
         n_labels=read.sum(-1).astype(np.int64),
         n_groups=groups * int(cells["group_key"].is_not_null().any()),
@@ -115,10 +128,16 @@ def design_effect(
     return max(between / within, 1.0) if within else 1.0
 
 
-def _effective(tables: NDArray[np.float64], versions: NDArray[np.int64], effect: float) -> Windows:
+def _effective(
+    tables: NDArray[np.float64],
+    versions: NDArray[np.int64],
+    effect: float,
+    inflation: NDArray[np.float64],
+) -> Windows:
     """Turn counts by stratum into effective labels; a release that was read whole keeps them all.
 
-    Modes with and without an evaluator have relative risks of their own.
+    But for what people left in doubt, the ``inflation`` (modes,). Modes with and without an
+    evaluator have relative risks of their own.
     """
     sizes = tables[:2].sum(1)
     out = np.zeros(tables.shape[:4])
@@ -131,7 +150,7 @@ def _effective(tables: NDArray[np.float64], versions: NDArray[np.int64], effect:
             labelled = effective_labels(sizes[0, own], sizes[1, own], labels, failures, risk)
             out[1:, cell, own] = labelled
     unread = 1 - sizes[1].sum(-1) / np.maximum(sizes[0].sum(-1), 1)
-    out[1:] /= 1 + (effect - 1) * unread
+    out[1:] /= inflation[:, None] * (1 + (effect - 1) * unread)
     out[1:] *= np.minimum(1, out[0] / np.maximum(out[1], 1e-9))  # weights may estimate more
     return Windows(out[0], out[1], out[2], versions)
 
@@ -142,14 +161,48 @@ def _number(column: pl.Series) -> NDArray[np.int64]:
 
 
 def _spread(
-    drawn: pl.DataFrame, labels: pl.DataFrame, modes: list[str], n: int
+    drawn: pl.DataFrame, labels: pl.DataFrame, modes: list[str], n: int, column: str
 ) -> NDArray[np.float64]:
-    """Return whether people say of each mode and session that it fails; nan where unread."""
+    """Return what labels say in a column of each mode and session; nan where unread."""
     values, place = np.full((len(modes), n), np.nan), {mode: at for at, mode in enumerate(modes)}
-    found = labels.drop_nulls("fails").join(drawn.select(*SESSION_KEY, "row"), on=SESSION_KEY)
-    for mode, row, fails in found.select("mode", "row", "fails").iter_rows():
-        values[place[mode], row] = fails
+    found = labels.drop_nulls(column).join(drawn.select(*SESSION_KEY, "row"), on=SESSION_KEY)
+    for mode, row, value in found.select("mode", "row", column).iter_rows():
+        values[place[mode], row] = value
     return values
+
+
+def _doubt(
+    drawn: pl.DataFrame,
+    labels: pl.DataFrame,
+    modes: list[str],
+    known: NDArray[np.float64],
+    says: NDArray[np.int64],
+    learnt: NDArray[np.bool_],
+    window: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the chance (modes, sessions) that each fails, and the inflation of labels (modes,)."""
+    chance, inflation = known.copy(), np.ones(len(modes))
+    if "n_fail" not in labels.columns:
+        return chance, inflation
+    n = known.shape[1]
+    votes = [_spread(drawn, labels, modes, n, each) for each in ("n_annotators", "n_fail")]
+    for mode, own in enumerate(rng.spawn(len(modes))):
+        read = np.flatnonzero(~np.isnan(votes[0][mode]))
+        readers, failing, decided = votes[0][mode, read], votes[1][mode, read], known[mode, read]
+        ruled = ~np.isnan(decided) & (np.sign(2 * failing - readers) != 2 * decided - 1)
+        verdict = np.where(says[mode, read] == SILENT, np.nan, says[mode, read] == FAILED)
+        found = latent_truth(
+            readers,
+            failing,
+            ruling=np.where(ruled, decided, np.nan),
+            verdict=np.where(learnt[mode, read], np.nan, verdict),
+            window=window[read],
+            rng=own,
+        )
+        if not found.reason:
+            chance[mode, read], inflation[mode] = found.chance, found.inflation
+    return chance, inflation
 
 
 @dataclass(frozen=True)

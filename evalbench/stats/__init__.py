@@ -19,7 +19,7 @@ from .binary import alignment, mcc, proportion
 from .change import Change, benjamini_hochberg, paired_change
 from .estimate import Estimate
 from .multiclass import table_alignment
-from .planning import labels_for_rate, labels_next, paired_power, smallest_change
+from .planning import labels_for_rate, labels_next, mcc_assurance, paired_power, smallest_change
 from .rates import UNREAD, Rate, corrected_rate, failure_rate
 from .richness import expected_new, sample_coverage, unseen_modes
 from .shift import what_moved
@@ -38,6 +38,7 @@ __all__ = [
     "labels_for_rate",
     "labels_next",
     "mcc",
+    "mcc_assurance",
     "paired_change",
     "paired_power",
     "proportion",
