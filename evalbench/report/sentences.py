@@ -14,9 +14,7 @@ import polars as pl
 from evalbench.evaluate.proposals.propose import Proposals
 from evalbench.evaluate.spec import write_specification
 from evalbench.label.agreement.consensus import ANY
-from evalbench.label.agreement.measures import FEWEST
 from evalbench.label.annotation.markdown import escape_text, visible
-from evalbench.label.annotation.workload import add_minutes
 from evalbench.operate.evidence import WHOLE
 from evalbench.report.glossary import ASKED, LIMITS, READINGS, WEIGHTS
 from evalbench.schema import Design, QueueDrawn
@@ -106,66 +104,6 @@ def say_sources(view: Snapshot) -> str:
     )
     stores = f"Lake versions: {tables or 'none'}; ledger up to event {view.ledger_seq}."
     return f"{say_count(view.sessions.height, 'session')}{when} of {surfaces}. {stores}"
-
-
-def say_draw(
-    population: pl.DataFrame, items: pl.DataFrame, view: Snapshot, queue: int | None
-) -> str:
-    """Say how many sessions were drawn, how many labels they want, and where the draw is."""
-    total, labels = int(population["n"].sum()), int(items["annotators"].sum())
-    of = f"{items.height:,} of {say_count(total, 'session')} of {_name_surface(view.surface)}"
-    kept = "Not recorded (dry run)" if queue is None else f"Recorded as queue {queue}"
-    return f"**{of}**, {say_count(labels, 'label')}. {kept}. Seed {view.seed}."
-
-
-def say_reach(items: pl.DataFrame, needed: int, *, margin: float, rate: float) -> str:
-    """Say what a draw cannot answer: a change of ``margin``, and how far people agree."""
-    twice = items.filter(pl.col("annotators") > 1).height
-    change = f"a change of {say_number(1000 * margin)} per 1,000 sessions"
-    lines = []
-    if items.height < needed:
-        lines.append(
-            f"- Too few to show {change}, in a failure that {say_number(1000 * rate)} of 1,000 "
-            f"sessions have: from labels alone that takes {say_number(needed)} before it and as "
-            "many after. Read more, or let a calibrated evaluator judge all sessions."
-        )
-    if twice < FEWEST:
-        lines.append(
-            f"- Too few to say how far people agree: {say_count(twice, 'session')} will be read by "
-            f"two people or more, and {FEWEST} are needed. Ask for more annotators per session."
-        )
-    return "\n".join(lines) or f"Enough to show {change}, and to say how far people agree."
-
-
-def say_reading_time(items: pl.DataFrame, labels: pl.DataFrame) -> str:
-    """Say how long the labels of a draw take at the pace of those given so far."""
-    taken, wanted = add_minutes(labels)["minutes"].drop_nulls(), int(items["annotators"].sum())
-    if taken.is_empty():
-        return f"How long {say_count(wanted, 'label')} take is not known: nobody has labelled yet."
-    minutes = float(taken.sum()) / len(taken)
-    hours = say_number(wanted * minutes / 60, decimals=1)
-    pace = say_number(minutes, decimals=1)
-    return f"About {hours} hours of reading, at {pace} minutes a label so far; no model is asked."
-
-
-def say_pending(changes: pl.DataFrame, release: str) -> str:
-    """Say what is not decided of a release's targets, and so what stopping here leaves open."""
-    aimed = changes.filter(release=release, target="yes")
-    still = aimed.filter(~pl.col("reading").str.starts_with("confirmed"))
-    if still.is_empty():
-        return f"All that release {escape_text(release)} set out to fix is decided already."
-    names = "; ".join(
-        f"*{escape_text(name)}* ({READINGS[reading]})"
-        for name, reading in still["name", "reading"].iter_rows()
-    )
-    return f"Of release {escape_text(release)}, stopping here leaves open: {names}."
-
-
-def say_strata(population: pl.DataFrame, surface: str) -> pl.DataFrame:
-    """Name each stratum, with the ``share`` of its sessions that is read, and say it."""
-    name = pl.col("stratum").str.replace_all(" | ", ", ", literal=True).str.replace_all("=", " ")
-    read = {"share": pl.col("drawn") / pl.col("n"), "said": pl.format("{} of {}", "drawn", "n")}
-    return population.select(surface=pl.lit(surface), name=name, **read)
 
 
 def impact_headline(rates: pl.DataFrame, changes: pl.DataFrame, sample: pl.DataFrame) -> str:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from numpy.typing import ArrayLike
 
-from ._arguments import Columns, Integers, check_level
+from ._arguments import Columns, Integers, check_level, whole_numbers
 from ._cells import posterior, tabulate
-from ._resampling import wilson
+from ._resampling import PRIOR, wilson
+from .binary import MEASURES
 
 POWER = 0.8
+PLANS, DRAWS = 200, 400
 MOST = 10_000_000
 
 
@@ -89,6 +92,48 @@ def labels_for_rate(
         return bool(high - low <= 2 * half_width)
 
     return bisect_left(range(MOST), True, lo=1, key=reaches)
+
+
+def mcc_assurance(
+    bar: float,
+    *,
+    sessions: ArrayLike,
+    labels: ArrayLike,
+    fails: ArrayLike,
+    extra: ArrayLike,
+    level: float = 0.95,
+    rng: np.random.Generator,
+) -> float:
+    """Return the chance that further labels show a judge's MCC to be above ``bar``.
+
+    All arrays are (2,), of what the judge fails and of what it passes: its ``sessions``, their
+    random ``labels`` so far, how many of these ``fails``, and the ``extra`` labels. What the latter
+    would say is drawn from the posterior of the former, by Jeffreys' prior; each time the lower end
+    of the interval at ``level`` is compared with the bar.
+
+    Source: Spiegelhalter, Abrams & Myles (2004), Bayesian Approaches to Clinical Trials, ch. 6.
+
+    Examples
+    --------
+    >>> known = {"sessions": [200, 1800], "labels": [30, 30], "fails": [26, 1]}
+    >>> rng = np.random.default_rng(1)
+    >>> chances = [mcc_assurance(0.6, **known, extra=[n, n], rng=rng) for n in (0, 200)]
+    >>> chances[0] < chances[1]
+    True
+    """
+    check_level(level)
+    share = whole_numbers("sessions", sessions)
+    given, failing = whole_numbers("labels", labels), whole_numbers("fails", fails)
+    more = whole_numbers("extra", extra).astype(np.int64)
+    a, b = failing + PRIOR, given - failing + PRIOR
+    found = rng.binomial(more, rng.beta(a, b, size=(PLANS, 2)))
+    after = (a + found)[:, None], (b + more - found)[:, None]
+    rates = rng.beta(*after, size=(PLANS, DRAWS, 2))
+    bad, good = rates * share, (1 - rates) * share
+    low = np.quantile(
+        MEASURES["mcc"](np.stack([*bad.T, *good.T], axis=-1)), (1 - level) / 2, axis=0
+    )
+    return float((low > bar).mean())
 
 
 @dataclass(frozen=True, slots=True)

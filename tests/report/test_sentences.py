@@ -9,7 +9,7 @@ import evalbench as eb
 from evalbench.label.annotation.markdown import render_markdown
 from evalbench.operate.evidence import LIMITS, SAMPLE
 from evalbench.operate.impact import CHANGES, RATES, SHIFTED
-from evalbench.report import sentences
+from evalbench.report import draws, sentences
 from evalbench.report.glossary import READINGS
 from evalbench.schema import Design, QueueDrawn
 from evalbench.stats.pooled.readings import (
@@ -168,11 +168,41 @@ def test_coverage_names_what_weighs_most_of_the_rest():
 
 def test_a_draw_says_what_it_cannot_show():
     items = pl.DataFrame({"annotators": [2] * 12 + [1] * 188})
-    said = sentences.say_reach(items, 1978, margin=0.02, rate=0.05)
+    said = draws.say_reach(items, 1978, margin=0.02, rate=0.05)
     assert "Too few to show a change of 20 per 1,000 sessions" in said
     assert "that 50 of 1,000 sessions have" in said
     assert "takes 1,978 before it and as many after" in said
     assert "12 sessions will be read by two people or more, and 30 are needed" in said
     enough = pl.DataFrame({"annotators": [2] * 2000})
-    said = sentences.say_reach(enough, 1978, margin=0.02, rate=0.05)
+    said = draws.say_reach(enough, 1978, margin=0.02, rate=0.05)
     assert said.startswith("Enough to show a change of 20 per 1,000")
+
+
+def test_a_draw_says_what_is_open_between_failures_and_what_promotes_an_evaluator():
+    rows = [("Is rude", 0.05, 0.03, 0.07), ("Is cold", 0.02, 0.01, 0.04), ("Lies", 0.01, 0.0, 0.02)]
+    rates = pl.DataFrame(rows, schema=["name", "estimate", "low", "high"], orient="row")
+    per = {
+        f"{end}per_1000": pl.col(name) * 1000
+        for end, name in (("", "estimate"), ("low_", "low"), ("high_", "high"))
+    }
+    rates = rates.with_columns(**per)
+    said = draws.say_first(rates, rates.head(2), n_sessions=5000, level=0.95)
+    assert "open between *Is rude*, 50 (30 to 70); *Is cold*, 20 (10 to 40) per 1,000" in said
+    assert "stopping here leaves it open" in said
+    assert "No reading" in draws.say_first(rates, rates.head(2), n_sessions=50, level=0.95)
+    assert "is decided: *Is rude*" in draws.say_first(
+        rates, rates.head(1), n_sessions=9, level=0.95
+    )
+    plan = {
+        "evaluator_id": "j",
+        "mode": "rude",
+        "status": "insufficient",
+        "why": "MCC 0.70",
+        "aim": "aligned",
+    }
+    plan |= {"flagged": 60, "passed": 40, "assurance": 0.85, "dollars": 12.5}
+    told = draws.say_promotion(pl.DataFrame([plan]), {"rude": "Is rude"})
+    assert "100 more labels (60 of sessions that it fails, 40 that it passes) would show it" in told
+    assert "costs about $12.50" in told
+    few = draws.say_promotion(pl.DataFrame([plan | {"assurance": 0.4}]), {})
+    assert "too few to show reliably" in few
