@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 
@@ -18,3 +19,13 @@ def claim(text, value, target, peer, at_most=True):
 def show(text, value, peer):
     """Print a figure that nothing is claimed of."""
     print(json.dumps({"claim": text, "value": round(float(value), 3), "peer": peer}), flush=True)
+
+
+def run_parts(parts, about):
+    """Run the parts that the command line names, or all; give 1 where a claim does not hold."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("part", nargs="*", help=f"any of {', '.join(parts)}; none: all")
+    holds = []
+    for name in parser.parse_args().part or parts:
+        parts[name](holds)
+    return 0 if all(holds) else 1

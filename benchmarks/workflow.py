@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from claims import claim, show
+from claims import claim, run_parts, show
 from joblib import Parallel, delayed
 from scipy import stats as scipy_stats
 
@@ -207,8 +207,8 @@ def exact_power(n, change, churn):
     return scipy_stats.binom.pmf(turned, n, turning) @ shown
 
 
-def main():
-    rng, holds = np.random.default_rng(SEED), []
+def queues(holds):
+    """A queue that is read in part."""
     for part in (0.25, 0.5, 0.75, 1.0):
         held, silent, naive = repeat(read_queue, 300, part).T
         told = held[silent == 0]
@@ -218,6 +218,10 @@ def main():
         )
         if len(told) >= 30:
             holds.append(claim_coverage(f"a queue read to {part:.0%}: rate covers", told, peer))
+
+
+def populations(holds):
+    """A small population of which much is read."""
     held, narrow, wide = repeat(read_much, 600, 400, 200).T
     holds.append(
         claim_coverage("half of 400 sessions read: rate covers", held, "as if of many more")
@@ -226,19 +230,37 @@ def main():
     peer = "populations without end: 1"
     holds.append(claim("half of 400 sessions read: width of what was needed", share, 0.75, peer))
     holds.append(claim("200 of 200 sessions read: width", whole, 0.0, peer))
+
+
+def readers(holds):
+    """Two people who err, and who do not always agree."""
     for name, judged in (("and a judge", True), ("and no judge", False)):
         held, plain, rate = repeat(read_by_two, 200, judged).T
         what = f"two readers of TPR .8, TNR .99 {name}: rate covers"
         holds.append(claim_coverage(what, held, f"ties dropped, Wilson: {plain.mean():.3f}"))
         show(f"two readers {name}: mean rate for a truth of .05", rate.mean(), "")
+
+
+def richness(holds):
+    """Modes seen in a sample that was drawn by signals."""
     weighed, plain = repeat(see_modes, 300).T
     peer = f"Good-Turing unweighted: {plain.mean():.3f}"
     holds.append(claim_coverage("drawn by signals: share of modes seen covers", weighed, peer))
-    for users in (30, 100):
-        ours, alone = np.split(repeat(judge_users, 400, users), 2, axis=1)
+
+
+def users(holds):
+    """A few users who have most sessions."""
+    for number in (30, 100):
+        ours, alone = np.split(repeat(judge_users, 400, number), 2, axis=1)
         for name, held, ignored in zip(("TPR", "precision"), ours.T, alone.T, strict=True):
             peer = f"users ignored: {ignored.mean():.3f}"
-            holds.append(claim_coverage(f"{users} users, few with most: {name} covers", held, peer))
+            what = f"{number} users, few with most: {name} covers"
+            holds.append(claim_coverage(what, held, peer))
+
+
+def plans(holds):
+    """Planned numbers of labels, and McNemar's test."""
+    rng = np.random.default_rng(SEED)
     for half_width, rate in ((0.01, 0.05), (0.03, 0.1), (0.05, 0.3)):
         planned, usual = plan_labels(half_width, rate, rng)
         text = f"rate of {rate} to within {half_width}: reached as planned"
@@ -250,8 +272,10 @@ def main():
     holds.append(claim(text, power, round(exact + 0.05, 3), peer, at_most=False))
     text = "tables of 7 cases whose reading contradicts its interval"
     holds.append(claim(text, contradictions(7), 0.0, "exact McNemar beside Newcombe: up to .07"))
-    return 0 if all(holds) else 1
+
+
+PARTS = {each.__name__: each for each in (queues, populations, readers, richness, users, plans)}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_parts(PARTS, __doc__))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from claims import claim, show
+from claims import claim, run_parts, show
 from joblib import Parallel, delayed
 
 from evalbench import stats
@@ -26,6 +26,7 @@ from evalbench.stats.binary import MEASURES
 
 SEED = 20261202
 SESSIONS = 4_000
+TIMES = 150
 WHEN = datetime(2026, 7, 1, tzinfo=UTC)
 BAR = Evaluators().aligned
 JUDGED = ("tpr", "tnr", "mcc")
@@ -175,34 +176,48 @@ def ceiling(rng):
     return row["ceiling_low"] <= real <= row["ceiling_high"], real, row["ceiling"], undisputed
 
 
-def main():
-    """Print every claim; give whether all hold."""
-    holds, times = [], 150
-    slack = 2 * np.sqrt(0.93 * 0.07 / times)
+def draws(holds):
+    """Labels drawn by verdict."""
+    slack = 2 * np.sqrt(0.93 * 0.07 / TIMES)
     for share, tpr, tnr in ((0.05, 0.6, 0.97), (0.1, 0.8, 0.95)):
-        held = repeat(rounds, times, share, tpr, tnr, 100, 4).mean(axis=0).reshape(2, 3, 2)
+        held = repeat(rounds, TIMES, share, tpr, tnr, 100, 4).mean(axis=0).reshape(2, 3, 2)
         for when, by_measure in zip(("one draw", "four draws"), held, strict=True):
             for name, (ours, plain) in zip(JUDGED, by_measure, strict=True):
                 what = f"{name.upper()} holds after {when} by verdict, {share:g} fail, TPR {tpr:g}"
                 peer = f"unweighted {plain:.3f}"
                 holds.append(claim(what, ours, round(0.93 - slack, 3), peer, at_most=False))
+
+
+def looks(holds):
+    """A judge that is looked at again and again."""
     for words, evaluators in (("by signals", ()), ("by verdict", ("judge 0",))):
         ever, usual = repeat(twelve_looks, 80, 50, evaluators).mean(axis=0)
         what = f"MCC .568 ever reads aligned in twelve looks at labels drawn {words}"
         holds.append(claim(what, ever, 0.05, f"estimate over .6, low end over .4: {usual:.3f}"))
-    best, usual = repeat(first_look, times, WEAK, 3, 400).mean(axis=0)
+
+
+def firsts(holds):
+    """The best of several judges, and a good one at its first look."""
+    best, usual = repeat(first_look, TIMES, WEAK, 3, 400).mean(axis=0)
     holds.append(claim("best of three of MCC .568 reads aligned", best, 0.05, f"{usual:.3f}"))
-    power, usual = repeat(first_look, times, STRONG, 1, 200).mean(axis=0)
+    power, usual = repeat(first_look, TIMES, STRONG, 1, 200).mean(axis=0)
     what = "MCC .81 reads aligned at the first look at 200 labels"
     holds.append(claim(what, power, 0.8, f"{usual:.3f}", at_most=False))
-    held, real, found, undisputed = repeat(ceiling, times).mean(axis=0)
+
+
+def people(holds):
+    """The human ceiling."""
+    slack = 2 * np.sqrt(0.93 * 0.07 / TIMES)
+    held, real, found, undisputed = repeat(ceiling, TIMES).mean(axis=0)
     peer = f"undisputed sessions alone {undisputed:.3f}"
     holds.append(
         claim("the human ceiling holds", held, round(0.93 - slack, 3), peer, at_most=False)
     )
     show(f"human ceiling, real {real:.3f}", found, peer)
-    return all(holds)
+
+
+PARTS = {each.__name__: each for each in (draws, looks, firsts, people)}
 
 
 if __name__ == "__main__":
-    sys.exit(not main())
+    sys.exit(run_parts(PARTS, __doc__))

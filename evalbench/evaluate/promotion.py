@@ -54,11 +54,12 @@ def plan_promotion(
         if own.is_empty() or not sessions.all():
             continue
         tp, fn, fp, tn = own.select(CELLS).row(-1)
-        known = {"sessions": sessions, "labels": [tp + fp, fn + tn], "fails": [tp, fn]}
-        left = np.maximum(sessions - known["labels"], 0)
+        labels = np.array([tp + fp, fn + tn])
+        known: dict[str, Any] = {"sessions": sessions, "labels": labels, "fails": [tp, fn]}
+        left = np.maximum(sessions - labels, 0)
         about = {name: row[name] for name in ("evaluator_id", "mode", "status", "why")}
-        cost = judged["cost_usd"].mean()
-        dollars = None if cost is None else float(cost) * max(n_sessions - judged.height, 0)
+        costs, rest = judged["cost_usd"].drop_nulls().to_numpy(), n_sessions - judged.height
+        dollars = float(costs.mean()) * max(rest, 0) if costs.size else None
         at = shown_level(level, before=looks.unique([*KEY, *CELLS]).height, beside=1)
         for aim, bar in (("aligned", settings.aligned), ("gating", settings.gating)):
             for size in SIZES:

@@ -55,8 +55,8 @@ def choose_aim(view: Snapshot, decide: str, verdicts: pl.DataFrame) -> Aim:
         rivals = rates.filter(pl.col("high") >= rates["low"][0])
         judging = verdicts.filter(pl.col("mode").is_in(rivals["mode"].implode()))
         targets = tuple(judging["evaluator_id"].unique().sort()) if rivals.height > 1 else ()
-        most = {"n_sessions": view.sessions.height, "level": view.ws.settings.level}
-        return Aim(targets, say_first(rates, rivals, **most))
+        n, level = view.sessions.height, view.ws.settings.level
+        return Aim(targets, say_first(rates, rivals, n_sessions=n, level=level))
     return Aim()
 
 
