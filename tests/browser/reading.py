@@ -17,7 +17,7 @@ SCRIPT = (
     const onAnchor = (number) => (window.anchor = number);
     const handle = { ask, onAnchor, ref: (it) => (window.reader = it) };
     const show = (props) => mount(html`<${Transcript} ...${handle} ...${props} />`, root);
-    Object.assign(window, { show, asked: [], HIDDEN, parseTree });
+    Object.assign(window, { show, asked: [], findRanges, showSigns });
     """
 )
 PAGE = """<!doctype html><html lang="en"><title>Session</title>

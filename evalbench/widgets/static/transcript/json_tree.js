@@ -67,7 +67,7 @@ function readString(token) {
 }
 
 function showToken(token, readAll) {
-  const text = readString(token);
+  const text = readString(token) ?? readString(`${token}"`); // its end may be cut
   if (text === null) return html`<span class=${/^["']/.test(token) ? "string" : "literal"}>${showText(token, readAll)}</span>`;
   const inner = parseTree(text);
   return html`<span class="string" dir="auto">"${inner ? showTree(inner) : showText(text, readAll)}"</span>`;

@@ -109,10 +109,15 @@ class Search {
     while (!transcript.words.has(hit.place) && (await transcript.readTurns()));
     const words = transcript.words.get(hit.place);
     if (!words) return;
-    await words.read(Math.max(0, hit.start));
-    const pieces = [...words.base.querySelectorAll("[data-start]"), words.base];
-    const piece = pieces.find((each) => Number(each.dataset.start ?? -1) === hit.start) ?? words.base;
-    [hit.range] = findRanges(piece, makePattern(this.query), { most: 1 });
+    const here = words.root.current;
+    const pattern = makePattern(this.query);
+    if (words.has(hit.start)) {
+      const before = this.hits.filter(({ place, start }) => place === hit.place && start < hit.start).length;
+      hit.range = findRanges(here, pattern)[before];
+    } else {
+      await words.read(hit.start);
+      [hit.range] = findRanges(here.querySelector(`[data-start="${hit.start}"]`) ?? here, pattern, { most: 1 });
+    }
   }
 
   mark() {

@@ -174,7 +174,9 @@ class Transcript extends Component {
   open(node) {
     for (let each = node; each && each !== this.trace.current; each = each.parentElement) {
       if (each.tagName === "DETAILS") each.open = true;
-      if (each.classList.contains("long")) each.querySelector(":scope > .unfold").click();
+      if (!each.classList.contains("long")) continue;
+      each.querySelector(":scope > .unfold").click();
+      each.classList.remove("long"); // at once: what is looked for is scrolled to in a moment
     }
   }
 
@@ -183,15 +185,22 @@ class Transcript extends Component {
     this.at?.classList.remove("current");
     this.at = node;
     node.classList.add("current");
-    node.scrollIntoView({ block: node.clientHeight < this.trace.current.clientHeight / 2 ? "center" : "start" });
-    this.showPlace();
+    this.bring(node);
   }
 
   revealRange(range) {
-    const node = range.startContainer.parentElement;
-    this.open(node);
-    node.scrollIntoView({ block: "center" });
-    this.at = node.closest(".turn");
+    this.open(range.startContainer.parentElement);
+    this.at = range.startContainer.parentElement.closest(".turn");
+    this.bring(range);
+  }
+
+  // scrollIntoView would move the notebook too. What comes near is laid out, and moves the rest.
+  bring(place) {
+    const trace = this.trace.current;
+    for (let times = 0; times < 3; times += 1) {
+      const { top, height } = place.getBoundingClientRect();
+      trace.scrollTop += top - trace.getBoundingClientRect().top - Math.max(10, (trace.clientHeight - height) / 3);
+    }
     this.showPlace();
   }
 
@@ -228,7 +237,7 @@ class Transcript extends Component {
     const node = this.current();
     const holder = node?.closest("[data-span]");
     if (!holder) return null;
-    const words = [...this.words.values()].find(({ base }) => holder.contains(base));
+    const words = [...this.words.values()].find(({ root }) => holder.contains(root.current));
     const quote = (words?.props.text.text ?? node.textContent).trim().slice(0, MOST_QUOTED);
     return quote ? { span_id: holder.dataset.span, quote } : null;
   }

@@ -25,6 +25,7 @@ class Fold extends Component {
 // One text of the source, as far as it was read: pieces in order, with what lies between them to read.
 class Words extends Component {
   static contextType = Reading;
+  root = createRef();
 
   constructor(props) {
     super(props);
@@ -75,7 +76,7 @@ class Words extends Component {
       : tree ? showTree(tree, readAll)
       : layout ? html`<div class="prose" dir="auto">${showLayout(layout, text, readAll)}${showText(head.slice(text.length), readAll)}</div>`
       : html`<div class="prose plain" dir="auto">${showText(head, readAll)}${END}</div>`;
-    return html`<div class="words" data-place=${place} data-role=${role}>
+    return html`<div class="words" ref=${this.root} data-place=${place} data-role=${role}>
       ${first}${others.map((piece, number) => html`${more(pieces[number].shown, piece.start)}
         <div class="prose plain" data-start=${piece.start} dir="auto">${showText(piece.text)}${END}</div>`)}
       ${more(pieces.at(-1).shown, total)}</div>`;
