@@ -21,6 +21,16 @@ HOSTILE = [
 ]
 LARGE = 5_000_000
 QUICK = 250  # milliseconds from a key to the page that shows it
+HIDDEN_OUTSIDE = """trace => {
+  const walker = document.createTreeWalker(trace, NodeFilter.SHOW_TEXT);
+  const outside = [];
+  while (walker.nextNode()) {
+    const { data, parentElement } = walker.currentNode;
+    if (/[\\x1b\\u200b\\u202e]/.test(data) && !parentElement.closest(".sign")) outside.push(data);
+  }
+  return outside;
+}"""
+"""Characters that cannot be seen, and stand in no box of their own."""
 PRESSED = """async () => {
   const root = document.querySelector(".evalbench-annotator");
   const pass = root.querySelector("[data-verdict=pass]");
@@ -69,8 +79,7 @@ def check_hostile(page, session):
     assert pressed == "true"
     assert milliseconds < QUICK
     if session == "h1":
-        assert "\u202e" not in trace.inner_text()
-        assert "\x1b" not in trace.inner_text()
+        assert trace.evaluate(HIDDEN_OUTSIDE) == []
         assert "<script>" in trace.inner_text()  # shown as the text that it is
     if session == "h2":
         page.get_by_role("button", name="Read on").first.click()

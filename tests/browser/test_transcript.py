@@ -141,8 +141,9 @@ def test_turns_that_were_left_out_are_read_when_somebody_goes_there(reader):
 def test_evidence_is_highlighted_and_leads_both_ways(reader):
     session = make_refund()
     quotes = ["is cancelled and refunded", "refund service is down"]
+    raw = "is cancelled and **refunded**"  # selected in the raw text
     anchors = [
-        {"span_id": session.turns[-1].span_id, "quote": quotes[0], "mode": None},
+        {"span_id": session.turns[-1].span_id, "quote": raw, "mode": None},
         {"span_id": session.calls[0].span_id, "quote": quotes[1], "mode": None},
         {"span_id": session.turns[0].span_id, "quote": "**nowhere** to be found", "mode": None},
     ]

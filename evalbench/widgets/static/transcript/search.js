@@ -6,8 +6,8 @@ const UNSAID = ".number, time, button, h4, header b, .instructions > summary b, 
 
 const escapePattern = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 const makePattern = (query) => new RegExp(query.trim().split(/\s+/).map(escapePattern).join("\\s+"), "giu");
-// What was selected in one way of showing a text is found in another: they differ in space.
-const makeQuotePattern = (quote) => new RegExp(quote.trim().split(/\s+/).map(escapePattern).join("\\s*"), "gu");
+// What was selected in one way of showing a text is found in another: they differ in space and marks.
+const makeQuotePattern = (quote) => new RegExp(quote.split(/[\s*~#`|]+/).filter(Boolean).map(escapePattern).join("[\\s*~#`|]*"), "gu");
 
 // Gives ranges of what matches within an element; across its blocks where whole is set.
 function findRanges(element, pattern, { whole = false, most = MOST_HITS } = {}) {

@@ -58,7 +58,7 @@ function showLayout(node, text, readAll) {
     if (!ADDRESS.test(address)) return words.map(show);
     return html`<a href=${address} title=${address} target="_blank" rel="noopener noreferrer nofollow">${words.map(show)}</a>`;
   }
-  if (tag === "table") return html`<div class="wide" tabindex="0" role="region" aria-label="Table"><table>${inside.map(show)}</table></div>`;
+  if (tag === "table") return html`<div class="wide" tabindex="0" role="group" aria-label="Table"><table>${inside.map(show)}</table></div>`;
   if (tag === "li") return html`<li><span class="marker">${show(inside[0])} </span>${inside.slice(1).map(show)}</li>`;
   if (tag === "div") return inside.map(show);
   return TAGS.has(tag) ? h(tag, null, ...inside.map(show)) : inside.map(show);

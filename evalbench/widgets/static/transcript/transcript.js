@@ -164,6 +164,7 @@ class Transcript extends Component {
 
   findQuote(span, quote) {
     const pattern = makeQuotePattern(quote);
+    if (pattern.source === "(?:)") return null;
     for (const each of this.inSpan(span)) {
       const [range] = findRanges(each, pattern, { whole: true, most: 1 });
       if (range) return range;
