@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from accessibility import find_barriers
 from hostile import HOSTILE, OUTSIDE
 from make import answered, llm, said, spans, user
 from reading import Reader
@@ -294,3 +295,26 @@ def test_a_line_of_a_million_characters_is_laid_out_at_once(reader):
       return performance.now() - start;
     }""")
     assert milliseconds < 250
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_everything_unfolded_has_no_serious_barrier(page, theme, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    reader = Reader(page, theme)
+    prose = f"# Head\n\n**a** `b` [c](https://c.example)\n\n|d|\n|-|\n|e|\n\n- f {PIXEL} \u202eg"
+    call = ("1", "look", '{"order": {"total": 1.0, "lines": ["a long line", "b", "c", "d", "e"]}}')
+    asked = {**said(prose, call), "reasoning": prose}
+    failed = {"kind": "llm", "input": "Hi", "status": "error", "status_message": "timeout"}
+    session = read(
+        llm([{"role": "system", "content": prose}, user(prose)], asked),
+        llm([user(prose), said(prose, call), answered(DOWN, "1")], said(prose + " x" * 1000)),
+        failed,
+    )
+    anchors = [{"span_id": session.turns[2].span_id, "quote": "total", "mode": None}]
+    reader.show(session, anchors=anchors)
+    page.evaluate("reader.openAll()")
+    reader.find("look")
+    page.evaluate("reader.turn(1)")
+    assert find_barriers(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == width
