@@ -30,6 +30,10 @@ SPANS_AT_ONCE = 10_000
 """Spans of which whole sessions are outlined at a time."""
 VIEWED = ("first_input", "final_output", "n_turns")
 """Columns of the session table that its view gives, not a fold over spans."""
+TEXTS = tuple(
+    "input output input_messages output_messages tool_arguments tool_result documents attributes"
+    "".split()
+)
 OUTLINE = pl.Schema({name: SESSION[name] for name in (*KEY, *VIEWED, "n_spans")})
 TYPES = nw.Schema.from_polars(SESSION)
 
@@ -128,11 +132,27 @@ def _gather_sessions(spans: pl.LazyFrame, sizes: pl.DataFrame) -> Iterator[pl.Da
 
 def outline_sessions(spans: pl.DataFrame) -> pl.DataFrame:
     """Outline each session of some spans, columns of :data:`OUTLINE`; texts as in the lake."""
-    of_session: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for span in spans.select(*KEY, *COLUMNS).iter_rows(named=True):
-        of_session.setdefault((span["surface"], span["session_id"]), []).append(span)
+    plain = [name for name in (*KEY, *COLUMNS) if name not in TEXTS]
+    texts = {name: spans[name].to_arrow() for name in TEXTS}
+    of_session: dict[tuple[str, str], list[_Row]] = {}
+    for place, values in enumerate(spans.select(plain).iter_rows()):
+        row = _Row(zip(plain, values, strict=True))
+        row.texts, row.place = texts, place
+        of_session.setdefault(values[:2], []).append(row)
     rows = [(*key, *outline(each), len(each)) for key, each in of_session.items()]
     return pl.DataFrame(rows, schema=OUTLINE, orient="row")
+
+
+class _Row(dict[str, Any]):
+    """A span whose texts are unpacked when they are asked for: of most nobody asks."""
+
+    __slots__ = ("place", "texts")
+    texts: dict[str, Any]
+    place: int
+
+    def __missing__(self, name: str) -> Any:
+        text = self[name] = self.texts[name][self.place].as_py()
+        return text
 
 
 def _join(parts: list[Any]) -> Any:

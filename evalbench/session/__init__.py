@@ -106,6 +106,7 @@ def make_session(
         spans = spans.select(COLUMNS).to_dicts()
     rows = [{name: each.get(name) for name in COLUMNS} for each in spans]
     history = History(order_spans(rows))
+    history.settle()
     nodes = _list_nodes(history)
     _place_orphans(history, nodes)
     session = _make(surface, session_id, history, nodes)
@@ -165,7 +166,7 @@ def _place_orphans(history: History, nodes: list[Node]) -> None:
         question = questions.get(step.span.trace_id)
         if not (places := own or ([question] if question else before)):
             nobody = Message("other", "", "")
-            places = [Node(step.order, nobody, nobody.key, step.span)]
+            places = [Node(step.order, nobody, step.span)]
             nodes.insert(0, places[0])
         places[-1].steps.append(step)
 

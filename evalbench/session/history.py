@@ -6,7 +6,7 @@ add what these do not say. Texts alone decide only where a message meets its cop
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from evalbench.session.messages import (
     Message,
@@ -27,13 +27,19 @@ ONLY_NEW = ("openai-chat",)
 
 
 class History:
-    """Threads as they grow, span by span; ``orphans`` are the steps that no message asked for."""
+    """Threads as they grow, span by span; ``orphans`` are the steps that no message asked for.
+
+    What tools and retrievals did is read once a message speaks of tools, or :meth:`settle` is
+    called: words alone need none of it.
+    """
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self.threads: list[Thread] = []
         self.orphans: list[Step] = []
         self.waiting: list[Step] = []
         self.gaps: list[str] = []
+        self._unread: list[Callable[[], None]] = []
+        self._reads_tools = False
         self._count = 0
         calls = (span.row["input_messages"] for span in spans if span.row["kind"] == "llm")
         given = [raw for raw in calls if raw]
@@ -44,9 +50,29 @@ class History:
             for done in span.closing:
                 self._close(done)
 
+    def settle(self) -> None:
+        """Read what tools and retrievals did so far, and from now on as it comes."""
+        self._reads_tools = True
+        for read in self._unread:
+            read()
+        self._unread.clear()
+
+    def _later(self, read: Callable[[], None]) -> None:
+        if self._reads_tools:
+            read()
+        else:
+            self._unread.append(read)
+
+    def _repeats(self, span: Span, message: Message, role: str) -> bool:
+        """Whether the spans inside say this text already, or found it."""
+        if not span.repeats(message, role) and self._unread:
+            self.settle()
+        return span.repeats(message, role)
+
     def _open(self, span: Span) -> None:
         if span.kind == "tool":
-            self._run(span, span.row["tool_name"] or span.row["name"] or "tool")
+            name = span.row["tool_name"] or span.row["name"] or "tool"
+            self._later(lambda: self._run(span, name))
         elif span.kind == "llm" and not span.wraps:
             self._give(span)
             if '"tool_calls"' in (span.row["output_messages"] or ""):
@@ -58,7 +84,7 @@ class History:
             if not span.replied:
                 self._reply(span)
         elif span.kind in ("retriever", "reranker") or row["documents"]:
-            self._retrieve(span)
+            self._later(lambda: self._retrieve(span))
         elif span.is_leaf and span.kind not in ("tool", "agent") and self._awaits(row["name"]):
             self._run(span, row["name"])
         elif span.is_leaf and span.kind in ("guardrail", "prompt") and not row["output_messages"]:
@@ -67,6 +93,7 @@ class History:
             self._wrap(span)
         if row["status"] == "error" and span.kind != "tool" and not span.replied:
             why = row["status_message"] or ""
+            self.settle()
             if not any(not why or why in told or told in why for told in span.errors):
                 self._add_step(span, "", "", kind="error").error = span.fail()
 
@@ -141,7 +168,7 @@ class History:
         system = next((each.key for each in messages if each.role == "system"), None)
         asked = {each.key for each in messages if each.role == "user"}
         for thread in reversed(self.threads):
-            questions = {each.key for each in thread.nodes if each.message.role == "user"}
+            questions = {each.message.key for each in thread.nodes if each.message.role == "user"}
             same = system is None or thread.system in (None, system) or asked & questions
             if thread.agent == span.agent and (same or thread.trace_id != span.trace_id):
                 return thread
@@ -180,7 +207,7 @@ class History:
                 continue
             if message.role == "tool" and self._answer(thread, walk, message):
                 continue
-            if span.is_told and span.repeats(message, "" if message.calls else "user"):
+            if span.is_told and self._repeats(span, message, "" if message.calls else "user"):
                 continue
             node = self._make(span, message, order)
             if span.kind == "llm" and not span.wraps:
@@ -196,6 +223,7 @@ class History:
 
     def _answer(self, thread: Thread, walk: Walk, message: Message) -> bool:
         """Put a tool's message on its call; false where there is none."""
+        self.settle()
         step = _pick(walk.unanswered, message)
         if step is None and not walk.unanswered:
             asked = [step for node in thread.nodes for step in node.steps if step.asked]
@@ -222,7 +250,7 @@ class History:
         for node in reversed(others):
             arguments = [read_value(step.arguments) for step in node.steps if step.asked]
             handed = any(text == each.strip() for given in arguments for each in leaves(given))
-            if handed or (node.key == (text,) and node.message.role != "system"):
+            if handed or (node.message.key == (text,) and node.message.role != "system"):
                 if node.message.role != "user":
                     node.receiver = span.agent or span.row["name"] or ""
                 return True
@@ -230,7 +258,9 @@ class History:
 
     def _make(self, span: Span, message: Message, order: Order) -> Node:
         self._count += 1
-        node = Node((*order, self._count), message, message.key, span)
+        node = Node((*order, self._count), message, span)
+        if message.calls:
+            self.settle()
         for call in message.calls:
             step = self._take_orphan(span, call.name, canonical(call.arguments))
             if step is None:
@@ -305,9 +335,9 @@ class History:
             elif raw := span.row[column]:
                 lone = [Message(role, "", plain_text(raw))]
                 spoken = list_spoken(raw, role) if told else lone
-                messages = [message for message in spoken if not span.repeats(message, role)]
+                messages = [message for message in spoken if not self._repeats(span, message, role)]
                 if parent and not speaks:
-                    if not any(parent.repeats(each, "assistant") for each in messages):
+                    if not any(self._repeats(parent, each, "assistant") for each in messages):
                         own[column] = "\n".join(message.text for message in messages)
                     continue
             else:

@@ -44,7 +44,7 @@ class Asked:
 
 @dataclass(slots=True)
 class Message:
-    """One message; ``key`` is the same for the same text and calls, however they are written."""
+    """One message; ``key`` tells it from another of its role, however its calls are written."""
 
     role: str
     name: str
@@ -52,14 +52,11 @@ class Message:
     reasoning: str = ""
     calls: list[Asked] = field(default_factory=list)
     call_id: str = ""
+    key: tuple[Any, ...] = field(init=False)
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What tells this message from another of its role."""
-        text = self.text.strip()
-        if not self.calls:
-            return (text,)
-        return text, *((call.name, canonical(call.arguments)) for call in self.calls)
+    def __post_init__(self) -> None:
+        calls = ((call.name, canonical(call.arguments)) for call in self.calls)
+        self.key = (self.text.strip(), *calls) if self.calls else (self.text.strip(),)
 
 
 def read_messages(value: Any) -> tuple[list[Message], list[str]]:

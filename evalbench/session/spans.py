@@ -83,13 +83,15 @@ class Span:
     def tell(self, thread: Any, messages: Sequence[Message], *, goes_on: bool = False) -> None:
         """Tell the spans around it what is said here, after what stands where a list goes on."""
         self.thread = self.thread or thread
-        texts = [text for message in messages if (text := message.text.strip())]
+        if not self.parent:
+            return
+        texts = [text for message in messages if (text := message.key[0])]
         for outer in self.around():
             outer.thread = outer.thread or thread
             outer.goes_on |= goes_on
             outer.is_told |= bool(messages)
             outer.told.update(texts)
-            outer.answered |= any(m.role == "assistant" and m.text.strip() for m in messages)
+            outer.answered |= any(m.role == "assistant" and m.key[0] for m in messages)
 
     def find(self, *texts: str) -> None:
         """Tell the spans around it what was called and found here."""
@@ -105,14 +107,14 @@ class Span:
 
     def repeats(self, message: Message, role: str) -> bool:
         """Whether the spans inside say this text already; an output may be a part of theirs."""
-        text = message.text.strip()
+        text = message.key[0]
         if not text and not message.calls:
             return True
         if not text:
             return False
         if text in self.told or (text in self.found and self.answered):
             return True
-        if self.goes_on and any(node.message.text.strip() == text for node in self.thread.nodes):
+        if self.goes_on and any(node.message.key[0] == text for node in self.thread.nodes):
             return True
         return role == "assistant" and len(text) >= LONG and any(text in told for told in self.told)
 

@@ -51,7 +51,6 @@ class Node:
 
     order: Order
     message: Message
-    key: tuple[Any, ...]
     span: Span
     steps: list[Step] = field(default_factory=list)
     error: str = ""
@@ -65,9 +64,9 @@ class Node:
         """Whether it is a part of the history that a model may be given."""
         return not (self.message.role == "system" or self.ghost or self.rewritten or self.error)
 
-    def repeats(self, message: Message, key: tuple[Any, ...], agent: str) -> bool:
-        """Whether a message of this key is this turn, as ``agent`` is given it."""
-        if self.key != key:
+    def repeats(self, message: Message, agent: str) -> bool:
+        """Whether a message is this turn, as ``agent`` is given it."""
+        if self.message.key != message.key:
             return False
         if self.message.role == message.role:
             return message.role != "other" or self.message.name == message.name
@@ -108,7 +107,10 @@ class Thread:
     def add(self, nodes: Iterable[Node]) -> None:
         """Put nodes where they belong in the order of events."""
         for node in nodes:
-            insort(self.nodes, node, key=lambda each: each.order)
+            if not self.nodes or self.nodes[-1].order < node.order:
+                self.nodes.append(node)
+            else:
+                insort(self.nodes, node, key=lambda each: each.order)
             if node.rewritten or node.message.role == "system":
                 self.free.append(node)
 
@@ -118,11 +120,12 @@ class Thread:
         A list begins where what stands began, or goes on to its end. One that does neither only
         says the same words.
         """
-        keys = [(message, message.key) for message in messages]
+        if not messages:
+            return []
         place = walk.place
         while True:
             trial = Walk(place, list(walk.met))
-            met = [self._find(message, key, trial, agent) for message, key in keys]
+            met = [self._find(message, trial, agent) for message in messages]
             spoken = [node for node in met if node and node.is_spoken]
             rest = self.nodes[trial.place :]
             if walk.place or not spoken or not any(n.message.role == "user" for n in rest):
@@ -133,14 +136,14 @@ class Thread:
         walk.place, walk.met = trial.place, trial.met
         return met
 
-    def _find(self, message: Message, key: tuple[Any, ...], walk: Walk, agent: str) -> Node | None:
+    def _find(self, message: Message, walk: Walk, agent: str) -> Node | None:
         for node in self.free:
-            if node.repeats(message, key, agent) and node not in walk.met:
+            if node.repeats(message, agent) and node not in walk.met:
                 walk.met.append(node)
                 return node
         for place in range(walk.place, len(self.nodes)):
             node = self.nodes[place]
-            if node.repeats(message, key, agent) and node not in self.free:
+            if node.repeats(message, agent) and node not in self.free:
                 walk.place = place + 1
                 walk.met.append(node)
                 return node
