@@ -28,11 +28,13 @@ from evalbench.observe.record import (
 )
 from evalbench.schema import SPAN, SPAN_KINDS
 
+KINDS = frozenset(SPAN_KINDS)
 ERRORS = frozenset(("2", "ERROR", "STATUS_CODE_ERROR", "StatusCode.ERROR", "error"))
 Reader = Callable[[Any, str], Any]
 FINE = frozenset(
     "0 1 OK UNSET STATUS_CODE_OK STATUS_CODE_UNSET StatusCode.OK DEFAULT success".split()
 )
+STATUSES = ERRORS | FINE
 MESSAGES = {"input_messages": ("user",), "output_messages": ("assistant", "model")}
 """Columns of messages, and the roles whose last text is the ``input`` or ``output`` of the span."""
 NUMBERED = re.compile(
@@ -101,18 +103,25 @@ class Piece(NamedTuple):
     name: str
 
 
+Fields = list[tuple[str, str]]
+"""Fields of an item, each with the name that it comes from."""
+
+
 class Plan(NamedTuple):
     """What one set of names means to a mapping, worked out once.
 
-    ``direct`` columns have one name; of ``choices`` the first place that says something counts, a
-    place being a field and a path into it; ``loose`` are the names that no direct column uses up.
+    ``texts`` and other ``direct`` columns have one name; of ``choices`` the first place that says
+    something counts, a place being a field and a path into it; ``loose`` are the names that no
+    column of one name uses up. ``items`` are the fields of numbered lists without lists inside.
     """
 
     source: str
+    texts: tuple[tuple[str, str], ...]
     direct: tuple[tuple[str, str, Reader | None], ...]
     choices: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     loose: tuple[str, ...]
     lists: tuple[tuple[str, tuple[Piece, ...]], ...]
+    items: tuple[tuple[str, tuple[Fields, ...]], ...]
     facts: tuple[tuple[str, str], ...]
 
 
@@ -127,11 +136,14 @@ def read_span(fields: Row, mapping: Mapping) -> Row:
     """
     plan = _plan(mapping, tuple(fields))
     row: Row = {}
+    for column, name in plan.texts:
+        value = fields[name]
+        if value is not None and value != "":
+            row[column] = value if value.__class__ is str else to_text(value)
     for column, name, read in plan.direct:
         value = fields[name]
         if value is not None and value != "":
-            text = read is to_text and value.__class__ is str
-            row[column] = value if text or read is None else read(value, column)
+            row[column] = value if read is None else read(value, column)
     rest = {
         name: value
         for name in plan.loose
@@ -159,8 +171,10 @@ def read_span(fields: Row, mapping: Mapping) -> Row:
             if not path and _is_told_whole(column, value):
                 rest.pop(name, None)
             break
-    for column, pieces in plan.lists:
-        items = _gather(fields, pieces)
+    listed = [(column, _gather(fields, pieces)) for column, pieces in plan.lists]
+    for column, wanted in plan.items:
+        listed.append((column, [{n: fields[source] for n, source in item} for item in wanted]))
+    for column, items in listed:
         row.setdefault(column, (to_messages(items) or items) if column in MESSAGES else items)
         if column in READ_ONLY:
             rest[column] = items
@@ -175,8 +189,8 @@ def read_span(fields: Row, mapping: Mapping) -> Row:
 def _is_told_whole(column: str, value: Any) -> bool:
     """Tell whether a column says all that its field does; many a word says more than it becomes."""
     if column == "kind":
-        return str(value).lower() in SPAN_KINDS
-    return column not in READ_ONLY and (column != "status" or str(value) in ERRORS | FINE)
+        return str(value).lower() in KINDS
+    return column not in READ_ONLY and (column != "status" or str(value) in STATUSES)
 
 
 @lru_cache(maxsize=5000)
@@ -205,13 +219,25 @@ def _plan(mapping: Mapping, names: tuple[str, ...]) -> Plan:
         lists[column] = sorted({p[:4]: p for p in sorted(pieces, reverse=True)}.values())
     used = {name for column, name in direct.items() if column not in READ_ONLY}
     used |= {piece.name for pieces in lists.values() for piece in pieces}
+    inner = INNER_LISTS.values()
+    nested = {
+        c: ps for c, ps in lists.items() if any(p.inner_field or p.field in inner for p in ps)
+    }
+    items: dict[str, dict[int, Fields]] = {}
+    for column in lists.keys() - nested.keys():
+        for piece in lists[column]:
+            fields = items.setdefault(column, {}).setdefault(piece.position, [])
+            fields.append((piece.field, piece.name))
     dialects = (d for p, d in mapping.dialects.items() if any(n.startswith(p) for n in names))
+    readers = {column: READERS[column] if column in TYPED else None for column in direct}
     return Plan(
         next(dialects, mapping.source),
-        tuple((c, name, READERS[c] if c in TYPED else None) for c, name in direct.items()),
+        tuple((c, name) for c, name in direct.items() if readers[c] is to_text),
+        tuple((c, name, readers[c]) for c, name in direct.items() if readers[c] is not to_text),
         tuple(choices.items()),
         tuple(name for name in names if name not in used),
-        tuple((column, tuple(pieces)) for column, pieces in lists.items()),
+        tuple((column, tuple(pieces)) for column, pieces in nested.items()),
+        tuple((column, tuple(each.values())) for column, each in items.items()),
         tuple(facts),
     )
 
@@ -258,7 +284,7 @@ def _complete(row: Row, rest: Row, mapping: Mapping) -> None:
     kind = mapping.kinds.get(word) or word.lower()
     if not kind and "model" in row and "prompt_tokens" in row:
         kind = "llm"
-    row["kind"] = kind if kind in SPAN_KINDS else "other"
+    row["kind"] = kind if kind in KINDS else "other"
     total, written = row.pop("total_tokens", None), row.pop("cache_writes", None)
     if cached := row.get("cached_tokens"):
         total, written = to_count(total, "total_tokens"), to_count(written, "cache_writes")
