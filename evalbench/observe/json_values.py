@@ -143,7 +143,7 @@ def split_values(text: bytes) -> list[bytes]:
 def read_values(source: Source) -> Iterator[tuple[int, bytes] | Flaw]:
     """Cut the records out of a source, each with its line, and what is none into flaws."""
     window = Scanner(source)
-    while True:
+    while window.skip_between():
         yield from window.take_lines()
         if not (byte := window.skip_between()):
             break

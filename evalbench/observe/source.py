@@ -91,6 +91,7 @@ class Stream:
         magic = self.file.peek(4)
         compression = next((c for m, c in COMPRESSED.items() if magic.startswith(m)), None)
         self.buffer: Any = self.file
+        self.at_once = BUFFER if compression else CHUNK
         self.broken = ""
         if compression:
             unpacked = Unpacked(self.file, compression, path.stat().st_size, limits)
@@ -120,7 +121,7 @@ class Stream:
         parts = []
         while size > 0 and not self.broken:
             try:
-                part = self.buffer.read1(min(size, BUFFER))
+                part = self.buffer.read1(min(size, self.at_once))
             except OSError as error:
                 self.broken = f"the compressed data end or break here: {error}"
                 break
