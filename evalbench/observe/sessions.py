@@ -133,7 +133,7 @@ def _gather_sessions(spans: pl.LazyFrame, sizes: pl.DataFrame) -> Iterator[pl.Da
 def outline_sessions(spans: pl.DataFrame) -> pl.DataFrame:
     """Outline each session of some spans, columns of :data:`OUTLINE`; texts as in the lake."""
     plain = [name for name in (*KEY, *COLUMNS) if name not in TEXTS]
-    texts = {name: spans[name].to_arrow() for name in TEXTS}
+    texts = {name: spans[name] for name in TEXTS}
     of_session: dict[tuple[str, str], list[_Row]] = {}
     for place, values in enumerate(spans.select(plain).iter_rows()):
         row = _Row(zip(plain, values, strict=True))
@@ -147,12 +147,13 @@ class _Row(dict[str, Any]):
     """A span whose texts are unpacked when they are asked for: of most nobody asks."""
 
     __slots__ = ("place", "texts")
-    texts: dict[str, Any]
+    texts: dict[str, pl.Series]
     place: int
 
     def __missing__(self, name: str) -> Any:
-        text = self[name] = self.texts[name][self.place].as_py()
-        return text
+        value = self.texts[name].item(self.place)
+        self[name] = value.to_list() if isinstance(value, pl.Series) else value
+        return self[name]
 
 
 def _join(parts: list[Any]) -> Any:
