@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from string import Formatter
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from evalbench.schema import SPAN
 from evalbench.session.messages import read_literal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 TRUE = frozenset(("true", "yes", "y", "1", "1.0", "pass", "passed", "success", "t"))
 FALSE = frozenset(("false", "no", "n", "0", "0.0", "fail", "failed", "failure", "f"))
 ALIASES = {"timestamp": "started_at", "success": "outcome"}
@@ -76,8 +77,7 @@ def to_microseconds(value: Any, name: str = "timestamp") -> int | None:
         except ValueError:
             value = to_number(value, name)
     if isinstance(value, datetime):
-        gap = (value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH
-        return gap.days * 86_400_000_000 + gap.seconds * 1_000_000 + gap.microseconds
+        return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
     if is_missing(value):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

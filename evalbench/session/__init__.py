@@ -11,7 +11,7 @@ where it happened, and :mod:`~evalbench.session.turns` is what comes out.
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import polars as pl
 
@@ -125,8 +125,21 @@ def outline(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, str | None, 
     """
     history = History(order_spans(rows))
     # What tools did behind a turn changes none of its words.
-    session = _make("", "", history, _list_nodes(history))
+    threads, line = _name_threads(history)
+    said = tuple(
+        _Said(node.message.role, node.message.text, threads.get(id(node), ""))
+        for node in _list_nodes(history)
+    )
+    session = Session("", "", {}, cast("tuple[Turn, ...]", said), line=line)
     return session.first_input, session.final_output, session.n_turns
+
+
+class _Said(NamedTuple):
+    """What of a turn says who said what."""
+
+    role: str
+    text: str
+    thread: str
 
 
 def _list_nodes(history: History) -> list[Node]:
@@ -138,11 +151,8 @@ def _list_nodes(history: History) -> list[Node]:
 
 def _make(surface: str, session_id: str, history: History, nodes: Sequence[Node]) -> Session:
     numbers = {id(node): number for number, node in enumerate(nodes, 1)}
-    names, line = _name_threads(history)
-    of_thread = {
-        id(node): names[n] for n, each in enumerate(history.threads) for node in each.nodes
-    }
-    turns = tuple(_make_turn(node, numbers, of_thread.get(id(node), "")) for node in nodes)
+    threads, line = _name_threads(history)
+    turns = tuple(_make_turn(node, numbers, threads.get(id(node), "")) for node in nodes)
     return Session(surface, session_id, {}, turns, tuple(history.gaps), line)
 
 
@@ -171,8 +181,8 @@ def _place_orphans(history: History, nodes: list[Node]) -> None:
         places[-1].steps.append(step)
 
 
-def _name_threads(history: History) -> tuple[list[str], frozenset[str]]:
-    """Name threads, "" the first that no other one encloses; and list those none encloses."""
+def _name_threads(history: History) -> tuple[dict[int, str], frozenset[str]]:
+    """Name the thread of each node, "" the first that no other encloses; and those none does."""
     spoken = [[n.order for n in thread.nodes if not n.ghost] for thread in history.threads]
     enclosed = [
         any(other and own and other[0] < own[0] and own[-1] < other[-1] for other in spoken)
@@ -185,9 +195,9 @@ def _name_threads(history: History) -> tuple[list[str], frozenset[str]]:
         while name in names:
             name = f"{name.rstrip('0123456789 ')} {number + 1}"
         names.append("" if number == main else name)
-    return names, frozenset(
-        name for name, inside in zip(names, enclosed, strict=True) if not inside
-    )
+    line = frozenset(name for name, inside in zip(names, enclosed, strict=True) if not inside)
+    named = zip(names, history.threads, strict=True)
+    return {id(node): name for name, thread in named for node in thread.nodes}, line
 
 
 def _make_turn(node: Node, numbers: Mapping[int, int], thread: str) -> Turn:

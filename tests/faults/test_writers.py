@@ -54,6 +54,11 @@ def object_store():
     # In a process of its own: delta-rs keeps Python from running while it waits for an answer.
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                break
+        time.sleep(0.1)
     account = {"aws_access_key_id": "tester", "aws_secret_access_key": "tester"}
     url = f"http://127.0.0.1:{port}"
     retries = Config(retries={"total_max_attempts": 10, "mode": "standard"})

@@ -110,14 +110,16 @@ Fields = list[tuple[str, str]]
 class Plan(NamedTuple):
     """What one set of names means to a mapping, worked out once.
 
-    ``texts`` and other ``direct`` columns have one name; of ``choices`` the first place that says
-    something counts, a place being a field and a path into it; ``loose`` are the names that no
-    column of one name uses up. ``items`` are the fields of numbered lists without lists inside.
+    ``texts`` and other ``direct`` columns have one name, :data:`WORDS` among them; of ``choices``
+    the first place that says something counts, a place being a field and a path into it; ``loose``
+    are the names that no column of one name uses up. ``items`` are the fields of numbered lists
+    without lists inside.
     """
 
     source: str
     texts: tuple[tuple[str, str], ...]
     direct: tuple[tuple[str, str, Reader | None], ...]
+    words: tuple[tuple[str, str], ...]
     choices: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     loose: tuple[str, ...]
     lists: tuple[tuple[str, tuple[Piece, ...]], ...]
@@ -125,6 +127,8 @@ class Plan(NamedTuple):
     facts: tuple[tuple[str, str], ...]
 
 
+WORDS = ("kind", "status")
+"""Columns whose field may say more than the column does."""
 READ_ONLY = frozenset("failed total_tokens cache_writes metadata tags scores events".split())
 """What is read from a field that stays in ``attributes`` beside it."""
 
@@ -149,6 +153,9 @@ def read_span(fields: Row, mapping: Mapping) -> Row:
         for name in plan.loose
         if (value := fields[name]) or value is False or value == 0
     }
+    for column, name in plan.words:
+        if name in rest and _is_told_whole(column, rest[name]):
+            del rest[name]
     opened: Row = {}
     for column, places in plan.choices:
         for name, path in places:
@@ -203,7 +210,7 @@ def _plan(mapping: Mapping, names: tuple[str, ...]) -> Plan:
     direct = {
         column: found[0][0]
         for column, found in places.items()
-        if len(found) == 1 and not found[0][1] and column not in (*MESSAGES, "kind", "status")
+        if len(found) == 1 and not found[0][1] and column not in MESSAGES
     }
     choices = {column: tuple(p) for column, p in places.items() if p and column not in direct}
     lists: dict[str, list[Piece]] = {}
@@ -217,7 +224,7 @@ def _plan(mapping: Mapping, names: tuple[str, ...]) -> Plan:
         facts += [(name[len(p) :], name) for p in mapping.facts if name.startswith(p)]
     for column, pieces in lists.items():  # of two spellings of one field the first in order
         lists[column] = sorted({p[:4]: p for p in sorted(pieces, reverse=True)}.values())
-    used = {name for column, name in direct.items() if column not in READ_ONLY}
+    used = {name for column, name in direct.items() if column not in (*READ_ONLY, *WORDS)}
     used |= {piece.name for pieces in lists.values() for piece in pieces}
     inner = INNER_LISTS.values()
     nested = {
@@ -234,6 +241,7 @@ def _plan(mapping: Mapping, names: tuple[str, ...]) -> Plan:
         next(dialects, mapping.source),
         tuple((c, name) for c, name in direct.items() if readers[c] is to_text),
         tuple((c, name, readers[c]) for c, name in direct.items() if readers[c] is not to_text),
+        tuple((column, direct[column]) for column in WORDS if column in direct),
         tuple(choices.items()),
         tuple(name for name in names if name not in used),
         tuple((column, tuple(pieces)) for column, pieces in nested.items()),
