@@ -53,7 +53,7 @@ def read_draws(
         seq: draw
         for seq, draw in zip(events["seq"], bodies, strict=True)
         if draw.surface == (surface or draw.surface)
-        and None not in (item.inclusion_probability for item in draw.items)
+        and not (draw.items and all(item.inclusion_probability is None for item in draw.items))
         and not (draw.end and start and draw.end <= start)
         and not (draw.start and end and draw.start >= end)
     }
@@ -63,9 +63,11 @@ def place_draw(seq: int, draw: QueueDrawn, stratified: pl.DataFrame) -> pl.DataF
     """Say of every session that a draw could have picked with which probability it did.
 
     ``stratified`` are the sessions that the draw was made from, with their stratum; the probability
-    is the share of it that was drawn.
+    is the share of it that was drawn. Sessions read again, or picked by hand, were not.
     """
-    drawn = pl.col("session_id").is_in([item.session_id for item in draw.items])
+    drawn = pl.col("session_id").is_in(
+        [item.session_id for item in draw.items if item.inclusion_probability is not None]
+    )
     probability = drawn.mean().over("stratum")
     stratum = pl.format("draw {}: {}", pl.lit(seq), "stratum")
     return stratified.select(

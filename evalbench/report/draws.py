@@ -105,7 +105,9 @@ def say_draw(
     """Say how many sessions were drawn, how many labels they want, and where the draw is."""
     total, labels = int(population["n"].sum()), int(items["annotators"].sum())
     surface = escape_text(say_surface(str(view.surface)))
-    of = f"{items.height:,} of {say_count(total, 'session')} of {surface}"
+    again = items["inclusion_probability"].null_count()
+    of = f"{items.height - again:,} of {say_count(total, 'session')} of {surface}"
+    of += f", and {again:,} read before" if again else ""
     kept = "Not recorded (dry run)" if queue is None else f"Recorded as queue {queue}"
     return f"**{of}**, {say_count(labels, 'label')}. {kept}. Seed {view.seed}."
 

@@ -16,6 +16,7 @@ from evalbench.label.agreement.measures import (
     latest_ratings,
     measure_agreement,
     measure_pairs,
+    measure_repeats,
     with_week,
 )
 
@@ -187,3 +188,17 @@ def test_a_scale_is_read_as_names_and_as_steps_and_the_last_rating_counts():
     [row] = measure_agreement(latest, by=["surface", "mode"], level=0.95, rng=rng).to_dicts()
     assert row["mode"] == "helpful"
     assert row["alpha_ordinal"] > row["alpha"]
+
+
+def test_repeats_are_of_one_person_in_two_queues():
+    rng = np.random.default_rng(1)
+    rows = [("ana", f"s{n}", queue, "pass") for n in range(10) for queue in (1, 2)]
+    rows += [("ana", "s0", 2, "fail"), ("ana", "s1", 2, "unsure"), ("ben", "s2", 1, "fail")]
+    rows += [("ana", "s3", 2, "fail"), ("ana", "s3", 2, "pass"), ("ben", "s2", None, "pass")]
+    labels = pl.DataFrame(rows, schema=["actor", "session_id", "queue", "verdict"], orient="row")
+    labels = labels.with_row_index("seq").with_columns(surface=pl.lit("shop"))
+    [row] = measure_repeats(labels, level=0.95, rng=rng).to_dicts()
+    # s0 changed; of s1 the last word in queue 2 is unsure.
+    assert (row["annotator"], row["n_items"]) == ("ana", 9)
+    assert row["same"] == pytest.approx(8 / 9)
+    assert row["same_low"] < 8 / 9 < row["same_high"]

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from evalbench.errors import LabelError, LedgerError
-from evalbench.label.annotation.queue import Queue, assign_annotators, find_queues
+from evalbench.label.annotation.queue import Queue, add_repeats, assign_annotators, find_queues
 from evalbench.label.annotation.workload import add_minutes, measure_cadence
-from evalbench.schema import Label
+from evalbench.operate.evidence import place_draw
+from evalbench.schema import Design, Label, QueueDrawn
 from evalbench.store.ledger import Ledger
 
 PEOPLE = ("ana", "ben", "cem")
@@ -309,3 +310,34 @@ def test_an_overlap_share_holds_in_expectation(mean):
     assert draws.mean(axis=0) == pytest.approx(np.full(37, mean), abs=0.04)
     with pytest.raises(ValueError, match=r"annotators_per_item must be at least 1, got 0\.5"):
         assign_annotators(3, 0.5, rng=rng)
+
+
+def test_repeats_are_sessions_read_before_in_no_draw_and_after_what_is_always_read():
+    names = [f"s{number:02d}" for number in range(60)]
+    frame = pl.DataFrame({"surface": ["shop"] * 60, "session_id": names}).with_columns(
+        drawn=pl.int_range(60) < 40, labelled=pl.int_range(60) >= 10
+    )
+    drawn = (
+        frame[40:]
+        .select("surface", "session_id")
+        .with_columns(
+            stratum=pl.lit("a"),
+            inclusion_probability=pl.when(pl.int_range(20) < 2).then(1.0).otherwise(0.4),
+            reason=pl.lit(""),
+            annotators=pl.lit(1, pl.Int64),
+        )
+    )
+    rng = np.random.default_rng(3)
+    items = add_repeats(drawn, frame, share=0.25, rng=rng)
+    again = items.filter(pl.col("inclusion_probability").is_null())
+    assert (items.height, again.height) == (25, 5)
+    assert set(again["session_id"]) <= set(names[10:40])
+    assert items["session_id"][:2].to_list() == ["s40", "s41"]
+    assert items["inclusion_probability"][-5:].null_count() < 5  # they are not last in a row
+    assert items.filter(pl.col("inclusion_probability").is_not_null()).equals(drawn)
+    assert add_repeats(drawn, frame, share=0.0, rng=rng).equals(drawn)
+    body = {"surface": "shop", "seed": 1, "design": Design(by=()), "lake_versions": {}}
+    draw = QueueDrawn(**body, items=items.drop("surface").to_dicts())
+    placed = place_draw(7, draw, frame.with_columns(stratum=pl.lit("a")))
+    assert set(placed.filter("drawn")["session_id"]) == set(drawn["session_id"])
+    assert placed["inclusion_probability"][0] == pytest.approx(20 / 60)

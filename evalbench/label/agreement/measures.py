@@ -84,6 +84,37 @@ def measure_pairs(judged: pl.DataFrame, *, level: float, rng: np.random.Generato
     return measure_agreement(pl.concat(parts), by=["surface", "mode", "pair"], level=level, rng=rng)
 
 
+def measure_repeats(
+    labels: pl.DataFrame, *, level: float, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Measure how far each annotator agrees with themselves: pass or fail, in two queues.
+
+    Takes ``label.set`` events as ``ledger.bodies`` gives them. Gives ``surface, annotator, n_items,
+    same, same_low, same_high``: sessions that one person is sure of twice, and the share of them on
+    which they said the same.
+    """
+    queued = labels.drop_nulls("queue").sort("seq")
+    twice = (
+        queued.unique([*SESSION_KEY, "actor", "queue"], keep="last")
+        .filter(pl.col("verdict") != "unsure")
+        .group_by("surface", "actor", "session_id", maintain_order=True)
+        .agg(same=pl.col("verdict").n_unique() == 1, times=pl.len())
+        .filter(pl.col("times") > 1)
+    )
+    rows = []
+    for (surface, annotator), own in twice.sort("surface", "actor").group_by(
+        "surface", "actor", maintain_order=True
+    ):
+        same = stats.proportion(own["same"].cast(pl.Float64).to_numpy(), level=level, rng=rng)
+        rows.append((surface, annotator, own.height, same.estimate, same.low, same.high))
+    schema = columns(
+        (pl.String, "surface annotator"),
+        (pl.Int64, "n_items"),
+        (pl.Float64, "same same_low same_high"),
+    )
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
 def _measure(part: pl.DataFrame, level: float, rng: np.random.Generator) -> dict[str, object]:
     """Measure one group; a row of :data:`AGREEMENT`."""
     shared = part.filter(pl.len().over(SESSION_KEY) > 1)

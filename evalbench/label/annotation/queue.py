@@ -221,6 +221,29 @@ def assign_annotators(
     return rng.permutation(np.diff(steps).astype(int))
 
 
+def add_repeats(
+    items: pl.DataFrame, frame: pl.DataFrame, *, share: float, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Add sessions that people have labelled before, a ``share`` of the items, at random places.
+
+    Whoever labels one again shows how far they agree with themselves or with another. They are of
+    no draw, so they have no ``inclusion_probability``. ``frame`` is the snapshot's.
+    """
+    key = ["surface", "session_id"]
+    read = frame.filter("drawn", "labelled").join(items, on=key, how="anti").sort(key)
+    n = min(round(share * items.height), read.height)
+    again = read[np.sort(rng.permutation(read.height)[:n])].select(
+        *key,
+        stratum=pl.lit("read before"),
+        inclusion_probability=pl.lit(None, pl.Float64),
+        reason=pl.lit("labelled before; once more, to see how far labels repeat"),
+        annotators=pl.lit(1, items.schema["annotators"]),
+    )
+    whole = (items["inclusion_probability"] == 1).arg_min() or 0  # what is always read comes first
+    place = np.append(np.arange(items.height), rng.uniform(whole, items.height, n))
+    return pl.concat([items, again])[np.argsort(place, kind="stable")]
+
+
 def record_draw(
     ledger: Ledger, items: pl.DataFrame, *, surface: str, quarter: str, **drawn_from: Any
 ) -> int:
