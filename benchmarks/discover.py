@@ -26,6 +26,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import numpy as np
 import polars as pl
 from claims import claim, show
+from discover_cases import Analyst, draw_case, find_kinds
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 import evalbench as eb
@@ -149,7 +150,79 @@ def cluster_many(texts, truth, size):
     found = eb.label.cluster(pairs, rng=rng)
     gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "gib": gib, "clusters": found.n_clusters, "notes": size}))
+    print(
+        json.dumps(
+            {"seconds": seconds, "gib": gib, "clusters": len(found.stability), "notes": size}
+        )
+    )
+
+
+SETS = ("banking77_test", "banking77_train")
+
+
+def measure_sorting(folder, draws):
+    """Codebooks of 120 and 300 notes: what is right at once, and after so many acts."""
+    held = []
+    bars = {120: {40: 0.85, 60: 0.91, 80: 0.97}, 300: {80: 0.87, 150: 0.96}}
+    slipping = {40: 0.80, 80: 0.93}
+    for name in SETS:
+        texts, kinds = read_notes(folder, name)
+        for n, marks in bars.items():
+            cases = [
+                draw_case(texts, kinds, n, np.random.default_rng([n, draw]))
+                for draw in range(draws)
+            ]
+            about = f"{name}, {n} notes"
+            desk, plain, batches = (
+                [Analyst(case, seed, order=order).sort() for seed, case in enumerate(cases)]
+                for order in ("desk", "plain", "batches")
+            )
+            start, before = mean(desk, 0), np.mean([score_before(case) for case in cases])
+            peer = f"clusters before this way {before:.3f}"
+            bar = 0.60 if n == 120 else before - 0.03
+            held.append(claim(f"{about}: ARI at 0 acts", start, bar, peer, at_most=False))
+            if n == 120:
+                groups = [each.log[0][1] for each in desk]
+                found = np.mean(
+                    [find_kinds(c.kinds, g) for c, g in zip(cases, groups, strict=True)]
+                )
+                off = np.mean(
+                    [
+                        abs(len(set(g)) - len(set(c.kinds)))
+                        for c, g in zip(cases, groups, strict=True)
+                    ]
+                )
+                held.append(
+                    claim(f"{about}: kinds found at 0 acts", found, 0.40, "", at_most=False)
+                )
+                held.append(claim(f"{about}: groups off the number of kinds", off, 5, ""))
+            for acts, bar in marks.items():
+                peer = f"random order with suggestions {mean(plain, acts):.3f}"
+                label = f"{about}: ARI after {acts} acts"
+                held.append(claim(label, mean(desk, acts), bar, peer, at_most=False))
+            done = np.mean([each.acts for each in batches])
+            peer = f"random order {np.mean([each.acts for each in plain]):.0f}"
+            held.append(
+                claim(f"{about}: acts to sort all by batches", done, {120: 75, 300: 145}[n], peer)
+            )
+            if n == 120:
+                slips = [
+                    Analyst(case, seed, slips=1 / 30).sort() for seed, case in enumerate(cases)
+                ]
+                for acts, bar in slipping.items():
+                    label = f"{about}: ARI after {acts} acts, one slip in 30"
+                    held.append(claim(label, mean(slips, acts), bar, "", at_most=False))
+    return held
+
+
+def mean(analysts, acts):
+    return np.mean([each.score(acts) for each in analysts])
+
+
+def score_before(case):
+    """The neighbour graph's clusters of the same notes, as for larger sets."""
+    vectors = offline_vectors(case.texts, rng=np.random.default_rng(0))
+    return adjusted_rand_score(case.kinds, ours(case.texts, vectors, 0))
 
 
 def measure_weakness(folder):
@@ -164,14 +237,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--notes", type=Path, default=NOTES, help="folder of the public notes")
     parser.add_argument("--model", help="a sentence model too, such as local/all-MiniLM-L6-v2")
+    parser.add_argument("--draws", type=int, default=20, help="sets of notes drawn of each sort")
+    parser.add_argument("--only", choices=["sorting"], help="one part alone")
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     many, kinds = read_notes(arguments.notes, "banking77_train")
     if arguments.size:
         cluster_many(many, kinds, arguments.size)
         return
+    sorted_ = measure_sorting(arguments.notes, arguments.draws)
+    if arguments.only:
+        sys.exit(not all(sorted_))
     texts, truth = read_notes(arguments.notes, "banking77_test")
-    held = [*measure_quality(texts, truth), *measure_weakness(arguments.notes)]
+    held = [*sorted_, *measure_quality(texts, truth), *measure_weakness(arguments.notes)]
     if arguments.model:
         held += measure_model(texts, truth, arguments.model)
     measure_stability(texts)

@@ -101,18 +101,18 @@ class NoteQueue:
         """Places of the notes that say what a different note says, its own first."""
         return np.flatnonzero(self._one == one).tolist()
 
-    def ask(self, *, batches: bool = True) -> dict[str, Any]:
+    def ask(self, *, batches_from: int = sorting.BATCHES_FROM) -> dict[str, Any]:
         """Choose what to ask next: ``notes``, lists of numbers that say the same, and of what mode.
 
-        One list is a question, "which failure is this?", with ``offers``; several are a batch, "all
-        of these are ``mode``" (a key, or empty: a new one). Empty where nothing waits.
+        Batches come once one note in ``batches_from`` is named. One list is a question, "which
+        failure is this?", with ``offers``; several are a batch, "all of these are ``mode``" (a key,
+        or empty: a new one). Empty where nothing waits.
         """
         waiting = self._named < 0
         if not self.few or not waiting.any():
             return {}
-        opening = len(self._first) // sorting.BATCHES_FROM
         mode, chosen = None, np.zeros(0, dtype=int)
-        if batches and (~waiting).sum() >= opening:
+        if (~waiting).sum() * batches_from >= len(waiting):
             mode, chosen = sorting.next_batch(*self._known)
         if len(chosen) < 2:
             chosen = np.array([self._ask_one()])
