@@ -22,6 +22,8 @@ NEIGHBOURS = 10
 RESOLUTIONS = (1.0, 1.5, 2.0, 3.0, 4.0)
 RESAMPLES = 8
 RESAMPLED_SHARE = 0.8
+MANY = 15_000
+"""Notes that the graph is made of at the most, drawn at random: the others join those nearest."""
 SMALLEST = 3
 """Notes of a cluster at the least."""
 SMALLEST_MEAN = 20
@@ -108,16 +110,22 @@ def cluster(
         points = offline_vectors([texts[index] for index in first], rng=rng)
     else:
         points = _check_vectors(vectors, len(texts))[first]
-    graph = _join_neighbours(points)
+    drawn = np.arange(len(points))
+    if len(points) > MANY:
+        drawn = np.sort(rng.choice(drawn, MANY, replace=False))
+    shown = points[drawn]
+    graph = _join_neighbours(shown)
     if vectors is None and len(points) < FEW:
         chosen, reason = _group(points, rng)
     else:
-        chosen, reason = _choose(graph, points, rng)
+        chosen, reason = _choose(graph, shown, rng)
+    sure = _measure_confidence(graph, chosen.parted)
+    parted, confidence = _spread(points, drawn, chosen.parted, sure)
     return Clusters(
-        assignment=chosen.parted[members],
-        confidence=_measure_confidence(graph, chosen.parted)[members],
+        assignment=parted[members],
+        confidence=confidence[members],
         stability=_measure_stability(chosen),
-        representatives=tuple(first[one] for one in _represent(points, chosen.parted)),
+        representatives=tuple(first[drawn[one]] for one in _represent(shown, chosen.parted)),
         same_as=first[members],
         agreement=float(chosen.scores.mean()),
         reason=reason,
@@ -159,6 +167,22 @@ def _join_neighbours(points: np.ndarray) -> Graph:
     graph = ((graph + graph.T) / 2).tocsr()
     graph.eliminate_zeros()
     return graph
+
+
+def _spread(
+    points: np.ndarray, drawn: np.ndarray, parted: np.ndarray, sure: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Let notes that were not drawn join the clusters of their nearest among those that were."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    assignment, confidence = np.zeros(len(points), dtype=int), np.ones(len(points))
+    assignment[drawn], confidence[drawn] = parted, sure
+    others = np.setdiff1d(np.arange(len(points)), drawn)
+    if len(others):
+        near = KNeighborsClassifier(NEIGHBOURS, weights="distance", algorithm="brute")
+        shares = near.fit(points[drawn], parted).predict_proba(points[others])
+        assignment[others], confidence[others] = shares.argmax(axis=1), shares.max(axis=1)
+    return assignment, confidence
 
 
 def _draw(n: int, rng: np.random.Generator) -> list[np.ndarray]:

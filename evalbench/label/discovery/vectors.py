@@ -12,6 +12,8 @@ VOCABULARY = 50_000
 """Most n-grams of each sort; the rarest beyond go, so that memory stays bounded."""
 FEW = 800
 """Texts from which on their vectors are reduced: fewer are told apart by their rare words."""
+LEARNT = 15_000
+"""Texts that n-grams and directions are learnt from at the most, drawn at random."""
 WORD_WEIGHT = 0.7
 """Weight of words beside characters, which see through inflection and misspelling."""
 OFFLINE = "offline"
@@ -65,18 +67,28 @@ def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.nda
     common |= {"min_df": 2, "max_df": 0.5} if many else {}
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **common)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), **common)
-    parts = []
+    learnt = texts
+    if len(texts) > LEARNT:
+        learnt = [texts[one] for one in np.sort(rng.choice(len(texts), LEARNT, replace=False))]
+    fitted = []
     for vectorizer, weight in ((words, WORD_WEIGHT), (characters, 1.0)):
         try:
-            parts.append(vectorizer.fit_transform(texts) * weight)
+            fitted.append((vectorizer.fit(learnt), weight))
         except ValueError:  # no n-gram is left: every text is empty, or all are one
             continue
-    if not parts:
+    if not fitted:
         return np.zeros((len(texts), 1), dtype=np.float32)
-    counted = normalize(sparse.hstack(parts).tocsr())
+
+    def count(some: Sequence[str]) -> Any:
+        return normalize(sparse.hstack([each.transform(some) * by for each, by in fitted]).tocsr())
+
+    counted = count(learnt)
     if not many:  # vectors with the same cosines, of no more dimensions than texts
         values, directions = np.linalg.eigh((counted @ counted.T).toarray())
         return (directions * np.sqrt(np.clip(values, 0, None))).astype(np.float32)
     dimensions = min(DIMENSIONS, counted.shape[1] - 1)
-    reduce = TruncatedSVD(dimensions, random_state=int(rng.integers(2**31)))
-    return normalize(reduce.fit_transform(counted)).astype(np.float32)
+    reduce = TruncatedSVD(dimensions, random_state=int(rng.integers(2**31))).fit(counted)
+    chunks = (texts[start : start + LEARNT] for start in range(0, len(texts), LEARNT))
+    return normalize(np.vstack([reduce.transform(count(some)) for some in chunks])).astype(
+        "float32"
+    )
