@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from evalbench.label.discovery import sorting
-from evalbench.label.discovery.vectors import FEW, offline_vectors
+from evalbench.label.discovery.vectors import FEW, offline_vectors, unfold
 
 Graph = Any  # scipy.sparse.csr_matrix, which loads when it is used
 
@@ -83,7 +83,11 @@ def find_none(reason: str) -> Clusters:
 
 
 def cluster(
-    texts: Sequence[str], *, vectors: np.ndarray | None = None, rng: np.random.Generator
+    texts: Sequence[str],
+    *,
+    vectors: np.ndarray | None = None,
+    alike: np.ndarray | None = None,
+    rng: np.random.Generator,
 ) -> Clusters:
     """Cluster notes: groups by average linkage, or Louvain communities of the neighbour graph.
 
@@ -93,7 +97,8 @@ def cluster(
     together. ``weak`` and ``reason`` say when that is all there is.
 
     ``texts`` must hold ten that differ; letter-by-letter repeats count as one note and share a
-    cluster. ``vectors`` of shape (n, d) are their embeddings, else those of ``offline_vectors``.
+    cluster. ``vectors`` of shape (n, d) are their embeddings, else those of ``offline_vectors``;
+    ``alike`` of shape (n, n) are similarities of few, instead of those.
     The graph has as many clusters as come back best when 80% of the notes are drawn again, the
     smaller number of two that do about as well. The same state of ``rng`` gives the same clusters.
 
@@ -106,7 +111,9 @@ def cluster(
     _, first, members = np.unique(folded, return_index=True, return_inverse=True)
     if len(first) < FEWEST:
         raise ValueError(f"texts must hold at least {FEWEST} different notes; got {len(first)}")
-    if vectors is None:
+    if alike is not None:
+        points = unfold(alike[np.ix_(first, first)])
+    elif vectors is None:
         points = offline_vectors([texts[index] for index in first], rng=rng)
     else:
         points = _check_vectors(vectors, len(texts))[first]

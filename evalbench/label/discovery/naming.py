@@ -2,10 +2,10 @@
 
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from evalbench import llm
 from evalbench.errors import ModelError
 from evalbench.label.discovery.clustering import Clusters
+from evalbench.label.discovery.induction import Complete, Induced
 from evalbench.schema import FailureClass, Severity
 
 QUOTES = 3
@@ -23,9 +24,6 @@ LONGEST = 60
 """Characters of a name that a note gives."""
 READ_NOTES, READ_CHARACTERS = 60, 600
 """How much of a cluster a model is given."""
-
-Complete = Callable[..., Any]
-"""As :func:`evalbench.llm.complete`."""
 
 
 class Named(BaseModel):
@@ -58,16 +56,28 @@ class Proposal:
 
 
 def propose_all(
-    texts: Sequence[str], clusters: Clusters, *, model: str, complete: Complete = llm.complete
+    texts: Sequence[str],
+    clusters: Clusters,
+    *,
+    model: str,
+    induced: Induced | None = None,
+    complete: Complete = llm.complete,
 ) -> list[Proposal]:
     """Propose a name for every cluster of these notes, in their order.
 
-    No ``model`` is asked where it is empty or "offline/..."; ``complete`` is such as a partial of
+    By what a model ``induced`` from them, else by asking a ``model`` of each cluster; none is asked
+    where it is empty or "offline/...". ``complete`` is such as a partial of
     :func:`evalbench.llm.complete` with other limits.
     """
     proposals = []
     for one, offline in enumerate(name_offline(texts, clusters)):
         members = np.flatnonzero(clusters.assignment == one).tolist()
+        if induced:
+            concept = induced.name(members)
+            proposals.append(
+                Proposal(**concept.model_dump(), source="model") if concept else offline
+            )
+            continue
         telling = dict.fromkeys([*clusters.representatives[one].tolist(), *members])
         notes = [texts[index] for index in telling]
         proposals.append(propose(notes, offline=offline, model=model, complete=complete))

@@ -4,6 +4,7 @@ Only what a person said counts as sorted. All else is a suggestion, and is shown
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -53,7 +54,12 @@ class NoteQueue:
     def _alike(self) -> np.ndarray:
         texts = self._discovery.texts["text"].str.slice(0, LONG).gather(self._first).to_list()
         seed = np.random.default_rng(self._discovery.seed)
-        return sorting.measure_similarity(offline_vectors(texts, rng=seed))
+        alike = sorting.measure_similarity(offline_vectors(texts, rng=seed))
+        induced = self._discovery.induced
+        if induced and induced.agrees:
+            read = replace(induced, passes=induced.passes[:, self._first])
+            return read.blend(alike)
+        return alike
 
     @cached_property
     def _placed(self) -> np.ndarray:

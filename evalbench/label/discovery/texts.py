@@ -11,8 +11,10 @@ from evalbench.label.annotation.markdown import escape_text
 from evalbench.label.annotation.transcript import SIGNALS
 from evalbench.label.discovery import clustering
 from evalbench.label.discovery.clustering import Clusters
+from evalbench.label.discovery.induction import Induced, induce
 from evalbench.label.discovery.naming import Proposal, propose_all
-from evalbench.label.discovery.vectors import FEW, OFFLINE, embed_texts
+from evalbench.label.discovery.sorting import measure_similarity
+from evalbench.label.discovery.vectors import FEW, OFFLINE, embed_texts, unfold
 from evalbench.schema import columns
 from evalbench.store.ledger import Ledger
 from evalbench.store.workspace import Workspace
@@ -37,7 +39,8 @@ class Discovery:
 
     ``texts`` are ``seq`` (of the note), ``session_id`` and ``text``; there are none, and no
     ``clusters``, where too few differ. ``position`` is where ``lay_out`` places each; ``seed`` and
-    ``ledger_seq`` are what all of it can be made from again.
+    ``ledger_seq`` are what all of it can be made from again. ``induced`` is what a model made of
+    notes that are few.
     """
 
     surface: str
@@ -47,6 +50,7 @@ class Discovery:
     proposals: tuple[Proposal, ...]
     seed: int
     ledger_seq: int
+    induced: Induced | None = None
 
     @property
     def summary(self) -> pl.DataFrame:
@@ -86,14 +90,15 @@ def discover(
     *,
     embeddings: str = "",
     model: str = "",
+    calls: int = 100,
     seed: int,
     ledger_seq: int,
 ) -> Discovery:
     """Cluster the notes of a surface that were written up to event ``ledger_seq``.
 
     ``embeddings`` is a model as ``embed_texts`` takes it, by default that of the settings;
-    ``model`` proposes names, by default words of the notes do. ModelError where the embedding model
-    cannot be loaded or reached.
+    ``model`` proposes kinds of failure and their names in at most ``calls``, by default typical
+    notes name themselves. ModelError where the embedding model cannot be loaded or reached.
     """
     notes = read_notes(ws.ledger, surface, until=ledger_seq)
     short = notes["text"].str.slice(0, LONG).to_list()
@@ -109,11 +114,21 @@ def discover(
     distinct, members = np.unique(np.array(short, dtype=object), return_inverse=True)
     embedding = embeddings or ws.settings.embeddings
     vectors = embed_texts(distinct.tolist(), model=embedding, rng=rng)[members]
-    few = embedding == OFFLINE and n_different < FEW
-    found = clustering.cluster(short, vectors=None if few else vectors, rng=rng)
+    if embedding != OFFLINE or n_different >= FEW:
+        found = clustering.cluster(short, vectors=vectors, rng=rng)
+        named = tuple(propose_all(short, found, model=model))
+        induced = None
+    else:
+        asked = bool(model) and not model.startswith("offline/")
+        induced = induce(short, model=model, calls=calls, rng=rng) if asked else None
+        alike = measure_similarity(vectors)
+        if induced and induced.agrees:
+            alike = induced.blend(alike)
+            vectors = unfold(alike)
+        found = clustering.cluster(short, alike=alike, rng=rng)
+        named = tuple(propose_all(short, found, model="", induced=induced))
     position = clustering.lay_out(vectors, found.assignment)
-    named = tuple(propose_all(short, found, model=model))
-    return Discovery(surface, notes, found, position, named, seed, ledger_seq)
+    return Discovery(surface, notes, found, position, named, seed, ledger_seq, induced)
 
 
 def read_notes(ledger: Ledger, surface: str, *, until: int) -> pl.DataFrame:
@@ -166,4 +181,5 @@ def headline(discovery: Discovery) -> str:
             "by one, and trust no cluster for its shape.**"
         )
     about = f"{discovery.texts.height:,} notes of {escape_text(discovery.surface)}"
-    return f"{about}: {clusters.reason}. {trust}"
+    read = f" {escape_text(discovery.induced.say())}." if discovery.induced else ""
+    return f"{about}: {clusters.reason}. {trust}{read}"

@@ -83,12 +83,17 @@ def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.nda
         return normalize(sparse.hstack([each.transform(some) * by for each, by in fitted]).tocsr())
 
     counted = count(learnt)
-    if not many:  # vectors with the same cosines, of no more dimensions than texts
-        values, directions = np.linalg.eigh((counted @ counted.T).toarray())
-        return (directions * np.sqrt(np.clip(values, 0, None))).astype(np.float32)
+    if not many:
+        return unfold((counted @ counted.T).toarray())
     dimensions = min(DIMENSIONS, counted.shape[1] - 1)
     reduce = TruncatedSVD(dimensions, random_state=int(rng.integers(2**31))).fit(counted)
     chunks = (texts[start : start + LEARNT] for start in range(0, len(texts), LEARNT))
     return normalize(np.vstack([reduce.transform(count(some)) for some in chunks])).astype(
         "float32"
     )
+
+
+def unfold(alike: np.ndarray) -> np.ndarray:
+    """Return vectors whose products are these similarities: float32 of the same shape (n, n)."""
+    values, directions = np.linalg.eigh(alike)
+    return (directions * np.sqrt(np.clip(values, 0, None))).astype(np.float32)
