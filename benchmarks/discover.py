@@ -26,7 +26,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import numpy as np
 import polars as pl
 from claims import claim, show
-from discover_cases import Analyst, draw_case, find_kinds
+from discover_cases import Analyst, ScriptedModel, draw_case, find_kinds
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 import evalbench as eb
@@ -215,6 +215,34 @@ def measure_sorting(folder, draws):
     return held
 
 
+def measure_model_reading(folder, draws):
+    """What a model's readings add: a scripted one, right, broken or unsure."""
+    texts, kinds = read_notes(folder, "banking77_test")
+    cases = [
+        draw_case(texts, kinds, 120, np.random.default_rng([120, draw])) for draw in range(draws)
+    ]
+
+    def run(p, broken=0.0):
+        models = [ScriptedModel(case, p, seed, broken) for seed, case in enumerate(cases)]
+        return [
+            Analyst(case, seed, model=model).sort(most=21)
+            for seed, (case, model) in enumerate(zip(cases, models, strict=True))
+        ]
+
+    good, broken, unsure = run(0.9), run(0.9, 0.3), run(0.6)
+    alone = np.mean([Analyst(c, seed).sort(21).score(20) for seed, c in enumerate(cases)])
+    about, peer = "120 notes, scripted model", f"without a model {alone:.3f}"
+    told = np.mean([bool(each.queue.induced.lost) for each in broken])
+    fell = mean(good, 20) - mean(broken, 20)
+    gated = np.mean([not each.queue.induced.agrees for each in unsure])
+    return [
+        claim(f"{about} 90% right: ARI after 20 acts", mean(good, 20), 0.89, peer, at_most=False),
+        claim(f"{about}, 30% of calls broken: ARI lost", fell, 0.06, peer),
+        claim(f"{about}, 30% of calls broken: sets that tell it", told, 0.95, peer, at_most=False),
+        claim(f"{about} 60% right: names alone", gated, 1, peer, at_most=False),
+    ]
+
+
 def mean(analysts, acts):
     return np.mean([each.score(acts) for each in analysts])
 
@@ -245,7 +273,8 @@ def main():
     if arguments.size:
         cluster_many(many, kinds, arguments.size)
         return
-    sorted_ = measure_sorting(arguments.notes, arguments.draws)
+    sorted_ = measure_model_reading(arguments.notes, arguments.draws)
+    sorted_ += measure_sorting(arguments.notes, arguments.draws)
     if arguments.only:
         sys.exit(not all(sorted_))
     texts, truth = read_notes(arguments.notes, "banking77_test")

@@ -5,7 +5,9 @@ each text, sees what the desk shows, and counts acts: a note named is one, a bat
 more for each note that has to be struck out (or named, where those are fewer).
 """
 
+import json
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -13,9 +15,12 @@ from sklearn.metrics import adjusted_rand_score
 
 import evalbench as eb
 from evalbench.label.codebook.modes import Codebook, Mode
+from evalbench.label.discovery.induction import Assignment, Merges, induce
 from evalbench.label.discovery.naming import propose_all
 from evalbench.label.discovery.note_queue import NoteQueue
+from evalbench.label.discovery.sorting import measure_similarity
 from evalbench.label.discovery.texts import Discovery
+from evalbench.label.discovery.vectors import offline_vectors
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,50 @@ def draw_case(texts, kinds, n, rng):
     return Case([texts[one] for one in drawn], np.unique(kinds[drawn], return_inverse=True)[1])
 
 
-def discover_case(case, seed):
+class ScriptedModel:
+    """Stands in for a model: it knows the kinds, and is right on a note with probability ``p``.
+
+    Of its calls a share is ``broken``.
+    """
+
+    def __init__(self, case, p, seed, broken=0.0):
+        self.kind = dict(zip(case.texts, case.kinds.tolist(), strict=True))
+        self.p, self.broken, self.rng = p, broken, np.random.default_rng(seed)
+
+    def __call__(self, messages, *, model, schema):
+        if self.rng.random() < self.broken:
+            return SimpleNamespace(error="bad answer: no JSON", parsed=None)
+        given = json.loads(messages[1]["content"])
+        if schema is Merges:
+            return SimpleNamespace(error=None, parsed={"same": []})
+        right = [f"kind {self.kind[note]}" for note in given["notes"]]
+        if schema is Assignment:
+            number = {each["name"]: each["number"] for each in given["kinds"]}
+            wrong = self.rng.random(len(right)) >= self.p
+            guesses = self.rng.integers(1, len(number) + 1, len(right)).tolist()
+            told = [
+                g if w else number.get(r, 0) for r, w, g in zip(right, wrong, guesses, strict=True)
+            ]
+            return SimpleNamespace(error=None, parsed={"numbers": told})
+        known = {each["name"] for each in given["known"]}
+        first = {name: note for note, name in zip(given["notes"], right, strict=True)}
+        about = {"definition": "d", "severity": "polish", "failure_class": "recovery"}
+        fresh = [{"name": n, "quotes": [q], **about} for n, q in first.items() if n not in known]
+        return SimpleNamespace(error=None, parsed={"concepts": fresh})
+
+
+def discover_case(case, seed, model=None):
     """Group the notes of a case as 03 does."""
-    found = eb.label.cluster(case.texts, rng=np.random.default_rng(seed))
+    rng, alike, induced = np.random.default_rng(seed), None, None
+    if model:
+        induced = induce(case.texts, model="scripted", calls=100, rng=rng, complete=model)
+        alike = measure_similarity(offline_vectors(case.texts, rng=rng))
+        alike = induced.blend(alike) if induced.agrees else alike
+    found = eb.label.cluster(case.texts, alike=alike, rng=rng)
     rows = [(number, "s", text) for number, text in enumerate(case.texts)]
     texts = pl.DataFrame(rows, schema=["seq", "session_id", "text"], orient="row")
     names = tuple(propose_all(case.texts, found, model=""))
-    return Discovery("s", texts, found, np.zeros((len(rows), 2)), names, seed, 0)
+    return Discovery("s", texts, found, np.zeros((len(rows), 2)), names, seed, 0, induced)
 
 
 class Analyst:
@@ -58,10 +100,10 @@ class Analyst:
     Of ``slips`` notes one is taken for another kind.
     """
 
-    def __init__(self, case, seed, *, order="desk", slips=0.0):
+    def __init__(self, case, seed, *, order="desk", slips=0.0, model=None):
         self.case, self.slips, self.order = case, slips, order
         self.rng = np.random.default_rng([seed, 1])
-        self.queue = NoteQueue(discover_case(case, seed), Codebook({}, {}))
+        self.queue = NoteQueue(discover_case(case, seed, model), Codebook({}, {}))
         self.modes, self.acts = {}, 0
         self.log = [(0, self.placed())]
         self.shuffled = self.rng.permutation(len(case.texts)).tolist()
@@ -92,12 +134,12 @@ class Analyst:
         )
         return asked.get("notes", []), asked.get("mode", "")
 
-    def sort(self):
-        """Sort all notes."""
-        while asked := self.ask():
-            notes, mode = asked
+    def sort(self, most=10**6):
+        """Sort notes until all are, or for so many acts."""
+        while self.acts < most:
+            notes, mode = self.ask()
             if not notes:
-                return self
+                break
             seen = [self.see(same) for same in notes]
             if not mode:
                 mode = max(seen, key=seen.count)
@@ -105,6 +147,7 @@ class Analyst:
             self.acts += 1 + (min(sum(right), len(right) - sum(right)) if any(right) else 0)
             self.put(mode, notes, right)
             self.log.append((self.acts, self.placed()))
+        return self
 
     def put(self, mode, notes, right):
         fits = [note for same, fit in zip(notes, right, strict=True) if fit for note in same]

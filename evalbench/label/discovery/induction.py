@@ -24,6 +24,9 @@ READ_CHARACTERS = 600
 AGREEING = 0.7
 """Share of notes that both readings must put alike before their groups are used."""
 PASSES = 2
+LOST = -2
+TRIES = 2
+"""How often one question is asked whose answer cannot be used."""
 
 Complete = Callable[..., Any]
 """As :func:`evalbench.llm.complete`."""
@@ -64,9 +67,9 @@ class Assignment(BaseModel):
 class Induced:
     """What a model made of n notes.
 
-    ``passes`` of shape (2, n) are the kinds of two readings, -1 where there is none. ``calls``
-    were made, ``lost`` says of those that gave nothing usable why, and ``invented`` counts quotes
-    that no note holds and kinds that are not on the list.
+    ``passes`` of shape (2, n) are the kinds of two readings, -1 where none fits and -2 where the
+    call was lost. ``calls`` were made, ``lost`` says of those that gave nothing usable why, and
+    ``invented`` counts quotes that no note holds and kinds that are not on the list.
     """
 
     concepts: tuple[Concept, ...]
@@ -77,8 +80,9 @@ class Induced:
 
     @property
     def agreement(self) -> float:
-        """Return the share of notes that both readings put into one kind."""
-        return float(((self.passes[0] == self.passes[1]) & (self.passes[0] >= 0)).mean())
+        """Return the share of notes that both readings put into one kind, of those read twice."""
+        one, other = self.passes[:, (self.passes > LOST).all(axis=0)]
+        return float(((one == other) & (one >= 0)).mean()) if len(one) else 0.0
 
     @property
     def agrees(self) -> bool:
@@ -152,7 +156,7 @@ def induce(
                 concepts.append(concept.model_copy(update={"quotes": held}))
     if len(concepts) > 1:
         concepts = asking.merge(concepts)
-    passes = np.full((PASSES, len(given)), -1)
+    passes = np.full((PASSES, len(given)), LOST)
     listed = [
         {"number": number, "name": each.name, "definition": each.definition}
         for number, each in enumerate(concepts, 1)
@@ -185,19 +189,20 @@ class _Asking:
         system = files(__package__).joinpath(f"prompts/{prompt}.md").read_text("utf-8")
         said = {"system": system, "user": json.dumps(given, ensure_ascii=False, indent=0)}
         messages = [{"role": role, "content": text} for role, text in said.items()]
-        if self.calls == self._most:
-            self.lose(f"the budget of {self._most} calls is used")
-            return None
-        self.calls += 1
-        try:
-            reply = self._complete(messages, model=self._model, schema=form)
-        except ModelError as error:
-            self.lose(str(error))
-            return None
-        if reply.error:
+        for _ in range(TRIES):
+            if self.calls == self._most:
+                self.lose(f"the budget of {self._most} calls is used")
+                return None
+            self.calls += 1
+            try:
+                reply = self._complete(messages, model=self._model, schema=form)
+            except ModelError as error:
+                self.lose(str(error))
+                return None
+            if not reply.error:
+                return form.model_validate(reply.parsed)
             self.lose(reply.error)
-            return None
-        return form.model_validate(reply.parsed)
+        return None
 
     def merge(self, concepts: list[Concept]) -> list[Concept]:
         """Make one of the kinds that are one: the first of each, with the quotes of all."""

@@ -29,6 +29,7 @@ class NoteQueue:
 
     def __init__(self, discovery: Discovery, book: Codebook) -> None:
         self._discovery, self.surface = discovery, discovery.surface
+        self.induced = discovery.induced
         self.numbers: list[int] = discovery.texts["seq"].to_list()
         self._first, self._one = np.unique(discovery.clusters.same_as, return_inverse=True)
         self.few = len(self._first) < FEW
@@ -55,9 +56,8 @@ class NoteQueue:
         texts = self._discovery.texts["text"].str.slice(0, LONG).gather(self._first).to_list()
         seed = np.random.default_rng(self._discovery.seed)
         alike = sorting.measure_similarity(offline_vectors(texts, rng=seed))
-        induced = self._discovery.induced
-        if induced and induced.agrees:
-            read = replace(induced, passes=induced.passes[:, self._first])
+        if self.induced and self.induced.agrees:
+            read = replace(self.induced, passes=self.induced.passes[:, self._first])
             return read.blend(alike)
         return alike
 

@@ -17,6 +17,10 @@ BATCHES_FROM = 3
 """One note in so many is named before batches are believed."""
 BATCH = 8
 """Notes of a batch at the most."""
+STAYS = 0.75
+"""How much of its fit to a group of unnamed notes a note keeps in the comparison with modes."""
+CLEAR = 0.03
+"""Scale on which one fit is likelier than another to be the right one (of a softmax)."""
 UNTIL = 0.12
 """Share of the notes named until which a note stays with its group, whatever else it is near."""
 APART = 1e6
@@ -120,7 +124,7 @@ def place(alike: Array, weights: Array, modes: Array, struck: Struck = ()) -> Ar
         best = fits[row].argmax()
         if home[groups[note]] < 0 and len(others):
             inside = alike[np.ix_(others, others)].mean()
-            if early or alike[note, others].mean() / np.sqrt(inside) > fits[row, best]:
+            if early or STAYS * alike[note, others].mean() / np.sqrt(inside) > fits[row, best]:
                 placed[note] = beyond + groups[note]
                 continue
         joined = home[groups[note]] if early else -1
@@ -142,7 +146,7 @@ def next_batch(
     parts = _divide(inner)
     columns = [_fit_group(inner, parts == part) for part in range(parts.max() + 1)]
     every = np.column_stack([fits, *columns])
-    likely = np.exp((every - every.max(axis=1, keepdims=True)) / 0.06)
+    likely = np.exp((every - every.max(axis=1, keepdims=True)) / CLEAR)
     likely /= likely.sum(axis=1, keepdims=True)
     best: tuple[float, int | None, Array] = (-1.0, None, waiting[:1])
     for column, mode in enumerate(named):
