@@ -9,7 +9,9 @@ from typing import Any
 import anywidget
 import traitlets
 
-from evalbench.widgets.page import read_static
+from evalbench.widgets.page import TRANSCRIPT, read_static, read_vendor
+
+ANNOTATOR = (*(f"annotator/{name}.js" for name in ("line", "form", "panes")), "annotator.js")
 
 
 class Annotator(anywidget.AnyWidget):
@@ -40,13 +42,13 @@ class Annotator(anywidget.AnyWidget):
         What is wrong and what to do next, shown until it is empty again.
     """
 
-    _esm = read_static("keys.js", "elements.js", "transcript.js", "annotator.js")
-    _css = read_static("elements.css", "annotator.css")
+    _esm = read_vendor() + read_static("elements.js", "keys.js", *TRANSCRIPT, *ANNOTATOR)
+    _css = read_static("elements.css", "transcript/transcript.css", "annotator.css")
 
     item: Any = traitlets.Dict().tag(sync=True)
     upcoming: Any = traitlets.Dict().tag(sync=True)
     about: Any = traitlets.Dict().tag(sync=True)
     codebook: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
-    policies: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    policies: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
     progress: Any = traitlets.Dict().tag(sync=True)
     notice: Any = traitlets.Unicode().tag(sync=True)

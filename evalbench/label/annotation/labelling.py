@@ -7,7 +7,8 @@ import polars as pl
 from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.history import Deed, read_deeds
-from evalbench.label.annotation.markdown import render_markdown, visible
+from evalbench.label.annotation.layout import lay_out
+from evalbench.label.annotation.markdown import visible
 from evalbench.label.annotation.overview import list_items, list_modes, propose_mode
 from evalbench.label.annotation.queue import Queue
 from evalbench.label.annotation.retraction import read_own_note
@@ -39,7 +40,7 @@ class Annotation:
     that follows, empty where there is none; one that was labelled before carries its ``label`` with
     the number of its event, and each its ``note``. Where the queue is blind, what tells the outcome
     is left out of one that has no label, which is then ``blind``. ``codebook`` holds the failure
-    modes of the queue's surface, ``policies`` its rules as clean HTML, ``progress`` what
+    modes of the queue's surface, ``policies`` its rules, each its ``text`` and its ``layout``, ``progress`` what
     ``measure_progress`` gives, and ``about`` names queue, surface and annotator.
     """
 
@@ -49,7 +50,8 @@ class Annotation:
         self.about = {"queue": queue.number, "surface": self.surface, "annotator": ws.user}
         self.codebook = list_modes(ws.ledger, self.surface)
         settings = ws.settings.surfaces.get(self.surface)
-        self.policies = [render_markdown(text) for text in settings.policies] if settings else []
+        policies = settings.policies if settings else ()
+        self.policies = [{"text": text, "layout": lay_out(text)} for text in policies]
         self._reasons = {item.session_id: item.reason for item in queue.body.items}
         self._minutes = ws.settings.annotation.reservation_minutes
         self._deeds = read_deeds(ws.ledger, queue.number)

@@ -1,368 +1,317 @@
-// The desk: a session, the form that judges it, and the keys of both. Python keeps the labels:
-// nothing here outlives the page.
+// The desk: a session, the form that judges it, and the keys of both. Python keeps the labels; what is
+// not a label yet is kept in the browser.
 
-const VERDICTS = [["pass", "Pass", "p"], ["unsure", "Unsure", "u"], ["fail", "Other failure", "f"]];
-const SKIP_REASONS = ["Not enough context", "Outside my field", "Trace is broken"];
 const IDLE_AFTER = 60; // seconds without a key or a move that still count as work
 const TOUCH_EVERY = 60_000; // milliseconds
 const SHEET = [
   ["1-9, letters", "mark a failure mode, with the selected text as evidence"],
   ["Shift + its key", "show its definition and example"],
-  ["p", "pass: no failure seen"],
-  ["u", "unsure"],
-  ["f", "another failure: goes to the note, which tells it"],
+  ["p  u  f", "pass; unsure; another failure, which the note tells"],
+  ["m", "none of these: propose a failure mode"],
   ["v", "severity: safety, user impact, polish, none"],
+  ["e", "this turn is the evidence"],
   ["n", "note; Esc leaves it, Ctrl+Enter submits"],
   ["Enter", "submit and go on"],
-  ["z", "undo: back to the session labelled last"],
+  ["z  Z", "undo your last label or skip; do it again"],
   ["\u2190 \u2192", "an earlier session; on again"],
   ["s", "skip, with a reason"],
+  ["] [", "next turn, turn before"],
+  ["} {", "next error or tool call, the one before"],
   ["/", "search; Enter next, Shift+Enter back, Esc selects the hit"],
   ["\u2191 \u2193", "scroll; Page Up, Page Down, Home, End too"],
-  ["o", "open or close everything folded"],
-  ["g", "policies of this surface"],
+  ["o  r", "open or close everything folded; as its source has it"],
+  ["l", "the queue and the outline"],
+  ["g", "policies and codebook, and its keys"],
+  ["c", "a comment to whoever leads the labelling"],
   ["j", "judges' drafts, after your own label"],
+  [".", "why it was drawn and what is known of it: the label counts as unblinded"],
   ["?", "this list"],
 ];
-class Annotator extends Desk {
-  constructor(model, element) {
+const EMPTY = { verdict: null, modes: [], severity: null, anchors: [], note: "", seconds: 0 };
+
+class AnnotatorDesk extends Component {
+  root = createRef();
+  transcript = createRef();
+  note = createRef();
+  fields = createRef();
+  modes = createRef();
+  list = createRef();
+  guide = createRef();
+  sheet = createRef();
+  item = {};
+  form = EMPTY;
+  awaiting = false;
+  state = { notice: "", said: "", asking: "", rows: [], filter: "all", place: 0, shows: false, guiding: false, waiting: 0 };
+
+  constructor(props) {
     super();
-    this.model = model;
-    this.drafts = new Map();
-    this.transcript = new Transcript((message) => model.send(message));
-    element.append(this.layOut());
-    this.listen();
-    this.showCodebook();
-    this.showPolicies();
-    this.showProgress();
-    this.showItem();
-    this.prepare();
+    const { model } = props;
+    const about = model.get("about");
+    this.kept = new Kept(about);
+    const changed = () => this.forceUpdate();
+    this.line = new Line(model, this.kept, { answered: (...told) => this.take(...told), changed });
+    this.twins = new Twins(this.kept.home, changed);
+    this.read();
+    this.item = model.get("item");
+    this.form = this.draft(this.item);
+  }
+
+  get codebook() {
+    return this.props.model.get("codebook");
+  }
+
+  get policies() {
+    return this.props.model.get("policies");
+  }
+
+  read() {
+    this.latest = performance.now();
+  }
+
+  componentDidMount() {
+    const { model } = this.props;
+    const root = this.root.current;
+    this.leaveTheme = followTheme(root);
+    this.keys = new Keys(root, {
+      find: (key) => this.find(key),
+      isBusy: () => Boolean(this.line.pending) || this.awaiting,
+      changed: (waiting) => this.setState({ waiting }),
+    });
+    const draw = () => this.forceUpdate();
+    this.heard = [["msg:custom", (message) => this.hear(message)], ["change:item", () => this.showItem()],
+      ...["upcoming", "codebook", "policies", "progress", "notice"].map((name) => [`change:${name}`, draw])];
+    for (const [name, act] of this.heard) model.on(name, act);
+    for (const name of ["keydown", "pointermove", "wheel"]) root.addEventListener(name, () => this.work());
+    // The mouse leaves focus and selection where they are, so that the keys go on as before.
+    root.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
+    root.addEventListener("click", () => root.contains(document.activeElement) || this.focus());
+    if (root.clientWidth >= 1400) this.showList();
     // In a notebook somebody may be typing elsewhere; a page of its own has nothing else.
     if (!document.querySelector(LAB)) this.focusOnceSeen();
+    const lost = this.kept.get("sending"); // the page went before its answer came
+    if (lost) this.line.send(lost);
+  }
+
+  componentWillUnmount() {
+    for (const [name, act] of this.heard) this.props.model.off(name, act);
+    this.leaveTheme();
+    this.line.stop();
+    this.twins.leave();
+  }
+
+  focus() {
+    this.transcript.current.focus();
   }
 
   focusOnceSeen() {
     const seen = new ResizeObserver(() => {
-      if (!this.root.clientHeight) return;
+      if (!this.root.current?.clientHeight) return;
       seen.disconnect();
-      this.transcript.focus();
+      this.focus();
     });
-    seen.observe(this.root);
-  }
-
-  layOut() {
-    this.where = make("span", { class: "where" });
-    this.bar = make("div", { class: "bar", role: "progressbar", "aria-label": "Queue", "aria-valuemin": 0 }, make("i"));
-    this.pace = make("span", { class: "pace" });
-    this.buildSigns(SHEET);
-    const { query, hits, element } = this.transcript;
-    const search = make("span", { class: "search" }, query, hits, makeKey("/"));
-    const header = make("header", {}, this.where, this.bar, this.pace, this.tick, search);
-    const panel = make("form", { class: "panel", "aria-label": "Label", submit: (event) => event.preventDefault() },
-      this.layOutFields(), this.definition, this.layOutFooter());
-    this.root = make("section",
-      { class: "evalbench evalbench-annotator", "data-lm-suppress-shortcuts": "true", "aria-label": "Annotation" },
-      header, make("div", { class: "columns" }, element, panel), this.sheet, this.live);
-    return this.root;
-  }
-
-  layOutFields() {
-    const choice = (attributes, ...children) => makeButton({ class: "choice", ...attributes }, ...children);
-    this.policies = make("div", { class: "policies" });
-    this.suggestion = make("div", { class: "suggestion", "aria-live": "polite" });
-    this.verdicts = VERDICTS.map(([verdict, name, hint]) =>
-      choice({ "data-verdict": verdict, "aria-keyshortcuts": hint, click: () => this.choose(verdict) }, name, makeKey(hint)));
-    this.modes = make("div", { class: "modes", role: "group", "aria-label": "Failure modes" });
-    this.definition = make("div", { class: "definition", "aria-live": "polite" });
-    this.severities = SEVERITIES.map((name) =>
-      choice({ text: name, click: () => this.rate(this.form.severity === name ? null : name) }));
-    this.severity = make("div", { class: "row severity", role: "group", "aria-label": "Severity" },
-      make("span", { class: "quiet", text: "Severity" }), ...this.severities, makeKey("v"));
-    this.anchors = make("ul", { class: "anchors", "aria-label": "Evidence" });
-    this.attach = makeButton({ class: "attach", text: "Attach the selected text", click: () => this.anchor(null), hidden: "" });
-    this.note = make("textarea", {
-      rows: 2,
-      placeholder: "Note (n): what you saw, in your own words",
-      "aria-label": "Note",
-      "aria-keyshortcuts": "n",
-      input: () => (this.form.note = this.note.value),
-    });
-    const verdicts = make("div", { class: "verdicts", role: "group", "aria-label": "Verdict" }, ...this.verdicts);
-    this.fields = make("div", { class: "fields" }, this.policies, this.suggestion, verdicts, this.modes,
-      this.severity, this.anchors, this.attach, this.note);
-    return this.fields;
-  }
-
-  layOutFooter() {
-    this.notice = make("p", { class: "notice", role: "alert" });
-    this.skipping = make("div", { class: "skipping", hidden: "" });
-    this.submitButton = makeCommand("Submit", "Enter", () => this.submit(), "main");
-    return make("footer", {}, this.notice, this.skipping, this.submitButton, make("div", { class: "row" },
-      makeCommand("Previous", "\u2190", () => this.leave("previous")), makeCommand("Undo", "z", () => this.leave("undo")),
-      makeCommand("Skip", "s", () => this.askSkip()), makeCommand("Keys", "?", () => this.sheet.showModal())));
-  }
-
-  listen() {
-    const { root, transcript } = this;
-    const leave = this.join(transcript.element, {
-      item: () => this.showItem(),
-      upcoming: () => this.prepare(),
-      codebook: () => this.showCodebook(),
-      policies: () => this.showPolicies(),
-      progress: () => this.showProgress(),
-      notice: () => this.showItem(),
-    });
-    for (const name of ["keydown", "pointermove", "wheel"]) root.addEventListener(name, () => this.work());
-    const select = () => (this.attach.hidden = transcript.selected() === null);
-    document.addEventListener("selectionchange", select);
-    this.stop = () => {
-      leave();
-      document.removeEventListener("selectionchange", select);
-    };
+    seen.observe(this.root.current);
   }
 
   // What Python says
 
   hear(message) {
-    if (message.tell === "saved") this.showSaved(message);
-    else if (message.tell === "refused") this.refuse(message.why);
-    else if (message.tell === "text") this.transcript.readOn(message);
-    else if (message.tell === "suggestion") this.showSuggestion(message.verdicts);
+    const { tell } = message;
+    if (tell === "back" && !this.line.pending && this.item.session_id) this.send({ act: "open", session_id: this.item.session_id });
+    if (!this.line.hear(message) && ["text", "found", "turns"].includes(tell)) this.transcript.current.hear(message);
+    if (!this.line.pending) this.keys.replay();
+  }
+
+  // An act was answered: the traits it changed are here, those of a label follow.
+  take(message, asked) {
+    const { tell, why, said, draft, session_id } = message;
+    const { model } = this.props;
+    if (tell === "refused") return this.refuse(why, asked);
+    this.setState({ notice: "", said: said ?? "" });
+    if (tell === "saved") return this.showSaved(message);
+    if (tell === "suggestion") return this.setState({ suggestion: message.verdicts });
+    if (tell === "items") return this.setState({ rows: message.rows });
+    if (tell === "revealed") {
+      const { reason, signals } = message;
+      if (session_id === this.item.session_id) this.item = { ...this.item, reason, signals, blind: false };
+      return this.forceUpdate();
+    }
+    if (asked.act === "skip") this.kept.drop(asked.session_id);
+    const item = model.get("item");
+    if (draft) this.kept.put(item.session_id, { ...EMPTY, ...draft, base: item.label?.seq ?? 0 });
+    if (["skip", "undo", "redo", "previous", "next", "open"].includes(asked.act)) this.paint(item);
+    else if (["propose", "comment"].includes(asked.act)) this.close();
   }
 
   showSaved({ session_id, seq }) {
-    this.drafts.delete(session_id);
-    this.paint(this.model.get("upcoming"), "Saved. ");
-    this.confirmSaved(seq);
+    const { model } = this.props;
+    this.kept.drop(session_id);
+    const [item, upcoming] = [model.get("item"), model.get("upcoming")];
+    const next = item.session_id === session_id ? upcoming : item;
+    this.awaiting = !next.session_id && item.session_id === session_id;
+    this.root.current.dataset.saved = seq;
+    this.paint(this.awaiting ? {} : next);
+    this.setState({ said: "\u2713 saved" });
+    if (this.state.shows) setTimeout(() => this.send({ act: "items" }), 0);
+  }
+
+  refuse(why, asked) {
+    if (asked.act === "submit" && asked.session_id !== this.item.session_id) this.paint(this.props.model.get("item"));
+    if (asked.act === "open") this.paint(this.props.model.get("item"));
+    this.setState({ notice: why });
   }
 
   showItem() {
-    const item = this.model.get("item");
-    this.notice.textContent = this.model.get("notice");
-    if (item.session_id && item.session_id === this.item?.session_id) return;
-    this.paint(item, "", false);
+    const item = this.props.model.get("item");
+    if (this.line.pending) return; // what is shown changes with the answer
+    const awaited = this.awaiting;
+    this.awaiting = false;
+    if (awaited || !item.session_id || item.session_id !== this.item.session_id) this.paint(item);
+    if (awaited) this.keys.replay();
   }
 
-  showProgress() {
-    const { done = 0, left = 0, by_me = 0, ...pace } = this.model.get("progress");
-    const total = done + left;
-    this.bar.firstChild.style.width = `${total ? (100 * done) / total : 0}%`;
-    this.bar.setAttribute("aria-valuemax", total);
-    this.bar.setAttribute("aria-valuenow", done);
-    const parts = [`${count(done)} of ${count(total)} done`, `${count(by_me)} by you`];
-    if (pace.sessions_per_hour) parts.push(`${pace.sessions_per_hour.toFixed(0)} an hour`);
-    if (pace.minutes_per_failure) parts.push(`${pace.minutes_per_failure.toFixed(1)} min per failure`);
-    if (pace.minutes_left > 0) parts.push(`${Math.ceil(pace.minutes_left)} min left`);
-    else if (pace.minutes_left !== undefined) parts.push("this week's slot is over");
-    this.pace.textContent = total ? parts.join("  \u00b7  ") : "";
-  }
-
-  showPolicies() {
-    const rules = this.model.get("policies").map((rule) => make("div", { class: "prose", cleaned: rule }));
-    const fold = makeFold("rules", [make("span", { text: "Policies" }), makeKey("g")], () => rules);
-    this.policies.replaceChildren(...(rules.length ? [fold] : []));
-  }
-
-  showCodebook() {
-    this.codebook = this.model.get("codebook");
-    const rows = this.codebook.map((mode) => {
-      const define = () => this.define(mode);
-      const hide = () => this.definition.replaceChildren();
-      const hint = mode.key;
-      return makeButton({
-        class: "mode",
-        "data-mode": mode.mode,
-        "aria-keyshortcuts": hint,
-        "aria-description": mode.definition,
-        click: () => this.toggle(mode),
-        mouseenter: define,
-        focus: define,
-        mouseleave: hide,
-        blur: hide,
-      }, makeKey(hint), make("span", { text: mode.name }), make("small", { text: mode.severity === "safety" ? "safety" : "" }));
-    });
-    const empty = make("p", { class: "quiet", text: "No failure modes yet: press f, and say in the note what failed." });
-    this.modes.replaceChildren(...(rows.length ? rows : [empty]));
-    if (this.form) this.showForm();
-  }
-
-  prepare() {
-    // The next session is built before it is asked for: showing it is only a swap.
-    const item = this.model.get("upcoming");
-    this.ready = null;
-    const build = () => {
-      if (this.model.get("upcoming") === item) this.ready = { item, session: this.transcript.build(item) };
-    };
-    if (item.session_id) (window.requestIdleCallback ?? setTimeout)(build);
-  }
-
-  paint(item, before, waiting = true) {
+  paint(item) {
+    const held = this.root.current.contains(document.activeElement);
     this.item = item;
-    const { label = {}, session_id } = item;
-    this.root.dataset.session = session_id ?? "";
-    this.fields.inert = !session_id;
-    this.skipping.hidden = true;
-    this.modes.scrollTop = 0;
-    this.suggestion.replaceChildren();
-    this.definition.replaceChildren();
-    this.where.replaceChildren(item.surface ?? "", " ", make("code", { text: item.name ?? "" }));
-    this.form = this.drafts.get(session_id) ?? {
-      verdict: label.verdict ?? null,
-      modes: new Set(label.modes),
-      severity: label.severity ?? null,
-      anchors: [...(label.anchors ?? [])],
-      note: item.note ?? "",
-      afterSuggestion: label.after_suggestion ?? false,
-      seconds: 0,
-    };
-    this.latest = performance.now();
-    const built = () => (this.ready?.item === item ? this.ready.session : this.transcript.build(item));
-    this.transcript.show(session_id ? built() : this.buildState(waiting));
-    this.showForm();
-    const told = session_id ? [plural(item.turns.length, "turn"), ...item.signals].join(", ") : this.transcript.element.textContent;
-    this.announce(`${before}${label.verdict ? "Labelled before. " : ""}${told}`);
-    if (this.root.contains(document.activeElement)) this.transcript.focus();
-  }
-
-  buildState(waiting) {
-    const notice = this.model.get("notice");
-    const state = notice ? "error" : waiting || this.model.get("progress").done === undefined ? "loading" : "empty";
-    const [title, text] = {
-      error: ["This did not work", notice],
-      loading: ["Loading", "The next session is being read."],
-      empty: ["Nothing is left for you in this queue", "Each session is labelled, or held by somebody else. Undo (z) goes back to your last one."],
-    }[state];
-    return make("div", { class: "state", "data-state": state }, make("h2", { text: title }), make("p", { text }));
+    this.form = this.draft(item);
+    this.read();
+    this.setState({ notice: "", asking: "", suggestion: null, defined: null, pointed: null, guiding: false }, () => {
+      if (this.modes.current) this.modes.current.scrollTop = 0;
+    });
+    if (held) this.focus();
   }
 
   // The form
 
-  choose(verdict) {
-    const { form } = this;
-    if (verdict !== "fail") {
-      form.modes.clear();
-      form.severity = null;
-      form.anchors = form.anchors.filter((each) => !each.mode);
-    }
-    form.verdict = verdict;
-    this.showForm();
-    if (verdict === "fail" && !form.modes.size) this.note.focus();
+  draft(item) {
+    const { label, note = "" } = item;
+    const base = label?.seq ?? 0;
+    const kept = item.session_id ? this.kept.get(item.session_id) : null;
+    if (kept?.base === base) return { ...EMPTY, ...kept };
+    const { verdict = null, modes = [], severity = null, anchors = [] } = label ?? {};
+    return { ...EMPTY, verdict, modes: [...modes], severity, anchors: [...anchors], note };
   }
 
-  toggle(mode) {
+  change(fields) {
+    this.form = { ...this.form, ...fields };
+    this.kept.put(this.item.session_id, { ...this.form, base: this.item.label?.seq ?? 0 });
+    this.forceUpdate();
+  }
+
+  choose(verdict) {
+    const { form, item } = this;
+    const kept = verdict === "fail" ? {} : { modes: [], severity: null, anchors: form.anchors.filter((each) => !each.mode) };
+    // The note of a failure goes with it, and comes back with it.
+    const told = item.label?.verdict === "fail" && item.note;
+    if (told && verdict === "pass" && form.note === told) kept.note = "";
+    if (told && verdict === "fail" && !form.note) kept.note = told;
+    this.change({ ...kept, verdict });
+    if (verdict === "fail" && !form.modes.length) this.note.current.focus();
+  }
+
+  toggle({ mode }) {
     const { form } = this;
-    if (this.anchor(mode.mode) || !form.modes.delete(mode.mode)) form.modes.add(mode.mode);
-    form.anchors = form.anchors.filter((each) => !each.mode || form.modes.has(each.mode));
-    form.verdict = form.modes.size ? "fail" : null;
-    if (!form.verdict) form.severity = null;
-    this.findRow(mode.mode);
-    this.showForm();
+    const found = this.transcript.current.selection();
+    const had = form.modes.includes(mode) && !found;
+    const modes = had ? form.modes.filter((each) => each !== mode) : [...new Set([...form.modes, mode])];
+    const anchors = [...form.anchors, ...(found ? [{ ...found, mode }] : [])].filter((each) => !each.mode || modes.includes(each.mode));
+    if (found) getSelection().removeAllRanges();
+    this.change({ modes, anchors, verdict: modes.length ? "fail" : null, ...(modes.length ? {} : { severity: null }) });
+    this.findRow(mode);
   }
 
   rate(severity) {
-    if (this.form.verdict === "fail") this.form.severity = severity;
-    this.showForm();
+    if (this.form.verdict === "fail") this.change({ severity });
   }
 
-  anchor(mode) {
-    const found = this.transcript.selected();
-    if (!found) return false;
-    this.form.anchors.push({ ...found, mode });
+  // The selected text, or the turn where the keys stand; for the failure mode marked last, if any.
+  attach(found) {
+    const anchor = found ?? this.transcript.current.selection();
+    if (!anchor) return;
     getSelection().removeAllRanges();
-    this.showForm();
-    this.announce(`Attached: ${found.quote.slice(0, 80)}`);
-    return true;
+    this.change({ anchors: [...this.form.anchors, { ...anchor, mode: this.form.modes.at(-1) ?? null }] });
+  }
+
+  detach(anchor) {
+    this.change({ anchors: this.form.anchors.filter((each) => each !== anchor) });
+  }
+
+  jump({ span_id, quote }) {
+    this.transcript.current.jump(span_id, quote);
   }
 
   findRow(mode) {
-    const row = [...this.modes.children].find((each) => each.dataset.mode === mode);
-    keepInView(this.modes, row);
+    const row = [...this.modes.current.children].find((each) => each.dataset.mode === mode);
+    if (row) keepInView(this.modes.current, row);
     return row;
   }
 
-  define({ mode, name, definition, example, severity, failure_class }) {
-    const kind = make("small", { text: `${severity}, ${failure_class}` });
-    this.definition.replaceChildren(make("h4", {}, name, " ", kind), make("p", { text: definition }),
-      example ? make("p", {}, make("b", { text: "Example: " }), example) : "");
-    const top = this.findRow(mode).getBoundingClientRect().top - this.fields.getBoundingClientRect().top;
-    const lowest = this.root.clientHeight - this.definition.offsetHeight - 60;
-    this.definition.style.top = `${Math.max(8, Math.min(top, lowest))}px`;
-  }
-
-  showForm() {
-    const { verdict, modes, severity, anchors, note } = this.form;
-    const press = (button, pressed) => button.setAttribute("aria-pressed", pressed);
-    for (const each of this.verdicts) press(each, each.dataset.verdict === verdict && !modes.size);
-    for (const each of this.modes.querySelectorAll(".mode")) press(each, modes.has(each.dataset.mode));
-    for (const each of this.severities) press(each, each.textContent === severity);
-    this.severity.classList.toggle("off", verdict !== "fail");
-    if (this.note.value !== note) this.note.value = note;
-    this.notice.textContent = this.model.get("notice");
-    this.anchors.replaceChildren(...anchors.map((anchor) => this.buildAnchor(anchor)));
-    this.submitButton.classList.toggle("ready", verdict !== null);
-    this.submitButton.disabled = !this.item.session_id;
-  }
-
-  buildAnchor(anchor) {
-    const name = this.codebook.find((mode) => mode.mode === anchor.mode)?.name ?? "Evidence";
-    const remove = () => {
-      this.form.anchors = this.form.anchors.filter((each) => each !== anchor);
-      this.showForm();
-    };
-    return make("li", {}, make("b", { text: name }), make("q", { text: anchor.quote.slice(0, 160) }),
-      makeButton({ text: "\u00d7", "aria-label": `Remove evidence: ${name}`, click: remove }));
-  }
-
-  showSuggestion(verdicts) {
-    this.form.afterSuggestion ||= verdicts.length > 0;
-    const rows = verdicts.map(({ evaluator_id, fails, rationale }) =>
-      make("li", {}, make("b", { text: `${evaluator_id}: ${fails ? "fail" : "pass"}` }), ` ${rationale ?? ""}`));
-    const none = make("p", { class: "quiet", text: "No judge has read this session." });
-    this.suggestion.replaceChildren(make("h4", { text: "Judges' drafts" }), rows.length ? make("ul", {}, ...rows) : none);
+  define(mode) {
+    if (!mode) return this.setState({ defined: null });
+    const top = this.findRow(mode.mode).getBoundingClientRect().top - this.fields.current.getBoundingClientRect().top;
+    this.setState({ defined: mode, top: Math.max(8, Math.min(top, this.fields.current.clientHeight - 160)) });
   }
 
   // What goes to Python
 
+  send(message) {
+    if (this.line.send(message)) this.forceUpdate();
+  }
+
   submit() {
     const { form, item } = this;
-    if (this.saving) return;
-    if (!form.verdict) return this.refuse("Choose first: p for pass, u for unsure, or the key of a failure mode.");
-    if (form.verdict === "fail" && !form.modes.size && !form.note.trim()) {
-      this.note.focus();
-      return this.refuse("A failure outside the codebook needs a note that says what went wrong.");
+    if (!form.verdict) return this.setState({ notice: "Choose first: p for pass, u for unsure, or the key of a failure mode." });
+    if (form.verdict === "fail" && !form.modes.length && !form.note.trim()) {
+      this.note.current.focus();
+      return this.setState({ notice: "A failure outside the codebook needs a note that says what went wrong." });
     }
     this.work();
-    this.send({
-      act: "submit",
-      session_id: item.session_id,
-      base: item.label?.seq ?? 0,
-      verdict: form.verdict,
-      modes: [...form.modes],
-      severity: form.severity,
-      note: form.note,
-      anchors: form.anchors,
-      seconds: Math.round(form.seconds * 10) / 10,
-      after_suggestion: form.afterSuggestion,
-    });
+    const { verdict, modes, severity, note, anchors, seconds } = this.form;
+    const said = { verdict, modes, severity, note, anchors, seconds: Math.round(seconds * 10) / 10 };
+    this.send({ act: "submit", session_id: item.session_id, base: item.label?.seq ?? 0, ...said });
   }
 
   leave(act) {
-    if (this.item.session_id) this.drafts.set(this.item.session_id, this.form);
     this.send({ act });
   }
 
-  askSkip() {
-    const skip = (reason) => reason.trim() && this.send({ act: "skip", session_id: this.item.session_id, reason: reason.trim() });
-    const reason = make("input", { type: "text", placeholder: "Why? Type, or press 1 to 3", "aria-label": "Reason to skip" });
-    this.skipBy = (key) => {
-      const preset = reason.value ? null : SKIP_REASONS[Number(key) - 1];
-      return key === "Enter" || preset ? () => skip(preset ?? reason.value) : null;
-    };
-    const presets = SKIP_REASONS.map((text, number) =>
-      makeButton({ class: "choice", click: () => skip(text) }, text, makeKey(number + 1)));
-    this.skipping.replaceChildren(reason, ...presets);
-    this.skipping.hidden = false;
-    reason.focus();
+  ask(asking) {
+    this.setState({ asking });
+  }
+
+  skip(reason) {
+    if (reason.trim()) this.send({ act: "skip", session_id: this.item.session_id, reason: reason.trim() });
+  }
+
+  sendAsked() {
+    const { asking } = this.state;
+    const given = Object.fromEntries([...this.root.current.querySelectorAll(".asking input")].map(({ name, value }) => [name, value]));
+    if (asking === "skip") return this.skip(given.reason);
+    if (asking === "comment") return this.send({ act: asking, session_id: this.item.session_id, ...given });
+    const { name, definition } = given;
+    if (name.trim() && definition.trim() && !this.form.note) this.change({ note: `${name}: ${definition}` });
+    if (!this.form.modes.length) this.change({ verdict: "fail" });
+    this.send({ act: "propose", name, definition });
+  }
+
+  close() {
+    this.setState({ asking: "", guiding: false, pinning: "", notice: "" });
+    this.focus();
+  }
+
+  open({ session_id }) {
+    if (session_id !== this.item.session_id) this.send({ act: "open", session_id });
+    this.focus();
+  }
+
+  showList() {
+    const shows = !this.state.shows;
+    this.setState({ shows }, () => (shows && this.root.current.contains(document.activeElement) ? this.list.current.focus() : this.focus()));
+    if (shows) this.send({ act: "items" });
+  }
+
+  showGuide() {
+    const guiding = !this.state.guiding;
+    this.setState({ guiding, pinning: "" }, () => (guiding ? this.guide.current.focus() : this.focus()));
   }
 
   work() {
@@ -372,63 +321,107 @@ class Annotator extends Desk {
     this.touched ??= now;
     if (now - this.touched < TOUCH_EVERY || !this.item.session_id) return;
     this.touched = now;
-    this.model.send({ act: "touch" });
+    this.props.model.send({ act: "touch" });
   }
 
   // Keys
 
   find(key) {
     const { target } = key;
-    if (this.sheet.open) return key.key === "?" ? () => this.sheet.close() : null;
+    if (this.sheet.current.open) return key.key === "?" ? () => this.sheet.current.close() : null;
     if (target.matches(FIELDS)) return this.fieldKey(key);
-    if (key.held || (target.matches("button, summary, a") && ["Enter", " "].includes(key.key))) return null;
+    if (key.held || (target.matches("button, summary, a") && key.key === " ")) return null;
+    if (this.state.pinning) return this.pinKey(key);
+    if (this.list.current?.contains(target)) return this.listKey(key) ?? this.commandKey(key);
     return this.commandKey(key);
   }
 
-  fieldKey({ key, target, shiftKey, control }) {
-    const inSearch = target === this.transcript.query;
-    if (key === "Escape" && inSearch) return () => this.transcript.leaveSearch();
-    if (key === "Escape") return () => { this.skipping.hidden = true; this.transcript.focus(); };
-    if (key === "Enter" && inSearch) return () => this.transcript.step(shiftKey ? -1 : 1);
-    if (target !== this.note) return this.skipBy(key);
-    return key === "Enter" && control ? () => this.submit() : null;
+  fieldKey({ key, target, control }) {
+    if (key === "Escape") return () => this.close();
+    if (target === this.note.current) return key === "Enter" && control ? () => this.submit() : null;
+    if (!target.closest(".asking")) return null;
+    if (key === "Enter" && target.nextElementSibling?.matches("input")) return () => target.nextElementSibling.focus();
+    const preset = this.state.asking === "skip" && !target.value && SKIP_REASONS[Number(key) - 1];
+    return preset ? () => this.skip(preset) : key === "Enter" ? () => this.sendAsked() : null;
   }
 
-  commandKey(event) {
-    const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1]; // Shift changes event.key
-    if (event.key !== "Shift") this.definition.replaceChildren();
-    const name = digit ?? (event.key.length === 1 ? event.key.toLowerCase() : event.key);
-    const commands = {
-      "?": () => this.sheet.showModal(),
+  pinKey({ key }) {
+    const mode = this.state.pinning;
+    if (key.length !== 1) return key === "Escape" ? () => this.setState({ pinning: "" }) : null;
+    return () => {
+      this.setState({ pinning: "" });
+      this.send({ act: "pin", mode, key: key.toLowerCase() });
+    };
+  }
+
+  listKey({ key }) {
+    const { rows, filter, place } = this.state;
+    const shown = filterItems(rows, filter);
+    const move = (by) => () => {
+      const next = Math.max(0, Math.min(shown.length - 1, place + by));
+      this.setState({ place: next }, () => keepInView(this.list.current, this.list.current.children[next]));
+    };
+    const turn = (by) => () => {
+      const names = FILTERS.map(([name]) => name);
+      this.setState({ filter: names.at((names.indexOf(filter) + by) % names.length), place: 0 });
+    };
+    return {
+      ArrowUp: move(-1), ArrowDown: move(1), PageUp: move(-10), PageDown: move(10), ArrowLeft: turn(-1), ArrowRight: turn(1),
+      Enter: shown[place] ? () => this.open(shown[place]) : null, Escape: () => this.focus(),
+    }[key];
+  }
+
+  commandKey(key) {
+    const digit = /^(?:Digit|Numpad)([1-9])$/.exec(key.code)?.[1]; // Shift changes event.key
+    if (key.key !== "Shift" && this.state.defined) this.setState({ defined: null });
+    const name = digit ?? (key.key.length === 1 ? key.key.toLowerCase() : key.key);
+    if (key.shiftKey && name.startsWith("Arrow")) return null; // widens the selection
+    const commands = this.commands();
+    const act = commands[key.key] ?? (key.shiftKey ? null : commands[name]);
+    if (!this.item.session_id) return act;
+    const mode = this.codebook.find((each) => each.key === name);
+    if (mode) return () => (key.shiftKey ? this.define(mode) : this.toggle(mode));
+    return act ?? this.itemCommands()[key.key.length === 1 && key.shiftKey ? key.key : name];
+  }
+
+  commands() {
+    return {
+      "?": () => this.sheet.current.showModal(),
       z: () => this.leave("undo"),
+      Z: () => this.leave("redo"),
+      l: () => this.showList(),
+      g: () => this.showGuide(),
       ArrowLeft: () => this.leave("previous"),
       ArrowRight: () => this.item.label && this.leave("next"),
     };
-    if (event.shiftKey && name.startsWith("Arrow")) return null; // widens the selection
-    if (!this.item.session_id) return commands[name];
-    const mode = this.codebook.find((each) => each.key === name);
-    if (mode) return () => (event.shiftKey ? this.define(mode) : this.toggle(mode));
-    return commands[name] ?? this.itemCommands()[name];
   }
 
   itemCommands() {
-    const { transcript } = this;
+    const transcript = this.transcript.current;
     const scroll = (by) => () => transcript.scroll(by);
-    const page = transcript.element.clientHeight * 0.85;
+    const page = this.root.current.querySelector(".trace").clientHeight * 0.85;
     const severity = () => [...SEVERITIES, null][(SEVERITIES.indexOf(this.form.severity) + 1) % 4];
     return {
       Enter: () => this.submit(),
-      Escape: () => { transcript.clearSearch(); this.notice.textContent = ""; },
+      Escape: () => this.close(),
       p: () => this.choose("pass"),
       u: () => this.choose("unsure"),
       f: () => this.choose("fail"),
+      m: () => this.ask("propose"),
       v: () => this.rate(severity()),
-      n: () => this.note.focus(),
-      s: () => this.askSkip(),
+      n: () => this.note.current.focus(),
+      s: () => this.ask("skip"),
+      c: () => this.ask("comment"),
+      e: () => this.attach(transcript.selection() ?? transcript.here()),
       o: () => transcript.openAll(),
-      g: () => this.policies.querySelector("summary")?.click(),
-      j: () => this.model.send({ act: "suggestion" }),
-      "/": () => transcript.query.select(),
+      r: () => transcript.toggleRaw(),
+      j: () => this.send({ act: "suggestion" }),
+      ".": () => this.item.blind && this.send({ act: "reveal" }),
+      "/": () => transcript.startSearch(),
+      "]": () => transcript.turn(1),
+      "[": () => transcript.turn(-1),
+      "}": () => transcript.trouble(1),
+      "{": () => transcript.trouble(-1),
       ArrowUp: scroll(-90),
       ArrowDown: scroll(90),
       PageUp: scroll(-page),
@@ -438,11 +431,41 @@ class Annotator extends Desk {
       End: scroll(1e9),
     };
   }
+
+  // What is drawn
+
+  stand() {
+    const notice = this.props.model.get("notice");
+    if (notice) return ["error", "This did not work", notice];
+    if (this.awaiting || this.props.model.get("progress").done === undefined) return ["loading", "Loading", "The next session is being read."];
+    return ["empty", "Nothing is left for you in this queue", "Each session is labelled, or held by somebody else. Undo (z) goes back to your last one."];
+  }
+
+  render({ model }, { shows, guiding, said }) {
+    const { item, form } = this;
+    const [kind, title, text] = this.stand();
+    const busy = Boolean(this.line.pending) || this.awaiting;
+    return html`<section class="evalbench evalbench-annotator" ref=${this.root} aria-label="Annotation" data-lm-suppress-shortcuts="true"
+      data-session=${item.session_id ?? ""} aria-busy=${String(busy)}>
+      <${Header} desk=${this} />
+      <div class="columns" data-list=${String(shows)}>
+        ${shows && html`<div class="pane"><${Items} desk=${this} /><${Outline} desk=${this} /></div>`}
+        <div class="middle"><${Transcript} ref=${this.transcript} item=${item.session_id ? item : null} upcoming=${model.get("upcoming")} blind=${Boolean(item.blind)}
+          ask=${(message) => model.send(message)} anchors=${form.anchors} onAnchor=${(pointed) => this.setState({ pointed })} onSelect=${(selecting) => this.setState({ selecting })}>
+          <div class="state" data-state=${kind}><h2>${title}</h2><p>${text}</p></div><//>${guiding && html`<${Guide} desk=${this} />`}</div>
+        <${Form} desk=${this} />
+      </div>
+      <dialog class="sheet" ref=${this.sheet} aria-label="Keys"><h2>Keys</h2>
+        <dl>${SHEET.flatMap(([name, what]) => [html`<dt><kbd>${name}</kbd></dt>`, html`<dd>${what}</dd>`])}</dl>
+        <button type="button" class="command" onClick=${() => this.sheet.current.close()}>Close</button></dialog>
+      <div class="unseen" role="status" aria-live="polite">${said} ${item.label ? "Labelled before." : ""} ${item.session_id ? plural(item.turns.length + item.left_out, "turn") : title}</div>
+    </section>`;
+  }
 }
 
 function render({ model, el }) {
-  const desk = new Annotator(model, el);
-  return () => desk.stop();
+  mount(html`<${AnnotatorDesk} model=${model} />`, el);
+  return () => mount(null, el);
 }
 
 export default { render };

@@ -23,7 +23,7 @@ class Keys {
     event.stopPropagation();
     if (event.defaultPrevented || event.isComposing) return;
     const key = this.read(event);
-    if (this.isBusy() && !["Shift", "Control", "Alt", "Meta"].includes(key.key)) {
+    if ((this.isBusy() || this.replaying) && !["Shift", "Control", "Alt", "Meta"].includes(key.key)) {
       event.preventDefault();
       this.waiting.push(key);
       return this.changed(this.waiting.length);
@@ -39,18 +39,22 @@ class Keys {
   }
 
   // Does what waits, in its order, until one of them has to wait itself.
-  replay() {
+  async replay() {
+    if (this.replaying) return;
+    this.replaying = true;
     while (this.waiting.length && !this.isBusy()) {
+      await new Promise((drawn) => setTimeout(drawn));
       const [key, ...rest] = this.waiting;
       this.waiting = rest;
       const focused = document.activeElement;
       key.target = this.root.contains(focused) ? focused : this.root;
       const act = this.find(key);
       if (act) act();
-      else if (key.held) continue;
+      else if (key.held) continue; // a browser's own, and too late for it
       else if (key.target.matches(FIELDS)) typeInto(key.target, key);
       else if (["Enter", " "].includes(key.key) && key.target.matches("button, summary, a")) key.target.click();
     }
+    this.replaying = false;
     this.changed(this.waiting.length);
   }
 }

@@ -1,0 +1,125 @@
+// The desk's line to Python: one act at a time, each answered once; and what must outlive the page.
+
+const SLOW_AFTER = 1_500; // milliseconds
+const SILENT_AFTER = 10_000;
+const WORDS = {
+  slow: "Saving\u2026 the server has not answered yet. What you type waits for it.",
+  silent: "No answer for 10 seconds: it is not known yet whether this was saved. It is kept in this browser and sent again, "
+    + "once, when the server is back. If it stays away, start it again.",
+  gone: "The server is gone. What you entered is kept in this browser, and goes on when it is back.",
+};
+
+class Line {
+  sent = Math.floor(Math.random() * 1e9) * 1000; // two pages of one desk have ids of their own
+
+  // answered(message, asked): what came of an act; changed(): what is to be told of it.
+  constructor(model, kept, { answered, changed }) {
+    Object.assign(this, { model, kept, answered, changed, pending: null, trouble: "" });
+  }
+
+  get told() {
+    return WORDS[this.trouble] ?? "";
+  }
+
+  send(message) {
+    if (this.pending) return false;
+    this.pending = { ...message, id: ++this.sent };
+    if (message.act === "submit") this.kept.put("sending", message);
+    this.model.send(this.pending);
+    this.watch();
+    return true;
+  }
+
+  watch() {
+    this.stop();
+    this.timers = [["slow", SLOW_AFTER], ["silent", SILENT_AFTER]].map(([trouble, after]) => setTimeout(() => this.tell(trouble), after));
+  }
+
+  stop() {
+    for (const timer of this.timers ?? []) clearTimeout(timer);
+  }
+
+  tell(trouble) {
+    this.trouble = trouble;
+    this.changed();
+  }
+
+  // Gives whether the message answers what was sent.
+  hear(message) {
+    if (message.tell === "gone") this.stop();
+    if (message.tell === "gone") this.tell("gone");
+    if (message.tell === "back") this.resume();
+    if (!this.pending || message.id !== this.pending.id) return false;
+    const asked = this.pending;
+    this.pending = null;
+    this.stop();
+    this.trouble = "";
+    if (asked.act === "submit") this.kept.drop("sending");
+    this.answered(message, asked);
+    return true;
+  }
+
+  // The server does a label that comes twice once, since it says which label it replaces.
+  resume() {
+    this.tell("");
+    if (!this.pending) return;
+    this.model.send(this.pending);
+    this.watch();
+  }
+}
+
+// What was typed, in the browser's own store: it outlives a reload, a crash, and the server.
+class Kept {
+  constructor({ queue, surface, annotator }) {
+    this.home = `evalbench ${surface} ${queue} ${annotator} `;
+  }
+
+  get(name) {
+    try {
+      return JSON.parse(localStorage.getItem(this.home + name));
+    } catch {
+      return null;
+    }
+  }
+
+  put(name, value) {
+    try {
+      localStorage.setItem(this.home + name, JSON.stringify(value));
+    } catch {
+      // A store that is full or forbidden keeps nothing; the page still does.
+    }
+  }
+
+  drop(name) {
+    try {
+      localStorage.removeItem(this.home + name);
+    } catch {
+      // As above.
+    }
+  }
+}
+
+// Tells whether another tab shows the same queue to the same person.
+class Twins {
+  constructor(name, changed) {
+    this.others = new Set();
+    this.name = crypto.getRandomValues(new Uint32Array(1))[0];
+    this.channel = new BroadcastChannel(name);
+    this.channel.onmessage = ({ data: { from, says } }) => {
+      if (says === "bye") this.others.delete(from);
+      else this.others.add(from);
+      if (says === "hello") this.say("here");
+      changed();
+    };
+    this.say("hello");
+  }
+
+  say(says) {
+    this.channel.postMessage({ from: this.name, says });
+  }
+
+  leave() {
+    this.say("bye");
+    this.channel.close();
+  }
+}
