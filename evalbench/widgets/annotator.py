@@ -11,7 +11,10 @@ import traitlets
 
 from evalbench.widgets.page import TRANSCRIPT, read_static, read_vendor
 
-ANNOTATOR = (*(f"annotator/{name}.js" for name in ("line", "form", "panes")), "annotator.js")
+ANNOTATOR = (
+    *(f"annotator/{name}.js" for name in ("line", "form", "panes", "commands")),
+    "annotator.js",
+)
 
 
 class Annotator(anywidget.AnyWidget):

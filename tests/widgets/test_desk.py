@@ -13,7 +13,7 @@ class Known(Annotation):
 
     def __init__(self, *items):
         self.about = {"queue": 1}
-        self.codebook, self.policies = [{"mode": "rude"}], ["<p>Be kind.</p>"]
+        self.codebook, self.policies = [{"mode": "rude"}], [{"text": "Be kind.", "layout": None}]
         self.left, self.progress, self.broken = list(items), {"done": 0}, False
 
     @property
@@ -49,7 +49,10 @@ def desk():
 def test_a_desk_shows_its_annotation_and_the_receipt_leaves_before_the_next_item(desk):
     _, left, say, widget = desk
     assert (widget.item, widget.upcoming) == ({"session_id": "a"}, {"session_id": "b"})
-    assert (widget.codebook, widget.policies) == ([{"mode": "rude"}], ["<p>Be kind.</p>"])
+    assert (widget.codebook, widget.policies) == (
+        [{"mode": "rude"}],
+        [{"text": "Be kind.", "layout": None}],
+    )
     say({"act": "submit", "session_id": "a"})
     receipt, *traits = left
     assert receipt == {"tell": "saved", "session_id": "a", "seq": 7}

@@ -40,8 +40,8 @@ class Annotation:
     that follows, empty where there is none; one that was labelled before carries its ``label`` with
     the number of its event, and each its ``note``. Where the queue is blind, what tells the outcome
     is left out of one that has no label, which is then ``blind``. ``codebook`` holds the failure
-    modes of the queue's surface, ``policies`` its rules, each its ``text`` and its ``layout``, ``progress`` what
-    ``measure_progress`` gives, and ``about`` names queue, surface and annotator.
+    modes of the queue's surface, ``policies`` its rules, each its ``text`` and its ``layout``,
+    ``progress`` what ``measure_progress`` gives; ``about`` names queue, surface and annotator.
     """
 
     def __init__(self, ws: Workspace, queue: Queue) -> None:

@@ -3,30 +3,6 @@
 
 const IDLE_AFTER = 60; // seconds without a key or a move that still count as work
 const TOUCH_EVERY = 60_000; // milliseconds
-const SHEET = [
-  ["1-9, letters", "mark a failure mode, with the selected text as evidence"],
-  ["Shift + its key", "show its definition and example"],
-  ["p  u  f", "pass; unsure; another failure, which the note tells"],
-  ["m", "none of these: propose a failure mode"],
-  ["v", "severity: safety, user impact, polish, none"],
-  ["e", "this turn is the evidence"],
-  ["n", "note; Esc leaves it, Ctrl+Enter submits"],
-  ["Enter", "submit and go on"],
-  ["z  Z", "undo your last label or skip; do it again"],
-  ["\u2190 \u2192", "an earlier session; on again"],
-  ["s", "skip, with a reason"],
-  ["] [", "next turn, turn before"],
-  ["} {", "next error or tool call, the one before"],
-  ["/", "search; Enter next, Shift+Enter back, Esc selects the hit"],
-  ["\u2191 \u2193", "scroll; Page Up, Page Down, Home, End too"],
-  ["o  r", "open or close everything folded; as its source has it"],
-  ["l", "the queue and the outline"],
-  ["g", "policies and codebook, and its keys"],
-  ["c", "a comment to whoever leads the labelling"],
-  ["j", "judges' drafts, after your own label"],
-  [".", "why it was drawn and what is known of it: the label counts as unblinded"],
-  ["?", "this list"],
-];
 const EMPTY = { verdict: null, modes: [], severity: null, anchors: [], note: "", seconds: 0 };
 
 class AnnotatorDesk extends Component {
@@ -73,7 +49,7 @@ class AnnotatorDesk extends Component {
     const root = this.root.current;
     this.leaveTheme = followTheme(root);
     this.keys = new Keys(root, {
-      find: (key) => this.find(key),
+      find: (key) => findAct(this, key),
       isBusy: () => Boolean(this.line.pending) || this.awaiting,
       changed: (waiting) => this.setState({ waiting }),
     });
@@ -322,114 +298,6 @@ class AnnotatorDesk extends Component {
     if (now - this.touched < TOUCH_EVERY || !this.item.session_id) return;
     this.touched = now;
     this.props.model.send({ act: "touch" });
-  }
-
-  // Keys
-
-  find(key) {
-    const { target } = key;
-    if (this.sheet.current.open) return key.key === "?" ? () => this.sheet.current.close() : null;
-    if (target.matches(FIELDS)) return this.fieldKey(key);
-    if (key.held || (target.matches("button, summary, a") && key.key === " ")) return null;
-    if (this.state.pinning) return this.pinKey(key);
-    if (this.list.current?.contains(target)) return this.listKey(key) ?? this.commandKey(key);
-    return this.commandKey(key);
-  }
-
-  fieldKey({ key, target, control }) {
-    if (key === "Escape") return () => this.close();
-    if (target === this.note.current) return key === "Enter" && control ? () => this.submit() : null;
-    if (!target.closest(".asking")) return null;
-    if (key === "Enter" && target.nextElementSibling?.matches("input")) return () => target.nextElementSibling.focus();
-    const preset = this.state.asking === "skip" && !target.value && SKIP_REASONS[Number(key) - 1];
-    return preset ? () => this.skip(preset) : key === "Enter" ? () => this.sendAsked() : null;
-  }
-
-  pinKey({ key }) {
-    const mode = this.state.pinning;
-    if (key.length !== 1) return key === "Escape" ? () => this.setState({ pinning: "" }) : null;
-    return () => {
-      this.setState({ pinning: "" });
-      this.send({ act: "pin", mode, key: key.toLowerCase() });
-    };
-  }
-
-  listKey({ key }) {
-    const { rows, filter, place } = this.state;
-    const shown = filterItems(rows, filter);
-    const move = (by) => () => {
-      const next = Math.max(0, Math.min(shown.length - 1, place + by));
-      this.setState({ place: next }, () => keepInView(this.list.current, this.list.current.children[next]));
-    };
-    const turn = (by) => () => {
-      const names = FILTERS.map(([name]) => name);
-      this.setState({ filter: names.at((names.indexOf(filter) + by) % names.length), place: 0 });
-    };
-    return {
-      ArrowUp: move(-1), ArrowDown: move(1), PageUp: move(-10), PageDown: move(10), ArrowLeft: turn(-1), ArrowRight: turn(1),
-      Enter: shown[place] ? () => this.open(shown[place]) : null, Escape: () => this.focus(),
-    }[key];
-  }
-
-  commandKey(key) {
-    const digit = /^(?:Digit|Numpad)([1-9])$/.exec(key.code)?.[1]; // Shift changes event.key
-    if (key.key !== "Shift" && this.state.defined) this.setState({ defined: null });
-    const name = digit ?? (key.key.length === 1 ? key.key.toLowerCase() : key.key);
-    if (key.shiftKey && name.startsWith("Arrow")) return null; // widens the selection
-    const commands = this.commands();
-    const act = commands[key.key] ?? (key.shiftKey ? null : commands[name]);
-    if (!this.item.session_id) return act;
-    const mode = this.codebook.find((each) => each.key === name);
-    if (mode) return () => (key.shiftKey ? this.define(mode) : this.toggle(mode));
-    return act ?? this.itemCommands()[key.key.length === 1 && key.shiftKey ? key.key : name];
-  }
-
-  commands() {
-    return {
-      "?": () => this.sheet.current.showModal(),
-      z: () => this.leave("undo"),
-      Z: () => this.leave("redo"),
-      l: () => this.showList(),
-      g: () => this.showGuide(),
-      ArrowLeft: () => this.leave("previous"),
-      ArrowRight: () => this.item.label && this.leave("next"),
-    };
-  }
-
-  itemCommands() {
-    const transcript = this.transcript.current;
-    const scroll = (by) => () => transcript.scroll(by);
-    const page = this.root.current.querySelector(".trace").clientHeight * 0.85;
-    const severity = () => [...SEVERITIES, null][(SEVERITIES.indexOf(this.form.severity) + 1) % 4];
-    return {
-      Enter: () => this.submit(),
-      Escape: () => this.close(),
-      p: () => this.choose("pass"),
-      u: () => this.choose("unsure"),
-      f: () => this.choose("fail"),
-      m: () => this.ask("propose"),
-      v: () => this.rate(severity()),
-      n: () => this.note.current.focus(),
-      s: () => this.ask("skip"),
-      c: () => this.ask("comment"),
-      e: () => this.attach(transcript.selection() ?? transcript.here()),
-      o: () => transcript.openAll(),
-      r: () => transcript.toggleRaw(),
-      j: () => this.send({ act: "suggestion" }),
-      ".": () => this.item.blind && this.send({ act: "reveal" }),
-      "/": () => transcript.startSearch(),
-      "]": () => transcript.turn(1),
-      "[": () => transcript.turn(-1),
-      "}": () => transcript.trouble(1),
-      "{": () => transcript.trouble(-1),
-      ArrowUp: scroll(-90),
-      ArrowDown: scroll(90),
-      PageUp: scroll(-page),
-      PageDown: scroll(page),
-      " ": scroll(page),
-      Home: scroll(-1e9),
-      End: scroll(1e9),
-    };
   }
 
   // What is drawn

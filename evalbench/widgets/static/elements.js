@@ -12,7 +12,6 @@ function make(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (name === "text") element.textContent = value;
-    else if (name === "cleaned") element.innerHTML = value;
     else if (value !== null && value !== false) element.setAttribute(name, value);
   }
   element.append(...children.filter((child) => child !== null));

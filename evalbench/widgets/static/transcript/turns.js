@@ -126,6 +126,7 @@ function Turn({ turn }) {
 function Head({ item, blind, jump }) {
   const told = ({ name, text, times }) => `${name}: ${text}${times > 1 ? ` (${times} times)` : ""}`;
   const facts = item.facts.map(([name, value]) => `${name} ${value}`).join("  \u00b7  ");
+  if (blind && !item.errors.length && !facts) return null;
   return html`<div class="why">
     ${!blind && html`<p><b>Drawn: </b>${item.reason || "no reason was recorded"}</p>`}
     <ul>${!blind && item.signals.map((text) => html`<li>${text}</li>`)}
