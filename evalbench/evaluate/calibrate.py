@@ -10,6 +10,7 @@ import polars as pl
 
 from evalbench import stats
 from evalbench.errors import EvaluatorError
+from evalbench.evaluate.doubt import allow_for_people
 from evalbench.evaluate.spec import Specification
 from evalbench.evaluate.split import assign_split, require_train
 from evalbench.evaluate.status import Model, judging_models, read_calibration, shown_level
@@ -193,8 +194,11 @@ def measure_alignment(
         if (unread := part["unread"][0] if "unread" in part.columns else 0) > stats.UNREAD:
             row["mcc_shown"] = -1.0
             row["sample"] += f"; {unread:.0%} of the sessions are of kinds that nobody labelled"
-        if row["undecided"] and tried is not None:
-            row["sample"] += "; " + _bound_ties(part)
+        if tried is not None:
+            doubt = allow_for_people(part, level=at, rng=rng)
+            row["sample"] += f"; {doubt.said}" * bool(doubt.said)
+            if doubt.low is not None and row["mcc_shown"] is not None:
+                row["mcc_shown"] = min(row["mcc_shown"], doubt.low)
         return row | read_calibration(row, settings)._asdict()
 
     return measure_parts(pairs, by, ALIGNMENT, measure)
@@ -207,18 +211,6 @@ def _count_looks(pairs: pl.DataFrame, tried: pl.DataFrame) -> tuple[dict[Any, in
     counts = (each.group_by("surface", "mode").len().iter_rows() for each in (earlier, now))
     before, together = ({(row[0], row[1]): row[2] for row in rows} for rows in counts)
     return before, together
-
-
-def _bound_ties(part: pl.DataFrame) -> str:
-    """Say what MCC would be if all undecided sessions were for the evaluator, or against it."""
-    ends = []
-    for turned in (~pl.col("fails"), pl.col("fails")):
-        decided = part.with_columns(truth=pl.coalesce("truth", turned)).drop_nulls("truth")
-        how: Any = {"level": 0.95, "rng": np.random.default_rng(0)}
-        said = decided["truth"].cast(pl.Float64).to_numpy()
-        ends.append(stats.mcc(said, **describe_sample(decided), **how).estimate)
-    ties = part["truth"].null_count()
-    return f"{ties} undecided left out: MCC between {ends[0]:.2f} and {ends[1]:.2f}"
 
 
 def human_ceiling(

@@ -23,17 +23,24 @@ RULING = ((19.0, 1.0), (19.0, 1.0))
 class LatentTruth:
     """The chance that each session fails, given what everybody said of it.
 
-    ``chance`` is (n,), nan where nobody was sure; ``inflation`` says by how much such labels count
+    ``chances`` are (draws, n), nan where nobody was sure, and ``chance`` (n,) is their mean;
+    ``inflation`` says by how much such labels count
     for less than ones that are surely right: 1 + B / W, with B the variance over imputations of the
     share that fails and W its variance as a share of n. ``tpr`` and ``tnr`` (draws,) are those of a
     single reader. With a ``reason`` the data cannot tell: chances are the votes, nan in a tie.
     """
 
-    chance: Floats
+    chances: Floats
     inflation: float
     tpr: Floats
     tnr: Floats
     reason: str = ""
+
+    @property
+    def chance(self) -> Floats:
+        """The chance that each session fails, (n,)."""
+        mean: Floats = self.chances.mean(0)
+        return mean
 
 
 def latent_truth(
@@ -90,19 +97,20 @@ def latent_truth(
     twice = readers > 1
     n_twice, n_failing = int(twice.sum()), int((twice & (failing > 0)).sum())
     if n_twice < ENOUGH_TWICE or n_failing < ENOUGH_FAILING:
-        why = f"{n_twice} sessions were read twice, {n_failing} of them failed by anybody"
+        why = f"{n_twice} sessions were read twice, {n_failing} of them failed by anybody;"
+        why += f" {ENOUGH_TWICE} and {ENOUGH_FAILING} are needed"
         none = np.empty(0)
-        return LatentTruth(votes, 1.0, none, none, f"{why}; {ENOUGH_TWICE} and {ENOUGH_FAILING}")
+        return LatentTruth(votes[None, :], 1.0, none, none, why)
     said = np.stack([windows, readers, failing, rulings, verdicts])[:, known]
     patterns, place, times = np.unique(
         np.nan_to_num(said, nan=-1), axis=1, return_inverse=True, return_counts=True
     )
-    chances, tpr, tnr = _sample(patterns, times.astype(np.int64), rng)
-    chance = np.full(len(readers), np.nan)
-    chance[known] = chances.mean(0)[place.ravel()]
-    n, share = times.sum(), float(chances.mean(0) @ times / times.sum())
-    failed = rng.binomial(times, chances).sum(1) / n
-    return LatentTruth(chance, 1 + float(failed.var() / (share * (1 - share) / n)), tpr, tnr)
+    by_pattern, tpr, tnr = _sample(patterns, times.astype(np.int64), rng)
+    chances = np.full((CHAINS, len(readers)), np.nan)
+    chances[:, known] = by_pattern[:, place.ravel()]
+    n, share = times.sum(), float(by_pattern.mean(0) @ times / times.sum())
+    failed = rng.binomial(times, by_pattern).sum(1) / n
+    return LatentTruth(chances, 1 + float(failed.var() / (share * (1 - share) / n)), tpr, tnr)
 
 
 def _sample(

@@ -236,6 +236,24 @@ def test_ties_are_counted_with_what_they_could_change(verdicts, truth, sessions)
     assert "20 undecided left out: MCC between 0.76 and 0.88" in row["sample"]
 
 
+def test_errors_of_people_who_read_twice_are_allowed_for(verdicts, truth, sessions):
+    number = pl.int_range(pl.len())
+    n_fail = pl.when(number % 25 == 3).then(1).otherwise(2 * pl.col("truth").cast(pl.Int64))
+    voted = truth.with_columns(n_annotators=pl.lit(2, pl.Int64), n_fail=n_fail)
+    voted = voted.with_columns(truth=pl.when(pl.col("n_fail") != 1).then(pl.col("truth")))
+    schema = dict.fromkeys(calibrate.KEY, pl.String) | dict.fromkeys(calibrate.CELLS, pl.Int64)
+    how = {"by": calibrate.KEY, "tried": pl.DataFrame(schema=schema), **MEASURED}
+    once = voted.with_columns(n_annotators=1, n_fail=pl.col("truth").cast(pl.Int64).fill_null(0))
+    [twice], [alone] = (
+        calibrate.measure_alignment(pair(verdicts, each, sessions), rng=rng(), **how).to_dicts()
+        for each in (voted, once)
+    )
+    assert "people's own errors allowed for: MCC" in twice["sample"]
+    assert "16 undecided left out" in alone["sample"]
+    assert twice["mcc"] == alone["mcc"]
+    assert twice["mcc_shown"] < alone["mcc_shown"]
+
+
 def test_a_second_look_at_a_mode_has_to_show_more(verdicts, truth, sessions):
     pairs = pair(verdicts, truth, sessions)
     schema = dict.fromkeys(calibrate.KEY, pl.String) | dict.fromkeys(calibrate.CELLS, pl.Int64)
