@@ -54,19 +54,26 @@ def object_store():
     # In a process of its own: delta-rs keeps Python from running while it waits for an answer.
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(600):
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                break
-        time.sleep(0.1)
     account = {"aws_access_key_id": "tester", "aws_secret_access_key": "tester"}
     url = f"http://127.0.0.1:{port}"
     retries = Config(retries={"total_max_attempts": 10, "mode": "standard"})
     about = {"endpoint_url": url, "region_name": "us-east-1", "config": retries}
-    boto3.client("s3", **about, **account).create_bucket(Bucket="traces")
-    yield {**account, "aws_endpoint_url": url, "aws_region": "us-east-1", "aws_allow_http": "true"}
-    server.kill()
-    server.wait()
+    try:
+        _wait_until_it_listens(port)
+        boto3.client("s3", **about, **account).create_bucket(Bucket="traces")
+        options = {"aws_endpoint_url": url, "aws_region": "us-east-1", "aws_allow_http": "true"}
+        yield {**account, **options}
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait_until_it_listens(port):
+    for _ in range(600):
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.1)
 
 
 @pytest.fixture(params=["folder", "object store"])
