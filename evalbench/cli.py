@@ -173,6 +173,18 @@ def annotate(
 
 
 @app.command()
+def adjudicate(
+    workspace: Workspace = None,
+    surface: Annotated[str, typer.Option(help="Whose sessions.  [default: the first]")] = "",
+    user: Person = "",
+    port: Port = 8866,
+    browser: Browser = True,
+) -> None:
+    """Decide where annotators disagree: serve the desk until Ctrl-C, or open one that is."""
+    _serve("adjudicate", workspace, user, port, browser, surface=surface)
+
+
+@app.command()
 def browse(
     query: Annotated[str, typer.Argument(help='Words and filters: "late refund" release=2.1')] = "",
     surface: Annotated[str, typer.Option(help="Whose sessions.  [default: the first]")] = "",

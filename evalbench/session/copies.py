@@ -31,16 +31,21 @@ def find_copies(ws: Workspace, surface: str, sessions: pl.DataFrame) -> tuple[pl
     running = _COPYING.get(index.folder)
     if copied.height < sessions.height and not (running and running.is_alive()):
         spawn = multiprocessing.get_context("spawn")
-        process = spawn.Process(target=copy_texts, args=(ws.path, surface), daemon=True)
+        process = spawn.Process(target=_copy_aside, args=(ws.path, surface), daemon=True)
         _COPYING[index.folder] = process
         process.start()
     return index.scan(), copied.height
 
 
-def copy_texts(path: Path, surface: str) -> None:
-    """Copy the text of every session of a surface that has no copy."""
+def _copy_aside(path: Path, surface: str) -> None:
+    """Copy texts while nobody else needs the processor."""
     with suppress(OSError, AttributeError):
         os.nice(10)
+    copy_texts(path, surface)
+
+
+def copy_texts(path: Path, surface: str) -> None:
+    """Copy the text of every session of a surface that has no copy."""
     ws, asked = open_workspace(path), multiprocessing.parent_process()
     index = open_index(ws, surface, version=VIEW_VERSION)
     sessions = ws.lake.sessions(surface=surface).select(list(KEY)).collect()

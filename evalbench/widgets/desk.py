@@ -4,9 +4,11 @@ from typing import Any
 
 from IPython.core.getipython import get_ipython
 
+from evalbench.label.agreement.cases import Adjudication
 from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.browsing.browsing import Browsing
 from evalbench.label.discovery.curation import Curation
+from evalbench.widgets.adjudicator import Adjudicator
 from evalbench.widgets.annotator import Annotator
 from evalbench.widgets.browser import Browser
 from evalbench.widgets.clusters import ClusterDesk
@@ -73,6 +75,26 @@ def browse(browsing: Browsing) -> Browser:
             desk.send(answer)
 
     desk.on_msg(listen)
+    return desk
+
+
+def adjudicate(adjudication: Adjudication) -> Adjudicator:
+    """Show what annotators disagree on: what was decided is told once the next case can be seen."""
+    desk = Adjudicator(codebook=adjudication.codebook)
+
+    def show() -> None:
+        with desk.hold_sync():
+            desk.item, desk.cases = adjudication.item, adjudication.cases
+            desk.agreement = adjudication.agreement
+
+    def listen(_: Adjudicator, message: Any, __: list[bytes]) -> None:
+        answer = adjudication.answer(message)
+        show()
+        if answer is not None:
+            desk.send(answer)
+
+    desk.on_msg(listen)
+    show()
     return desk
 
 

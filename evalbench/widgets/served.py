@@ -1,11 +1,13 @@
 """The desks that the server shows, and what each is opened with."""
 
 from evalbench.errors import LabelError
+from evalbench.label.agreement.cases import Adjudication
 from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.annotation.queue import Queue, find_queues
 from evalbench.label.browsing.browsing import Browsing
 from evalbench.store.workspace import Workspace
 from evalbench.widgets import desk
+from evalbench.widgets.adjudicator import Adjudicator
 from evalbench.widgets.annotator import Annotator
 from evalbench.widgets.browser import Browser
 from evalbench.widgets.server import Page
@@ -31,7 +33,16 @@ def open_browsing(ws: Workspace, *, surface: str = "", query: str = "") -> Brows
     return desk.browse(Browsing(ws, surface=surface, query=query))
 
 
+def open_adjudication(ws: Workspace, *, surface: str = "") -> Adjudicator:
+    """Open what annotators disagree on: of a surface, else of the first that people labelled."""
+    labelled = ws.ledger.bodies("label.set")["surface"].unique().sort()
+    if labelled.is_empty():
+        raise LabelError("Nobody has labelled a session: `evalbench annotate` serves the desk.")
+    return desk.adjudicate(Adjudication(ws, surface or labelled[0]))
+
+
 PAGES = {
     "annotate": Page("Annotate", Annotator, open_annotation),
+    "adjudicate": Page("Adjudicate", Adjudicator, open_adjudication),
     "browse": Page("Sessions", Browser, open_browsing),
 }

@@ -15,6 +15,7 @@ import psutil
 
 from evalbench.observe.ingestion import ingest
 from evalbench.report.runbook import NOTEBOOKS
+from evalbench.session import read_session
 from evalbench.store.workspace import open_workspace
 
 FLAGS = (
@@ -139,11 +140,29 @@ def wait_for(found, log, seconds=60):
     raise AssertionError(f"nothing after {seconds} s: {log.read_text()[-2000:]}")
 
 
+def disagree(ws, sessions):
+    """Let ana and ben label these sessions, and differ on each; give who said what of each."""
+    said = {}
+    for number, session in enumerate(sessions):
+        about = {"surface": "shop", "session_id": session}
+        span = read_session(ws, "shop", session).turns[2].span_id
+        modes = [MODES[number % 3], MODES[(number + 1) % 3]]
+        given = {"ana": ("fail", modes[:1]), "ben": ("fail", modes) if number % 2 else ("pass", [])}
+        for annotator, (verdict, seen) in given.items():
+            quote = [{"span_id": span, "quote": "within 30 days", "mode": mode} for mode in seen]
+            label = {**about, "verdict": verdict, "modes": seen, "anchors": quote}
+            note = {**about, "text": f"It says {number} days, the policy says otherwise."}
+            events = [("note.added", session, note), ("label.set", session, label)]
+            ws.ledger.extend(events[seen == [] :], actor=annotator)
+        said[session] = given
+    return said
+
+
 @contextmanager
-def serving_page(ws):
+def serving_page(ws, command="annotate"):
     """``evalbench annotate``; gives the server and the address that it prints."""
     log = ws.path / "server.log"
-    main = ("-c", "from evalbench.cli import main; main()", "annotate", "--no-browser")
+    main = ("-c", "from evalbench.cli import main; main()", command, "--no-browser")
     where = ("--workspace", ws.path, "--user", ws.user, "--port", free_port())
     with running([str(part) for part in (*main, *where)], ws.path, log) as server:
 

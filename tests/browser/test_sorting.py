@@ -1,10 +1,8 @@
 """Notes sorted into failure modes by keyboard alone, and how many keys a note takes."""
 
-import json
-
 import pytest
 from annotating import chat, open_lab, serving_lab, wait_for
-from test_clusters import HOSTILE, THINGS, TOPICS, WIDGET
+from test_clusters import THINGS, TOPICS, WIDGET
 
 from evalbench.label.codebook.acts import read_codebook
 

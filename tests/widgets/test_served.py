@@ -5,12 +5,14 @@ import re
 import pytest
 
 from evalbench.errors import LabelError
+from evalbench.label.agreement import cases
 from evalbench.label.browsing import browsing
 from evalbench.store.workspace import open_workspace
+from evalbench.widgets.adjudicator import Adjudicator
 from evalbench.widgets.browser import Browser
 from evalbench.widgets.served import PAGES
 
-DESKS = {Browser: (browsing, browsing.Browsing)}
+DESKS = {Browser: (browsing, browsing.Browsing), Adjudicator: (cases, cases.Adjudication)}
 SURE = "text find turns".split()
 """Acts of the transcript, which all desks know."""
 
@@ -34,6 +36,8 @@ def test_a_desk_without_anything_to_show_says_what_to_do(tmp_path):
     ws = open_workspace(tmp_path / "ws", user="ana")
     with pytest.raises(LabelError, match="02_sample"):
         PAGES["annotate"].make(ws)
+    with pytest.raises(LabelError, match="Nobody has labelled"):
+        PAGES["adjudicate"].make(ws)
     assert PAGES["browse"].make(ws, query="refund").query == "refund"
     with pytest.raises(LabelError, match="no sessions of moon"):
         PAGES["browse"].make(ws, surface="moon")

@@ -110,7 +110,7 @@ class BrowserDesk extends Component {
     else if (tell === "item") this.setState({ item: message.item });
     else if (tell === "queued") this.setState({ told: `Queue ${message.queue} has ${plural(message.sessions, "session")}. It is not a random draw: what is said of them counts in no rate.`, picked: new Set() });
     else if (tell === "exported") this.showExport(message);
-    else if (tell === "refused") this.setState({ notice: message.why, read: true });
+    else if (tell === "refused") this.setState(({ query }) => ({ notice: message.why, read: true, asked: query }));
     else if (tell === "back") this.ask();
     else this.transcript.current.hear(message);
   }
@@ -118,7 +118,7 @@ class BrowserDesk extends Component {
   showList({ surface, query, start, rows, facets, ...counts }) {
     if (surface !== this.state.surface || query !== this.state.query) return;
     const whole = start ? [...this.state.rows, ...rows] : rows;
-    this.setState({ rows: whole, notice: "", read: true, ...(start ? {} : { facets }), ...counts }, () => start || this.openSoon(0));
+    this.setState({ rows: whole, notice: "", read: true, asked: query, ...(start ? {} : { facets }), ...counts }, () => start || this.openSoon(0));
     clearTimeout(this.again);
     // Texts are being copied for the search: what it finds grows until all are.
     if (counts.searched < counts.of && !start) this.again = setTimeout(() => this.ask(), 3000);
@@ -241,7 +241,7 @@ class BrowserDesk extends Component {
     const wanted = picked.size || total;
     const command = (name, hint, act) => html`<button type="button" class="command" aria-keyshortcuts=${hint} onClick=${act}>${name}<kbd aria-hidden="true">${hint}</kbd></button>`;
     return html`<section class="evalbench evalbench-browser" ref=${this.root} aria-label="Sessions" data-shows=${shows} data-lm-suppress-shortcuts="true"
-      aria-busy=${String(!read)} onKeyDown=${(event) => this.press(event)}>
+      aria-busy=${String(!read)} data-asked=${this.state.asked} onKeyDown=${(event) => this.press(event)}>
       <header>
         <select aria-label="Surface" value=${surface} onChange=${(event) => this.change({ surface: event.currentTarget.value, item: null })}>
           ${model.get("surfaces").map((each) => html`<option key=${each}>${each}</option>`)}</select>
