@@ -66,6 +66,7 @@ def test_twenty_cases_are_decided_by_keyboard(page, make_workspace):
 
 def ask(page, query):
     """Ask for sessions; give how many are said to be found."""
+    page.keyboard.press("Escape")
     page.keyboard.press("/")
     page.keyboard.type(query)
     page.wait_for_function(
