@@ -13,6 +13,7 @@ from evalbench.label.agreement.consensus import ANY, judgements, latest_labels
 from evalbench.label.agreement.measures import measure_agreement
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import visible
+from evalbench.label.annotation.retraction import read_bodies, read_notes
 from evalbench.label.annotation.transcript import READING, transcript
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.codebook.restate import restate
@@ -22,7 +23,7 @@ from evalbench.session import Session, make_session, read_sessions
 from evalbench.store.workspace import Workspace
 
 ACTS = "decide open text find turns".split()
-CODEBOOK = ("mode", "name", "definition", "example", "severity")
+CODEBOOK = ("mode", "key", "name", "definition", "example", "severity")
 SHOWN = ("verdict", "modes", "severity", "anchors")
 SEED = 7
 
@@ -108,7 +109,7 @@ class Adjudication:
         """Read what people said and what was decided, as it stands now."""
         ledger, book = self._ws.ledger, read_codebook(self._ws.ledger)
         given, ruled = (
-            restate(ledger.bodies(kind).filter(surface=self.surface), book)
+            restate(read_bodies(ledger, kind).filter(surface=self.surface), book)
             for kind in ("label.set", "label.adjudicated")
         )
         self._labels, self._rulings = latest_labels(given), ruled.sort("seq")
@@ -155,8 +156,8 @@ class Adjudication:
         """Return the labels of a session under letters that tell nothing of who gave them."""
         given = self._labels.filter(session_id=session_id).to_dicts()
         given.sort(key=lambda each: _shuffle(session_id, each["actor"]))
-        notes = self._ws.ledger.bodies("note.added", subject=session_id)
-        said = dict(notes.filter(surface=self.surface).select("actor", "text").rows())
+        notes = read_notes(self._ws.ledger).filter(surface=self.surface, session_id=session_id)
+        said = dict(notes.sort("seq").select("actor", "text").rows())
         return [
             {
                 **{name: each[name] for name in SHOWN},

@@ -12,6 +12,7 @@ from evalbench.label.agreement.consensus import latest_labels
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.annotation.queue import record_draw
+from evalbench.label.annotation.retraction import read_bodies
 from evalbench.label.annotation.transcript import READING, transcript
 from evalbench.label.browsing.queries import contains, parse_query
 from evalbench.label.codebook.acts import read_codebook
@@ -173,7 +174,7 @@ class Browsing:
     def _judge(self, surface: str) -> pl.DataFrame:
         """Return ``session_id``, ``people`` and ``evaluators``: who saw which failures, by name."""
         book = read_codebook(self._ws.ledger)
-        given = self._ws.ledger.bodies("label.set").filter(surface=surface)
+        given = read_bodies(self._ws.ledger, "label.set").filter(surface=surface)
         labels = latest_labels(restate(given, book))
         names = {mode.mode: mode.name for mode in book.modes.values()}
         failing = pl.col("modes").list.eval(pl.element().replace(names)).list.join(", ")

@@ -128,7 +128,7 @@ function Head({ item, blind, jump }) {
   const facts = item.facts.map(([name, value]) => `${name} ${value}`).join("  \u00b7  ");
   if (blind && !item.errors.length && !facts) return null;
   return html`<div class="why">
-    ${!blind && html`<p><b>Drawn: </b>${item.reason || "no reason was recorded"}</p>`}
+    ${!blind && item.reason && html`<p><b>Drawn: </b>${item.reason}</p>`}
     <ul>${!blind && item.signals.map((text) => html`<li>${text}</li>`)}
       ${item.errors.map((error) => html`<li class="error"><button type="button" onClick=${() => jump(error.span_id)}>${told(error)}</button></li>`)}</ul>
     ${facts && html`<p class="facts">${facts}</p>`}</div>`;
