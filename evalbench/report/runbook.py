@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -229,7 +228,7 @@ def _render_html(executed: Path, ledger: dict[str, Any]) -> str:
     notebook = nbformat.read(executed, as_version=4)
     title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
     notebook.metadata.update(title=title, ledger=ledger)
-    exporter.register_filter("markdown2html", partial(render_markdown, of_page=True))
+    exporter.register_filter("markdown2html", render_markdown)
     page, _ = exporter.from_notebook_node(notebook)
     return str(page)
 

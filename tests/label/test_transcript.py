@@ -96,7 +96,7 @@ def test_hostile_text_leaves_only_harmless_tags_and_links(text):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_escaped_text_is_shown_as_it_was_written_on_one_line(text):
-    page = Seen(render_markdown(f"- *{escape_text(text)}*, then", of_page=True))
+    page = Seen(render_markdown(f"- *{escape_text(text)}*, then"))
     assert [tag for tag, _ in page.tags] == ["ul", "li", "em"]
     assert " ".join(page.text.split()) == " ".join(f"{visible(text)}, then".split())
 

@@ -1,18 +1,20 @@
-"""Text of a trace made safe to show: Markdown as a few harmless tags, hidden characters visible.
+"""Text of a trace made safe to show in a report: a few harmless tags, hidden characters visible.
 
 A trace is written by strangers. What leaves here loads nothing, runs nothing and hides nothing.
 What a report says of one goes through :func:`escape_text`, where it is no Markdown at all.
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
-import mistune
 import nh3
-from mistune.util import safe_entity
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.token import Token
 
 TAGS = frozenset(
-    "p br hr h1 h2 h3 h4 h5 h6 strong em del code pre blockquote "
+    "p br hr h1 h2 h3 h4 h5 h6 strong em s code pre blockquote "
     "ul ol li table thead tbody tr th td a".split()
 )
 HIDDEN = re.compile(
@@ -40,38 +42,26 @@ def escape_text(text: object) -> str:
     return SIGNS.sub(lambda found: f"&#{ord(found[0])};", line)
 
 
-class _Renderer(mistune.HTMLRenderer):
-    def image(self, text: str, url: str, title: str | None = None) -> str:
-        return mistune.escape(f"[image: {url}]")
-
-
-class _PageRenderer(_Renderer):
-    def text(self, text: str) -> str:
-        return safe_entity(text)
-
-
 @cache
-def _markdown(*, of_page: bool) -> mistune.Markdown:
-    # Raw HTML is shown as the text it is; a chat's single line breaks are meant.
-    renderer = (_PageRenderer if of_page else _Renderer)(escape=True)
-    return mistune.create_markdown(
-        renderer=renderer, hard_wrap=True, plugins=["table", "strikethrough"]
-    )
+def _markdown() -> MarkdownIt:
+    # Raw HTML is shown as the text it is; single line breaks are meant.
+    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True})
+    markdown.add_render_rule("image", _render_image)
+    return markdown.enable(["table", "strikethrough"])
 
 
-def render_markdown(text: str, *, of_page: bool = False) -> str:
-    """Render Markdown of unknown, possibly hostile origin as HTML of :data:`TAGS` alone.
+def _render_image(_: object, tokens: Sequence[Token], place: int, *__: object) -> str:
+    return escapeHtml(f"[image: {tokens[place].attrGet('src')}]")
+
+
+def render_markdown(text: str) -> str:
+    """Render Markdown of a report, with words of strangers in it, as HTML of :data:`TAGS` alone.
 
     The only attributes are those of links, which lead to http, https or mailto in a new tab. Images
     are the text ``[image: address]``, HTML in the source is shown as text, and no class or style
-    remains. In Markdown ``of_page``, of a report, what :func:`escape_text` wrote is read as the
-    characters that it stands for.
+    remains. What :func:`escape_text` wrote is read as the characters that it stands for.
     """
-    shown = visible(text)
-    try:
-        html = str(_markdown(of_page=of_page)(shown))
-    except RecursionError:  # a nesting that no reader meant
-        html = f"<pre>{mistune.escape(shown)}</pre>"
+    html = _markdown().render(visible(text))
     return nh3.clean(
         html,
         tags=set(TAGS),
