@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from evalbench.widgets.page import read_static, read_vendor
+from evalbench.widgets.page import TRANSCRIPT, read_static, read_vendor
 
 
 class ClusterDesk(anywidget.AnyWidget):
@@ -35,9 +35,10 @@ class ClusterDesk(anywidget.AnyWidget):
     """
 
     _esm = read_vendor() + read_static(
-        "keys.js", "elements.js", "notes_map.js", "sorting.js", "clusters.js"
+        *("keys.js", "elements.js", *TRANSCRIPT, "reader.js"),
+        *("notes_map.js", "sorting.js", "cluster_forms.js", "clusters.js"),
     )
-    _css = read_static("elements.css", "clusters.css")
+    _css = read_static("elements.css", "transcript/transcript.css", "clusters.css")
 
     points: Any = traitlets.Bytes().tag(sync=True)
     homes: Any = traitlets.Bytes().tag(sync=True)

@@ -93,10 +93,10 @@ def test_a_split_needs_some_members_and_not_all(ws, curation):
     assert kinds(ws) == []
     say(curation, "split", mode=mode, notes=notes[:5], name="Calls twice")
     sizes = {group["name"]: group["n_notes"] for group in curation.groups}
-    assert sizes["calls twice"] == 5
+    assert sizes["Calls twice"] == 5
     assert sorted(sizes.values()) == [5, 7, 12, 12, 13]
     assert curation.members["mode"] == "calls_twice"
-    assert kinds(ws) == ["codebook.proposed", "mode.split"]
+    assert kinds(ws) == ["codebook.proposed", "mode.split", "mode.defined"]
 
 
 def test_members_are_confirmed_and_a_mode_promoted(ws, curation):

@@ -9,15 +9,18 @@ import numpy as np
 from evalbench.errors import LabelError
 from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.markdown import visible
+from evalbench.label.annotation.transcript import READING, transcript
 from evalbench.label.codebook import acts as codebook
-from evalbench.label.codebook.fold import KINDS, Act, find_undone, fold, read_acts
+from evalbench.label.codebook.fold import KINDS, find_undone, fold, read_acts
 from evalbench.label.codebook.modes import REQUIRED, Mode, make_key
 from evalbench.label.discovery.clustering import STABLE, SURE
 from evalbench.label.discovery.drafts import add_drafts, draft_clusters
 from evalbench.label.discovery.note_queue import NoteQueue
+from evalbench.label.discovery.progress import UNDONE, measure_progress
 from evalbench.label.discovery.texts import Discovery
 from evalbench.label.discovery.vectors import FEW
 from evalbench.schema import DraftedMode
+from evalbench.session import Session, read_sessions
 from evalbench.store.workspace import Workspace
 
 SHOWN = 300
@@ -25,19 +28,9 @@ SHOWN = 300
 READ = 1200
 """Characters of a member that are shown."""
 FORM = ("name", *REQUIRED)
-ACTS = "choose rename merge split sort put later confirm judge leave promote retire undo".split()
-RECENT = 10
-"""Acts of sorting that say whether new modes still turn up."""
-UNDONE = {
-    "mode.defined": "what was written about {name}",
-    "mode.merged": "the merge into {name}",
-    "mode.split": "the split of {name}",
-    "mode.retired": "the putting away of {name}",
-    "mode.promoted": "the promotion of {name}",
-    "codebook.proposed": "the draft {name}",
-    "member.confirmed": "the look at a note of {name}",
-    "notes.sorted": "the sorting of {n} into {name}",
-}
+ACTS = (
+    "choose rename merge split sort put later confirm judge leave promote retire undo read".split()
+)
 BEGINNINGS = ("codebook.proposed", "notes.sorted")
 
 
@@ -67,6 +60,7 @@ class Curation:
         self._modes: dict[str, Mode] = {}
         self._suggested: dict[str, list[int]] = {}
         self._chosen, self._asked, self._sorting = "", "", False
+        self._session: Session | None = None
         self._look()
 
     def answer(self, message: Any) -> Answer | None:
@@ -109,6 +103,7 @@ class Curation:
         rest = make_key(f"{whole.name} rest", {*taken, part})
         homes: dict[str, Any] = {"otherwise": rest, "notes": {part: list(notes)}}
         seq = codebook.split(self._ws.ledger, self.surface, mode, {part: [], rest: []}, **homes)
+        codebook.edit(self._ws.ledger, self.surface, part, name=name)
         self._chosen = part
         return _done(seq, f"Split {whole.name}: {len(notes)} notes are a part of their own")
 
@@ -145,6 +140,31 @@ class Curation:
     def later(self, *, note: int) -> None:
         """Ask for a note again when all others are sorted."""
         self._queue.put_off(note)
+
+    def read(self, *, note: int) -> Answer:
+        """Open the session that a note was written about."""
+        _, session_id, _ = self._discovery.texts.row(self._place[note])
+        self._session = next(read_sessions(self._ws.lake, self.surface, [session_id]), None)
+        if self._session is None:
+            raise LabelError(f"the lake has no session {session_id} of {self.surface}")
+        return {"tell": "item", "item": transcript(self._session)}
+
+    def text(self, **asked: Any) -> Answer:
+        """Read on in a text of the open session."""
+        return self._consult("text", **asked)
+
+    def find(self, **asked: Any) -> Answer:
+        """Find words in the open session."""
+        return self._consult("find", **asked)
+
+    def turns(self, **asked: Any) -> Answer:
+        """Read turns of the open session that were left out."""
+        return self._consult("turns", **asked)
+
+    def _consult(self, act: str, **asked: Any) -> Answer:
+        if self._session is None:
+            raise LabelError("no session is open: open that of a note first")
+        return READING[act](self._session, **asked)
 
     def confirm(self, *, mode: str) -> None:
         """Begin to look at the sampled members of a cluster, one after another."""
@@ -247,7 +267,7 @@ class Curation:
         self.members = self._list_members()
         self.confirming = self._next_member()
         self.sorting = self._next_notes() if self._sorting else {}
-        self.progress = self._measure_progress(acts)
+        self.progress = measure_progress(self._queue, acts)
 
     def _next_notes(self) -> dict[str, Any]:
         """Give what is asked next: rows of notes that say the same, and what they may be."""
@@ -266,29 +286,9 @@ class Curation:
         ]
         mode = asked.get("mode", "")
         name = visible(self._modes[mode].name) if mode else ""
-        return {"rows": rows, "offers": offers, "mode": mode, "name": name}
-
-    def _measure_progress(self, acts: Sequence[Act]) -> dict[str, Any]:
-        """Count what is sorted, and the new modes of the last acts; say when sorting is no help."""
-        undone = find_undone(acts)
-        done = [
-            act.body
-            for act in acts
-            if act.kind == "notes.sorted"
-            and act.body.surface == self.surface
-            and act.seq not in undone
-        ]
-        asked = [body for body in done if body.offered and not body.name][-2 * RECENT :]
-        right = sum(body.mode in body.offered for body in asked)
-        return {
-            "sorted": self._queue.sorted,
-            "of": len(self._place),
-            "modes": sum(not mode.ended for mode in self._queue.modes.values()),
-            "recent": min(RECENT, len(done)),
-            "new": sum(bool(body.name) for body in done[-RECENT:]),
-            "astray": len(asked) == 2 * RECENT and 2 * right < len(asked),
-            "few": self._queue.few and bool(self._place),
-        }
+        induced = self._discovery.induced
+        names = [visible(concept.name) for concept in induced.concepts] if induced else []
+        return {"rows": rows, "offers": offers, "mode": mode, "name": name, "names": names}
 
     def _describe(self, mode: Mode, new: bool) -> dict[str, Any]:
         """Describe a cluster or mode; changed by hand, or with notes since, it has no stability."""
@@ -312,6 +312,10 @@ class Curation:
         group["n_unsure"] = int((clusters.confidence[places] < SURE).sum()) if new else 0
         group["example"] = group["example"] or self._quote(ranked[0])["text"]
         group["owner"] = group["owner"] or visible(self._ws.user)
+        if concept := self._discovery.induced and self._discovery.induced.name(places):
+            group["example"] = self._quote(ranked[0])["text"] if mode.example else concept.quotes[0]
+            for name in ("definition", "severity", "failure_class"):
+                group[name] = group[name] or visible(getattr(concept, name))
         [one, *others] = np.unique(clusters.assignment[places]).tolist()
         if not others and (clusters.assignment == one).sum() == len(mode.notes):
             stability, proposal = float(clusters.stability[one]), self._discovery.proposals[one]

@@ -1,7 +1,6 @@
 // The clusters: a map of notes, the list of clusters, the members of one. Python keeps the codebook:
 // nothing here outlives the page.
 
-const CLASSES = ["answer quality", "tool selection", "tool arguments", "policy boundary", "evidence quality", "recovery"];
 const TRAITS = ["points", "homes", "groups", "members", "confirming", "sorting", "progress", "reason", "weak"];
 const SHEET = [
   ["\u2191 \u2193", "another cluster, or another note"],
@@ -18,7 +17,7 @@ const SHEET = [
   ["?", "this list"],
 ];
 
-class ClusterDesk extends Desk {
+class ClusterDesk extends FormDesk {
   constructor(model, element) {
     super();
     this.model = model;
@@ -43,6 +42,7 @@ class ClusterDesk extends Desk {
     this.list = list("Clusters");
     this.rows = list("Notes", { "aria-multiselectable": "true" });
     this.sorter = new Sorter(() => this.groups.map((group) => group.name), (message) => this.send(message));
+    this.reader = new Reader((message) => this.model.send(message));
     this.title = make("h2");
     this.side = make("div", { class: "side" });
     const keys = this.commands();
@@ -54,7 +54,7 @@ class ClusterDesk extends Desk {
     this.root = make("section",
       { class: "evalbench evalbench-clusters", "data-lm-suppress-shortcuts": "true", "aria-label": "Clusters of notes" },
       make("header", {}, this.where, this.reason, this.tick), this.weak,
-      make("div", { class: "columns" }, this.map.element, this.list, pane), acts, this.sheet, this.live);
+      make("div", { class: "columns" }, this.map.element, this.list, pane), acts, this.sheet, this.reader.element, this.live);
     return this.root;
   }
 
@@ -72,8 +72,11 @@ class ClusterDesk extends Desk {
 
   // What Python says
 
-  hear({ tell, why, said, seq }) {
+  hear(message) {
+    const { tell, why, said, seq, item } = message;
     if (tell === "refused") return this.refuse(why);
+    if (tell === "item") return this.reader.show(item);
+    if (tell !== "done") return this.reader.hear(message);
     this.settle();
     if (!this.confirming.mode && !this.sorting.rows) this.leaveForm();
     this.refresh(); // what changed is here before what tells of it
@@ -295,44 +298,22 @@ class ClusterDesk extends Desk {
 
   merge(source, into) {
     this.close();
-    if (into && source !== into) this.send({ act: "merge", source, into });
+    if (!into || source === into) return;
+    const [from, to] = [source, into].map((mode) => this.groups.find((group) => group.mode === mode));
+    const send = () => this.send({ act: "merge", source, into });
+    if (to.status !== "live") return send();
+    const asked = `\u201c${to.name}\u201d counts already: its rates change. Merge ${plural(from.n_notes, "note")} of \u201c${from.name}\u201d into it?`;
+    this.openForm("Merge", [], send, make("p", { text: asked }));
   }
 
-  askSplit() {
-    const notes = this.members.rows.filter((row) => this.selected.has(row.note)).flatMap((row) => row.notes);
-    if (!notes.length) return (this.notice.textContent = "Select notes first, with Space or a click: they become a cluster of their own.");
-    const { mode } = this.group;
-    const label = `Name of the new cluster of ${plural(notes.length, "note")}`;
-    this.openForm("Split", [["name", label, "input", ""]], ({ name }) => this.send({ act: "split", mode, notes, name }));
-  }
-
-  askPromote() {
-    const { mode, ...had } = this.group;
-    const fields = [["name", "Name", "input"], ["definition", "Definition: what fails, so that two readers agree", "textarea"],
-      ["example", "Example", "textarea"], ["severity", "Severity", SEVERITIES], ["failure_class", "Class", CLASSES], ["owner", "Owner", "input"]];
-    this.openForm("Promote", fields.map((field) => [...field, had[field[0]]]), (given) => this.send({ act: "promote", mode, ...given }));
+  read() {
+    const row = this.sorting.rows?.[0] ?? (this.confirming.mode ? this.confirming : this.members.rows[this.at]);
+    if (row) this.model.send({ act: "read", note: row.note });
   }
 
   judge(belongs) {
     const { mode, note } = this.confirming;
     this.send({ act: "judge", mode, note, belongs });
-  }
-
-  openForm(title, fields, submit) {
-    const controls = fields.map(([name, label, kind, value = ""]) => {
-      const attributes = { name, "aria-label": label };
-      const control = Array.isArray(kind)
-        ? make("select", attributes, ...["", ...kind].map((each) => make("option", { value: each, text: each || "choose" })))
-        : make(kind, kind === "textarea" ? { ...attributes, rows: 3 } : { ...attributes, type: "text" });
-      control.value = value ?? "";
-      return make("label", {}, make("span", { text: label }), control);
-    });
-    const done = (event) => { event.preventDefault(); submit(Object.fromEntries(new FormData(form))); };
-    const form = make("form", { class: "asking", "aria-label": title, submit: done }, ...controls, make("div", { class: "row" },
-      make("button", { type: "submit", class: "command main ready" }, title, makeKey("Enter")),
-      makeButton({ class: "command", click: () => this.close() }, "Cancel", makeKey("Esc"))));
-    this.open(form);
-    form.querySelector("input").select();
   }
 
   open(form) {
@@ -359,6 +340,7 @@ class ClusterDesk extends Desk {
   // Keys
 
   find({ key, target, held, control }) {
+    if (this.reader.element.open) return null; // the browser closes it with Escape
     if (control && key === "Enter" && this.form?.matches(".asking")) return () => this.form.requestSubmit();
     if (held || (target.matches("input, textarea, select") && key !== "Escape")) return null;
     if (target.matches("button") && ["Enter", " "].includes(key)) return null;
@@ -368,6 +350,7 @@ class ClusterDesk extends Desk {
 
   keys() {
     const leave = { Escape: () => this.close(), "?": () => this.sheet.showModal(), z: () => this.send({ act: "undo" }) };
+    leave.o = () => this.read();
     if (this.sorting.rows) return { ...leave, ...this.sorter.keys() };
     if (this.confirming.mode) return { ...leave, y: () => this.judge(true), n: () => this.judge(false) };
     if (this.form) return { Escape: leave.Escape };
@@ -382,6 +365,7 @@ class ClusterDesk extends Desk {
     const on = (act) => () => this.group && act(this.group);
     return {
       s: () => this.model.send({ act: "sort" }),
+      o: () => this.read(),
       r: on(({ mode, name }) => this.openForm("Rename", [["name", "Name", "input", name]], (given) => this.send({ act: "rename", mode, ...given }))),
       m: on(() => this.askMerge()),
       x: on(() => this.askSplit()),

@@ -7,6 +7,7 @@ const SORT_KEYS = [
   ["1 to 8", "of a batch: strike a note out, or take it back"],
   ["Enter", "of a batch: all that is not struck is this failure"],
   ["n", "another failure, or a new one: type its name"],
+  ["o", "open the session that the note was written about"],
   ["l", "later: ask me again when all others are sorted"],
 ];
 
@@ -83,11 +84,12 @@ function SortPanel({ sorter }) {
     <form onSubmit=${submit}>
       <label><span>${asked.name ? "Or another failure, or a new one" : batch ? "Its name, new or one there is" : "Another failure, or a new one"} <kbd aria-hidden="true">n</kbd></span>
         <input type="text" name="name" list="evalbench-modes" autocomplete="off" /></label>
-      <datalist id="evalbench-modes">${names().map((name) => html`<option value=${name} />`)}</datalist>
+      <datalist id="evalbench-modes">${[...new Set([...names(), ...asked.names])].map((name) => html`<option value=${name} />`)}</datalist>
     </form>
     <div class="row">
       ${batch && html`<button type="button" class="command main" aria-keyshortcuts="Enter" onClick=${() => sorter.agree()}>
         ${asked.name ? "All that is not struck" : "Name them"}<kbd aria-hidden="true">Enter</kbd></button>`}
+      <button type="button" class="command" aria-keyshortcuts="o" onClick=${() => sorter.send({ act: "read", note: asked.rows[0].note })}>Session<kbd aria-hidden="true">o</kbd></button>
       <button type="button" class="command" aria-keyshortcuts="l" onClick=${() => sorter.keys().l()}>Later<kbd aria-hidden="true">l</kbd></button>
     </div>`;
 }
