@@ -11,7 +11,7 @@ NAMES = {topic: text.split(" {")[0].partition(" the")[0] for topic, text in TOPI
 
 @pytest.fixture
 def ws(make_workspace):
-    ws = make_workspace([chat("s00")])
+    ws = make_workspace([chat(f"s{number:02d}", turns=1) for number in range(72)])
     for number, (text, thing) in enumerate((t, th) for th in THINGS for t in TOPICS.values()):
         session = f"s{number:02d}"
         body = {"text": text.format(thing), "surface": "shop", "session_id": session}
@@ -77,13 +77,17 @@ def test_notes_are_sorted_by_keyboard_alone(page, ws):
         ana.root.locator(".clusters").focus()
         ana.press("s")
         page.wait_for_selector(f"{WIDGET} .sorting blockquote")
+        ana.press("o")
+        page.wait_for_selector(f"{WIDGET} .reader .turn")
+        ana.press("Escape")
+        page.wait_for_selector(f"{WIDGET} .reader", state="hidden")
         while page.locator(f"{WIDGET} .sorting blockquote").count():
             ana.answer()
+        ana.press("p")
         assert "72 of 72 notes sorted, 6 failures" in ana.root.locator(".where").inner_text()
         assert page.evaluate("window.seized") is None
     book = read_codebook(ws.ledger)
     held = {mode.name: len(mode.notes) for mode in book.modes.values() if mode.notes}
     assert held == dict.fromkeys(NAMES.values(), 12)
-    print(ana.keys, ana.acts)
     assert ana.acts <= 40
     assert ana.keys / 72 < 4

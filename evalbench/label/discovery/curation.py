@@ -29,8 +29,9 @@ READ = 1200
 """Characters of a member that are shown."""
 FORM = ("name", *REQUIRED)
 ACTS = (
-    "choose rename merge split sort put later confirm judge leave promote retire undo read".split()
-)
+    "choose rename merge split sort put later confirm judge leave promote retire undo "
+    "read text find turns"
+).split()
 BEGINNINGS = ("codebook.proposed", "notes.sorted")
 
 

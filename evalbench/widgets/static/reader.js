@@ -5,12 +5,12 @@ class Reader {
     this.transcript = createRef();
     this.page = make("div", { class: "page" });
     this.element = make("dialog", { class: "sheet reader", "aria-label": "Session of the note" }, this.page,
-      makeButton({ class: "command", text: "Close", click: () => this.element.close() }));
+      makeButton({ class: "command", text: "Close", autofocus: "", click: () => this.element.close() }));
     this.element.addEventListener("close", () => mount(null, this.page));
   }
 
   show(item) {
-    mount(html`<${Transcript} ref=${this.transcript} item=${item} ask=${this.ask} />`, this.page);
+    mount(html`<${Transcript} ref=${this.transcript} item=${item} ask=${this.ask} blind=${true} />`, this.page);
     if (!this.element.open) this.element.showModal();
   }
 
