@@ -10,6 +10,7 @@ from make import answered, llm, said, spans, user
 from reading import Reader
 
 from evalbench.label.annotation.markdown import HIDDEN
+from evalbench.label.annotation.transcript import transcript
 from evalbench.session import make_session
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=="
@@ -164,8 +165,6 @@ def test_evidence_is_highlighted_and_leads_both_ways(reader):
 
 def test_the_next_session_is_ready_before_it_is_asked_for(reader):
     first, second = make_chat(4, name="a"), make_chat(4, name="b", turn_2="Second")
-    from evalbench.label.annotation.transcript import transcript
-
     reader.show(first, upcoming=transcript(second))
     page = reader.page
     page.wait_for_function("document.querySelectorAll('.session').length === 2")
@@ -173,7 +172,7 @@ def test_the_next_session_is_ready_before_it_is_asked_for(reader):
     page.evaluate("reader.scroll(500)")
     reader.show(second)
     assert page.evaluate("kept === reader.conversation && !kept.hidden")
-    assert page.evaluate("document.querySelectorAll('.session').length") == 1
+    page.wait_for_function("document.querySelectorAll('.session').length === 1")
     assert page.evaluate("reader.trace.current.scrollTop") == 0
     assert reader.find("Second") == "1 of 1 in 1 turn, turn 2 (1 there)"
 

@@ -54,6 +54,7 @@ class Transcript extends Component {
     this.at = null;
     this.trace.current.scrollTop = 0;
     this.setState({ query: "", told: "", all: false, turns: {} });
+    inIdleTime(() => this.setState({ left: (this.left = null) })); // taking it away takes time too
   }
 
   get conversation() {
@@ -309,7 +310,10 @@ class Transcript extends Component {
 
   render({ item, blind, children }, { raw, all, prepared, query, told, reading }) {
     const here = item?.session_id;
-    const shown = [here ? item : null, prepared?.session_id && prepared.session_id !== here ? prepared : null].filter(Boolean);
+    if (this.item?.session_id !== here) this.left = this.item;
+    this.item = item;
+    const shown = [item, prepared, this.left].filter((each, number, all) =>
+      each?.session_id && all.findIndex((other) => other?.session_id === each.session_id) === number);
     return html`<div class="transcript">
       <div class="reading">
         <span class="place">${reading}</span>
@@ -320,8 +324,8 @@ class Transcript extends Component {
       </div>
       <div class="trace" ref=${this.trace} tabindex="0" role="region" aria-label="Session" onClick=${(event) => this.click(event)}
         onWheel=${() => (this.at = null)}>
-        ${shown.map((each) => html`<${Conversation} key=${each.session_id} item=${each}
-          hidden=${each !== item} blind=${blind} turns=${this.turnsOf(each)} raw=${raw} all=${all && each === item} transcript=${this} />`)}
+        ${shown.map((each) => html`<div class="session" key=${each.session_id} hidden=${each !== item}><${Conversation} item=${each} blind=${blind}
+          turns=${this.turnsOf(each)} raw=${raw} all=${all && each === item} transcript=${this} /></div>`)}
         ${here ? null : children}
       </div></div>`;
   }

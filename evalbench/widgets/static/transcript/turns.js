@@ -148,16 +148,16 @@ class Conversation extends Component {
 
   shouldComponentUpdate(next) {
     const now = this.props;
-    return ["hidden", "blind", "turns", "raw", "all"].some((name) => next[name] !== now[name]);
+    return ["blind", "turns", "raw", "all"].some((name) => next[name] !== now[name]);
   }
 
-  render({ item, hidden, blind, turns, raw, all, transcript }) {
+  render({ item, blind, turns, raw, all, transcript }) {
     const left = item.turns.length + item.left_out - turns.length;
-    return html`<${Reading.Provider} value=${{ raw, all, transcript, words: this.words }}><div class="session" hidden=${hidden}>
+    return html`<${Reading.Provider} value=${{ raw, all, transcript, words: this.words }}>
       <${Head} item=${item} blind=${blind} jump=${(span) => transcript.jump(span)} />
       ${turns.map((turn) => html`<${Turn} key=${turn.number} turn=${turn} />`)}
       ${left > 0 && html`<button type="button" class="more" onClick=${() => transcript.readTurns()}>Read on: ${plural(left, "more turn")}</button>`}
-      ${item.gaps.map((gap) => html`<div class="gap"><h4>Not placed</h4><${Words} text=${gap} /></div>`)}</div><//>`;
+      ${item.gaps.map((gap) => html`<div class="gap"><h4>Not placed</h4><${Words} text=${gap} /></div>`)}<//>`;
   }
 }
 
