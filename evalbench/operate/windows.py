@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -81,7 +81,7 @@ def count_windows(
     drawn = cells.filter("drawn")
     known = _spread(drawn, labels, modes, cells.height, "fails")
     says, versions, names, learnt = _lead(cells, verdicts, modes, known)
-    chance, inflation = _doubt(drawn, labels, modes, known, says, learnt, window, rng)
+    chance, inflation, doubt = _doubt(drawn, labels, modes, known, says, learnt, window, rng)
     usable = ~np.isnan(chance) & ~learnt
     shape = (len(modes), len(releases), int(stratum.max(initial=-1)) + 1)
     tables = np.zeros((3, 3, *shape))  # what, cell, mode, release, stratum
@@ -96,7 +96,7 @@ def count_windows(
     effect = design_effect(known, window, group)
     return SurfaceWindows(
         releases=releases,
-        counts=_effective(tables, versions, effect, inflation),
+        counts=replace(_effective(tables, versions, effect, inflation), doubt=doubt),
         n_sessions=population.sum(-1).astype(np.int64),
         n_labels=read.sum(-1).astype(np.int64),
         n_groups=groups * int(cells["group_key"].is_not_null().any()),
@@ -180,11 +180,15 @@ def _doubt(
     learnt: NDArray[np.bool_],
     window: NDArray[np.int64],
     rng: np.random.Generator,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the chance (modes, sessions) that each fails, and the inflation of labels (modes,)."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the chance (modes, sessions) that each fails, and the inflation of labels (modes,).
+
+    And the variance of the failures among the labels of each window (modes, windows).
+    """
     chance, inflation = known.copy(), np.ones(len(modes))
+    doubt = np.zeros((len(modes), int(window.max(initial=-1)) + 1))
     if "n_fail" not in labels.columns:
-        return chance, inflation
+        return chance, inflation, doubt
     n = known.shape[1]
     votes = [_spread(drawn, labels, modes, n, each) for each in ("n_annotators", "n_fail")]
     for mode, own in enumerate(rng.spawn(len(modes))):
@@ -202,7 +206,11 @@ def _doubt(
         )
         if not found.reason:
             chance[mode, read], inflation[mode] = found.chance, found.inflation
-    return chance, inflation
+            chances = np.nan_to_num(found.chances)
+            sums = chances @ np.eye(doubt.shape[1])[window[read]]
+            single = (chances * (1 - chances)).mean(0)
+            doubt[mode] = sums.var(0) + np.bincount(window[read], single, doubt.shape[1])
+    return chance, inflation, doubt
 
 
 @dataclass(frozen=True)

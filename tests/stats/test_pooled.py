@@ -325,3 +325,13 @@ def test_rates_and_changes_cover_what_was_planted():
             in_rate = rate.low - 1e-12 <= share[mode, 2] <= rate.high + 1e-12
             held.append((in_rate, delta.low <= moved <= delta.high))
     assert (np.mean(held, axis=0) >= 0.92).all()
+
+
+def test_labels_in_doubt_leave_an_interval_where_a_window_was_read_whole():
+    sessions = np.array([[[20.0, 20.0]], [[180.0, 180.0]], [[0.0, 0.0]]])
+    failures = np.array([[[14.0, 14.0]], [[3.0, 3.0]], [[0.0, 0.0]]])
+    version, doubt = np.zeros((1, 2), dtype=np.int64), np.array([[0.0, 4.0]])
+    counts = Windows(sessions, sessions, failures, version, doubt)
+    sure, open_ = pooled_rates(counts, rng=np.random.default_rng(2)).rates[0]
+    assert width(sure) == pytest.approx(0, abs=1e-12)
+    assert width(open_) == pytest.approx(2 * 1.96 * 2 / 200, rel=0.15)

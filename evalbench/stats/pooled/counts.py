@@ -22,13 +22,15 @@ class Windows:
     says: fails, passes, no verdict. Labels are effective ones, of :func:`effective_labels`, and
     ``failures`` are those of them that people say fail. ``version`` (modes, windows) numbers the
     evaluator's version that judged, ``NO_EVALUATOR`` where none did; equal numbers of one mode
-    share one calibration.
+    share one calibration. ``doubt`` (modes, windows) is the variance of the failures among a
+    window's labels where people err; None: they do not.
     """
 
     sessions: Floats
     labels: Floats
     failures: Floats
     version: Integers
+    doubt: Floats | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError on arrays of other shapes, or counts that hold each other not."""

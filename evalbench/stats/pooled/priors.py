@@ -47,13 +47,15 @@ START = Priors(rate=Normal(-4.0, 1.2), sensitivity=Normal(1.5, 0.8), false_alarm
 class History:
     """The windows of one mode that one version of its evaluator judged, on grids of its own.
 
-    ``counts`` (3, 3, windows) are sessions, labels and failures by verdict. ``likelihood`` is
-    (windows, T, F, P); without an evaluator T and F are one point.
+    ``counts`` (3, 3, windows) are sessions, labels and failures by verdict, ``doubt`` (windows,)
+    the variance of the last. ``likelihood`` is (windows, T, F, P); without an evaluator T and F are
+    one point.
     """
 
     mode: int
     windows: Integers
     counts: Floats
+    doubt: Floats
     judged: bool
     rate: Floats
     sensitivity: Floats
@@ -93,7 +95,10 @@ def at_grids(
         t = f = np.zeros(1)
         likelihood = labelled_likelihood(own, rate)
     likelihood -= likelihood.max((1, 2, 3), keepdims=True)
-    return History(mode, windows, own, judged, rate, t, f, np.exp(likelihood, out=likelihood))
+    doubt = np.zeros(len(windows)) if counts.doubt is None else counts.doubt[mode, windows]
+    return History(
+        mode, windows, own, doubt, judged, rate, t, f, np.exp(likelihood, out=likelihood)
+    )
 
 
 def _posterior(history: History, priors: Priors) -> tuple[Floats, Floats]:

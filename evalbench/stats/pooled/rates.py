@@ -149,7 +149,10 @@ def _rate(
     t, f = np.unravel_index(pairs, window.shape)
     judge = expit(history.sensitivity[t]), expit(history.false_alarm[f])
     total = own[0].sum()
-    draws = draw_failures(own, jitter(history.rate, p, rng), *judge, rng) / total
+    draws = draw_failures(own, jitter(history.rate, p, rng), *judge, rng)
+    if doubt := history.doubt[at]:
+        draws = np.clip(np.rint(rng.normal(draws, np.sqrt(doubt))), 0, total)
+    draws = draws / total
     low, high = central_interval(draws, level)
     share = float(draws.mean())
     low, high = min(low, share), max(high, share)  # of one session left the mean may lie outside
