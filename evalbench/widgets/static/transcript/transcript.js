@@ -8,6 +8,7 @@
 
 const MOST_QUOTED = 2000; // characters
 const SEARCH_AFTER = 120; // milliseconds
+const PLACE_AFTER = 150; // milliseconds
 const inIdleTime = window.requestIdleCallback ?? ((act) => setTimeout(act, 1));
 
 // Preact hands a ref to a component as it hands any property.
@@ -32,6 +33,7 @@ class Transcript extends Component {
 
   componentWillUnmount() {
     fillRef(this.props.ref, null);
+    clearTimeout(this.scrolled);
     document.removeEventListener("selectionchange", this.selecting);
     for (const name of ["evalbench-hit", "evalbench-hit-now", "evalbench-evidence"]) markRanges(name, []);
   }
@@ -54,6 +56,7 @@ class Transcript extends Component {
     this.at = null;
     this.trace.current.scrollTop = 0;
     this.setState({ query: "", told: "", all: false, turns: {} });
+    this.tellPlaceSoon();
     inIdleTime(() => this.setState({ left: (this.left = null) })); // taking it away takes time too
   }
 
@@ -111,7 +114,18 @@ class Transcript extends Component {
   }
 
   scroll(by) {
+    this.leave();
     this.trace.current.scrollBy({ top: by });
+  }
+
+  leave() {
+    this.at?.classList.remove("current");
+    this.at = null;
+  }
+
+  tellPlaceSoon() {
+    clearTimeout(this.scrolled);
+    this.scrolled = setTimeout(() => this.showPlace(), PLACE_AFTER);
   }
 
   current() {
@@ -220,7 +234,8 @@ class Transcript extends Component {
   }
 
   toggleRaw() {
-    this.setState(({ raw }) => ({ raw: !raw }));
+    const turn = this.current();
+    this.setState(({ raw }) => ({ raw: !raw }), () => turn && this.bring(turn));
   }
 
   // Evidence
@@ -320,10 +335,10 @@ class Transcript extends Component {
         <span class="search"><input ref=${this.field} type="search" placeholder="Search this session (/)" aria-label="Search this session"
           aria-keyshortcuts="/" value=${query} onInput=${(event) => this.findSoon(event.currentTarget.value)} onKeyDown=${(event) => this.press(event)} />
           <output class="hits">${told}</output></span>
-        <button type="button" class="choice" aria-pressed=${String(raw)} onClick=${() => this.toggleRaw()}>Raw</button>
+        <button type="button" class="choice" aria-pressed=${String(raw)} aria-keyshortcuts="r" onClick=${() => this.toggleRaw()}>Raw<kbd aria-hidden="true">r</kbd></button>
       </div>
       <div class="trace" ref=${this.trace} tabindex="0" role="region" aria-label="Session" onClick=${(event) => this.click(event)}
-        onWheel=${() => (this.at = null)}>
+        onWheel=${() => this.leave()} onScroll=${() => this.tellPlaceSoon()}>
         ${shown.map((each) => html`<div class="session" key=${each.session_id} hidden=${each !== item}><${Conversation} item=${each} blind=${blind}
           turns=${this.turnsOf(each)} raw=${raw} all=${all && each === item} transcript=${this} /></div>`)}
         ${here ? null : children}
