@@ -35,10 +35,11 @@ class Reader:
 
 @dataclass(frozen=True)
 class Mode:
-    """A planted failure mode and how it shows in a trace.
+    """A planted failure mode, how it shows in a trace and what people note of it.
 
     ``rate`` holds until a release changes it. The assistant says one of ``says`` in the failing
-    turn; the other fields change that turn's question, tool call or documents.
+    turn; the other fields change that turn's question, tool call or documents. ``notes`` are what
+    readers jot down of it, each in a voice of its own. Raises ValueError without notes.
     """
 
     mode: str
@@ -51,6 +52,7 @@ class Mode:
     rate: float
     judge: Reader
     says: list[str]
+    notes: list[str]
     asks: str | None = None
     tool: str | None = None
     arguments: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +60,10 @@ class Mode:
     documents: list[str] = field(default_factory=list)
     tool_error: str | None = None
     tool_repeats: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.notes:
+            raise ValueError(f"notes of mode {self.mode!r} must be at least one, got none")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ CHARACTERS_PER_TOKEN = 4
 MILLISECOND = 1000
 
 Uniforms = Iterator[float]
+Facts = Mapping[str, str]
+"""What a session is about: the values of the placeholders in its sentences, by name."""
 Message = dict[str, str]
 
 
@@ -38,7 +40,13 @@ class Step(NamedTuple):
 
 
 def write_conversation(
-    surface: Surface, intent: str, modes: list[Mode], *, started: int, uniforms: Uniforms
+    surface: Surface,
+    intent: str,
+    modes: list[Mode],
+    *,
+    facts: Facts,
+    started: int,
+    uniforms: Uniforms,
 ) -> list[list[Step]]:
     """Write one session of an intent in which these modes fail, as the steps of each turn.
 
@@ -50,7 +58,6 @@ def write_conversation(
     """
     script = surface.script
     plan = next(each for each in script["intents"] if each["name"] == intent)
-    facts = _draw_facts(script["facts"], uniforms)
     draw = next(uniforms)
     turns = min(1 + sum(draw >= share for share in TURN_SHARES), 1 + len(plan["follows"]))
     rotation = int(next(uniforms) * len(plan["follows"]))
@@ -83,7 +90,7 @@ class _Writer:
 
     script: Mapping[str, Any]
     plan: Mapping[str, Any]
-    facts: Mapping[str, str]
+    facts: Facts
     uniforms: Uniforms
     moment: int
     history: tuple[Message, ...]
@@ -163,7 +170,9 @@ class _Writer:
         )
 
 
-def _draw_facts(options: Mapping[str, list[str]], uniforms: Uniforms) -> dict[str, str]:
+def draw_facts(surface: Surface, uniforms: Uniforms) -> Facts:
+    """Draw what one session is about; it takes up to 50 of ``uniforms``."""
+    options = surface.script["facts"]
     facts = {name: _pick(values, uniforms) for name, values in options.items()}
     for name, value in facts.items():
         for _ in range(value.count("#")):

@@ -1,7 +1,7 @@
 """The whole journey on the simulated company, from its traces to reports that know no truth."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from evalbench.demo.closing import (
     write_truth,
 )
 from evalbench.demo.company import ANNOTATORS, QUARTERS, Surface, load_company, quarter_bounds
+from evalbench.demo.conversation import Facts
 from evalbench.demo.evaluators import promote_evaluators
 from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import SUFFIX, write_traces
@@ -118,11 +119,12 @@ def play_year(
     write_truth(simulated, ws.path / TRUTH)
     # Users are resampled in the order of their keys, which the same seed makes the same.
     known = replace(ws, settings=ws.settings.model_copy(update={"user_key_secret": "demo"}))
+    facts = dict[str, Facts]()
     for each in simulated:
         name = each.surface.surface
         say(f"write and ingest the traces of {name}")
         path = ws.path / "traces" / f"{name}{SUFFIX}"
-        write_traces(each, path, rng=tracing)
+        facts |= write_traces(each, path, rng=tracing)
         ingest(known, path, surface=name)
         ws.lake.append("verdict", judgements.judge_sessions(each, rng=judging))
     now = quarter_bounds(QUARTERS[0])[0]
@@ -144,7 +146,7 @@ def play_year(
         queues = [_draw_queue(_at(ws, now), each, quarter, rng=reading) for each in simulated]
         now += LABELLED_AFTER
         for each, (number, session_ids) in zip(simulated, queues, strict=True):
-            _label_queue(_at(ws, now), each, number, session_ids, rng=reading)
+            _label_queue(_at(ws, now), each, number, session_ids, facts, rng=reading)
         now += ADJUDICATED_AFTER
         codebook = read_codebook(ws.ledger).live
         for each, (number, _) in zip(simulated, queues, strict=True):
@@ -221,13 +223,19 @@ def _draw_queue(
 
 
 def _label_queue(
-    ws: Workspace, simulated: Simulated, queue: int, drawn: list[str], *, rng: np.random.Generator
+    ws: Workspace,
+    simulated: Simulated,
+    queue: int,
+    drawn: list[str],
+    facts: Mapping[str, Facts],
+    *,
+    rng: np.random.Generator,
 ) -> None:
     """Let people label what was drawn, and note what they saw."""
     labels = judgements.label_sessions(simulated, drawn, queue=queue, rng=rng)
     for annotator, given in labels.items():
         _write(ws, "label.set", given, actor=annotator)
-        notes = judgements.note_failures(simulated, drawn, rng=rng)
+        notes = judgements.note_failures(simulated, drawn, facts, rng=rng)
         _write(ws, "note.added", notes, actor=annotator)
 
 

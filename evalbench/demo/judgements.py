@@ -1,11 +1,12 @@
 """What the simulated judge says of every session, and the simulated people of drawn ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
-from evalbench.demo.company import ADJUDICATOR, ANNOTATORS, Reader
+from evalbench.demo.company import ADJUDICATOR, ANNOTATORS, Mode, Reader
+from evalbench.demo.conversation import Facts
 from evalbench.demo.simulate import Simulated
 from evalbench.label.agreement.adjudication import disagreements
 from evalbench.schema import TIME, VERDICT, Label, LabelAdjudicated, Note
@@ -14,6 +15,9 @@ JUDGE = "demo-judge"
 """Stands in for a judge: it is a draw from planted truth, and calls no model."""
 UNSURE_SHARE = 0.008
 NOTED_SHARE = 0.05
+BOTH_SHARE = 0.4
+"""Of the notes on a session that shows two failures, how many tell of both."""
+JOINTS = (" + ", " / ", " - also: ", ", also ")
 MEDIAN_SECONDS = 70
 
 
@@ -116,15 +120,30 @@ def adjudicate_sessions(
 
 
 def note_failures(
-    simulated: Simulated, session_ids: Sequence[str], *, rng: np.random.Generator
+    simulated: Simulated,
+    session_ids: Sequence[str],
+    facts: Mapping[str, Facts],
+    *,
+    rng: np.random.Generator,
 ) -> list[Note]:
-    """Write open codes on a few of the failing sessions, as a reader jots them down."""
+    """Write open codes on a few of the failing sessions; ``facts`` are theirs, by session."""
     surface, notes = simulated.surface, []
     failing = simulated.failing_of(session_ids)
     for row, column in np.argwhere(failing):
         if rng.random() < NOTED_SHARE:
-            mode = surface.modes[column]
-            words = (mode.name, mode.definition.split(". ")[0], mode.example)
-            text = words[rng.integers(len(words))]
-            notes.append(Note(text=text, surface=surface.surface, session_id=session_ids[row]))
+            others = [other for other in np.flatnonzero(failing[row]) if other != column]
+            shown = [surface.modes[each] for each in (column, *others)]
+            # One draw a note: how it is worded moves no label.
+            words = np.random.default_rng(rng.integers(2**32))
+            session = session_ids[row]
+            text = write_note(shown, facts[session], rng=words)
+            notes.append(Note(text=text, surface=surface.surface, session_id=session))
     return notes
+
+
+def write_note(modes: Sequence[Mode], facts: Facts, *, rng: np.random.Generator) -> str:
+    """Write what a reader jots down of the first of a session's modes, or of the first two."""
+    note, *more = (mode.notes[rng.integers(len(mode.notes))] for mode in modes[:2])
+    if more and rng.random() < BOTH_SHARE:
+        note = note.rstrip(".") + JOINTS[rng.integers(len(JOINTS))] + more[0]
+    return note.format_map(facts)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from evalbench.demo.conversation import Step, write_conversation
+from evalbench.demo.conversation import Facts, Step, draw_facts, write_conversation
 from evalbench.demo.simulate import Simulated
 
 UNIFORMS = 200
@@ -21,22 +21,26 @@ FACTS = ("release", "tier", "locale", "intent")
 Row = dict[str, Any]
 
 
-def write_traces(simulated: Simulated, path: Path, *, rng: np.random.Generator) -> None:
-    """Write the traces of one surface, sessions in order of time."""
+def write_traces(simulated: Simulated, path: Path, *, rng: np.random.Generator) -> dict[str, Facts]:
+    """Write the traces of one surface, sessions in order of time; return the facts of each."""
     path.parent.mkdir(parents=True, exist_ok=True)
     modes = {mode.mode: mode for mode in simulated.surface.modes}
     draws = rng.random((simulated.sessions.height, UNIFORMS), dtype=np.float32)
     starts = simulated.sessions["started_at"].dt.timestamp("us").to_list()
     rows = simulated.sessions.iter_rows(named=True)
+    told = {}
     # Neither a name nor a time goes into the header: the same seed gives the same bytes.
     with path.open("wb") as plain, gzip.GzipFile("", "wb", 1, plain, mtime=0) as packed:
         for row, started, uniforms in zip(rows, starts, draws, strict=True):
+            stream = iter(uniforms.tolist())
+            told[row["session_id"]] = draw_facts(simulated.surface, stream)
             turns = write_conversation(
                 simulated.surface,
                 row["intent"],
                 [modes[mode] for mode in row["modes"]],
+                facts=told[row["session_id"]],
                 started=started,
-                uniforms=iter(uniforms.tolist()),
+                uniforms=stream,
             )
             facts = {name: row[name] for name in FACTS}
             signals = {name: row[name] for name in simulated.surface.signals}
@@ -44,6 +48,7 @@ def write_traces(simulated: Simulated, path: Path, *, rng: np.random.Generator) 
             spans = _number_spans(row, turns, facts, facts | recorded)
             lines = (orjson.dumps(span, option=orjson.OPT_APPEND_NEWLINE) for span in spans)
             packed.write(b"".join(lines))
+    return told
 
 
 def _number_spans(

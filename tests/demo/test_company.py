@@ -1,3 +1,5 @@
+from dataclasses import replace
+from difflib import SequenceMatcher
 from string import Formatter
 
 import pytest
@@ -52,10 +54,32 @@ def test_sentences_use_facts_and_documents_that_are_there(company):
         assert set(surface.signals) <= set(SIGNALS)
         documents = {document["id"] for document in script["documents"]}
         assert documents >= {name for mode in surface.modes for name in mode.documents}
-        shown = [(m.says, m.asks, dict(m.arguments), m.result) for m in surface.modes]
+        shown = [(m.says, m.notes, m.asks, dict(m.arguments), m.result) for m in surface.modes]
         used = _facts([script["documents"], script["intents"], shown])
         assert used <= set(script["facts"]) | {"email"}
         assert set(script["facts"]) <= used | {"first", "last"}
+
+
+def test_notes_of_a_mode_are_many_and_none_is_its_name_definition_or_example(company):
+    for surface in company:
+        notes = [note.casefold() for mode in surface.modes for note in mode.notes]
+        assert len(set(notes)) == len(notes)
+        for mode in surface.modes:
+            assert len(mode.notes) >= 9
+            assert any("{" in note for note in mode.notes)
+            given = [mode.name, *mode.definition.split(". "), mode.example]
+            for note in mode.notes:
+                assert max(_likeness(note, text) for text in given) < 0.7, note
+
+
+def test_a_mode_without_notes_is_refused(company):
+    with pytest.raises(ValueError, match="refund_window_misquoted"):
+        replace(company[0].modes[0], notes=[])
+
+
+def _likeness(one, other):
+    """Return the share of equal characters in order: 1 of two texts that are the same."""
+    return SequenceMatcher(None, one.casefold(), other.casefold(), autojunk=False).ratio()
 
 
 def _facts(value):

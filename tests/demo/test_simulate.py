@@ -5,7 +5,9 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from evalbench.demo.company import ANNOTATORS, QUARTERS, quarter_bounds
+from evalbench.demo.conversation import draw_facts
 from evalbench.demo.judgements import (
+    JOINTS,
     evaluator_id,
     judge_sessions,
     label_sessions,
@@ -91,10 +93,32 @@ def test_the_majority_of_three_annotators_is_almost_always_right(year):
         assert wrong.max() < 0.003
 
 
-def test_notes_are_about_failing_sessions_in_words_of_their_mode(year):
-    simulated = year[0]
+def test_notes_are_about_failing_sessions_in_words_of_their_modes_and_facts(year):
+    simulated, facts = year[0], {}
+    for session, uniforms in zip(
+        simulated.sessions["session_id"],
+        np.random.default_rng(3).random((simulated.sessions.height, 50)).tolist(),
+        strict=True,
+    ):
+        facts[session] = draw_facts(simulated.surface, iter(uniforms))
     failing = simulated.sessions.filter(pl.col("modes").list.len() > 0)["session_id"].to_list()
     passing = simulated.sessions.filter(pl.col("modes").list.len() == 0)["session_id"].to_list()
-    notes = note_failures(simulated, failing, rng=np.random.default_rng(1))
+    notes = note_failures(simulated, failing, facts, rng=np.random.default_rng(1))
     assert 0 < len(notes) < len(failing)
-    assert note_failures(simulated, passing, rng=np.random.default_rng(1)) == []
+    assert note_failures(simulated, failing, facts, rng=np.random.default_rng(1)) == notes
+    assert note_failures(simulated, passing, facts, rng=np.random.default_rng(1)) == []
+    shows = dict(simulated.sessions.select("session_id", "modes").iter_rows())
+    several = []
+    for note in notes:
+        told = [
+            mode.mode
+            for mode in simulated.surface.modes
+            if any(
+                each.format_map(facts[note.session_id]).rstrip(".") in note.text
+                for each in mode.notes
+            )
+        ]
+        assert set(told) & set(shows[note.session_id])
+        if len(shows[note.session_id]) > 1:
+            several.append(any(joint in note.text for joint in JOINTS))
+    assert 0.2 < np.mean(several) < 0.7

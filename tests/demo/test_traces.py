@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from evalbench.demo.conversation import write_conversation
+from evalbench.demo.conversation import draw_facts, write_conversation
 from evalbench.demo.traces import UNIFORMS, write_traces
 
 SESSION_ID = re.compile(rb'"gen_ai.conversation.id":"([0-9a-f]{16})"')
@@ -14,8 +14,9 @@ SESSION_ID = re.compile(rb'"gen_ai.conversation.id":"([0-9a-f]{16})"')
 def _conversation(surface, modes, seed=0):
     uniforms = iter(np.random.default_rng(seed).random(UNIFORMS).tolist())
     intent = surface.script["intents"][seed % len(surface.script["intents"])]["name"]
+    facts, started = draw_facts(surface, uniforms), 1_760_000_000_000_000
     return write_conversation(
-        surface, intent, modes, started=1_760_000_000_000_000, uniforms=uniforms
+        surface, intent, modes, facts=facts, started=started, uniforms=uniforms
     )
 
 
