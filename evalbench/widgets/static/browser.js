@@ -7,12 +7,12 @@ const SORTS = [
   ["latency_p95_ms", "Slowest"], ["cost_usd", "Dearest"],
 ];
 const SHEET = [
-  ["/", "ask: words, \"a phrase\", release=2.1, n_tool_errors>0, -outcome:yes, thumbs:none"],
+  ["/", "ask for sessions: words, \"a phrase\", release=2.1, n_tool_errors>0, -outcome:yes, thumbs:none"],
   ["\u2191 \u2193", "an earlier or later session of the list"],
   ["Enter", "read it; Esc goes back to the list"],
   ["] [", "next turn, turn before"],
   ["} {", "next error or tool call, the one before"],
-  ["s", "search the session"],
+  ["s", "search the session; / too, once it has the keys"],
   ["r", "as its source has it"],
   ["o", "open or close everything folded"],
   ["x", "pick the session, or leave it"],
@@ -206,7 +206,7 @@ class BrowserDesk extends Component {
     const inList = !target.closest(".transcript");
     const download = (form) => () => total && this.send({ act: "export", form });
     return {
-      "/": () => this.field.current.select(),
+      "/": inList ? () => this.field.current.select() : () => transcript.startSearch(),
       Escape: () => this.goBack(),
       ArrowDown: inList ? () => this.move(1) : () => transcript.scroll(90),
       ArrowUp: inList ? () => this.move(-1) : () => transcript.scroll(-90),
