@@ -36,6 +36,7 @@ KEPT = {
     ("Design", "evaluators"),  # planted already, as the columns that a stratum is made of
     ("Design", "targets"),  # likewise
     ("DrawnItem", "stratum"),
+    ("ModeDefined", "key"),  # one of a few keys of the keyboard
     # Made by the product of what an evaluator is: closed names, and a hash.
     ("EvaluatorDefined", "parameters"),
     *((f"Evaluator{act}", "version") for act in ("Defined", "Calibrated", "Promoted")),

@@ -20,17 +20,18 @@ from evalbench.label.codebook.restate import restate
 from evalbench.schema import SESSION
 from evalbench.session import Session, read_sessions
 from evalbench.session.copies import find_copies
-from evalbench.store.search import KEY
+from evalbench.store.search import KEY, TEXT
 from evalbench.store.tabular import write_frame
 from evalbench.store.workspace import Workspace
 
 ACTS = "ask open text find turns draw export".split()
-ROWS = 100
+ROWS = 50
 """Sessions of a list that are sent at a time."""
 FEWEST_SHARED = 30
 """Values that a column may have and still be offered value by value."""
 LEFT_OUT = ("surface", "user_key", "group_key", "final_output")
 TOLD = "session_id release n_turns n_tool_errors people evaluators".split()
+NOTHING = pl.DataFrame(schema=TEXT)
 EXCERPT = 60
 """Characters that are shown before a word that was found."""
 
@@ -56,28 +57,19 @@ class Browsing:
         """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments."""
         return answer({act: getattr(self, act) for act in ACTS}, message)
 
-    def ask(
-        self,
-        *,
-        surface: str,
-        query: str,
-        start: int = 0,
-        sort: str = "started_at",
-        up: bool = False,
-    ) -> Answer:
-        """Find the sessions that a query asks for, sorted by a column, and show some of them."""
+    def ask(self, *, surface: str, query: str, start: int = 0, sort: str = "started_at") -> Answer:
+        """Find the sessions that a query asks for, the most of a column first, and show some."""
         frame = self._read(surface)
         asked = parse_query(query, frame.schema)
-        copies, searched = find_copies(self._ws, surface, frame.select(list(KEY)))
-        self._found = frame.filter(*asked.filters)
-        said = copies.head(0).collect()
+        self._found, searched, said = frame.filter(*asked.filters), frame.height, NOTHING
         if asked.words:
+            copies, searched = find_copies(self._ws, surface, frame.select(list(KEY)))
             said = copies.filter(contains(pl.col("text"), asked.words)).collect()
             named = contains(pl.col("session_id"), asked.words)
-            hit = pl.col("session_id").is_in(said["session_id"].to_list())
+            hit = pl.col("session_id").is_in(said["session_id"].implode())
             self._found = self._found.filter(hit | named)
         by = sort if sort in frame.columns else "started_at"
-        self._found = self._found.sort(by, "session_id", descending=[not up, False])
+        self._found = self._found.sort(by, "session_id", descending=[True, False])
         shown = self._found.slice(start, ROWS)
         return {
             "tell": "listed",
@@ -169,6 +161,7 @@ class Browsing:
             said = self._judge(surface)
             frame = rows.drop("segments").hstack(segments)
             self._frames = {surface: frame.join(said, on="session_id", how="left")}
+            find_copies(self._ws, surface, frame.select(list(KEY)))  # those that lack are made
         return self._frames[surface]
 
     def _judge(self, surface: str) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 // The browser of sessions: what the columns hold, the list of what was asked for, and one session whole.
 
-const ASK_AFTER = 150; // milliseconds
+const ASK_AFTER = 80; // milliseconds
 const OPEN_AFTER = 120;
 const SORTS = [
   ["started_at", "Newest"], ["n_turns", "Most turns"], ["n_tool_errors", "Most tool errors"],
