@@ -161,8 +161,7 @@ class QueueDrawn(Body):
     """``queue.drawn``: which sessions of which frame were drawn, how, and why each one.
 
     ``lake_versions`` pins the frame, so that the stratum of every session can be worked out again.
-    ``blind`` keeps outcome, signals and the reason of the draw from annotators until their label;
-    ``prelabel`` is the evaluator whose verdicts they are shown, if any.
+    ``blind`` keeps outcome, signals and the reason of the draw from annotators until their label.
     """
 
     surface: Name
@@ -173,7 +172,6 @@ class QueueDrawn(Body):
     lake_versions: dict[str, int]
     items: tuple[DrawnItem, ...]
     blind: bool = True
-    prelabel: str = ""
 
 
 class ItemReserved(Body):

@@ -24,11 +24,11 @@ def page(chromium):
     """A page; whatever it asks of another computer fails the test."""
     asked = []
     # What a page must not do, it must not do without its own policy either; Playwright needs eval.
-    page = chromium.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("websocket", lambda websocket: asked.append(websocket.url))
-    yield page
-    page.close()
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+    context.on("request", lambda request: asked.append(request.url))
+    context.on("page", lambda page: page.on("websocket", lambda line: asked.append(line.url)))
+    yield context.new_page()
+    context.close()
     here = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
     assert [url for url in asked if not url.startswith(here)] == []
 

@@ -15,6 +15,7 @@ MOUNT = """async ([esm, css, state]) => {
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
   const server = { delay: 0, stopped: false, lost: 0, sent: [], turn: Promise.resolve() };
   window.server = server;
+  server.say = (told) => tell("msg:custom", { tell: told });
   const carry = async (message) => {
     while (server.stopped) await sleep(5);
     if (server.delay) await sleep(server.delay);
@@ -51,7 +52,8 @@ def mount(page: Page, widget: AnyWidget) -> None:
     """Show a widget in a page of its own; ``window.server`` slows and stops what is behind it.
 
     ``delay`` is in milliseconds a message; ``stopped`` holds them; the answers to the next ``lost``
-    messages are done in Python, and never arrive.
+    messages are done in Python, and never arrive; ``say("gone")`` and ``say("back")`` are what the
+    page of the server says of its line.
     """
     out = []
     widget.send = lambda message: out.append(("msg", message))

@@ -9,11 +9,10 @@ from evalbench.label.annotation.answering import Answer, answer
 from evalbench.label.annotation.history import Deed, read_deeds
 from evalbench.label.annotation.layout import lay_out
 from evalbench.label.annotation.markdown import visible
-from evalbench.label.annotation.overview import list_items, list_modes, propose_mode
+from evalbench.label.annotation.overview import list_items, list_modes, pin_key, propose_mode
 from evalbench.label.annotation.queue import Queue
 from evalbench.label.annotation.retraction import read_own_note
 from evalbench.label.annotation.transcript import READING, transcript
-from evalbench.label.codebook.acts import edit
 from evalbench.label.entries import redact_note
 from evalbench.schema import CommentAdded, Label
 from evalbench.session import Session, make_session, read_sessions
@@ -128,7 +127,7 @@ class Annotation:
         else:
             self._queue.retract(deed.session_id, deed.seq, note=deed.before, minutes=self._minutes)
         self._undone.append(self._deeds.pop())
-        self._back = self._read(deed.session_id)
+        self._show(deed.session_id)
         self.touch()
         draft = deed.label.model_dump(mode="json", include={*SAID}) if deed.label else {}
         said = f"Undone: {deed.describe()}"
@@ -167,7 +166,7 @@ class Annotation:
             return
         if session_id not in self._labelled:
             self._queue.take_on(session_id, minutes=self._minutes)
-        self._back = self._read(session_id)
+        self._show(session_id)
         self.touch()
 
     def text(self, **asked: Any) -> Answer:
@@ -212,7 +211,7 @@ class Annotation:
 
     def pin(self, *, mode: str, key: str) -> Answer:
         """Let a failure mode have this key, for everybody."""
-        edit(self._ws.ledger, self.surface, mode, key=key)
+        pin_key(self._ws.ledger, self.surface, mode, key)
         self.codebook = list_modes(self._ws.ledger, self.surface)
         return {"tell": "done", "said": f"The key is {key}"}
 
@@ -272,6 +271,13 @@ class Annotation:
         self._leave(name)
         return seq
 
+    def _show(self, session_id: str) -> None:
+        """Put a session before the annotator; one without a label that was there comes next."""
+        if self._back and self._back["session_id"] not in self._labelled:
+            self._ahead.insert(0, self._back)
+        self._back = self._read(session_id) if session_id else {}
+        self._ahead = [item for item in self._ahead if item["session_id"] != session_id]
+
     def _leave(self, session_id: str) -> None:
         if self._back.get("session_id") == session_id:
             self._back = {}
@@ -286,7 +292,7 @@ class Annotation:
         labelled = list(self._labelled)
         if not 0 <= place <= len(labelled) or (place == self._place() and not self._back):
             raise LabelError("there is no session that way")
-        self._back = self._read(labelled[place]) if place < len(labelled) else {}
+        self._show(labelled[place] if place < len(labelled) else "")
 
     def _check(self, label: Label, note: str | None) -> None:
         if label.verdict == "fail" and not label.modes and not (note or "").strip():

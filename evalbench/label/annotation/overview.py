@@ -9,7 +9,7 @@ from evalbench.errors import LabelError
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.annotation.queue import Queue
 from evalbench.label.annotation.reservations import Place
-from evalbench.label.codebook.acts import define, read_codebook
+from evalbench.label.codebook.acts import define, edit, read_codebook
 from evalbench.label.codebook.modes import make_key
 from evalbench.schema import MODE_KEYS
 from evalbench.store.ledger import Ledger
@@ -26,13 +26,20 @@ def list_modes(ledger: Ledger, surface: str) -> list[dict[str, Any]]:
     Those that were defined without a key have the first that are left; where none is left, "".
     """
     told = pl.col("name", "definition", "example").map_elements(visible, pl.String)
-    modes = read_codebook(ledger).live.filter(surface=surface).select(MODE)
-    rows = modes.with_columns(told).to_dicts()
-    pinned = {row["key"] for row in rows}
-    left = (key for key in MODE_KEYS if key not in pinned)
-    for row in rows:
-        row["key"] = row["key"] or next(left, "")
+    book = read_codebook(ledger)
+    modes = book.live.filter(surface=surface).select(MODE).with_columns(told)
+    rows = [row | {"key": book.keys(surface)[row["mode"]]} for row in modes.to_dicts()]
     return sorted(rows, key=lambda row: (not row["key"], MODE_KEYS.find(row["key"]), row["mode"]))
+
+
+def pin_key(ledger: Ledger, surface: str, mode: str, key: str) -> None:
+    """Let a mode have a key that is free; the others keep theirs. LabelError where one has it."""
+    book = read_codebook(ledger)
+    keys = book.keys(surface)
+    for other in keys:
+        if key not in keys.values() and other != mode and not book.find(surface, other).key:
+            edit(ledger, surface, other)  # which writes down the key that it has
+    edit(ledger, surface, mode, key=key)
 
 
 def list_items(ws: Workspace, queue: Queue, *, revealed: Collection[str]) -> list[dict[str, Any]]:

@@ -281,6 +281,12 @@ def find_queues(
     return columns.join(done, on="queue").sort("queue")
 
 
+def read_comments(ledger: Ledger, queue: int, *, until: int | None = None) -> pl.DataFrame:
+    """Read what annotators wrote to whoever leads: ``at, annotator, session_id, text``."""
+    comments = ledger.bodies("comment.added", until=until).filter(queue=queue)
+    return comments.select("at", "session_id", "text", annotator="actor")
+
+
 def check_modes(label: Label, codebook: pl.DataFrame) -> None:
     """Refuse with LabelError a label that names unknown modes, or modes though it does not fail."""
     known = set(codebook.filter(surface=label.surface)["mode"])

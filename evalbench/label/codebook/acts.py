@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from evalbench.errors import LabelError
 from evalbench.label.codebook.fold import KINDS, Act, fold, read_acts
 from evalbench.label.codebook.modes import Codebook
-from evalbench.schema import BODIES, DraftedMode, ModeDefined
+from evalbench.schema import BODIES, MODE_KEYS, DraftedMode, ModeDefined
 from evalbench.store.ledger import Draft, Ledger
 
 NEXT = sys.maxsize
@@ -181,12 +181,13 @@ def _expect_notes(ledger: Ledger, notes: Sequence[int]) -> Fill:
 
 def _choose_key(book: Codebook, surface: str, mode: str, fields: Fields) -> str:
     """Choose the key that annotators press for a mode; LabelError where another has it."""
+    keys = book.keys(surface)
     asked = fields.get("key")
-    for each in book.modes.values():
-        if asked and each.key == asked and each.surface == surface and not each.ended:
-            if each.mode != mode:
-                raise LabelError(f"the key {asked} is that of {each.name}: give that one another")
-    return book.find_key(surface, mode)
+    if other := [each for each, key in keys.items() if key == asked and each != mode]:
+        name = book.find(surface, other[0]).name
+        raise LabelError(f"the key {asked} is that of {name}: give that one another")
+    free = (key for key in MODE_KEYS if key not in keys.values())
+    return keys.get(mode) or next(free, "")
 
 
 def _write(

@@ -115,12 +115,13 @@ class Codebook:
             found = self.modes[surface, found.sessions.get(session_id or "", found.otherwise)]
         return found.mode if found and found.status == "live" else None
 
-    def find_key(self, surface: str, mode: str) -> str:
-        """Return the key of a mode, else the first that no standing mode has; "" where none is."""
-        old = self.modes.get((surface, mode))
-        modes = self.modes.values()
-        taken = {each.key for each in modes if each.surface == surface and not each.ended}
-        return (old.key if old else "") or next((k for k in MODE_KEYS if k not in taken), "")
+    def keys(self, surface: str) -> dict[str, str]:
+        """Return the key of each standing mode: its own, else the next one that is free, if any."""
+        modes = [each for each in self.modes.values() if each.surface == surface and not each.ended]
+        own = {each.mode: each.key for each in modes if each.key}
+        free = (key for key in MODE_KEYS if key not in own.values())
+        counting = [each.mode for each in modes if not each.key and each.status == "live"]
+        return own | {mode: next(free, "") for mode in counting}
 
     @cached_property
     def live(self) -> pl.DataFrame:

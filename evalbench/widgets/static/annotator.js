@@ -181,7 +181,7 @@ class AnnotatorDesk extends Component {
     if (told && verdict === "pass" && form.note === told) kept.note = "";
     if (told && verdict === "fail" && !form.note) kept.note = told;
     this.change({ ...kept, verdict });
-    if (verdict === "fail" && !form.modes.length) this.note.current.focus();
+    if (verdict === "fail") this.note.current.focus();
   }
 
   toggle({ mode }) {

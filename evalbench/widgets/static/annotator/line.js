@@ -2,6 +2,7 @@
 
 const SLOW_AFTER = 1_500; // milliseconds
 const SILENT_AFTER = 10_000;
+const LOOK_AGAIN = 2_000;
 const WORDS = {
   slow: "Saving\u2026 the server has not answered yet. What you type waits for it.",
   silent: "No answer for 10 seconds: it is not known yet whether this was saved. It is kept in this browser and sent again, "
@@ -99,27 +100,32 @@ class Kept {
   }
 }
 
-// Tells whether another tab shows the same queue to the same person.
+// Tells whether another tab shows the same queue to the same person: each holds a share of one lock,
+// which the browser takes back even of a tab that crashed.
 class Twins {
+  others = 0;
+
   constructor(name, changed) {
-    this.others = new Set();
-    this.name = crypto.getRandomValues(new Uint32Array(1))[0];
-    this.channel = new BroadcastChannel(name);
-    this.channel.onmessage = ({ data: { from, says } }) => {
-      if (says === "bye") this.others.delete(from);
-      else this.others.add(from);
-      if (says === "hello") this.say("here");
+    this.look = async () => {
+      if (!navigator.locks) return; // a page that came over the network has none
+      const { held } = await navigator.locks.query();
+      this.others = Math.max(0, held.filter((lock) => lock.name === name).length - 1);
+      clearTimeout(this.again);
+      if (this.others && !this.left) this.again = setTimeout(this.look, LOOK_AGAIN);
       changed();
     };
-    this.say("hello");
-  }
-
-  say(says) {
-    this.channel.postMessage({ from: this.name, says });
+    this.channel = new BroadcastChannel(name);
+    this.channel.onmessage = this.look;
+    navigator.locks?.request(name, { mode: "shared" }, () => new Promise((done) => {
+      this.free = done;
+      this.channel.postMessage("here");
+      this.look();
+    }));
   }
 
   leave() {
-    this.say("bye");
+    this.left = true;
+    this.free?.();
     this.channel.close();
   }
 }

@@ -62,5 +62,5 @@ function Header({ desk }) {
     <div class="bar" role="progressbar" aria-label="Queue" aria-valuemin="0" aria-valuemax=${total} aria-valuenow=${done}><i style=${`width: ${total ? (100 * done) / total : 0}%`}></i></div>
     <span class="pace">${total ? parts.join("  \u00b7  ") : ""}</span>
     <span class="tick" data-trouble=${desk.line.trouble}>${waiting ? `${plural(waiting, "key")} waiting` : desk.line.pending && desk.line.trouble ? "not saved yet" : said}</span>
-    ${desk.twins?.others.size ? html`<span class="twin" title="A label given there shows here when you go on; neither tab overwrites the other.">also open in another tab</span>` : null}</header>`;
+    ${desk.twins.others ? html`<span class="twin" title="A label given there shows here when you go on; neither tab overwrites the other.">also open in another tab</span>` : null}</header>`;
 }
