@@ -88,7 +88,7 @@ class ModeSplit(Body):
     surface: Name
     source: Name
     parts: dict[Name, tuple[Name, ...]] = Field(min_length=2)
-    notes: dict[Name, tuple[int, ...]] = Field(default_factory=dict)
+    notes: dict[Name, tuple[int, ...]] = Field(default={})
     otherwise: Name
     reason: str = ""
 
@@ -170,7 +170,7 @@ class Evaluator(Body):
     mode: Name
     kind: EvaluatorKind
     owner: Name
-    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    parameters: dict[str, JsonValue] = Field(default={})
     prompt: str = ""
     model: Name | None = None
     threshold: float | None = Field(default=None, allow_inf_nan=False)
