@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKSPACE ?= data/workspace
+ESLINT := eslint@9.39.1 @eslint/js@9.39.1 globals@16.5.0
 # Every notebook is a process of its own: what Python compiles for one is kept for the next.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lab bench fuzz lint clean
+.PHONY: demo test pages lab bench fuzz lint clean
 
 demo: .venv/base
 	$(BIN)/evalbench demo
@@ -16,7 +17,15 @@ test: .venv/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(MAKE) pages
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Where Node is, it reads the scripts of the pages; the browser tests run them everywhere.
+pages: .venv/test
+	if ! command -v npm >/dev/null; then echo "No npm: the scripts of the pages are not linted."; exit 0; fi; \
+	mkdir -p .venv/pages && cp tests/browser/eslint.config.mjs .venv/pages && cd .venv/pages && \
+	{ [ -d node_modules/eslint ] || npm install --silent --no-audit --no-fund $(ESLINT); } && \
+	PYTHONPATH=../.. ../bin/python ../../tests/browser/pages.py . && npx eslint .
 
 lab: .venv/base
 	EVALBENCH_WORKSPACE="$(abspath $(WORKSPACE))" $(BIN)/jupyter lab notebooks

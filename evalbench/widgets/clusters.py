@@ -35,7 +35,7 @@ class ClusterDesk(anywidget.AnyWidget):
     """
 
     _esm = read_vendor() + read_static(
-        *("keys.js", "elements.js", *TRANSCRIPT, "reader.js"),
+        *("keys.js", "elements.js", "desk.js", *TRANSCRIPT, "reader.js"),
         *("notes_map.js", "sorting.js", "cluster_forms.js", "clusters.js"),
     )
     _css = read_static("elements.css", "transcript/transcript.css", "clusters.css")

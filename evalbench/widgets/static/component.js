@@ -1,5 +1,5 @@
 // What components are written with.
-const { h, Component, Fragment, createRef, render: mount } = preact;
-const { useEffect, useLayoutEffect, useMemo, useRef, useState } = hooks;
+const { h, Component, createRef, render: mount } = preact;
+const { useState } = hooks;
 const html = htm.bind(h);
 
