@@ -83,11 +83,12 @@ class Model {
   }
 
   recover() {
+    const lost = this.open === false;
     this.open = true;
     this.wait = SOONEST;
     line.textContent = "";
     for (const text of this.waiting.splice(0)) this.socket.send(text);
-    this.tell("msg:custom", { tell: "back" }, []);
+    if (lost) this.tell("msg:custom", { tell: "back" }, []);
   }
 
   lose(code) {
