@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from evalbench.schema import Judgement
 from evalbench.session import Session, make_session, read_sessions
 from evalbench.store.workspace import Workspace
 
-ACTS = "decide open text find turns".split()
+ACTS = "decide open".split()
 CODEBOOK = ("mode", "key", "name", "definition", "example", "severity")
 SHOWN = ("verdict", "modes", "severity", "anchors")
 SEED = 7
@@ -49,8 +50,12 @@ class Adjudication:
         self._show(next((each["session_id"] for each in self.cases if each["waits"]), ""))
 
     def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments."""
-        return answer({act: getattr(self, act) for act in ACTS}, message)
+        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
+
+        Those of :data:`READING` are of the open session.
+        """
+        own = {act: getattr(self, act) for act in ACTS}
+        return answer(own | {act: partial(self._consult, act) for act in READING}, message)
 
     def decide(
         self,
@@ -87,18 +92,6 @@ class Adjudication:
         """Open a case, decided or not: a later decision replaces an earlier one."""
         self._case(session_id)
         self._show(session_id)
-
-    def text(self, **asked: Any) -> Answer:
-        """Read on in a text of the open session."""
-        return self._consult("text", **asked)
-
-    def find(self, **asked: Any) -> Answer:
-        """Find words in the open session."""
-        return self._consult("find", **asked)
-
-    def turns(self, **asked: Any) -> Answer:
-        """Read turns of the open session that were left out."""
-        return self._consult("turns", **asked)
 
     def _consult(self, act: str, session_id: str = "", **asked: Any) -> Answer:
         if session_id not in ("", self._session.session_id):

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -24,7 +25,7 @@ from evalbench.store.search import KEY, TEXT
 from evalbench.store.tabular import write_frame
 from evalbench.store.workspace import Workspace
 
-ACTS = "ask open text find turns draw export".split()
+ACTS = "ask open draw export".split()
 ROWS = 50
 """Sessions of a list that are sent at a time."""
 FEWEST_SHARED = 30
@@ -54,8 +55,12 @@ class Browsing:
         self._found, self._session = pl.DataFrame(), Session("", "", {})
 
     def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments."""
-        return answer({act: getattr(self, act) for act in ACTS}, message)
+        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
+
+        Those of :data:`READING` are of the open session.
+        """
+        own = {act: getattr(self, act) for act in ACTS}
+        return answer(own | {act: partial(self._consult, act) for act in READING}, message)
 
     def ask(self, *, surface: str, query: str, start: int = 0, sort: str = "started_at") -> Answer:
         """Find the sessions that a query asks for, the most of a column first, and show some."""
@@ -91,18 +96,6 @@ class Browsing:
             raise LabelError(f"the lake has no session {session_id} of {self.surface}")
         self._session = session
         return {"tell": "item", "item": transcript(session)}
-
-    def text(self, **asked: Any) -> Answer:
-        """Read on in a text of the open session."""
-        return self._consult("text", **asked)
-
-    def find(self, **asked: Any) -> Answer:
-        """Find words in the open session."""
-        return self._consult("find", **asked)
-
-    def turns(self, **asked: Any) -> Answer:
-        """Read turns of the open session that were left out."""
-        return self._consult("turns", **asked)
 
     def draw(self, *, sessions: list[str] | None = None, query: str = "") -> Answer:
         """Make a queue of these sessions, else of all that were found.

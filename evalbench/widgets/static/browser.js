@@ -98,6 +98,7 @@ class BrowserDesk extends Component {
 
   // One change, and what is asked for then.
   change(state, after = 0) {
+    clearTimeout(this.opening); // nobody reads what is no longer asked for
     this.setState({ ...state, at: 0, picked: new Set() }, () => {
       clearTimeout(this.soon);
       this.soon = setTimeout(() => this.ask(), after);
