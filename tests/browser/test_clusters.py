@@ -9,11 +9,11 @@ WIDGET = ".evalbench-clusters"
 CELLS = ".jp-Notebook .jp-Cell"
 TOPICS = {
     "refund": "promises a refund of the {} after the deadline of thirty days",
-    "tool": "calls the search tool twice for order {} with wrong arguments",
-    "tone": "rude tone toward a customer who asks about the {}",
-    "language": "answers in English although the user wrote German about a {}",
-    "address": "leaks the home address of whoever bought the {}",
-    "price": "invents a discount price for the {} that no page lists",
+    "tool": "calls search twice with wrong arguments: {}",
+    "tone": "rude tone toward somebody whose {} broke",
+    "language": "answers in English although they wrote German, {}",
+    "address": "leaks where whoever bought our {} lives",
+    "price": "invents discounts that no page lists ({})",
 }
 HOSTILE = '<img src="https://evil.example/x" onerror="window.seized = 1">'
 THINGS = [*"kettle toaster lamp chair table desk sofa mirror carpet fridge oven".split(), HOSTILE]
@@ -159,12 +159,15 @@ def by_keyboard(desk, merged, into, whole):
     return mode, apart
 
 
-def acts(mode, apart, merged, into, whole):
+def acts(mode, apart, merged, into, whole, part):
     """Kinds and what they are about, in order, of one round of acts."""
     confirmed = [("member.confirmed", mode, number != 3) for number in range(10)]
     return [
+        ("codebook.proposed", "shop", 2),
         ("mode.merged", merged, into),
+        ("codebook.proposed", "shop", 1),
         ("mode.split", whole, apart),
+        ("mode.defined", part, None),
         *confirmed,
         ("mode.defined", mode, "policy boundary"),
         ("mode.promoted", mode, (10, 9)),
@@ -196,12 +199,12 @@ def test_an_analyst_makes_modes_of_clusters_by_mouse_and_by_keyboard(page, ws):
         open_lab(page, address, shown=f"{WIDGET}[data-mode]:not([data-mode='']) .note")
         wait_for((ws.path / "lab/result.json").exists, ws.path / "lab.log")
         desk = Desk(page)
-        rounds = (("rude", "deadline", "arguments"), ("german", "discount", "address"))
-        expected = [("codebook.proposed", "shop", 7)]
+        rounds = (("answers", "promises", "calls"), ("invents", "rude", "leaks"))
+        expected = []
         cells = page.locator(CELLS).count()
         for act, round in zip((by_mouse, by_keyboard), rounds, strict=True):
-            merged, into, whole = [desk.key(topic) for topic in round]
-            expected += acts(*act(desk, *round), merged, into, whole)
+            keys = [desk.key(topic) for topic in round]
+            expected += acts(*act(desk, *round), *keys, f"{round[2]}_apart")
         promoted = ws.ledger.head()
         desk.told(lambda: page.keyboard.press("z"))
         expected.append(("mode.undone", promoted))

@@ -296,6 +296,8 @@ class Curation:
         clusters, ranked = self._discovery.clusters, self._rank(mode)
         rng = np.random.default_rng(self._discovery.seed)
         share = mode.precision(level=self._ws.settings.level, rng=rng)
+        if set(mode.notes) <= mode.verdicts.keys():
+            share = None  # each was looked at: nothing is left to estimate
         group: dict[str, Any] = {name: visible(getattr(mode, name) or "") for name in FORM} | {
             "mode": mode.mode,
             "status": "found" if new else mode.status,

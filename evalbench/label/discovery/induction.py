@@ -108,9 +108,9 @@ class Induced:
 
     def say(self) -> str:
         """Say in one sentence what was asked and what came of it."""
-        lost = f"; {len(self.lost)} gave nothing usable (the first: {self.lost[0]})" * bool(
-            self.lost
-        )
+        lost = ""
+        if self.lost:
+            lost = f"; {len(self.lost)} gave nothing usable (the first: {self.lost[0]})"
         invented = f"; {self.invented} quotes or kinds were invented and dropped"
         trust = "" if self.agrees else ": too few, so its names alone are shown"
         return (
@@ -205,7 +205,7 @@ class _Asking:
         return None
 
     def merge(self, concepts: list[Concept]) -> list[Concept]:
-        """Make one of the kinds that are one: the first of each, with the quotes of all."""
+        """Make one of the kinds that are one: the best named, with the quotes of all."""
         listed = [
             {"number": number, "name": each.name, "definition": each.definition}
             for number, each in enumerate(concepts, 1)
@@ -215,8 +215,8 @@ class _Asking:
         for group in found.same if found else ():
             known = [number - 1 for number in group if 1 <= number <= len(concepts)]
             self.invented += len(group) - len(known)
-            for number in known:
-                first[number] = min(first[known[0]], first[number])
+            joined = {first[number] for number in known}
+            first = [first[known[0]] if one in joined else one for one in first]
         merged = []
         for one in dict.fromkeys(first):
             quotes = [
