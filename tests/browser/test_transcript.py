@@ -1,6 +1,7 @@
 """A transcript in a browser: finding words and places, evidence, and what a trace cannot do."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -317,3 +318,9 @@ def test_everything_unfolded_has_no_serious_barrier(page, theme, width):
     page.evaluate("reader.turn(1)")
     assert find_barriers(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_session_is_printed_whole(reader):
+    reader.show(make_chat(40))
+    pages = re.findall(rb"/Type\s*/Page\b", reader.page.pdf())
+    assert len(pages) > 3
