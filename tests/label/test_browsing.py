@@ -169,6 +169,9 @@ def test_people_and_evaluators_are_columns(ws):
     ):
         answer = browsing.answer({"act": "ask", "surface": "shop", "query": query})
         assert ids(answer) == found
+    answer = browsing.answer({"act": "ask", "surface": "shop", "query": ""})
+    [people] = [facet for facet in answer["facets"] if facet["name"] == "people"]
+    assert sorted(people["values"]) == [("Late", 1), ("none", 2), ("pass", 1)]
 
 
 def test_a_session_is_read_whole_and_what_is_wrong_is_said(ask):

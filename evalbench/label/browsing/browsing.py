@@ -216,11 +216,16 @@ def _facets(found: pl.DataFrame) -> list[dict[str, Any]]:
         if dtype.is_numeric() or dtype.is_temporal():
             bounds = values.min(), values.max()
             facets.append({"name": name, "bounds": [_write(each) for each in bounds]})
-        elif (counts := values.value_counts(sort=True)).height <= FEWEST_SHARED:
+            continue
+        part = name in ("people", "evaluators")  # several names in one text
+        if part:
+            names = values.str.replace_all("; ", ", ", literal=True).str.split(", ")
+            values = names.list.unique().explode()
+        if (counts := values.value_counts(sort=True)).height <= FEWEST_SHARED:
             rows = [(_write(value), n) for value, n in counts.head(8).rows()]
-            if missing := found.height - len(values):
+            if missing := found[name].null_count():
                 rows.append(("none", missing))
-            facets.append({"name": name, "values": rows})
+            facets.append({"name": name, "values": rows, "part": part})
     return facets
 
 

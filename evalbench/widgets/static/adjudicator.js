@@ -14,8 +14,8 @@ const SHEET = [
   ["] [", "next turn, turn before"],
   ["} {", "next error or tool call, the one before"],
   ["/", "search the session"],
-  ["R", "the session as its source has it"],
-  ["O", "open or close everything folded"],
+  ["r", "the session as its source has it"],
+  ["o", "open or close everything folded"],
   ["?", "this list"],
 ];
 const sameModes = (one, other) => one.length === other.length && one.every((mode) => other.includes(mode));
@@ -221,8 +221,8 @@ class AdjudicatorDesk extends Component {
       "}": () => transcript.trouble(1),
       "{": () => transcript.trouble(-1),
       "/": () => transcript.startSearch(),
-      R: () => transcript.toggleRaw(),
-      O: () => transcript.openAll(),
+      r: () => transcript.toggleRaw(),
+      o: () => transcript.openAll(),
       ArrowDown: () => transcript.scroll(90),
       ArrowUp: () => transcript.scroll(-90),
       PageDown: () => transcript.scroll(500),

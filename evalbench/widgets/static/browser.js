@@ -23,7 +23,7 @@ const SHEET = [
 ];
 const TITLES_OF = { n_turns: "turns", n_spans: "spans", people: "seen by people", evaluators: "flagged by evaluators" };
 const titleOf = (name) => TITLES_OF[name] ?? name.replace(/^n_/, "").replaceAll("_", " ");
-const writeFilter = (name, value) => `${name}=${/[\s"]/.test(value) ? `"${value}"` : value}`;
+const writeFilter = (name, sign, value) => `${name}${sign}${/[\s"]/.test(value) ? `"${value}"` : value}`;
 const escapeWord = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
 // The words of a query are marked in a text.
@@ -34,14 +34,14 @@ function Excerpt({ text, query }) {
 }
 
 function Facet({ facet, query, toggle, begin }) {
-  const { name, values, bounds } = facet;
+  const { name, values, bounds, part } = facet;
   if (bounds) {
     return html`<div class="facet"><button type="button" class="title" onClick=${() => begin(name)}>${titleOf(name)}</button>
       <small>${bounds[0]}${bounds[0] === bounds[1] ? "" : ` to ${bounds[1]}`}</small></div>`;
   }
   return html`<div class="facet" role="group" aria-label=${titleOf(name)}><b class="title">${titleOf(name)}</b>
     ${values.map(([value, n]) => {
-      const filter = writeFilter(name, value);
+      const filter = writeFilter(name, part && value !== "none" ? ":" : "=", value);
       return html`<button type="button" class="value" aria-pressed=${String(` ${query} `.includes(` ${filter} `))}
         onClick=${() => toggle(filter)}><span>${value}</span><small>${count(n)}</small></button>`;
     })}</div>`;
@@ -109,7 +109,7 @@ class BrowserDesk extends Component {
     const { tell } = message;
     if (tell === "listed") this.showList(message);
     else if (tell === "item") this.setState({ item: message.item });
-    else if (tell === "queued") this.setState({ told: `Queue ${message.queue} has ${plural(message.sessions, "session")}. It is not a random draw: what is said of them counts in no rate.`, picked: new Set() });
+    else if (tell === "queued") this.setState({ told: `Queue ${message.queue} has ${plural(message.sessions, "session")}. It is not a random draw: labels in it count in no rate.`, picked: new Set() });
     else if (tell === "exported") this.showExport(message);
     else if (tell === "refused") this.setState(({ query }) => ({ notice: message.why, read: true, asked: query }));
     else if (tell === "back") this.ask();
@@ -262,7 +262,7 @@ class BrowserDesk extends Component {
             ${rows.map((row, number) => html`<${Row} key=${row.session_id} row=${row} query=${query} here=${number === at}
               picked=${picked.has(row.session_id)} choose=${() => { this.choose(number); this.list.current.focus(); }} />`)}</ul>
           <footer>${asking
-            ? html`<p>Make a queue of ${plural(wanted, "session")}? They are picked, not drawn: what is said of them counts in no rate.</p>
+            ? html`<p>Make a queue of ${plural(wanted, "session")}? Picked by hand, not drawn: labels in it count in no rate.</p>
               <div class="row">${command("Make it", "Enter", () => this.draw())}${command("Leave it", "Esc", () => this.goBack())}</div>`
             : html`<div class="row">${command("Pick", "x", () => this.pick())}${command("Queue", "q", () => this.setState({ asking: "queue" }))}
               ${command("Download", "d", () => this.send({ act: "export", form: "jsonl" }))}${command("Columns", "c", () => this.setState({ columns: !columns }))}
