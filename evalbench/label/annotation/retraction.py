@@ -56,6 +56,8 @@ def read_own_note(
     ``connection`` is that of a transaction of the ledger.
     """
     events = ledger.events(NOTE_KINDS, subject=session_id, connection=connection)
+    if events.is_empty():
+        return 0, ""
     own = events.filter(pl.col("body").str.json_path_match("$.surface") == surface)
     notes: dict[int, str] = {}
     text = pl.col("body").str.json_path_match("$.text")
