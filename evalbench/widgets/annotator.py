@@ -20,25 +20,25 @@ ANNOTATOR = (
 class Annotator(anywidget.AnyWidget):
     """One annotator's screen.
 
-    The browser sends ``{"act": ...}``: ``submit`` (``session_id``, ``verdict``, ``modes``,
-    ``severity``, ``note``, ``anchors``, ``seconds``, ``after_suggestion``), ``skip``
-    (``session_id``, ``reason``), ``previous``, ``next``, ``undo``, ``text`` (``span_id``,
-    ``field``, ``start``), ``touch`` (about once a minute while somebody works) and ``suggestion``.
-    It understands ``{"tell": ...}``: ``saved`` (``session_id``, ``seq``), whereupon it shows
-    ``upcoming`` at once, ``refused`` (``why``), ``text`` (``span_id``, ``field``, ``text``,
-    ``next``, ``total``) and ``suggestion`` (``verdicts``).
+    The browser sends ``{"act": ..., "id": ...}``, as
+    :class:`evalbench.label.annotation.labelling.Annotation` takes it: one act at a time, which is
+    answered by a message with the same ``id``. The receipt of a label, ``{"tell": "saved"}``, comes
+    before the traits that it changes, every other answer after them. ``touch``, ``text``, ``find``
+    and ``turns`` have no ``id``; the page of a server also says ``gone`` and ``back``. What was
+    not answered is sent again, and is done once.
 
     Attributes
     ----------
     item, upcoming : dict
-        What ``transcript`` made of a session, with its ``label``
-        where it has one already; empty where there is none. An ``item`` of the session on the
-        screen leaves the form as it is.
+        What ``transcript`` made of a session, with its ``note`` and, where it has one already, its
+        ``label``; empty where there is none. An ``item`` of the session on the screen leaves the
+        form as it is.
+    about : dict
+        ``queue``, ``surface`` and ``annotator``: what a draft in the browser is kept under.
     codebook : list of dict
-        Failure modes: ``mode``, ``name``, ``definition``, ``example``, ``severity`` and
-        ``failure_class``. The keys 1 to 9 and then letters follow this order.
-    policies : list of str
-        Rules of the surface, HTML from :func:`evalbench.label.annotation.markdown.render_markdown`.
+        Failure modes, as ``list_modes`` gives them, in the order of their keys.
+    policies : list of dict
+        Rules of the surface: ``text`` and ``layout``.
     progress : dict
         What ``measure_progress`` gives; empty while nothing was read.
     notice : str
