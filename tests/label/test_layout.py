@@ -61,6 +61,7 @@ def test_what_markdown_would_alter_has_no_layout(text):
         ("|a|b|\n|:-|-:|\n|1||", "table thead tr th th tbody tr td td", "a b 1"),
         ("```py\nx = 1\n\n  y\n```", "small pre br br", "py x = 1   y"),
         ("[help](https://a.example/ü)", "p a small", "help https://a.example/ü"),
+        ("[x](http://a.example/b_(c))(d)", "p a small", "x http://a.example/b_(c) (d)"),
         ("[no](javascript:alert(1)) **x**", "p strong", "[no](javascript:alert(1))  x"),
         ("[here](/logout)", "p span small", "here /logout"),
         ("![cat](data:image/png;base64,AA==)", "p small", "cat data:image/png;base64,AA=="),

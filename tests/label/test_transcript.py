@@ -1,4 +1,5 @@
 import json
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -6,6 +7,8 @@ from make import answered, llm, said, spans, user
 
 from evalbench.label.annotation.markdown import TAGS, escape_text, render_markdown, visible
 from evalbench.label.annotation.transcript import (
+    FAILED,
+    LARGEST,
     PIECE,
     find_text,
     read_text,
@@ -198,6 +201,14 @@ def test_words_are_found_in_all_of_a_session_beyond_what_is_shown():
     assert find_text(session, query="refunded")["hits"] == []
     assert find_text(session, query="")["hits"] == []
     assert sum(len(hit["starts"]) for hit in find_text(session, query="x")["hits"]) == 2000
+
+
+@pytest.mark.parametrize("word", ["http.", "code/.", "Error", "error ", "x", "status ", "a: "])
+def test_a_hostile_result_is_looked_through_in_no_time(word):
+    result = (word * LARGEST)[:LARGEST]
+    start = time.process_time()
+    assert FAILED.search(result) is None
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ address after the tag."""
 
 MARKS = re.compile(r"[\s*~#`|:\-\[\]()!<>]*")
 """What may stand between two slices."""
-ADDRESS = re.compile(r"\]\(\s*<?([^\s<>]*?)>?\s*\)")
+ADDRESS = re.compile(r"\]\(\s*<?((?:[^\s<>()]|\([^\s<>()]*\))*)>?\s*\)")
 WITHOUT = "blockquote reference html_block html_inline lheading escape entity".split()
 """Their signs are often meant as they are: "> 30 days", a path with backslashes."""
 OF_WORDS = re.compile("[^\\W_\u2e80-\U0003ffff]")

@@ -44,8 +44,8 @@ PLACE = re.compile(
 """Where a text of a session is found again."""
 FAILED = re.compile(
     r"""\A\W{0,3}[45]\d\d\b.*
-    |Traceback\ \(most\ recent\ call\ last\).*|\b\w*(?:Error|Exception):\ .*
-    |['"]?\b(?:http|status|code)[\w/.]*\W{1,5}[45]\d\d\b.*|['"]?\b(?:success|ok)\W{1,4}false\b.*
+    |Traceback\ \(most\ recent\ call\ last\).*|\b\w{0,60}(?:Error|Exception):\ .*
+    |['"]?\b(?:http|status|code)[\w/.]{0,12}\W{1,5}[45]\d\d\b.*|['"]?\b(?:success|ok)\W{1,4}false\b.*
     |['"]?\berrors?['"]?\s*[:=](?!\s*(?:null|none|false|0\b|""|''|\[\]|\{\}|$)).*""",
     re.IGNORECASE | re.VERBOSE,
 )
