@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "browser"))
 from annotating import FLAGS
 from make import llm, said, spans, user
 from reading import Reader
-from test_fidelity import CRAFTED, check, make_crafted, read_real
+from test_page_fidelity import CRAFTED, check, make_crafted, read_real
 
 LARGE = "It costs nothing, said the shop. " * 150_000 + "The needle."
 
