@@ -231,6 +231,8 @@ def _story(ws):
     draft = {"mode": "draft", "name": "A draft", "notes": tuple(noted[:3])}
     yield "codebook.proposed", {"seed": 1, "ledger_seq": noted[-1], "drafts": ({**draft},)}
     yield "member.confirmed", {"mode": "draft", "note": noted[0], "belongs": True}
+    sorted_ = {"mode": "sorted", "name": "Sorted by hand", "offered": ("draft",)}
+    yield "notes.sorted", sorted_ | {"notes": (noted[5],), "struck": (noted[6],)}
     yield "mode.merged", {"sources": ("late",), "into": "cold"}
     yield "mode.retired", {"mode": "old"}
     parts = {"parts": {"one": ("s001",), "other": ("s002",)}, "notes": {"one": (noted[4],)}}
