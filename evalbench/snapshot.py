@@ -1,7 +1,4 @@
-"""The workspace as of pinned versions: the one composition that notebooks and reports ask.
-
-Each property composes functions of the stages, which hold the statistics.
-"""
+"""The workspace as of pinned versions: the one composition of the stages, asked by notebooks."""
 
 from __future__ import annotations
 
@@ -126,9 +123,12 @@ class Snapshot:
 
     def queue_state(self, number: int) -> pl.DataFrame:
         """Tell how every item of a queue stands; 0 is no queue."""
-        if number == 0:
-            return pl.DataFrame(schema=queue.STATE)
-        return queue.Queue(self.ws.ledger, number).state(until=self.ledger_seq)
+        return queue.read_state(self.ws.ledger, number, until=self.ledger_seq)
+
+    @property
+    def comments(self) -> pl.DataFrame:
+        """What annotators wrote to whoever leads the labelling."""
+        return self._events("comment.added")
 
     @cached_property
     def shipped(self) -> pl.DataFrame:
@@ -256,8 +256,7 @@ class Snapshot:
 
     @property
     def _window(self) -> dict[str, Any]:
-        start, end = evidence.quarter_window(self.quarter)
-        return {"start": start, "end": end}
+        return dict(zip(("start", "end"), evidence.quarter_window(self.quarter), strict=True))
 
     def _table(self, name: str) -> dict[str, Any]:
         return {"surface": self.surface, "version": self.lake_versions[name]}

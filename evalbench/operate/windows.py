@@ -193,6 +193,8 @@ def _doubt(
     votes = [_spread(drawn, labels, modes, n, each) for each in ("n_annotators", "n_fail")]
     for mode, own in enumerate(rng.spawn(len(modes))):
         read = np.flatnonzero(~np.isnan(votes[0][mode]))
+        if not len(read):
+            continue
         readers, failing, decided = votes[0][mode, read], votes[1][mode, read], known[mode, read]
         ruled = ~np.isnan(decided) & (np.sign(2 * failing - readers) != 2 * decided - 1)
         verdict = np.where(says[mode, read] == SILENT, np.nan, says[mode, read] == FAILED)

@@ -20,7 +20,7 @@ def ws(make_workspace):
 
 
 def topic_of(text):
-    return next(topic for topic, each in TOPICS.items() if text.startswith(each.split(" {")[0]))
+    return next(topic for topic, each in TOPICS.items() if text.split()[0] == each.split()[0])
 
 
 class Analyst:

@@ -281,10 +281,9 @@ def find_queues(
     return columns.join(done, on="queue").sort("queue")
 
 
-def read_comments(ledger: Ledger, queue: int, *, until: int | None = None) -> pl.DataFrame:
-    """Read what annotators wrote to whoever leads: ``at, annotator, session_id, text``."""
-    comments = ledger.bodies("comment.added", until=until).filter(queue=queue)
-    return comments.select("at", "session_id", "text", annotator="actor")
+def read_state(ledger: Ledger, number: int, *, until: int | None = None) -> pl.DataFrame:
+    """Tell how every item of a queue stands, in the columns :data:`STATE`; 0 is no queue."""
+    return Queue(ledger, number).state(until=until) if number else pl.DataFrame(schema=STATE)
 
 
 def check_modes(label: Label, codebook: pl.DataFrame) -> None:
