@@ -1,6 +1,7 @@
 """The desks: what a person does at a widget goes to their work, and comes back."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from IPython.core.getipython import get_ipython
 
@@ -12,6 +13,8 @@ from evalbench.widgets.adjudicator import Adjudicator
 from evalbench.widgets.annotator import Annotator
 from evalbench.widgets.browser import Browser
 from evalbench.widgets.clusters import ClusterDesk
+
+Desk = TypeVar("Desk", ClusterDesk, Adjudicator)
 
 
 def annotate(annotation: Annotation) -> Annotator:
@@ -54,15 +57,7 @@ def curate(curation: Curation) -> ClusterDesk:
             for name in ("groups", "members", "sorting", "confirming", "progress"):
                 setattr(desk, name, getattr(curation, name))
 
-    def listen(_: ClusterDesk, message: Any, __: list[bytes]) -> None:
-        answer = curation.answer(message)
-        show()
-        if answer is not None:
-            desk.send(answer)
-
-    desk.on_msg(listen)
-    show()
-    return desk
+    return _connect(desk, curation, show)
 
 
 def browse(browsing: Browsing) -> Browser:
@@ -87,8 +82,14 @@ def adjudicate(adjudication: Adjudication) -> Adjudicator:
             desk.item, desk.cases = adjudication.item, adjudication.cases
             desk.agreement = adjudication.agreement
 
-    def listen(_: Adjudicator, message: Any, __: list[bytes]) -> None:
-        answer = adjudication.answer(message)
+    return _connect(desk, adjudication, show)
+
+
+def _connect(desk: Desk, work: Curation | Adjudication, show: Callable[[], None]) -> Desk:
+    """Let a desk say what was done once it shows what came of it."""
+
+    def listen(_: Desk, message: Any, __: list[bytes]) -> None:
+        answer = work.answer(message)
         show()
         if answer is not None:
             desk.send(answer)

@@ -2,7 +2,7 @@
 
 import pytest
 from annotating import chat, open_lab, serving_lab, wait_for
-from test_clusters import THINGS, TOPICS, WIDGET
+from test_clusters import THINGS, TOPICS, WIDGET, Desk
 
 from evalbench.label.codebook.acts import read_codebook
 
@@ -23,11 +23,12 @@ def topic_of(text):
     return next(topic for topic, each in TOPICS.items() if text.split()[0] == each.split()[0])
 
 
-class Analyst:
+class Analyst(Desk):
     """Somebody who knows what each note tells of, at the keyboard; counts keys and acts."""
 
     def __init__(self, page):
-        self.page, self.root, self.keys, self.acts = page, page.locator(WIDGET), 0, 0
+        super().__init__(page)
+        self.keys = self.acts = 0
 
     def press(self, *keys):
         for key in keys:
@@ -39,15 +40,8 @@ class Analyst:
         self.keys += len(text)
 
     def told(self, act):
-        before = self.root.get_attribute("data-saved")
-        act()
-        self.page.wait_for_function(
-            "([widget, before]) => (document.querySelector(widget).dataset.saved ?? null) "
-            "!== before",
-            arg=[WIDGET, before],
-            polling=5,
-        )
         self.acts += 1
+        return super().told(act)
 
     def answer(self):
         """Answer what is asked: a number, the name of a new failure, or what to strike out."""

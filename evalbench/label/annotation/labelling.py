@@ -1,5 +1,6 @@
 """One annotator at a queue: the session before them, the next one, what they say of each."""
 
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -19,7 +20,7 @@ from evalbench.session import Session, make_session, read_sessions
 from evalbench.store.workspace import Workspace
 
 ACTS = tuple(
-    "submit skip undo redo previous next open text find turns touch suggestion reveal items pin "
+    "submit skip undo redo previous next open touch suggestion reveal items pin "
     "propose comment".split()
 )
 AHEAD = 2
@@ -79,10 +80,12 @@ class Annotation:
     def answer(self, message: Any) -> Answer | None:
         """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
 
-        Returns None where what changed is seen in :attr:`item`; else ``tell`` is saved, done (with
-        what was ``said``), text, suggestion, revealed, items or refused (then ``why``).
+        Those of :data:`READING` are of a session before the annotator. Returns None where what
+        changed is seen in :attr:`item`; else ``tell`` is saved, done (with what was ``said``),
+        text, suggestion, revealed, items or refused (then ``why``).
         """
-        return answer({act: getattr(self, act) for act in ACTS}, message)
+        own = {act: getattr(self, act) for act in ACTS}
+        return answer(own | {act: partial(self._consult, act) for act in READING}, message)
 
     def submit(self, *, session_id: str, note: str = "", base: int = 0, **given: Any) -> Answer:
         """Write the label of a session into the ledger, and go on to the next.
@@ -168,18 +171,6 @@ class Annotation:
             self._queue.take_on(session_id, minutes=self._minutes)
         self._show(session_id)
         self.touch()
-
-    def text(self, **asked: Any) -> Answer:
-        """Read on in a text that the item shows cut."""
-        return self._consult("text", **asked)
-
-    def find(self, **asked: Any) -> Answer:
-        """Find words in the whole session."""
-        return self._consult("find", **asked)
-
-    def turns(self, **asked: Any) -> Answer:
-        """Read the turns that the item left out."""
-        return self._consult("turns", **asked)
 
     def suggestion(self) -> Answer:
         """Show what judges said of the item, once the annotator has said it alone."""

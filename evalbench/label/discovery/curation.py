@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,7 @@ READ = 1200
 """Characters of a member that are shown."""
 FORM = ("name", *REQUIRED)
 ACTS = (
-    "choose rename merge split sort put later confirm judge leave promote retire undo "
-    "read text find turns"
+    "choose rename merge split sort put later confirm judge leave promote retire undo read"
 ).split()
 BEGINNINGS = ("codebook.proposed", "notes.sorted")
 
@@ -70,7 +70,8 @@ class Curation:
         Returns None where only what is shown changed; else ``tell`` is done (with ``seq`` and
         ``said``) or refused (with ``why``).
         """
-        reply = answer({act: getattr(self, act) for act in ACTS}, message)
+        own = {act: getattr(self, act) for act in ACTS}
+        reply = answer(own | {act: partial(self._consult, act) for act in READING}, message)
         self._look()
         return reply
 
@@ -150,21 +151,9 @@ class Curation:
             raise LabelError(f"the lake has no session {session_id} of {self.surface}")
         return {"tell": "item", "item": transcript(self._session)}
 
-    def text(self, **asked: Any) -> Answer:
-        """Read on in a text of the open session."""
-        return self._consult("text", **asked)
-
-    def find(self, **asked: Any) -> Answer:
-        """Find words in the open session."""
-        return self._consult("find", **asked)
-
-    def turns(self, **asked: Any) -> Answer:
-        """Read turns of the open session that were left out."""
-        return self._consult("turns", **asked)
-
-    def _consult(self, act: str, **asked: Any) -> Answer:
-        if self._session is None:
-            raise LabelError("no session is open: open that of a note first")
+    def _consult(self, act: str, session_id: str = "", **asked: Any) -> Answer:
+        if self._session is None or session_id not in ("", self._session.session_id):
+            raise LabelError("that session is not open: open that of a note first")
         return READING[act](self._session, **asked)
 
     def confirm(self, *, mode: str) -> None:

@@ -42,7 +42,7 @@ class Concept(BaseModel):
     definition: str = Field(min_length=1)
     severity: Severity
     failure_class: FailureClass
-    quotes: tuple[str, ...] = Field(min_length=1)
+    quotes: tuple[str, ...]
 
 
 class Concepts(BaseModel):

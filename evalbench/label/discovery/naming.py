@@ -8,12 +8,11 @@ from importlib.resources import files
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from evalbench import llm
 from evalbench.errors import ModelError
 from evalbench.label.discovery.clustering import Clusters
-from evalbench.label.discovery.induction import Complete, Induced
+from evalbench.label.discovery.induction import Complete, Concept, Induced
 from evalbench.schema import FailureClass, Severity
 
 QUOTES = 3
@@ -24,18 +23,6 @@ LONGEST = 60
 """Characters of a name that a note gives."""
 READ_NOTES, READ_CHARACTERS = 60, 600
 """How much of a cluster a model is given."""
-
-
-class Named(BaseModel):
-    """What a model has to answer."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(min_length=1, max_length=80)
-    definition: str = Field(min_length=1)
-    severity: Severity
-    failure_class: FailureClass
-    quotes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -99,10 +86,10 @@ def propose(
     said = {"system": prompt, "user": json.dumps(given, ensure_ascii=False, indent=0)}
     messages = [{"role": role, "content": text} for role, text in said.items()]
     try:
-        reply = complete(messages, model=model, schema=Named)
+        reply = complete(messages, model=model, schema=Concept)
     except ModelError as error:
         return replace(offline, why=str(error))
-    named = None if reply.error else Named.model_validate(reply.parsed)
+    named = None if reply.error else Concept.model_validate(reply.parsed)
     why = find_fault(named.quotes, notes) if named else reply.error
     if named is None or why:
         return replace(offline, why=f"{model}: {why}")
