@@ -22,7 +22,7 @@ NEIGHBOURS = 10
 RESOLUTIONS = (1.0, 1.5, 2.0, 3.0, 4.0)
 RESAMPLES = 8
 RESAMPLED_SHARE = 0.8
-MANY = 15_000
+MANY = 11_000
 """Notes that the graph is made of at the most, drawn at random: the others join those nearest."""
 SMALLEST = 3
 """Notes of a cluster at the least."""

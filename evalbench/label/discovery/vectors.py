@@ -12,7 +12,7 @@ VOCABULARY = 50_000
 """Most n-grams of each sort; the rarest beyond go, so that memory stays bounded."""
 FEW = 800
 """Texts from which on their vectors are reduced: fewer are told apart by their rare words."""
-LEARNT = 15_000
+LEARNT = 11_000
 """Texts that n-grams and directions are learnt from at the most, drawn at random."""
 WORD_WEIGHT = 0.7
 """Weight of words beside characters, which see through inflection and misspelling."""
