@@ -18,7 +18,7 @@ from evalbench.label.codebook.modes import Codebook, Mode
 from evalbench.label.discovery.induction import Assignment, Merges, induce
 from evalbench.label.discovery.naming import propose_all
 from evalbench.label.discovery.note_queue import NoteQueue
-from evalbench.label.discovery.sorting import measure_similarity
+from evalbench.label.discovery.suggestions import measure_similarity
 from evalbench.label.discovery.texts import Discovery
 from evalbench.label.discovery.vectors import offline_vectors
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evalbench.label.discovery import sorting
+from evalbench.label.discovery import suggestions
 from evalbench.label.discovery.vectors import FEW, offline_vectors, unfold
 
 Graph = Any  # scipy.sparse.csr_matrix, which loads when it is used
@@ -92,7 +92,7 @@ def cluster(
     """Cluster notes: groups by average linkage, or Louvain communities of the neighbour graph.
 
     Fewer than 800 without ``vectors`` are grouped as long as they are alike enough on average
-    (:func:`evalbench.label.discovery.sorting.group`); the graph is for all others. Nearness is
+    (:func:`evalbench.label.discovery.suggestions.group`); the graph is for all others. Nearness is
     wording (or what the embedding sees): notes about one subject with different faults come
     together. ``weak`` and ``reason`` say when that is all there is.
 
@@ -210,14 +210,14 @@ def _try(
 
 def _group(points: np.ndarray, rng: np.random.Generator) -> tuple[_Choice, str]:
     """Group few notes down to the likeness that holds for groups of any number and size."""
-    alike = sorting.measure_similarity(points)
+    alike = suggestions.measure_similarity(points)
 
     def part(one: np.ndarray) -> np.ndarray:
-        return sorting.group(alike[np.ix_(one, one)], np.full(len(one), -1))
+        return suggestions.group(alike[np.ix_(one, one)], np.full(len(one), -1))
 
     parted = _number_by_size(part(np.arange(len(points))))
     return _try(parted, _draw(len(points), rng), part), (
-        f"{parted.max() + 1} groups: notes are in one while they are alike by {sorting.LIKE} "
+        f"{parted.max() + 1} groups: notes are in one while they are alike by {suggestions.LIKE} "
         "(cosine) on average"
     )
 

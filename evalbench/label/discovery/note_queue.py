@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from evalbench.label.codebook.modes import Codebook, Mode
-from evalbench.label.discovery import sorting
+from evalbench.label.discovery import suggestions
 from evalbench.label.discovery.naming import name_by
 from evalbench.label.discovery.texts import LONG, Discovery
 from evalbench.label.discovery.vectors import FEW, offline_vectors
@@ -55,7 +55,7 @@ class NoteQueue:
     def _alike(self) -> np.ndarray:
         texts = self._discovery.texts["text"].str.slice(0, LONG).gather(self._first).to_list()
         seed = np.random.default_rng(self._discovery.seed)
-        alike = sorting.measure_similarity(offline_vectors(texts, rng=seed))
+        alike = suggestions.measure_similarity(offline_vectors(texts, rng=seed))
         if self.induced and self.induced.agrees:
             read = replace(self.induced, passes=self.induced.passes[:, self._first])
             return read.blend(alike)
@@ -66,7 +66,7 @@ class NoteQueue:
         """Of each different note a mode's number, or beyond them that of a group."""
         clusters = self._discovery.clusters.assignment[self._first]
         if self.few and (self._named >= 0).any():
-            return sorting.place(self._alike, self._weights, self._named, self._struck)
+            return suggestions.place(self._alike, self._weights, self._named, self._struck)
         return np.where(self._named >= 0, self._named, len(self.modes) + clusters)
 
     @property
@@ -107,7 +107,7 @@ class NoteQueue:
         """Places of the notes that say what a different note says, its own first."""
         return np.flatnonzero(self._one == one).tolist()
 
-    def ask(self, *, batches_from: int = sorting.BATCHES_FROM) -> dict[str, Any]:
+    def ask(self, *, batches_from: int = suggestions.BATCHES_FROM) -> dict[str, Any]:
         """Choose what to ask next: ``notes``, lists of numbers that say the same, and of what mode.
 
         Batches come once one note in ``batches_from`` is named. One list is a question, "which
@@ -119,7 +119,7 @@ class NoteQueue:
             return {}
         mode, chosen = None, np.zeros(0, dtype=int)
         if (~waiting).sum() * batches_from >= len(waiting):
-            mode, chosen = sorting.next_batch(*self._known)
+            mode, chosen = suggestions.next_batch(*self._known)
         if len(chosen) < 2:
             chosen = np.array([self._ask_one()])
         notes = [[self.numbers[at] for at in self._members(one)] for one in chosen]
@@ -135,8 +135,8 @@ class NoteQueue:
         off = [one for one in self._put_off if named[one] < 0]
         if len(off) < (named < 0).sum():
             named[off] = len(self.modes)  # as if somebody had named it something else
-            return sorting.ask_next(self._alike, self._weights, named, self._struck)
-        return sorting.ask_next(*self._known)
+            return suggestions.ask_next(self._alike, self._weights, named, self._struck)
+        return suggestions.ask_next(*self._known)
 
     def put_off(self, note: int) -> None:
         """Ask for a note again only when all others are sorted."""
@@ -144,7 +144,7 @@ class NoteQueue:
 
     def _offer(self, one: int) -> list[dict[str, Any]]:
         """Offer the modes that fit a note best, each with the number of its most similar note."""
-        named, fits = sorting.score(self._alike, self._named, np.array([one]), self._struck)
+        named, fits = suggestions.score(self._alike, self._named, np.array([one]), self._struck)
         modes, offers = list(self.modes.values()), []
         for column in np.argsort(-fits[0], kind="stable"):
             own = np.flatnonzero(self._named == named[column])

@@ -13,7 +13,7 @@ from evalbench.label.discovery import clustering
 from evalbench.label.discovery.clustering import Clusters
 from evalbench.label.discovery.induction import Induced, induce
 from evalbench.label.discovery.naming import Proposal, propose_all
-from evalbench.label.discovery.sorting import measure_similarity
+from evalbench.label.discovery.suggestions import measure_similarity
 from evalbench.label.discovery.vectors import FEW, OFFLINE, embed_texts, unfold
 from evalbench.schema import columns
 from evalbench.store.ledger import Ledger

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalbench.label.discovery import sorting
+from evalbench.label.discovery import suggestions
 from evalbench.label.discovery.vectors import offline_vectors
 
 TOPICS = (
@@ -18,7 +18,7 @@ THINGS = "kettle toaster lamp chair table".split()
 TEXTS = [f"{topic} {thing}" for topic in TOPICS for thing in THINGS]
 KINDS = np.repeat(np.arange(4), 5)
 VECTORS = offline_vectors(TEXTS, rng=np.random.default_rng(0))
-ALIKE = sorting.measure_similarity(VECTORS)
+ALIKE = suggestions.measure_similarity(VECTORS)
 WEIGHTS = np.ones(20)
 NONE = np.full(20, -1)
 
@@ -35,18 +35,18 @@ def test_few_notes_keep_their_exact_cosines():
 
 
 def test_groups_keep_named_modes_apart_and_struck_notes_out():
-    groups = sorting.group(ALIKE, NONE)
+    groups = suggestions.group(ALIKE, NONE)
     assert [len(set(groups[KINDS == kind])) for kind in range(4)] == [1] * 4
-    all_in_one = sorting.group(ALIKE, named(0, 1, 5), like=0.0)
+    all_in_one = suggestions.group(ALIKE, named(0, 1, 5), like=0.0)
     assert all_in_one[0] == all_in_one[1] != all_in_one[5]
-    struck = sorting.group(ALIKE, named(0), [(1, 0)], like=0.0)
+    struck = suggestions.group(ALIKE, named(0), [(1, 0)], like=0.0)
     assert struck[0] != struck[1]
-    assert sorting.group(ALIKE[:1, :1], NONE[:1]).tolist() == [0]
+    assert suggestions.group(ALIKE[:1, :1], NONE[:1]).tolist() == [0]
 
 
 def test_a_fit_is_the_cosine_to_the_middle_of_a_mode():
     modes = named(0, 1, 2, 5, 6)
-    numbers, fits = sorting.score(ALIKE, modes, np.arange(20), [(3, 0)])
+    numbers, fits = suggestions.score(ALIKE, modes, np.arange(20), [(3, 0)])
     middles = [VECTORS[modes == number].mean(axis=0) for number in numbers]
     cosines = np.column_stack([VECTORS @ m / np.linalg.norm(m) for m in middles])
     assert fits[3, 0] == -1
@@ -56,16 +56,16 @@ def test_a_fit_is_the_cosine_to_the_middle_of_a_mode():
 
 def test_the_first_note_asked_covers_most_and_repeats_weigh():
     gains = ALIKE.sum(axis=0)
-    assert sorting.ask_next(ALIKE, WEIGHTS, NONE) == gains.argmax()
+    assert suggestions.ask_next(ALIKE, WEIGHTS, NONE) == gains.argmax()
     heavy = np.where(np.arange(20) == 13, 1000.0, 1.0)
-    assert sorting.ask_next(ALIKE, heavy, NONE) == 13
+    assert suggestions.ask_next(ALIKE, heavy, NONE) == 13
     # What is like something named already tells nothing new.
-    assert KINDS[sorting.ask_next(ALIKE, WEIGHTS, named(0, 1))] != 0
+    assert KINDS[suggestions.ask_next(ALIKE, WEIGHTS, named(0, 1))] != 0
 
 
 def test_what_is_named_stays_and_the_rest_is_suggested():
     modes = named(0, 1, 5)
-    placed = sorting.place(ALIKE, WEIGHTS, modes)
+    placed = suggestions.place(ALIKE, WEIGHTS, modes)
     assert (placed[modes >= 0] == modes[modes >= 0]).all()
     assert (placed[:5] == 0).all()
     assert (placed[5:10] == 1).all()
@@ -75,10 +75,10 @@ def test_what_is_named_stays_and_the_rest_is_suggested():
 
 
 def test_a_batch_is_of_one_kind_and_of_eight_at_the_most():
-    mode, notes = sorting.next_batch(ALIKE, WEIGHTS, named(0, 5, 10, 15))
-    assert 2 <= len(notes) <= sorting.BATCH
+    mode, notes = suggestions.next_batch(ALIKE, WEIGHTS, named(0, 5, 10, 15))
+    assert 2 <= len(notes) <= suggestions.BATCH
     assert set(KINDS[notes]) == ({mode} if mode is not None else {KINDS[notes[0]]})
-    mode, notes = sorting.next_batch(ALIKE, WEIGHTS, named(0, 1, 2, 3, 4), [])
+    mode, notes = suggestions.next_batch(ALIKE, WEIGHTS, named(0, 1, 2, 3, 4), [])
     assert mode is None
     assert len(set(KINDS[notes])) == 1
 
@@ -87,17 +87,17 @@ def test_a_batch_is_of_one_kind_and_of_eight_at_the_most():
 def test_every_note_is_asked_for_once_whatever_is_said(data):
     n = data.draw(st.integers(2, 12))
     points = np.abs(np.random.default_rng(data.draw(st.integers(0, 99))).normal(size=(n, 3)))
-    alike = sorting.measure_similarity(points / np.linalg.norm(points, axis=1, keepdims=True))
+    alike = suggestions.measure_similarity(points / np.linalg.norm(points, axis=1, keepdims=True))
     modes, struck = np.full(n, -1), set()
     for _ in range(3 * n):
         if (modes >= 0).all():
             break
-        one = sorting.ask_next(alike, np.ones(n), modes, struck)
+        one = suggestions.ask_next(alike, np.ones(n), modes, struck)
         assert modes[one] < 0
-        _, batch = sorting.next_batch(alike, np.ones(n), modes, struck)
-        assert 1 <= len(batch) <= sorting.BATCH
+        _, batch = suggestions.next_batch(alike, np.ones(n), modes, struck)
+        assert 1 <= len(batch) <= suggestions.BATCH
         assert (modes[batch] < 0).all()
-        assert sorting.place(alike, np.ones(n), modes, struck).shape == (n,)
+        assert suggestions.place(alike, np.ones(n), modes, struck).shape == (n,)
         kind = data.draw(st.integers(0, 3))
         modes[one] = kind
         struck = {each for each in struck if each[0] != one}
