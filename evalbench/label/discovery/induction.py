@@ -120,14 +120,6 @@ class Induced:
         )
 
 
-def expect(texts: Sequence[str]) -> str:
-    """Say what it will take: calls, and tokens read."""
-    batches = -(-len(texts) // BATCH)
-    read = sum(len(text[:READ_CHARACTERS]) for text in texts) // 4
-    calls, tokens = batches * (1 + PASSES) + 1, read * (1 + PASSES) + 900 * batches * (1 + PASSES)
-    return f"about {calls} calls and {tokens:,} tokens read"
-
-
 def induce(
     texts: Sequence[str],
     *,
