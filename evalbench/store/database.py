@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
 
 from evalbench.errors import StoreError
 from evalbench.store.chain import GENESIS, Event
@@ -63,6 +64,7 @@ PATIENCE = {
     "idle_in_transaction_session_timeout": 60_000,
 }
 """Milliseconds that PostgreSQL grants: a stuck client does not hold up all others for good."""
+SQLITE_PATIENCE = 30_000
 CREATION_LOCK = 0x65766C62
 
 
@@ -205,7 +207,7 @@ def _has_events(engine: sa.Engine) -> bool:
 def _set_up_sqlite(connection: Any, record: object) -> None:
     # SQLAlchemy's "begin" event alone decides how a transaction begins.
     connection.isolation_level = None
-    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = FULL"):
+    for pragma in (f"busy_timeout = {SQLITE_PATIENCE}", "journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
@@ -221,9 +223,24 @@ def _begin(connection: sa.Connection) -> None:
     if connection.dialect.name == "sqlite":
         # A transaction that reads and then writes fails at once in WAL mode, unless it says
         # beforehand that it will write.
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN") if reads else _take_turn(connection)
     elif reads:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+@retry(
+    retry=retry_if_exception_message(match=".*is locked"),
+    stop=stop_after_delay(60),
+    wait=wait_random(0, 0.01),
+    reraise=True,
+)
+def _take_turn(connection: sa.Connection) -> None:
+    """Begin to write in SQLite, which lets those who wait longest try least often."""
+    connection.exec_driver_sql("PRAGMA busy_timeout = 20")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_PATIENCE}")
 
 
 def _create_tables(connection: sa.Connection) -> None:
