@@ -25,7 +25,6 @@ from evalbench.schema.events import (
     ModePromoted as ModePromoted,
     ModeRetired as ModeRetired,
     ModeSplit as ModeSplit,
-    ReleaseShipped as ReleaseShipped,
     ReportPublished as ReportPublished,
     TracesReplaced as TracesReplaced,
     VerdictsImported as VerdictsImported,
@@ -50,6 +49,31 @@ from evalbench.schema.labelling import (
     QueueDrawn as QueueDrawn,
     Rating as Rating,
     Severity as Severity,
+)
+from evalbench.schema.operating import (
+    AlertRaised as AlertRaised,
+    DecisionRecorded as DecisionRecorded,
+    IssueMoved as IssueMoved,
+    IssueOpened as IssueOpened,
+    IssueSource as IssueSource,
+    IssueState as IssueState,
+    MetricObserved as MetricObserved,
+    TargetSet as TargetSet,
+)
+from evalbench.schema.releasing import (
+    BaselineSet as BaselineSet,
+    ForecastMade as ForecastMade,
+    GateDecided as GateDecided,
+    GateOverridden as GateOverridden,
+    GateReading as GateReading,
+    GateRow as GateRow,
+    GoldenAdded as GoldenAdded,
+    GoldenRetired as GoldenRetired,
+    OverrideClosed as OverrideClosed,
+    ReleaseShipped as ReleaseShipped,
+    RowRole as RowRole,
+    RunRecorded as RunRecorded,
+    Suite as Suite,
 )
 
 TIME = pl.Datetime("us", "UTC")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -23,6 +22,25 @@ from evalbench.schema.labelling import (
     QueueDrawn,
     Rating,
     Severity,
+)
+from evalbench.schema.operating import (
+    AlertRaised,
+    DecisionRecorded,
+    IssueMoved,
+    IssueOpened,
+    MetricObserved,
+    TargetSet,
+)
+from evalbench.schema.releasing import (
+    BaselineSet,
+    ForecastMade,
+    GateDecided,
+    GateOverridden,
+    GoldenAdded,
+    GoldenRetired,
+    OverrideClosed,
+    ReleaseShipped,
+    RunRecorded,
 )
 
 FailureClass = Literal[
@@ -223,15 +241,6 @@ class EvaluatorArchived(Body):
     reason: str = ""
 
 
-class ReleaseShipped(Body):
-    """``release.shipped``: a release of a surface, and the failure modes it set out to fix."""
-
-    surface: Name
-    release: Name
-    shipped_at: datetime
-    targets: tuple[Name, ...] = ()
-
-
 class TracesReplaced(Body):
     """``traces.replaced``: a source was read anew in place of what other ingests of it brought."""
 
@@ -279,6 +288,20 @@ BODIES: dict[str, type[Body]] = {
     "evaluator.promoted": EvaluatorPromoted,
     "evaluator.archived": EvaluatorArchived,
     "release.shipped": ReleaseShipped,
+    "golden.added": GoldenAdded,
+    "golden.retired": GoldenRetired,
+    "run.recorded": RunRecorded,
+    "baseline.set": BaselineSet,
+    "gate.decided": GateDecided,
+    "gate.overridden": GateOverridden,
+    "override.closed": OverrideClosed,
+    "forecast.made": ForecastMade,
+    "alert.raised": AlertRaised,
+    "issue.opened": IssueOpened,
+    "issue.moved": IssueMoved,
+    "target.set": TargetSet,
+    "metric.observed": MetricObserved,
+    "decision.recorded": DecisionRecorded,
     "traces.replaced": TracesReplaced,
     "verdicts.imported": VerdictsImported,
     "report.published": ReportPublished,

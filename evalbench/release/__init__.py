@@ -1,0 +1,1 @@
+"""May this ship? Golden cases, gates that say how far to trust them, comparisons and forecasts."""
