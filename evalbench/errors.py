@@ -32,6 +32,10 @@ class EvaluatorError(EvalbenchError):
     """An evaluator's specification or file is refused, or there is too little to train it on."""
 
 
+class ReleaseError(EvalbenchError):
+    """A golden case, a run, a gate or a comparison is refused: what it rests on does not hold."""
+
+
 class ModelError(EvalbenchError):
     """A model cannot be called: no key, no such model, or a budget that cannot be kept."""
 

@@ -1,0 +1,248 @@
+"""Golden cases: failures that must not come back, in suites that are frozen by their content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+import polars as pl
+from sqlalchemy import Connection
+
+from evalbench.errors import ReleaseError
+from evalbench.pii import redact_text
+from evalbench.schema import TIME, GoldenAdded, Suite, columns
+from evalbench.session import Session, Turn
+from evalbench.store.ledger import Draft, Ledger
+from evalbench.store.workspace import Workspace
+
+KINDS = ("golden.added", "golden.retired")
+SUITE_KEY = ["surface", "suite"]
+CASE_KEY = [*SUITE_KEY, "case"]
+CASES = columns(
+    (pl.String, "surface suite case"),
+    (pl.List(pl.String), "messages"),
+    (pl.String, "expected mode severity session_id release segments"),
+    (TIME, "added_at"),
+    (pl.String, "added_by"),
+    (TIME, "retired_at"),
+    (pl.String, "reason"),
+)
+"""A row a case that ever was; ``messages`` are JSON texts, ``retired_at`` is null while it is live,
+``reason`` says why it was retired."""
+SUITES = columns(
+    (pl.String, "surface suite version"),
+    (pl.Int64, "cases retired"),
+    (TIME, "changed_at"),
+)
+
+
+def read_cases(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
+    """Read every case as of event ``until``, as :data:`CASES` has them."""
+    return fold_cases(*(ledger.bodies(kind, until=until) for kind in KINDS))
+
+
+def fold_cases(added: pl.DataFrame, retired: pl.DataFrame) -> pl.DataFrame:
+    """Fold events, as ``ledger.bodies`` gives them, into cases in the order they were added.
+
+    A case that was retired may be added again: then it is live, since that day.
+    """
+    last = added.unique(CASE_KEY, keep="last", maintain_order=True)
+    cases = last.rename({"at": "added_at", "actor": "added_by"})
+    ended = retired.unique(CASE_KEY, keep="last").select(
+        *CASE_KEY, "reason", retired_at="at", ended="seq"
+    )
+    joined = cases.join(ended, on=CASE_KEY, how="left", maintain_order="left")
+    holds = pl.col("ended") > pl.col("seq")
+    again = [pl.when(holds).then(name).alias(name) for name in ("retired_at", "reason")]
+    return joined.with_columns(again).select(*CASES).cast(CASES)
+
+
+def live(cases: pl.DataFrame) -> pl.DataFrame:
+    """Return the cases that are not retired."""
+    return cases.filter(pl.col("retired_at").is_null())
+
+
+def list_suites(cases: pl.DataFrame) -> pl.DataFrame:
+    """Count the cases of each suite, as :data:`SUITES`; a suite of none has no version."""
+    standing = pl.col("retired_at").is_null()
+    counted = cases.group_by(SUITE_KEY).agg(
+        pl.col("case").filter(standing).sort().alias("held"),
+        cases=standing.sum().cast(pl.Int64),
+        retired=(~standing).sum().cast(pl.Int64),
+        changed_at=pl.max_horizontal(pl.max("added_at"), pl.max("retired_at")),
+    )
+    versions = [hash_suite(held) if len(held) else None for held in counted["held"]]
+    named = counted.with_columns(version=pl.Series(versions, dtype=pl.String))
+    return named.select(*SUITES).sort(SUITE_KEY)
+
+
+def hash_suite(held: Iterable[str]) -> str:
+    """Return the version of a suite: the same for the same live cases, whatever their order."""
+    return _hash(sorted(held))
+
+
+def suite_version(cases: pl.DataFrame, surface: str, suite: str) -> str:
+    """Return the version of one suite.
+
+    Raises ReleaseError where it has no live case.
+    """
+    held = live(cases).filter(surface=surface, suite=suite)["case"]
+    if held.is_empty():
+        raise ReleaseError(
+            f"the {suite} suite of {surface} has no case: `evalbench golden add` makes one of a "
+            "failing session, `evalbench golden import` reads a file"
+        )
+    return hash_suite(held)
+
+
+def hash_case(content: Mapping[str, Any]) -> str:
+    """Return the name of a case, by all that it asks: who found it, and where, is no part of it."""
+    return _hash({name: content[name] for name in ("messages", "expected", "mode", "severity")})
+
+
+def make_case(
+    session: Session,
+    expected: str,
+    *,
+    mode: Mapping[str, Any],
+    suite: Suite = "golden",
+    span_id: str | None = None,
+) -> GoldenAdded:
+    """Make a case of a session that failed.
+
+    Its input is the conversation up to the last word of the user before the failing answer: what
+    the product did from there on, tools too, a candidate has to do itself. The answer is the turn
+    of ``span_id``, else the last one.
+
+    Parameters
+    ----------
+    expected : str
+        What the product should have done, in a person's words.
+    mode : mapping
+        Row of the codebook: ``mode, severity``.
+    """
+    turns = [turn for turn in session.turns if turn.thread in session.line]
+    answers = [turn for turn in turns if turn.role == "assistant" and (turn.text or turn.calls)]
+    shown = [turn for turn in answers if turn.span_id == span_id] or answers[-1:]
+    before = [turn for turn in turns if not shown or turn.number < shown[0].number]
+    asked = [turn.number for turn in before if turn.role == "user"]
+    given = [turn for turn in before if turn.number <= max(asked, default=turn.number)]
+    messages = [message for turn in given for message in _write_turn(turn)]
+    if not messages:
+        raise ReleaseError(
+            f"session {session.session_id} has no turn before the answer: nothing could be asked"
+        )
+    segments = orjson.loads(session.row.get("segments") or "{}")
+    return name_case(
+        {
+            "surface": session.surface,
+            "suite": suite,
+            "messages": messages,
+            "expected": expected,
+            "mode": mode["mode"],
+            "severity": mode["severity"],
+            "session_id": session.session_id,
+            "release": session.row.get("release"),
+            "segments": {name: str(value) for name, value in segments.items()},
+        }
+    )
+
+
+def name_case(fields: Mapping[str, Any]) -> GoldenAdded:
+    """Make a case of its fields, under the name that its content has."""
+    made = GoldenAdded.model_validate({"case": "-", **fields})
+    return made.model_copy(update={"case": hash_case(made.model_dump(mode="json"))})
+
+
+def redact_case(ws: Workspace, case: GoldenAdded) -> GoldenAdded:
+    """Replace personal data in the texts of a case, as in a note; settings may say no.
+
+    The case is named anew, by what it then asks.
+    """
+    if not ws.settings.redact:
+        return case
+    scope = case.session_id or case.case
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            return redact_text(value, scope, secret=ws.secret)
+        if isinstance(value, dict):
+            return {name: clean(each) for name, each in value.items()}
+        return [clean(each) for each in value] if isinstance(value, list | tuple) else value
+
+    texts = {name: clean(getattr(case, name)) for name in ("messages", "expected")}
+    return name_case(case.model_dump() | texts)
+
+
+def add_cases(ws: Workspace, cases: Iterable[GoldenAdded]) -> int:
+    """Write cases that their suites do not hold yet, all or none, and give how many were new.
+
+    Personal data is redacted first.
+    """
+    clean = (redact_case(ws, case) for case in cases)
+    wanted = {(case.surface, case.suite, case.case): case for case in clean}
+    new: list[Draft] = []
+
+    def choose(connection: Connection) -> list[Draft]:
+        held = _find_held(ws.ledger, connection)
+        new[:] = [("golden.added", key[2], wanted[key]) for key in wanted if key not in held]
+        return new
+
+    ws.ledger.extend(choose)
+    return len(new)
+
+
+def retire_case(ledger: Ledger, surface: str, case: str, *, reason: str) -> int:
+    """Retire a case from every suite of a surface; ``case`` may be the beginning of its name.
+
+    Raises ReleaseError where none, or several, are meant.
+    """
+
+    def choose(connection: Connection) -> list[Draft]:
+        held = [key for key in _find_held(ledger, connection) if key[0] == surface]
+        meant = [key for key in held if key[2].startswith(case)]
+        if not case or len({key[2] for key in meant}) != 1:
+            raise ReleaseError(
+                f"{len(meant)} live cases of {surface} begin with {case!r}: "
+                "`evalbench golden list` names them"
+            )
+        return [
+            ("golden.retired", key[2], dict(zip(CASE_KEY, key, strict=True)) | {"reason": reason})
+            for key in meant
+        ]
+
+    return ledger.extend(choose)
+
+
+def _find_held(ledger: Ledger, connection: Connection) -> dict[tuple[str, str, str], None]:
+    """Find the live cases through the connection of a transaction."""
+    held = dict[tuple[str, str, str], None]()
+    for kind, text in ledger.events(KINDS, connection=connection)["kind", "body"].iter_rows():
+        body = orjson.loads(text)
+        key = body["surface"], body["suite"], body["case"]
+        held.update({key: None}) if kind == KINDS[0] else held.pop(key, None)
+    return held
+
+
+def _write_turn(turn: Turn) -> Iterator[dict[str, Any]]:
+    """Write a turn as chat messages, its tool calls and their results after it."""
+    calls = [call for call in turn.calls if call.kind == "tool"]
+    asked = [
+        {
+            "id": call.call_id or call.span_id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in calls
+    ]
+    role = "user" if turn.role == "other" else turn.role
+    named = {"name": turn.name} if turn.name else {}
+    yield {"role": role, "content": turn.text, **named} | ({"tool_calls": asked} if asked else {})
+    for call, each in zip(calls, asked, strict=True):
+        yield {"role": "tool", "tool_call_id": each["id"], "content": call.result or call.error}
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
