@@ -23,10 +23,9 @@ def compare_with_truth(
 ) -> pl.DataFrame:
     """Put the truth beside each rate, and whether the intervals hold it; null without an estimate.
 
-    Takes the ``rates`` of reports, a release once or several times, and those of the ``sessions``
-    that :func:`write_truth` wrote which were reported on. ``truth`` is the share of a release's
-    sessions that show the mode, which ``low`` to ``high`` aims at; ``planted`` the rate at which
-    they were made to, which ``process_low`` to ``process_high`` aims at.
+    ``sessions`` are those of :func:`write_truth` that were reported on. ``truth`` is the share that
+    show the mode (``low`` to ``high``), ``planted`` the rate they were made with (``process_low``,
+    …).
     """
     shown = sessions.explode("modes", empty_as_null=False).rename({"modes": "mode"})
     failing = shown.group_by(*RELEASE, "mode").agg(failing=pl.len())
@@ -100,11 +99,7 @@ def say_coverage(closing: pl.DataFrame, changes: pl.DataFrame) -> str:
 def write_closing(
     closing: pl.DataFrame, told: str, reports: Mapping[str, Path], page: Path
 ) -> Path:
-    """Write :func:`compare_with_truth` as one HTML page that loads nothing.
-
-    ``told`` is what :func:`say_coverage` says. It links to the ``reports``, title to HTML file,
-    which are beneath its folder.
-    """
+    """Write :func:`compare_with_truth` as one HTML page, with links to the ``reports``."""
     from great_tables import GT, html
 
     links = " · ".join(

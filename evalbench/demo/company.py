@@ -17,17 +17,13 @@ from evalbench.schema import FailureClass, Severity
 
 QUARTERS = ("2025Q4", "2026Q1", "2026Q2", "2026Q3")
 SURFACES = ("support_copilot", "code_reviewer", "sales_research")
+# How strongly a failure of each severity moves the signals.
 SEVERITY_WEIGHTS = {"safety": 1.0, "user impact": 1.0, "polish": 0.5}
-"""How strongly a failure of each severity moves the signals."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Whoever says which modes a session shows: a person or a judge.
-
-    ``sensitivity`` is the chance to see a mode that is there, ``specificity`` the chance not to
-    see one that is not; errors are independent of each other.
-    """
+    """Whoever says which modes a session shows, a person or a judge; errors are independent."""
 
     sensitivity: float
     specificity: float
@@ -37,9 +33,8 @@ class Reader:
 class Mode:
     """A planted failure mode, how it shows in a trace and what people note of it.
 
-    ``rate`` holds until a release changes it. The assistant says one of ``says`` in the failing
-    turn; the other fields change that turn's question, tool call or documents. ``notes`` are what
-    readers jot down of it, each in a voice of its own. Raises ValueError without notes.
+    ``rate`` holds until a release changes it. In the failing turn the assistant says one of
+    ``says``; other fields change that turn's question, tool call or documents.
     """
 
     mode: str
@@ -93,8 +88,8 @@ class Surface:
     modes: list[Mode]
     releases: list[Release]
     signals: Mapping[str, Signal]
+    # What its traces are written from: system, model, facts, documents, intents.
     script: Mapping[str, Any]
-    """What its traces are written from: system, model, facts, documents, intents."""
 
     def planted_rates(self) -> np.ndarray:
         """Return the rates of every release (rows) and mode (columns), in their order."""
@@ -106,14 +101,13 @@ class Surface:
         return np.array(rows)
 
 
+# The people who label, and how well they read.
 ANNOTATORS = {
     "ana": Reader(0.97, 0.998),
     "bruno": Reader(0.93, 0.996),
     "chiara": Reader(0.95, 0.997),
 }
-"""The people who label, and how well they read."""
-ADJUDICATOR = Reader(0.99, 0.999)
-"""Who decides, with the labels at hand, where annotators disagree."""
+ADJUDICATOR = Reader(0.99, 0.999)  # who decides, with the labels at hand, where annotators disagree
 
 
 def load_company() -> list[Surface]:

@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 
 from evalbench.demo.company import Mode, Surface
 
-TURN_SHARES = (0.25, 0.7)
-"""Chance of one turn, and of at most two; the rest have three."""
+TURN_SHARES = (0.25, 0.7)  # chance of one turn, and of at most two; the rest have three
+# Chance that a tool call fails once and the same call then succeeds: no failure of the product.
 RETRY_SHARE = 0.06
-"""Chance that a tool call fails once and the same call then succeeds: no failure of the product."""
 CHARACTERS_PER_TOKEN = 4
 MILLISECOND = 1000
 
 Uniforms = Iterator[float]
+# What a session is about: the values of the placeholders in its sentences, by name.
 Facts = Mapping[str, str]
-"""What a session is about: the values of the placeholders in its sentences, by name."""
 Message = dict[str, str]
 
 
@@ -48,13 +47,10 @@ def write_conversation(
     started: int,
     uniforms: Uniforms,
 ) -> list[list[Step]]:
-    """Write one session of an intent in which these modes fail, as the steps of each turn.
+    """Write one session in which these modes fail, as steps by turn, the first of which spans it.
 
-    The first step of a turn spans it, from question to answer; the others are inside it.
-
-    A mode of the tool or the documents shows in the first turn, which has both; any other in a turn
-    that is drawn. ``started`` is in microseconds since the epoch; of ``uniforms``, draws from
-    [0, 1), it takes up to 150.
+    A mode of tool or documents shows in the first turn, another in one that is drawn. ``started``
+    is in microseconds since the epoch; up to 150 of ``uniforms`` are taken.
     """
     script = surface.script
     plan = next(each for each in script["intents"] if each["name"] == intent)

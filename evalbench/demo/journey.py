@@ -35,31 +35,24 @@ from evalbench.report import runbook
 from evalbench.schema import Design
 from evalbench.store.workspace import Workspace, open_workspace
 
-LABELLED = 400
-"""Sessions that people read a surface and quarter."""
+LABELLED = 400  # sessions that people read a surface and quarter
+# Least of them in a stratum. Fewer in the large strata without flags or signals would leave the
+# intervals of rare modes to their prior.
 FLOOR = 45
-"""Least of them in a stratum. Fewer in the large strata without flags or signals would leave the
-intervals of rare modes to their prior."""
 DRAWN_AFTER, LABELLED_AFTER, ADJUDICATED_AFTER = (timedelta(days=days) for days in (2, 5, 1))
 EVALUATED_AFTER, REPORTED_AFTER = timedelta(days=9), timedelta(days=10)
+# The surface whose evaluators are proposed and promoted; of the others ``06_evaluators`` does.
 EVALUATED = "code_reviewer"
-"""The surface whose evaluators are proposed and promoted; of the others ``06_evaluators`` does."""
 CURATOR = "demo-curator"
 ADJUDICATOR = "dario"
 TRUTH = "truth/sessions.parquet"
 DEFINED = ("mode", "name", "definition", "example", "severity", "failure_class", "owner")
-Say = Callable[[str], object]
-"""Takes what is being done."""
+Say = Callable[[str], object]  # takes what is being done
 
 
 @dataclass(frozen=True)
 class Journey:
-    """What the demo leaves behind.
-
-    ``proposals`` of evaluators of one surface; ``reports``, the impact report of every quarter as
-    HTML; ``closing``, the planted truth beside every estimate, ``told`` of it, and ``page``, both
-    as HTML.
-    """
+    """What the demo leaves: proposals, reports as HTML, planted truth beside every estimate."""
 
     proposals: Proposals
     reports: dict[str, Path]
@@ -78,8 +71,7 @@ def run(
 ) -> Journey:
     """Play the year on an empty workspace, report its ``quarters``, and compare with the truth.
 
-    The same seed gives the same company and the same ledger. The workspace gets the lake, the
-    ledger, ``traces``, ``truth`` and ``reports``.
+    The same seed gives the same company and the same ledger.
     """
     play_year(ws, seed=seed, sessions_per_surface=sessions_per_surface, quarters=quarters, say=say)
     end = quarter_bounds(quarters[-1])[1]

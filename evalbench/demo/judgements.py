@@ -11,12 +11,10 @@ from evalbench.demo.simulate import Simulated
 from evalbench.label.agreement.adjudication import disagreements
 from evalbench.schema import TIME, VERDICT, Label, LabelAdjudicated, Note
 
-JUDGE = "demo-judge"
-"""Stands in for a judge: it is a draw from planted truth, and calls no model."""
+JUDGE = "demo-judge"  # stands in for a judge: it is a draw from planted truth, and calls no model
 UNSURE_SHARE = 0.008
 NOTED_SHARE = 0.05
-BOTH_SHARE = 0.4
-"""Of the notes on a session that shows two failures, how many tell of both."""
+BOTH_SHARE = 0.4  # of the notes on a session that shows two failures, how many tell of both
 JOINTS = (" + ", " / ", " - also: ", ", also ")
 MEDIAN_SECONDS = 70
 
@@ -89,11 +87,7 @@ def label_sessions(
 def adjudicate_sessions(
     simulated: Simulated, labels: pl.DataFrame, codebook: pl.DataFrame, *, rng: np.random.Generator
 ) -> list[LabelAdjudicated]:
-    """Let the adjudicator decide on the modes that some annotators of a session saw and some not.
-
-    ``labels`` are events as the ledger has them. What all saw holds, what nobody saw is not looked
-    for.
-    """
+    """Let the adjudicator decide on modes that some annotators of a session saw and some not."""
     none = labels.clear().with_columns(labels=pl.lit(None, pl.List(pl.Int64)))
     disputes = disagreements(labels, codebook, none).sort("session_id")
     sure = labels.filter(pl.col("verdict") != "unsure")

@@ -12,18 +12,13 @@ from evalbench.demo.company import QUARTERS, SEVERITY_WEIGHTS, Signal, Surface, 
 from evalbench.schema import SIGNALS, TIME
 
 SESSIONS_PER_USER = 4
+# Standard deviation, on the log scale, of how prone a user's sessions are to fail.
 USER_SPREAD = 0.35
-"""Standard deviation, on the log scale, of how prone a user's sessions are to fail."""
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Sessions of a surface with their planted truth.
-
-    ``sessions`` has a row a session in order of time: ``surface, session_id, user, release,
-    started_at, tier, locale, intent, modes`` (list of text) and the signals, null where not
-    recorded.
-    """
+    """Sessions of a surface in order of time, with their planted ``modes`` and recorded signals."""
 
     surface: Surface
     sessions: pl.DataFrame
@@ -43,11 +38,7 @@ class Simulated:
 def simulate(
     company: Sequence[Surface], *, sessions_per_surface: int, rng: np.random.Generator
 ) -> list[Simulated]:
-    """Draw a year of sessions for every surface, in their order.
-
-    The mean chance of a mode over the sessions of a release is its planted rate exactly; users
-    differ around it.
-    """
+    """Draw a year of sessions for every surface; users differ around the planted rates."""
     return [
         _simulate_surface(surface, sessions_per_surface, stream)
         for surface, stream in zip(company, rng.spawn(len(company)), strict=True)

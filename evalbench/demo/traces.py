@@ -12,8 +12,7 @@ import orjson
 from evalbench.demo.conversation import Facts, Step, draw_facts, write_conversation
 from evalbench.demo.simulate import Simulated
 
-UNIFORMS = 200
-"""Draws that writing one session may take."""
+UNIFORMS = 200  # draws that writing one session may take
 SUFFIX = ".opentelemetry.jsonl.gz"
 OPERATIONS = dict(agent="invoke_agent", llm="chat", tool="execute_tool", retriever="retrieval")
 FACTS = ("release", "tier", "locale", "intent")

@@ -1,14 +1,9 @@
-"""One evaluator a failure mode, the lightest that detects it.
+"""One evaluator a failure mode, the lightest that detects it, and how far it can be trusted.
 
-:mod:`~evalbench.evaluate.spec` writes an evaluator down, frozen at a version;
-:mod:`~evalbench.evaluate.checks` are declared and need no model, and
-:mod:`~evalbench.evaluate.classifier` learns from labelled sessions. Each says of a
-:class:`~evalbench.session.Session` what it found, as a
-:class:`~evalbench.evaluate.finding.Finding`. :func:`propose` makes candidates of each kind from
-people's labels and proposes the lightest that agrees with them; :func:`adopt` defines it.
-:mod:`~evalbench.evaluate.calibrate` compares verdicts with what people say on the test split of
-:mod:`~evalbench.evaluate.split`; :func:`read_statuses` tells which evaluators count, once a person
-has :func:`promote`-d them, and :func:`import_verdicts` reads the verdicts of evaluators elsewhere.
+A check is declared, a classifier learns, a judge asks a model; each says of a session what it
+found. :func:`propose` makes candidates from people's labels, :func:`adopt` defines one,
+``calibrate`` compares verdicts with people on the test split, and only what a person
+:func:`promote`-d counts.
 """
 
 from importlib import import_module

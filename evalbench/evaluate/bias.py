@@ -25,12 +25,10 @@ from evalbench.settings import Evaluators
 def list_traits(pairs: pl.DataFrame, spans: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     """List what might sway an evaluator, a row a pair and trait.
 
-    The traits are every segment; the length of the answer; whether the product's model is of the
-    evaluator's own family; and where in the trace the failure shows that people anchored.
-
-    Takes ``pairs`` from :func:`evalbench.evaluate.calibrate.pair_verdicts`, the spans of their
-    sessions, and ``label.set`` events as ``ledger.bodies`` gives them. Gives ``KEY, session_id,
-    truth, fails, group`` and weights of the pairs, then ``trait`` and ``value``.
+    Every segment, the length of the answer, whether the product's model is of the evaluator's
+    family, and where in the trace people anchored the failure. Takes ``pair_verdicts``' pairs, the
+    spans of their sessions and ``label.set`` events. Gives the pairs' columns, then ``trait`` and
+    ``value``.
     """
     order = pl.col("started_at").rank("ordinal").over(SESSION_KEY) / pl.len().over(SESSION_KEY)
     placed = spans.select(*SESSION_KEY, "span_id", place=order)
@@ -67,14 +65,10 @@ def compare_traits(
 ) -> pl.DataFrame:
     """Measure alignment for each value of each trait, and tell where an evaluator errs otherwise.
 
-    A value is compared with the rest of its trait: Fisher's exact test on the errors among failing
-    and among passing sessions, the smaller p doubled, then Benjamini-Hochberg over all values of
-    all traits of an evaluator. It takes sessions to be independent. Where it "errs otherwise", one
-    calibration does not fit all: measure and correct by segment.
-
-    Gives ``KEY, trait, value``, ``n`` and the four cells, ``p_value`` and ``reading``, then
-    alignment as ``measure_alignment`` gives it, null where no difference is shown; a trait with one
-    value alone has no row.
+    Fisher's exact test of a value against the rest of its trait, on errors among failing and among
+    passing sessions, the smaller p doubled; Benjamini-Hochberg over all of an evaluator. Sessions
+    are taken for independent. Gives ``KEY, trait, value, n``, cells, ``p_value, reading``, and
+    alignment where it "errs otherwise".
     """
     varied = traits.filter(pl.col("value").n_unique().over(*KEY, "trait") > 1)
     by = [*KEY, "trait", "value"]
@@ -100,8 +94,8 @@ def compare_traits(
 def measure_noise(current: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
     """Measure how far an evaluator agrees with itself on sessions it judged more than once.
 
-    Gives ``KEY, n_sessions, n_verdicts, same, same_low, same_high``: the share of two verdicts on
-    one session that are equal.
+    Gives ``KEY, n_sessions, n_verdicts``, and ``same``, the share of two verdicts on one that are
+    equal.
     """
     said = current.drop_nulls("fails").filter(pl.len().over(*KEY, "session_id") > 1)
 
@@ -120,10 +114,10 @@ def measure_noise(current: pl.DataFrame, *, level: float, rng: np.random.Generat
 
 
 def list_flips(verdicts: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """List the sessions that an evaluator judges otherwise than its version before, one by one.
+    """List the sessions that an evaluator judges otherwise than its version before.
 
-    Gives ``KEY, session_id, version_before, before, after, truth, turned`` ("right" or "wrong"),
-    ``rationale``; what turned wrong comes first.
+    Gives ``KEY, session_id, version_before, before, after, truth, turned``, ``rationale``; those
+    that turned "wrong" come before those that turned "right".
     """
     same = ["surface", "mode", "evaluator_id", "session_id"]
     now = pairs.select("evaluator_id", "evaluator_version").unique()
@@ -156,13 +150,9 @@ def plan_labels(
 ) -> pl.DataFrame:
     """Divide the next labels of an evaluator that is insufficient over what it said.
 
-    They are of the test split, unlabelled, and divided by :func:`evalbench.stats.labels_next`:
-    where failures are rare most are sessions that it fails. Which sessions they are is for a draw
-    by its verdicts to say, so that each label knows what it stands for.
-
-    Takes what :func:`evalbench.evaluate.calibrate.measure_alignment` ``found``, the verdicts of now
-    and the sessions they are of, ``surface, session_id, mode, truth`` of what people decided, and
-    how many labels might be asked for. Gives ``KEY, fails, n``.
+    They are unlabelled sessions of the test split, divided by :func:`evalbench.stats.labels_next`.
+    Takes what ``measure_alignment`` found, the verdicts of now, their sessions, and ``surface,
+    session_id, mode, truth`` as decided. Gives ``KEY, fails, n``.
     """
     schema = columns((pl.String, " ".join(KEY)), (pl.Boolean, "fails"), (pl.Int64, "n"))
     rows = list[tuple[Any, ...]]()

@@ -21,23 +21,22 @@ from evalbench.stats import Estimate
 from evalbench.store.ledger import Draft, Ledger
 from evalbench.store.workspace import Workspace
 
-FEWEST = 30
-"""Sessions read by two people under which the human ceiling is insufficient."""
+FEWEST = 30  # sessions read by two people under which the human ceiling is insufficient
 MEASURES = ("mcc", "kappa", "tpr", "tnr", "precision", "f1", "balanced_accuracy")
 TABLE_MEASURES = ("mcc", "kappa", "accuracy", "macro_precision", "macro_recall", "macro_f1")
-MOST_CATEGORIES = 10
-"""More values are a measurement, no scale of names."""
+MOST_CATEGORIES = 10  # more values are a measurement, no scale of names
 _SPOKEN = pl.col("score").map_elements(lambda score: f"{score:g}", return_dtype=pl.String)
 ENDS = ("", "_low", "_high")
+# Alignment as reported; a measure that is not defined is null. ``sample``: what it rests on.
 ALIGNMENT = columns(
     (pl.Int64, "n n_groups tp fn fp tn silent undecided"),
     (pl.Float64, " ".join(name + end for name in MEASURES for end in ENDS)),
     (pl.Float64, "mcc_shown level"),
     (pl.String, "status why sample"),
 )
-"""Alignment as reported; a measure that is not defined is null. ``sample``: what it rests on."""
 CELLS = ["tp", "fn", "fp", "tn"]
 _RIGHT, _FAILS = pl.col("fails").eq_missing(pl.col("truth")), pl.col("truth")
+# How many pairs of known truth are in each cell; a silent verdict is wrong.
 COUNTED = {
     name: cell.sum().cast(pl.Int64)
     for name, cell in zip(
@@ -46,7 +45,6 @@ COUNTED = {
         strict=True,
     )
 }
-"""How many pairs of known truth are in each cell; a silent verdict is wrong."""
 CATEGORIES = columns(
     (pl.Int64, "n silent"),
     (pl.Float64, " ".join(name + end for name in TABLE_MEASURES for end in ENDS)),
@@ -104,16 +102,11 @@ def pair_verdicts(
 ) -> pl.DataFrame:
     """Put the last verdict on each session beside what people say of it.
 
-    ``current`` is from :func:`current_verdicts` and ``truth`` from :func:`vote`, with what is
-    undecided. ``sessions`` are the snapshot's ``frame`` of one surface; where they have no
-    ``stratum``, no draw is known. One that is not among them is of no group and no segment.
-    ``specifications`` are by evaluator.
-
-    Gives verdict columns with ``mode, truth, group, segments, answer_chars`` and ``split``:
-    "train", "test", or "elsewhere" for an evaluator that was not made here and so saw none of them;
-    then what :func:`~evalbench.evaluate.weights.weigh_pairs` adds.
-
-    Raises EvaluatorError where one was shown a session of the test split.
+    ``truth`` is :func:`vote`'s, with what is undecided; ``sessions`` are the snapshot's ``frame``
+    of a surface, without a ``stratum`` where no draw is known. Gives verdict columns with ``mode,
+    truth, group, segments, answer_chars, split`` ("elsewhere" where an evaluator was not made here
+    and saw none) and what ``weigh_pairs`` adds. EvaluatorError where one was shown a session of the
+    test split.
     """
     if "stratum" not in sessions.columns:
         in_no_draw = {"stratum": pl.lit(None, pl.String), "drawn": pl.lit(False)}
@@ -161,15 +154,12 @@ def measure_alignment(
     tried: pl.DataFrame | None = None,
     beside: int = 1,
 ) -> pl.DataFrame:
-    """Measure how verdicts agree with people, in each part of the pairs.
+    """Measure how verdicts agree with people, in each part of the pairs of :func:`pair_verdicts`.
 
-    Every pair counts for the sessions that it stands for. Intervals allow for sessions that share a
-    group. A verdict that is null is a wrong answer, but no flag. ``pairs`` are from
-    :func:`pair_verdicts`, the train split apart; the columns ``by`` tell the parts apart, and stand
-    before :data:`ALIGNMENT` in the answer.
-
-    ``mcc_shown`` pays for the looks of :func:`read_looks`, ``tried``, at the same mode, and for
-    ``beside`` evaluators that it is chosen from, at least those measured here.
+    Every pair counts for the sessions that it stands for; intervals allow for shared groups; a
+    verdict that is null is wrong, but no flag. ``mcc_shown`` pays for the looks ``tried``
+    (:func:`read_looks`) at the mode, and for ``beside`` evaluators that it is chosen from. Gives
+    ``by``, then :data:`ALIGNMENT`.
     """
     before, together = _count_looks(pairs, tried) if tried is not None else ({}, {})
 
@@ -218,13 +208,9 @@ def human_ceiling(
 ) -> pl.DataFrame:
     """Measure people against each other as evaluators are: every two who read a session.
 
-    Taken over all sessions that the evaluator has judged and two people or more have read, disputed
-    ones with them; an evaluator is hardly to be asked for more than ``ceiling``. Beside it stands
-    ``beside_people``, the evaluator against single people on the same sessions. Sessions of one
-    group and the several people of one session are resampled together.
-
-    Gives ``KEY``, then ``ceiling`` and ``beside_people`` with their ends (MCC; null where
-    insufficient) and ``ceiling_n``, the sessions.
+    Over all sessions that the evaluator judged and two people read, disputed ones with them. Gives
+    ``KEY``, ``ceiling`` (MCC), ``beside_people`` (the evaluator against single people on the same),
+    their ends, null where insufficient, and ``ceiling_n``, the sessions.
     """
     item = [*SESSION_KEY, "mode"]
     said = judged.drop_nulls("value").select(*item, "annotator", "value")
@@ -260,10 +246,8 @@ def measure_categories(
 ) -> pl.DataFrame:
     """Measure verdicts of more than two categories, where people rated sessions by names.
 
-    The ``score`` of ``current`` verdicts is the category's number; ``truth`` is from :func:`vote`
-    on ratings. A silent verdict stands for the category ``silent_as``; where that is empty it is
-    wrong, whatever is right. Gives ``KEY``, then :data:`CATEGORIES`; an evaluator of more than
-    :data:`MOST_CATEGORIES` values has no row.
+    A verdict's ``score`` is the category's number; a silent one stands for ``silent_as``, if empty
+    it is wrong. Gives ``KEY``, then :data:`CATEGORIES`, for up to :data:`MOST_CATEGORIES` values.
     """
     names = truth["truth"].drop_nulls().unique()
     paired = current.drop("mode").join(truth.drop_nulls("truth"), on=SESSION_KEY)
@@ -315,9 +299,7 @@ def record_calibrations(
 ) -> int:
     """Write ``evaluator.calibrated`` for each evaluator defined here; give how many were written.
 
-    ``found`` is from :func:`measure_alignment` by :data:`KEY`. What the last calibration of an
-    evaluator says already, on the same verdicts, is not written again: a run that was killed after
-    its calibrations and before its report writes none when it is run again.
+    What its last calibration says already, on the same verdicts, is not written again.
     """
     models = judging_models(ws.lake.verdicts(version=lake_versions.get("verdict")))
     drafts, ledger = dict[str, EvaluatorCalibrated](), ws.ledger

@@ -27,21 +27,17 @@ NUMBERS = [
     *"n_turns n_tool_calls n_tool_errors n_retries prompt_tokens completion_tokens".split(),
     *"cost_usd latency_p95_ms".split(),
 ]
-TRUSTED = ["numpy.dtype"]
-"""Types in our files beyond those that skops trusts by itself."""
-WORDS = 5
-"""Words that a finding quotes."""
+TRUSTED = ["numpy.dtype"]  # types in our files beyond those that skops trusts by itself
+WORDS = 5  # words that a finding quotes
+# Sessions of either class that training takes, and the groups that they must be of.
 LEAST, FOLDS = 20, 5
-"""Sessions of either class that training takes, and the groups that they must be of."""
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained pipeline, and how it did on sessions whose groups it had not seen.
+    """A trained pipeline, its out-of-fold ``scores``, and the best threshold on them by MCC.
 
-    ``scores`` are out-of-fold probabilities of failing, a session; a session fails from
-    ``threshold`` on, the best by MCC on them. ``value`` is the MCC there, which was chosen to be
-    high: the test split tells what it is worth.
+    ``value`` is the MCC there, chosen to be high: the test split tells what it is worth.
     """
 
     pipeline: Pipeline
@@ -51,10 +47,9 @@ class Classifier:
 
 
 def train_classifier(sessions: Sequence[Session], fails: Sequence[bool]) -> Classifier:
-    """Train on labelled sessions of the train split.
+    """Train on labelled sessions of the train split; folds never divide a group.
 
-    Sessions of one group (``group_key``; a session without one is its own) are never on both sides
-    of a fold. Raises EvaluatorError where one is of the test split, or too few are of a class.
+    EvaluatorError where one is of the test split, or too few are of a class.
     """
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
@@ -153,10 +148,9 @@ def dump_classifier(pipeline: Pipeline) -> tuple[bytes, str]:
 
 
 def load_classifier(content: bytes, *, sha256: str) -> Pipeline:
-    """Read the file of a classifier.
+    """Read the file of a classifier; it is never a pickle.
 
-    Raises EvaluatorError where it is not the file of that hash, is no skops file (a pickle is
-    never read), or has types that are not trusted.
+    EvaluatorError where it has another hash, is no skops file, or has types that are not trusted.
     """
     import skops.io
     from sklearn.pipeline import Pipeline

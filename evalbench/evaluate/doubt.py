@@ -23,11 +23,9 @@ class Doubt(NamedTuple):
 def allow_for_people(part: pl.DataFrame, *, level: float, rng: np.random.Generator) -> Doubt:
     """Say what MCC is where people err, or between which values ties could move it.
 
-    ``part`` are the pairs of one evaluator, with ``n_annotators`` and ``n_fail`` where truth is a
-    vote. Where enough sessions were read twice, what each session is is imputed 8 times from
-    :func:`~evalbench.stats.latent.latent_truth`, and MCC measured on each; the variance between
-    them widens the interval (Rubin 1987). Else the sessions that people left undecided are all
-    taken for the evaluator, then all against it.
+    Where enough sessions of the evaluator's pairs were read twice, what each is is imputed 8 times
+    from :func:`~evalbench.stats.latent.latent_truth`; the variance between widens the interval
+    (Rubin 1987). Else undecided sessions are all taken for the evaluator, then all against it.
     """
     if "n_fail" in part.columns and part["n_fail"].null_count() == 0:
         readers, failing = (part[name].to_numpy() for name in ("n_annotators", "n_fail"))

@@ -8,18 +8,16 @@ from typing import Any
 from evalbench.evaluate.finding import ASSISTANT, QUOTED
 from evalbench.session import Session, Turn
 
+# The bracket of what could pass for an end of the data, or for a role of a chat template.
 FENCE_LIKE = re.compile(
     r"[<\uff1c\ufe64](?=[\W_]{0,16}(?:trace|rubric|system|user|assistant|im_|inst|sys\b|s\W|"
     r"start_of|end_of|endof|begin_of|eot_|\|))",
     re.IGNORECASE,
 )
-"""The bracket of what could pass for an end of the data, or for a role of a chat template."""
 BRACKETS = re.compile("[<\uff1c\ufe64]")
 SHOWN_BRACKET = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
-PIECE = 1_500
-"""Characters of the pieces in which a long turn is kept or left out."""
-MARK_TOKENS = 32
-"""Room of a note on what is left out beside a piece."""
+PIECE = 1_500  # characters of the pieces in which a long turn is kept or left out
+MARK_TOKENS = 32  # room of a note on what is left out beside a piece
 WORD = re.compile(r"[^\W\d_]{5,}")
 STEM = 6
 EVERYWHERE = {"assist", "about", "there", "their", "which", "would"}
@@ -59,10 +57,8 @@ class Excerpt:
 def excerpt(session: Session, *, room: float | None, rubric: str) -> Excerpt:
     """Show the text of a session; where it takes more than ``room`` tokens, leave pieces out.
 
-    Kept are how the session began and ended, then the pieces that share most words with the rubric,
-    then those nearest to the beginning or the end.
-
-    Raises ValueError where not even the first question and the last answer fit.
+    Kept are how it began and ended (ValueError where these do not fit), then the pieces that share
+    most words with the rubric, then those nearest to either end.
     """
     whole = {turn.number: disarm("\n".join(turn.text_lines())) for turn in session.turns}
     text = disarm(session.text())

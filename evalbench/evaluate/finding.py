@@ -6,8 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from evalbench.session import Call, Session
 
-QUOTED = 300
-"""Characters of the longest quote."""
+QUOTED = 300  # characters of the longest quote
 ASSISTANT = ("assistant", "other")
 Place = Literal["final_output", "assistant", "user", "tool_results"]
 
@@ -16,9 +15,8 @@ Place = Literal["final_output", "assistant", "user", "tool_results"]
 class Finding:
     """What one evaluator says of one session.
 
-    ``fails`` is None where there was nothing to judge; the higher the ``score``, the more it speaks
-    for failing; ``evidence`` has a ``span_id``, a ``turn`` (its number) and a ``quote`` each;
-    ``error`` says why the session could not be judged.
+    ``fails`` is None where there was nothing to judge, ``error`` says why none could; a high
+    ``score`` speaks for failing; ``evidence`` has ``span_id``, ``turn`` and ``quote`` each.
     """
 
     fails: bool | None

@@ -19,6 +19,7 @@ Rule = Callable[[float], bool]
 SIGNS: dict[str, Callable[[float, float], bool]]
 SIGNS = {"<=": le, ">=": ge, "<": lt, ">": gt, "=": eq}
 RULE = re.compile(rf"({'|'.join(SIGNS)})\s*(-?\d+(?:\.\d+)?)")
+# What a row may say, and the synonyms of each.
 FIELDS = {
     "session_id": "session conversation_id trace_id",
     "mode": "failure_mode",
@@ -26,7 +27,6 @@ FIELDS = {
     "rationale": "reason explanation",
     **dict.fromkeys(("score", "model", "model_fingerprint"), ""),
 }
-"""What a row may say, and the synonyms of each."""
 SAYING = ("fails", "score")
 
 
@@ -42,28 +42,16 @@ def import_verdicts(
     values: Mapping[str, str] | None = None,
     fails_when: str = "",
 ) -> ImportReport:
-    """Read the verdicts of one evaluator from a file into the lake.
+    """Read the verdicts of one evaluator from a file into the lake; the ledger records who did.
 
-    A row needs a ``session_id`` and a ``fails`` or a ``score``; a score that is no number, or
-    ``fails`` that is neither true nor false, is an evaluator's silence and no bad row: it is kept
-    as a verdict with an error, and counted as ``silent``. The ledger records who imported which
-    file.
+    A row needs a ``session_id`` and a ``fails`` or ``score``. One that is no number, or neither
+    true nor false, is an evaluator's silence and no bad row: a verdict with an error, counted as
+    ``silent``.
 
-    Parameters
-    ----------
-    path : str or Path
-        CSV, JSONL, a JSON list, Parquet, XLSX, or the rejects of an earlier import.
-    mode : str, optional
-        The failure mode that rows speak of which name none; "" is the session as a whole.
-    columns : mapping of str to str, optional
-        Field to a column of another name, or to a template of columns.
-    values : mapping of str to str, optional
-        What to read in place of a score or verdict as written: ``{"Tie": "0"}``.
-    fails_when : str, optional
-        Scores that fail, such as ``"<0.5"`` or ``"=1"``; without it the file must say ``fails``.
-
-    Raises ReadError where the file cannot be read, ``columns`` names what there is not, or neither
-    the file nor an argument says which fail or of which mode they speak.
+    ``path`` and ``columns`` are as for ``import_labels``; ``mode`` is of rows that name none ("":
+    the whole session); ``values`` say what to read in place of a word (``{"Tie": "0"}``);
+    ``fails_when`` which scores fail (``"<0.5"``). ReadError where nothing says which fail or of
+    which mode.
     """
     table = read_table(path, FIELDS, columns or {})
     verdict, scores = "score", ""

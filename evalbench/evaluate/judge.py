@@ -1,8 +1,7 @@
 """Judges: a model reads one session against one criterion, and shows the words that decide it.
 
-What a session holds is data to a judge: it stands in a fence that it cannot close, and the task
-is told again after it. Quotes are looked up in what was shown; one that is not there voids the
-verdict.
+A session is data: it stands in a fence that it cannot close, the task is told again after it, and a
+quote that is not in what was shown voids the verdict.
 """
 
 import hashlib
@@ -25,14 +24,11 @@ from evalbench.llm import Reply, Request, find_window
 from evalbench.schema import Evaluator, Name
 from evalbench.session import VIEW_VERSION, Session
 
-OFFLINE = "offline/"
-"""How the names of models begin that are stood in for: ``offline/rubric``."""
+OFFLINE = "offline/"  # how the names of models begin that are stood in for: ``offline/rubric``
 MATCHES = 3
 PROMPTS = Path(__file__).parent / "prompts"
-EXAMPLE_TOKENS = 1_500
-"""Room of one labelled session in a prompt."""
-ROOM = 300
-"""Tokens of the question around a session."""
+EXAMPLE_TOKENS = 1_500  # room of one labelled session in a prompt
+ROOM = 300  # tokens of the question around a session
 
 
 class _Form(BaseModel):
@@ -63,11 +59,7 @@ class Example(_Form):
 
 
 class JudgeParameters(_Form):
-    """Parameters of a judge.
-
-    ``window`` is the tokens that prompt and answer may take together, where LiteLLM does not know
-    the model's or fewer are wanted.
-    """
+    """Parameters of a judge; ``window`` is in tokens, where LiteLLM's does not serve."""
 
     examples: tuple[Example, ...] = ()
     window: Annotated[int, Field(ge=2_000)] | None = None
@@ -139,12 +131,10 @@ class Judge:
 def make_judge(
     evaluator: Evaluator, *, sessions: Mapping[str, Session], reply_tokens: int = 1024
 ) -> Judge:
-    """Make a judge of its specification.
+    """Make a judge of its specification; ``sessions`` are its examples by id.
 
-    ``sessions`` are the labelled ones that its parameters name as examples, by id;
-    ``reply_tokens`` is the longest answer, for which the window keeps room.
-
-    Raises EvaluatorError where a session of an example is not given or is of the test split.
+    ``reply_tokens`` is what the window keeps for the answer. EvaluatorError where an example is
+    missing or of the test split.
     """
     parameters, model = read_parameters(evaluator.parameters), evaluator.model or ""
     rubric, told = evaluator.prompt, ""

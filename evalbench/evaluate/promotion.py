@@ -12,8 +12,8 @@ from evalbench.evaluate.weights import KEY, SESSION_KEY
 from evalbench.schema import columns
 from evalbench.settings import Evaluators
 
+# How many labels are tried; half of them are of sessions that the evaluator fails.
 SIZES = (25, 50, 100, 200, 400, 800)
-"""How many labels are tried; half of them are of sessions that the evaluator fails."""
 ASSURANCE = 0.8
 PLAN = columns(
     (pl.String, "evaluator_id mode status why aim"),
@@ -34,12 +34,9 @@ def plan_promotion(
 ) -> pl.DataFrame:
     """Plan the labels that would show each insufficient evaluator to be aligned, and gating.
 
-    Takes the statuses, what each calibration found, in order, the verdicts of the surface and how
-    many sessions it has. All looks at the mode so far are paid for, and so is the next.
-
-    Gives :data:`PLAN`, the evaluator that needs the fewest labels first: how many of what it fails
-    and of what it passes give 80% ``assurance``, or the largest plan that there is where none does;
-    and what judging the sessions that are not judged would cost, null where no cost is known.
+    All looks at the mode so far are paid for, and so is the next. Gives :data:`PLAN`, the fewest
+    labels first: how many of what it fails and passes give 80% ``assurance``, else the largest
+    plan; and what judging the rest of ``n_sessions`` costs, null where unknown.
     """
     rows: list[dict[str, Any]] = []
     for row in statuses.filter(status="insufficient").iter_rows(named=True):

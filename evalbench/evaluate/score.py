@@ -25,30 +25,17 @@ from evalbench.store.journal import Journal, open_journal, read_tries, recover
 from evalbench.store.workspace import Workspace
 
 LEFT = pl.Schema({"surface": pl.String, "session_id": pl.String, "evaluator_id": pl.String})
-BATCH = 512
-"""Sessions that are judged by one check or classifier after the other."""
+BATCH = 512  # sessions that are judged by one check or classifier after the other
 ABSENT = "no such session in the lake"
 USED = ("latency_ms", "prompt_tokens", "completion_tokens", "cost_usd")
-Look = Callable[[Sequence[Session]], list[Finding]]
-"""A way to judge sessions that needs no model."""
+Look = Callable[[Sequence[Session]], list[Finding]]  # A way to judge sessions that needs no model
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a run of evaluators came to.
+    """What a run came to: rows added without and with an error, ``cached`` ones, and what is left.
 
-    Attributes
-    ----------
-    run_id : str
-        In the verdicts of this run.
-    verdicts, errors : int
-        Rows that it added, without and with an error.
-    cached : int
-        Verdicts that were there already.
-    left : polars.DataFrame
-        ``surface, session_id, evaluator_id`` of what the budget did not reach.
-    spent : Spent
-        What its calls used, and those of earlier runs where it was given their account.
+    ``left`` are ``surface, session_id, evaluator_id`` that the budget did not reach.
     """
 
     run_id: str
@@ -71,21 +58,11 @@ def score(
     """Judge sessions by evaluators; each ends with a verdict or a recorded error.
 
     A verdict that is there, by evaluator, version and ``repeat``, is not asked for again; errors
-    are. A killed run is gone on with by the same call: its errors, too, count as done. Verdicts are
-    on disk as soon as they are there, and in the lake by the end.
-
-    Parameters
-    ----------
-    sessions : polars.DataFrame or sequence of str
-        Session ids, of the surface of each evaluator, or a frame with ``session_id``; where it has
-        a ``surface`` too, each evaluator judges those of its own.
-    repeat : int
-        Number of the repetition, to measure a judge's own noise.
-    limits, spent : Limits, Spent
-        For all models together, and what was used of the limits already.
-
-    Raises ModelError where a model cannot be called at all; what was judged before stays.
-    EvaluatorError where an example or the file of a classifier is missing.
+    are, but not by the call that goes on with a killed run. Verdicts are on disk at once, in the
+    lake by the end. ``sessions`` are ids of each evaluator's surface, or a frame with
+    ``session_id`` and perhaps ``surface``; ``limits`` hold for all models together, less what was
+    ``spent``. ModelError where one cannot be called, EvaluatorError where an example or a
+    classifier's file is missing.
     """
     identity = [str(repeat), *(f"{each.evaluator_id} {each.version}" for each in specifications)]
     job = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]

@@ -23,8 +23,7 @@ NEEDED = {
     "classifier": {"parameters", "threshold"},
     "judge": {"prompt", "model"},
 }
-OPTIONAL = {"judge": {"parameters"}}
-"""By kind, of the fields that not every kind has."""
+OPTIONAL = {"judge": {"parameters"}}  # by kind, of the fields that not every kind has
 
 
 class Specification(Evaluator):
@@ -75,18 +74,10 @@ def write_specification(specification: Specification) -> str:
 
 
 def read_specification(text: str, *, modes: pl.DataFrame) -> Specification:
-    """Read YAML.
+    """Read YAML; ``modes`` (``surface, mode``) are those that count.
 
-    Parameters
-    ----------
-    modes : polars.DataFrame
-        ``surface, mode`` of those that count, as ``label.codebook.read_codebook(ledger).live``.
-
-    Raises
-    ------
-    EvaluatorError
-        Not YAML, tags, anchors or a key written twice; an unknown or missing field, a value that
-        does not fit, an unknown kind or check; or a mode that the codebook does not know.
+    EvaluatorError where it is not plain YAML, a key is written twice, or something is unknown or
+    unfit.
     """
     try:
         for token in yaml.scan(text):
@@ -116,17 +107,9 @@ def check_mode(specification: Specification, modes: pl.DataFrame) -> None:
 
 
 def define(ledger: Ledger, specification: Specification, *, modes: pl.DataFrame) -> int:
-    """Write ``evaluator.defined``, unless it is the latest definition already.
+    """Write ``evaluator.defined``, unless it is the latest already; the number of its event.
 
-    Returns
-    -------
-    int
-        The number of its event.
-
-    Raises
-    ------
-    EvaluatorError
-        The codebook does not know its mode.
+    EvaluatorError where the codebook does not know its mode.
     """
     check_mode(specification, modes)
     name, fields = specification.evaluator_id, specification.model_dump()

@@ -8,8 +8,7 @@ import polars as pl
 
 from evalbench.errors import EvaluatorError
 
-TEST_SHARE = 0.5
-"""Of groups: both tuning and measuring need failures, and failures are rare."""
+TEST_SHARE = 0.5  # of groups: both tuning and measuring need failures, and failures are rare
 
 
 def assign_split(surface: str, session_id: str, group_key: str | None) -> Literal["train", "test"]:
@@ -33,17 +32,7 @@ def with_split(sessions: pl.DataFrame) -> pl.DataFrame:
 def require_train(sessions: Iterable[Mapping[str, Any]], *, use: str) -> None:
     """Refuse sessions of the test split where an evaluator would learn from them.
 
-    Parameters
-    ----------
-    sessions : iterable of mapping
-        Rows with ``surface, session_id, group_key``.
-    use : str
-        What they would be, such as "few-shot example"; the message says it.
-
-    Raises
-    ------
-    EvaluatorError
-        One is of the test split; the message names it.
+    EvaluatorError names the session, and the ``use``, such as "few-shot example".
     """
     for row in sessions:
         if assign_split(row["surface"], row["session_id"], row["group_key"]) == "test":

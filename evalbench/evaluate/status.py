@@ -15,10 +15,10 @@ from evalbench.store.ledger import Draft, Ledger
 from evalbench.store.workspace import Workspace
 
 KINDS = ("evaluator.defined", "evaluator.calibrated", "evaluator.promoted", "evaluator.archived")
+# The statuses whose evaluators enter a rate and coverage; "gating" alone enters a gate.
 COUNTING = ("aligned", "gating")
-"""The statuses whose evaluators enter a rate and coverage; "gating" alone enters a gate."""
+# How much a failure mode weighs in coverage by its severity.
 SEVERITIES = {"safety": 9, "user impact": 3, "polish": 1}
-"""How much a failure mode weighs in coverage by its severity."""
 STATUS = columns(
     (pl.String, "evaluator_id surface mode kind version owner status why"),
     (pl.Boolean, "ready"),
@@ -50,9 +50,8 @@ class Model(NamedTuple):
 def read_calibration(counts: Mapping[str, Any], settings: Evaluators) -> Reading:
     """Read how one version agreed with people: ``tp, fn, fp, tn, mcc, mcc_high, mcc_shown``.
 
-    Aligned takes an MCC that is shown to be above ``settings.aligned``: :func:`shown_level` says
-    how. One whose interval lies under that is not aligned; anything between says nothing yet, nor
-    do fewer than 10 sessions of a class. ``mcc_low`` stands for ``mcc_shown`` where it is not told.
+    Aligned takes an MCC shown to be above ``settings.aligned`` (:func:`shown_level`); not aligned
+    is one whose interval lies under it; between, or with fewer than 10 of a class, nothing is said.
     """
     failing, passing = counts["tp"] + counts["fn"], counts["fp"] + counts["tn"]
     mcc, high, shown = counts["mcc"], counts["mcc_high"], counts.get("mcc_shown")
@@ -96,16 +95,10 @@ def read_statuses(
 ) -> pl.DataFrame:
     """Fold the status of the latest version of every evaluator, as of event ``until``.
 
-    A version counts once a person promoted it, for as long as its last calibration reads aligned,
-    is not older than ``settings.days``, and is of the model that judges now.
-
-    The model that judged last in ``verdicts`` is the one that judges now; ``now`` is the time at
-    which the calibration's age is told, and ``connection`` that of a transaction of
-    ``ledger.extend``.
-
-    Gives columns :data:`STATUS`, one row an evaluator. ``status`` is draft, insufficient, not
-    aligned, aligned, gating, needs recalibration or archived; only :data:`COUNTING` count.
-    ``ready`` says that a draft may be promoted.
+    A version counts once a person promoted it, while its last calibration reads aligned, is not
+    older than ``settings.days`` at ``now``, and is of the model that judged last in ``verdicts``.
+    Gives :data:`STATUS`: draft, insufficient, not aligned, aligned, gating, needs recalibration or
+    archived; ``ready``: a draft may be promoted.
     """
     defined, archived = dict[str, Any](), dict[str, str]()
     calibrated, promoted = dict[tuple[str, str], Any](), set[tuple[str, str]]()
@@ -151,10 +144,7 @@ def read_statuses(
 def promote(ws: Workspace, evaluator_id: str) -> int:
     """Let the latest version of an evaluator count: the workspace's user answers for it.
 
-    Gives the number of its ``evaluator.promoted`` event.
-
-    Raises EvaluatorError where there is no such evaluator, or it is not calibrated aligned by the
-    model that judges now.
+    EvaluatorError where it is not calibrated aligned by the model that judges now.
     """
 
     def choose(connection: Connection) -> list[Draft]:
@@ -190,14 +180,10 @@ def judging_models(verdicts: pl.LazyFrame) -> dict[tuple[str, str], Model]:
 def measure_coverage(
     statuses: pl.DataFrame, modes: pl.DataFrame, rates: pl.DataFrame
 ) -> pl.DataFrame:
-    """Measure the share of failure modes with an evaluator that counts.
+    """Measure the share of failure modes (``surface, mode, name, severity``) with one that counts.
 
-    ``modes`` are those tracked: ``surface, mode, name, severity``; ``rates`` say how often each
-    occurs: ``surface, mode, estimate``. A mode without a rate has no weight by frequency and is
-    named in the last row.
-
-    Gives columns :data:`COVERAGE`: three rows a surface, ``weight`` "modes", "severity" and
-    "severity x frequency"; ``uncovered`` by weight, the heaviest first.
+    ``rates`` are ``surface, mode, estimate``; a mode without one has no weight by frequency. Gives
+    :data:`COVERAGE`, three rows a surface; ``uncovered`` are the heaviest first.
     """
     weights = {
         "modes": pl.lit(1.0),
@@ -227,10 +213,7 @@ def list_uncovered(
 ) -> pl.DataFrame:
     """List the failure modes without an evaluator that counts, the heaviest first.
 
-    Takes what :func:`measure_coverage` takes; ``rates`` with ``per_1000`` and its interval.
-
-    Gives ``surface, mode, name, severity``, the rate and ``standing`` (the status of each of its
-    evaluators).
+    Takes what :func:`measure_coverage` does; ``standing`` is the status of each of its evaluators.
     """
     each = pl.format("{}: {}", "kind", "status").sort().str.join("; ")
     often = ["per_1000", "low_per_1000", "high_per_1000"]
@@ -260,8 +243,7 @@ def _weigh(statuses: pl.DataFrame, modes: pl.DataFrame, rates: pl.DataFrame) -> 
 def counting_verdicts(verdicts: pl.LazyFrame, statuses: pl.DataFrame) -> pl.DataFrame:
     """Keep the verdicts that may enter a rate: of evaluators that count, by their latest version.
 
-    Those of evaluators that were made elsewhere, and so have no status, are kept too: as strata
-    they are corrected by people, whatever they are worth.
+    Those made elsewhere are kept too: as strata they are corrected by people.
     """
     known, key = statuses.lazy(), ["evaluator_id", "evaluator_version"]
     counting = known.filter(_COUNTS).select("evaluator_id", evaluator_version="version")

@@ -13,11 +13,10 @@ KEY = ["surface", "evaluator_id", "evaluator_version", "mode"]
 def weigh_pairs(pairs: pl.DataFrame, judged: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """Keep the pairs that were drawn at random, and say how many sessions each stands for.
 
-    Labels of stratum h on one side of the split stand for the N_h sessions of it there; where the
-    evaluator has ``judged`` all of them, for those on which it said the same (``by_verdict``). If
-    no draw covers any of the ``sessions``, every pair is kept and stands for itself, in no
-    stratum. ``sample`` tells what was left out, ``unread`` the share of sessions of kinds that
-    nobody labelled.
+    Labels of a stratum on one side of the split stand for all its sessions there; where the
+    evaluator has ``judged`` all, for those on which it said the same (``by_verdict``). Without a
+    draw each stands for itself. ``sample`` tells what was left out, ``unread`` the share of kinds
+    that nobody labelled.
     """
     placed = with_split(
         sessions.select(*SESSION_KEY, "group_key", "stratum", "drawn").drop_nulls("stratum")

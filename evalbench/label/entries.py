@@ -17,12 +17,13 @@ from evalbench.store.workspace import Workspace
 
 KINDS: dict[type[Body], str] = {Label: "label.set", Rating: "rating.set", Note: "note.added"}
 TAKING = ("label.retracted", "note.changed")
+# The fields of which one at least says something.
 SAYING: dict[type[Body], set[str]] = {
     Label: {"verdict", "modes", "severity", "anchors"},
     Rating: {"value"},
     Note: {"text"},
 }
-"""The fields of which one at least says something."""
+# The fields of a record, in the order they are written, and the synonyms of each.
 FIELDS = {
     "surface": "",
     "session_id": "session conversation_id trace_id",
@@ -40,7 +41,6 @@ FIELDS = {
     "value": "rating score",
     "note": "notes comment comments",
 }
-"""The fields of a record, in the order they are written, and the synonyms of each."""
 
 
 class Entry(NamedTuple):
@@ -64,11 +64,8 @@ class Entry(NamedTuple):
 def export_labels(ws: Workspace, path: str | Path, *, surface: str | None = None) -> int:
     """Write every label, rating and note that was not taken back, and give how many.
 
-    Labels that were replaced later are among them; a note has its last wording.
-
-    They come by surface, session and annotator, each one's in the order they were given, as CSV
-    where the path ends so, else as JSONL. What another ledger imports of them it writes again byte
-    for byte; the number of a queue means something only in the ledger where it was drawn.
+    By surface, session and annotator, in the order given, as CSV where the path ends so, else as
+    JSONL. What another ledger imports of them it writes again byte for byte.
     """
     entries = [each for each in read_entries(ws) if surface in (None, each.body.surface)]
     entries.sort(key=lambda each: (str(each.body.surface), each.body.session_id, each.annotator))

@@ -16,8 +16,8 @@ from evalbench.store.ledger import Draft
 from evalbench.store.tabular import ImportReport, Record, attempt, read_flag, read_table
 from evalbench.store.workspace import Workspace
 
+# Fields of rows that speak of one mode each, and the synonyms of these.
 ONE_MODE = {"mode": "failure_mode", "fails": "failed"}
-"""Fields of rows that speak of one mode each, and the synonyms of these."""
 SAME_LABEL = ("surface", "session_id", "annotator", "labelled_at")
 
 
@@ -34,24 +34,16 @@ def import_labels(
     """Read the labels, ratings and notes of a file into the ledger, each with its annotator.
 
     A row with a verdict or modes is a label, one with a ``value`` a rating on a ``criterion`` (by
-    default the name of the value's column), one with a ``note`` a note; it may be all three. Rows
-    of a ``mode`` each are one label of what the annotator says of the session. What the ledger says
-    already is a duplicate; where a row has no time, whatever its time. A row of an unknown session
-    or mode, or that says nothing, is rejected. The actor of the events, all written at once, is who
-    imports.
+    default the value's column), one with a ``note`` a note; it may be all three. Rows of a ``mode``
+    each are one label. What the ledger says already is a duplicate, where a row has no time,
+    whatever its time; a row of an unknown session or mode is rejected. Who imports is the actor of
+    the events.
 
-    Parameters
-    ----------
-    path : str or Path
-        CSV, JSONL, a JSON list, Parquet, XLSX, or the rejects of an earlier import.
-    surface, annotator, criterion : str, optional
-        Of rows that name none.
-    columns : mapping of str to str, optional
-        Field to a column of another name, or to a template: ``{"session_id": "{task}-{trial}"}``.
-    traces_elsewhere : bool
-        Whether sessions may be unknown to the lake, as those of a published set of labels.
-
-    Raises ReadError where the file cannot be read, or ``columns`` names what there is not.
+    ``path`` is CSV, JSONL, a JSON list, Parquet, XLSX, or rejects of an earlier import;
+    ``surface``, ``annotator`` and ``criterion`` are of rows that name none; ``columns`` gives a
+    field's column, or template (``{"session_id": "{task}-{trial}"}``). With ``traces_elsewhere``
+    sessions may be unknown to the lake. ReadError where the file cannot be read, or has no such
+    column.
     """
     table = read_table(path, FIELDS | ONE_MODE, columns or {})
     criterion = criterion or table.sources.get("value")

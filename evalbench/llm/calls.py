@@ -19,21 +19,20 @@ from evalbench.errors import ModelError
 from evalbench.llm.models import load_litellm
 
 ATTEMPTS = dict.fromkeys(("rate limit", "server error", "time-out"), 1_000)
+# How often a failure of each kind is tried at most, within the limits; others are not again.
 ATTEMPTS |= {"broken JSON": 3, "schema violated": 3, "empty answer": 2}
-"""How often a failure of each kind is tried at most, within the limits; others are not again."""
 FAILURES = {"TimeoutError": "time-out", "Timeout": "time-out", "RateLimitError": "rate limit"}
 FAILURES |= {"ContextWindowExceededError": "context too long"}
+# What a failed call is by the name of LiteLLM's error; others by their status.
 FAILURES |= {"ContentPolicyViolationError": "refusal"}
-"""What a failed call is by the name of LiteLLM's error; others by their status."""
 FATAL = dict.fromkeys(("AuthenticationError", "PermissionDeniedError"), "key refused; set {}")
+# Errors after which no other call would fare better; {} is the variable of the key.
 FATAL |= dict.fromkeys(("NotFoundError", "LiteLLMUnknownProvider"), "no such model")
-"""Errors after which no other call would fare better; {} is the variable of the key."""
+# Seconds of Retry-After that a request waits for; a server that asks for more gets no retry. And
+# those of the longest pause where the server does not say.
 LONGEST_WAIT, LONGEST_PAUSE = 120.0, 30.0
-"""Seconds of Retry-After that a request waits for; a server that asks for more gets no retry.
-
-And those of the longest pause where the server does not say."""
+# First guess, above English prose (about 0.25) and JSON; raised by what the server counts.
 TOKENS_A_CHARACTER = 0.35
-"""First guess, above English prose (about 0.25) and JSON; raised by what the server counts."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +137,11 @@ def complete_many(
 ) -> Spent:
     """Ask requests until all have a reply or the budget is spent, and wait; none has two.
 
-    What fails is tried again after the time that the server asks for, or a jittered doubling pause;
-    what then still fails is a reply with an ``error``. A request is read once a call is free, so a
-    generator keeps memory flat. ``on_reply`` is called as soon as a reply is there, ``on_retry``
-    before a request is tried again; what they raise ends the run. ``spent`` is what other runs have
-    used of the limits, to which this one's calls are added. Works inside a notebook, too.
-
-    Raises ModelError where the key is missing or refused, there is no such model, or a dollar
-    budget meets an unknown price. Replies handed over before stay.
+    What fails is tried again after the time the server asks for, or a jittered doubling pause, and
+    is then a reply with an ``error``. A request is read once a call is free; ``on_reply`` and
+    ``on_retry`` end the run where they raise; ``spent`` is what other runs used. ModelError where
+    the key is missing or refused, there is no such model, or a dollar budget meets an unknown
+    price: earlier replies stay.
     """
     asking = _Asking(model, limits, Spent() if spent is None else spent, on_reply, on_retry)
     future = asyncio.run_coroutine_threadsafe(asking.answer_all(requests), _start_loop(os.getpid()))

@@ -1,9 +1,4 @@
-"""Trace in, sessions with signals, sample out.
-
-:func:`ingest` reads any known export into the lake, :func:`session_signals` folds its spans into
-sessions, and :func:`stratify` and :func:`draw` choose the sessions that people look at, each with
-the probability it was chosen with.
-"""
+"""Trace in, sessions with signals, sample out."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

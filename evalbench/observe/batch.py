@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from evalbench.store.files import Staged
     from evalbench.store.lake import Lake
 
-AT_ONCE = 500
-"""Rows that become columns at once, while the processor's cache still holds them."""
-READABLE = "backslashreplace"
-"""How bytes that are no UTF-8 are shown in a reject."""
+AT_ONCE = 500  # rows that become columns at once, while the processor's cache still holds them
+READABLE = "backslashreplace"  # how bytes that are no UTF-8 are shown in a reject
 
 
 class Reject(NamedTuple):
@@ -57,8 +55,7 @@ class Plan:
 class Outcome:
     """What became of a part: its staged rows, and the record that each was read from.
 
-    ``outlines`` are those of the sessions in it, as far as it has them. ``unnamed`` where a span
-    still names no session but its trace. ``position`` is how much of the source has been read.
+    ``outlines`` are of its sessions; ``unnamed``: a span names no session but its trace.
     """
 
     records: int

@@ -13,10 +13,9 @@ import polars as pl
 from evalbench.observe.record import Row
 from evalbench.schema import KEYS, SPAN_KINDS, TABLES
 
-RECORD = "_record"
-"""Column that says which record a row was read from."""
+RECORD = "_record"  # column that says which record a row was read from
+# Columns that come as objects, or as the JSON of one; what is empty is null.
 OBJECTS = ("input_messages", "output_messages", "attributes", "documents")
-"""Columns that come as objects, or as the JSON of one; what is empty is null."""
 TIMES = {"span": "started_at", "verdict": "judged_at"}
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 UNTYPED = (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError)
@@ -25,20 +24,8 @@ UNTYPED = (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError)
 def build_frame(table: str, rows: Sequence[tuple[int, Row]], flaws: dict[int, str]) -> pl.DataFrame:
     """Return a typed frame of rows, and note in ``flaws`` every record with a value of no type.
 
-    Parameters
-    ----------
-    table : str
-        "span" or "verdict".
-    rows : sequence of (int, Row)
-        The record of each row, and its values by column; times are microseconds, those of
-        :data:`OBJECTS` objects.
-    flaws : dict of int to str
-        Reason by record; added to.
-
-    Returns
-    -------
-    polars.DataFrame
-        The table's columns, times still as microseconds, and :data:`RECORD`.
+    ``rows`` are pairs of record and values by column: times are microseconds, :data:`OBJECTS`
+    objects. The frame has the table's columns, times still as microseconds, and :data:`RECORD`.
     """
     schema = pl.Schema({**TABLES[table], RECORD: pl.UInt32(), TIMES[table]: pl.Int64()})
     records = [record for record, _ in rows]

@@ -42,42 +42,27 @@ if TYPE_CHECKING:
     from evalbench.store.lake import Lake
     from evalbench.store.workspace import Workspace
 
-FIRST = 200
-"""Records among which one must be of a known format."""
-LONGEST_SURFACE = 200
-"""Characters of a surface's name as a file system has it."""
-NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-"""What the lake's folders call a surface without a name."""
+FIRST = 200  # records among which one must be of a known format
+LONGEST_SURFACE = 200  # characters of a surface's name as a file system has it
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # what the lake's folders call a surface without a name
 COLLISION = (
     "its id is taken: the lake, or an earlier record of this file, says something else under it; "
     "where the lake is to say what this file says, ingest it with --replace; where one id stands "
     "for several spans, name a better one with --map span_id=..."
 )
+# Traces that no session has, and those that it may have where they are most of a source.
 MANY_TRACES, MOST_TRACES = 200, 4
-"""Traces that no session has, and those that it may have where they are most of a source."""
+# Spans whose sessions are folded at a time, to keep to the promised memory.
 SPANS_AT_ONCE = 2_000_000
-"""Spans whose sessions are folded at a time, to keep to the promised memory."""
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest did.
+    """What an ingest did: rows that are new, and what became of the ``records`` of the source.
 
-    Attributes
-    ----------
-    sessions, spans : int
-        Rows that the lake did not have before.
-    rejected, duplicates : int
-        Records of the source that cannot be used, and those of which every row was there already.
-    records : int
-        Records of the source: those accepted, ``rejected``, ``duplicates`` and ``collisions``.
-    rejects_path : Path or None
-        JSONL of the records that were rejected or collided, ``{line, reason, text}`` each, which
-        ``ingest`` reads again.
-    collisions : int
-        Records whose id another one has that says something else.
-    warning : str
-        That ``session_id`` was mapped to what tells few traces apart, else empty.
+    ``rejected`` cannot be used, ``duplicates`` were there already, ``collisions`` have an id of
+    another content; ``rejects_path`` is JSONL ``{line, reason, text}`` of those, to be mended and
+    ingested. ``warning`` says that ``session_id`` was mapped to what tells few traces apart.
     """
 
     sessions: int
@@ -104,35 +89,15 @@ def ingest(
     """Read an export of traces into the lake.
 
     A record is a line of JSONL, an item of a JSON list, a row of CSV or Parquet, a whole document,
-    or in OTLP a span. One that cannot be used goes to a file of rejects with its line and reason;
-    one of which the lake has every row is a duplicate, and one whose id it has with another content
-    a collision. Spans appear in one transaction: whoever reads sees all of a file or nothing, and a
-    killed ingest is made good by the same command. Any number of writers may share a lake.
+    or in OTLP a span. One that cannot be used is rejected, with line and reason. Spans appear in
+    one transaction, and a killed ingest is made good by the same command; any number of writers may
+    share a lake.
 
-    Parameters
-    ----------
-    ws : Workspace
-        Where to.
-    path : str or Path
-        JSONL, JSON, CSV or Parquet, plain or (but Parquet) as gzip or zstd, told by content.
-    surface : str
-        The product surface that the traces are of.
-    format : str
-        A format's name; ``auto`` tells by the names that a record has.
-    columns : mapping of str to str, optional
-        Column to source field, dotted path or ``{template}``; over those of the settings.
-    redact : bool, optional
-        Whether personal data is replaced by placeholders; by default what the settings say.
-    replace : bool
-        Whether the source, read before otherwise (other columns, say), is read anew: its spans take
-        the place of what it brought, labels stay, and the ledger records it.
-    progress : callable, optional
-        Takes bytes read and bytes in all.
-
-    Raises
-    ------
-    ReadError
-        The file is missing, empty, or of no known format. The lake is then as it was.
+    ``path`` may be gzip or zstd (but Parquet), told by content as ``format`` is where "auto".
+    ``columns`` map a column to a field, dotted path or ``{template}``, over those of the settings;
+    ``redact`` is by default theirs. ``replace``: spans take the place of what the source brought
+    before, labels stay. ``progress`` takes bytes read and in all. ReadError where there is nothing
+    of a known format.
     """
     path, settings = Path(path), ws.settings
     if not surface:
@@ -360,8 +325,7 @@ def refresh_sessions(
 ) -> int:
     """Fold anew each session that is ``changed``, or whose row does not count the lake's spans.
 
-    A run that was killed before this step is made good by the next, and so is what another writer
-    brought meanwhile: it ends where every count is right. Gives how many sessions are new.
+    So a killed run, or another writer, is made good. Gives how many sessions are new.
     """
     n_new = 0
     while True:

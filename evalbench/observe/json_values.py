@@ -12,19 +12,16 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-CHUNK = 16 << 20
-"""Bytes that are taken at a time."""
-LIMIT = 64 << 20
-"""A longer record is rejected: whole it would not fit the memory that is promised."""
-PREFIX = 4 << 10
-"""What is kept of the text of a record over the limit."""
+CHUNK = 16 << 20  # bytes that are taken at a time
+LIMIT = 64 << 20  # A longer record is rejected: whole it would not fit the memory that is promised
+PREFIX = 4 << 10  # what is kept of the text of a record over the limit
+# Values without an end after which a text is read line by line: each was looked for to the end.
 MOST_TORN = 5
-"""Values without an end after which a text is read line by line: each was looked for to the end."""
 
 OTLP = re.compile(rb'\{\s*"resourceSpans"\s*:\s*\[')
 ENVELOPE = b'{"resourceSpans":[%b]}'
+# White space and commas, byte-order marks of files put together, the mark of a JSON sequence.
 BETWEEN = re.compile(rb"(?:[\s,\x1e]|\xef\xbb\xbf)*+")
-"""White space and commas, byte-order marks of files put together, the mark of a JSON sequence."""
 NO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from evalbench.errors import ReadError
 
-WORKERS = 2
-"""More would not keep the promised memory: each holds a chunk in several forms."""
+WORKERS = 2  # more would not keep the promised memory: each holds a chunk in several forms
 
 
 def map_parallel(function: Callable[..., Any], items: Iterable[Any], *rest: Any) -> Iterator[Any]:

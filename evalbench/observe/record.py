@@ -142,8 +142,8 @@ READERS = {
     name: to_microseconds if dtype.is_temporal() else _READERS.get(dtype, to_text)
     for name, dtype in SPAN.items()
 }
+# How a value becomes one of its column; times are microseconds until they are in a frame.
 READERS["segments"] = to_segments
-"""How a value becomes one of its column; times are microseconds until they are in a frame."""
 
 
 def prompt_tokens(

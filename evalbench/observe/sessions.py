@@ -1,8 +1,7 @@
 """One row a session, with every signal somebody recorded, from the spans of its traces.
 
-Written once as narwhals expressions: the same code runs on a Polars ``LazyFrame`` and on a DuckDB
-relation. Each group of columns is folded by its own aggregation, so that an engine that streams
-holds one text a session at a time and never the text of all spans.
+The same narwhals expressions run on a Polars ``LazyFrame`` and a DuckDB relation. Each group of
+columns is an aggregation of its own: a streaming engine never holds the text of all spans.
 """
 
 from __future__ import annotations
@@ -26,10 +25,9 @@ MEASURES = ("prompt_tokens", "completion_tokens", "cost_usd")
 RAISED_BY_ANY = ("regenerated", "abandoned", "escalated", "refused", "reported")
 LAST_RECORDED = ("outcome", "thumbs", "stars", "confidence")
 MICROSECOND = timedelta(microseconds=1)
-SPANS_AT_ONCE = 10_000
-"""Spans of which whole sessions are outlined at a time."""
+SPANS_AT_ONCE = 10_000  # spans of which whole sessions are outlined at a time
+# Columns of the session table that its view gives, not a fold over spans.
 VIEWED = ("first_input", "final_output", "n_turns")
-"""Columns of the session table that its view gives, not a fold over spans."""
 TEXTS = tuple(
     "input output input_messages output_messages tool_arguments tool_result documents attributes"
     "".split()
@@ -42,53 +40,27 @@ WRAPPER = nw.col("kind").is_in(["agent", "chain"])
 
 
 def session_signals(spans: Any) -> Any:
-    """Fold spans into sessions.
+    """Fold spans into sessions: columns of the session table but :data:`VIEWED`.
 
-    Spans are ordered by ``(started_at, span_id)``, those without a time first. What no span of the
-    session recorded is null, never false.
+    What no span recorded is null, never false. Spans go by ``(started_at, span_id)``, without a
+    time first; the frame that comes back is of the kind given.
 
-    ============================  ==================================================================
-    column                        from the spans of the session
-    ============================  ==================================================================
-    user_key, release,            the one recorded; of several, the last in text order
-    environment, segments
-    group_key                     the same; the ``user_key`` where none was mapped
-    started_at, ended_at          first start; last of start + latency
-    n_spans                       all
-    n_tool_calls, n_tool_errors   ``tool`` spans; those of status ``error``
-    n_retries                     tool calls of a name and arguments that were called before
-    prompt_tokens,                sum; ``agent`` and ``chain`` spans repeat what is inside them and
-    completion_tokens, cost_usd   count only where nothing else recorded any
-    latency_p95_ms                95th percentile over all spans, linear
-    outcome, thumbs, stars,       the last recorded
-    confidence
-    regenerated, abandoned,       true where any that was recorded is true
-    escalated, refused, reported
-    schema_valid                  true where all that were recorded are true
-    edited_chars                  sum
-    ============================  ==================================================================
-
-    Parameters
-    ----------
-    spans : polars.LazyFrame, polars.DataFrame or duckdb.DuckDBPyRelation
-        Columns of :data:`evalbench.schema.SPAN`.
-
-    Returns
-    -------
-    the same kind of frame
-        As lazy as ``spans``; columns of :data:`evalbench.schema.SESSION` but those of
-        :data:`VIEWED`, rows in no set order.
+    Names are the one recorded, of several the last in text order; ``group_key`` is the ``user_key``
+    where none was mapped. ``ended_at`` is the last of start + latency, ``latency_p95_ms`` linear
+    over all spans. ``n_retries`` are tool calls of a name and arguments that were called before.
+    Tokens and cost are sums; ``agent`` and ``chain`` spans, which repeat what is inside, count only
+    where nothing else recorded any. Of :data:`LAST_RECORDED` the last holds; of
+    :data:`RAISED_BY_ANY` any that is true; ``schema_valid`` is true where all are.
     """
     frame = nw.from_native(spans)
     return _join([part(frame) for part in PARTS])
 
 
 def fold_sessions(spans: pl.LazyFrame, outlines: Sequence[pl.DataFrame] = ()) -> pl.DataFrame:
-    """Fold spans into rows of the session table: their signals, and the outline of what was said.
+    """Fold spans into rows of the session table: their signals, and the outline of what is said.
 
-    ``first_input``, ``final_output`` and ``n_turns`` are those of the view that people and judges
-    read, :mod:`evalbench.session`. Memory is bounded where the spans of a session lie together.
-    ``outlines`` of :func:`outline_sessions` spare the reading of sessions that they know whole.
+    Memory is bounded where the spans of a session lie together; ``outlines`` of
+    :func:`outline_sessions` spare the reading of sessions that they know whole.
     """
     signals = collect_signals(spans)
     sizes = signals.select(*KEY, "n_spans")
@@ -104,11 +76,10 @@ def fold_sessions(spans: pl.LazyFrame, outlines: Sequence[pl.DataFrame] = ()) ->
 
 
 def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
-    """Fold with the streaming engine, in bounded memory.
+    """Fold with the streaming engine, part by part: side by side each would hold its columns.
 
-    One part of the fold after the other: side by side each would hold its columns at once, and take
-    no less time. Arguments of tools are only ever compared: their 64-bit hashes serve; and a
-    surface, the same in every row, takes the room of a number.
+    Arguments of tools are only compared, so their hashes serve; a surface takes the room of a
+    number.
     """
     arguments = pl.col("tool_arguments")
     hashed = pl.when(arguments.is_not_null()).then(arguments.hash())
@@ -209,8 +180,8 @@ def _retries(spans: Any) -> Any:
     return calls.group_by(KEY).agg(n_retries=(nw.col("calls") - 1).sum())
 
 
+# The heaviest first: what it takes, the others take again. The last has every session.
 PARTS = (_retries, _latencies, _recorded_signals, _facts)
-"""The heaviest first: what it takes, the others take again. The last has every session."""
 
 
 def _count(condition: Any) -> Any:

@@ -21,15 +21,11 @@ from evalbench.errors import ReadError
 from evalbench.observe.json_values import LIMIT, Flaw, read_values
 from evalbench.settings import Limits
 
-CHUNK = 16 << 20
-"""Bytes that one worker takes at a time."""
-BUFFER = 16 << 10
-"""What a broken compressed file loses at most of its good part."""
+CHUNK = 16 << 20  # bytes that one worker takes at a time
+BUFFER = 16 << 10  # what a broken compressed file loses at most of its good part
 
-OVERHEAD = 200
-"""Bytes that a record takes beside its text: a chunk of empty lines has to end too."""
-FREE = 256 << 20
-"""Bytes that any compressed file may unpack to, however small it is."""
+OVERHEAD = 200  # bytes that a record takes beside its text: a chunk of empty lines has to end too
+FREE = 256 << 20  # bytes that any compressed file may unpack to, however small it is
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 DEFAULT = Limits()
@@ -42,8 +38,8 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 class Chunk:
     """Some records of a source, as pairs of line and JSON text.
 
-    ``position`` is how much of the file has been read with it. The line of a CSV row is where it
-    ends; of a Parquet row, its number.
+    ``position`` is how much of the file was read. A CSV row's line is where it ends, a Parquet
+    row's its number.
     """
 
     number: int
@@ -135,10 +131,7 @@ class Stream:
 def read_chunks(path: Path, limits: Limits = DEFAULT) -> Iterator[Chunk | Flaw]:
     """Cut a source into chunks, in order, and what cannot be cut into flaws.
 
-    Raises
-    ------
-    ReadError
-        There is no such file, or it is a folder, empty, or neither text nor Parquet.
+    ReadError where there is no file, or it is empty, or neither text nor Parquet.
     """
     if not path.exists():
         raise ReadError(f"{path}: no such file; check the path")

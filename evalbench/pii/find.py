@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 from evalbench.pii.forms import PATTERNS, SHAPE, Pattern
 
+# A character as a URL or JSON writes it, escaped once or more.
 ESCAPE = re.compile(r"(%(?:25)*+[0-9A-Fa-f]{2}|(?<!\\)\\++u00[0-9A-Fa-f]{2})")
-"""A character as a URL or JSON writes it, escaped once or more."""
 LOCAL = re.compile(r"[\w.%+'-]{1,64}+")
 SIGNS = " \t\n#:=.,-/\"'\\"
-WORDS_BEFORE = 24
-"""Characters before a value in which a word may say that it is none."""
+WORDS_BEFORE = 24  # characters before a value in which a word may say that it is none
 
 
 class Found(NamedTuple):

@@ -18,6 +18,7 @@ from evalbench.pii.numbers import (
 )
 
 ALNUM, WIDE = "[A-Za-z0-9]", "[A-Za-z0-9_-]"
+# What vendors' keys begin with, and how many characters of which kind follow at least.
 TOKENS = {
     ALNUM: "A[KS]IA:16 [rs]k_live_:16 [rs]k_test_:16 whsec_:24 gh[oprsu]_:30 hf_:30 npm_:30 "
     "dapi:32 do[opr]_v1_:40 shp[acps][ast]_:32 gsk_:40 r8_:30 lin_api_:32 ntn_:40 key-:32",
@@ -26,7 +27,6 @@ TOKENS = {
     "glsa_:32 xai-:40 pplx-:40 nvapi-:40 lsv2_:32 pcsk_:40 dckr_pat_:20 tvly-:20 figd_:32 "
     "sbp_:36 ATATT3:60",
 }
-"""What vendors' keys begin with, and how many characters of which kind follow at least."""
 
 
 def _cases(words: str) -> str:
@@ -54,6 +54,9 @@ PHONE_NAME = (
     rf"(?:{_cases('phone mobil whatsapp')}|WhatsApp"
     rf"|(?:{_cases('tel fax')})(?<![A-Za-z]...)|(?:{_cases('cell')})(?<![A-Za-z]....))"
 )
+# What every pattern below needs, for the engine of Polars: one quick pass over a column finds the
+# few texts to look at closely. Word boundaries are of ASCII: with those of Unicode that engine is
+# 40 times slower on text that is not.
 SUSPECT = "|".join(
     (
         r"@[0-9A-Za-z_]|@[^\x00-\x7f]",
@@ -77,14 +80,11 @@ SUSPECT = "|".join(
         r"[?&][A-Za-z_-]{0,9}(?:key|sig)",
     )
 )
-"""What every pattern below needs, for the engine of Polars: one quick pass over a column finds the
-few texts to look at closely. Word boundaries are of ASCII: with those of Unicode that engine is 40
-times slower on text that is not."""
+# Countries whose national numbers are known where the text itself says that it is a phone's.
 NATIONAL = (1, 44, 33, 49, 34, 39, 91, 61, 55, 52)
-"""Countries whose national numbers are known where the text itself says that it is a phone's."""
 
+# Where a number begins, after its first character, which the quick search is for; and ends.
 BEGIN, END = r"(?<![\w.+-].)", r"(?![\w-]|\.\d)"
-"""Where a number begins, after its first character, which the quick search is for; and ends."""
 NO_WORD = rf"(?<!{WIDE}.)"
 SECRET = r"(?=[A-Za-z_.~+/-]*+[0-9])(?P<value>[\w~+/-](?:[\w~+/-]|\.(?=[\w~+/-])){15,}+={0,2})"
 ASSIGNED = r"""["'\\]{0,6}\s{0,3}(?:[=:]>?|\bis\s)\s{0,3}["'\\]{0,6}"""
@@ -101,6 +101,8 @@ ORDER = (
     r"(?:\W{1,3}(?:no|nr|number|id))?)\Z"
 )
 Form = tuple[str, str, str, Callable[[str], Reading], str]
+# Kind, form, texts of which every value has one (a digit of them is any digit, ␣ a space), what
+# reads it, and the words that it is no value after.
 FORMS: tuple[Form, ...] = (
     *(
         ("KEY", form, marks, read_whole, "")
@@ -211,8 +213,6 @@ FORMS: tuple[Form, ...] = (
         "",
     ),
 )
-"""Kind, form, texts of which every value has one (a digit of them is any digit, ␣ a space), what
-reads it, and the words that it is no value after."""
 SHAPE = str.maketrans("123456789", "0" * 9)
 
 

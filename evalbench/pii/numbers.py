@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
+# The one spelling of a value and how many characters it takes; None where there is no value.
 Reading = tuple[str, int] | None
-"""The one spelling of a value and how many characters it takes; None where there is no value."""
 
 SHORTEST_PHONE = 6
 NO_DIGITS = str.maketrans("", "", "+ ().-/")

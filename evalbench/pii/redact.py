@@ -1,9 +1,7 @@
-"""Placeholders in the place of personal data.
+"""Placeholders in the place of personal data, such as ``<EMAIL_48213>``.
 
-A placeholder is typed, such as ``<EMAIL_48213>``. Its number is a keyed hash of session, kind and
-value: a value has the same placeholder in every file of its session, and another one in another
-session, where it must not tell that two sessions are of one person. In an identifier the number is
-of kind and value alone, and long: what was joined by it still is, and nothing else.
+The number is a keyed hash of session, kind and value: the same throughout a session, another in
+another. In an identifier it is of kind and value alone, and long: what was joined by it still is.
 """
 
 from __future__ import annotations
@@ -22,13 +20,13 @@ TEXT_COLUMNS = frozenset(
     "status_message input output input_messages output_messages tool_arguments tool_result "
     "attributes segments rationale evidence error".split()
 )
+# Columns whose words are the workspace's own. Texts and these aside, a column of text holds
+# identifiers.
 OWN_COLUMNS = frozenset("surface user_key kind status source_format ingest_id".split())
-"""Columns whose words are the workspace's own. Texts and these aside, a column of text holds
-identifiers."""
+# Identifiers in which four numbers are a version and no address.
 VERSIONS = frozenset("release model evaluator_version model_fingerprint".split())
-"""Identifiers in which four numbers are a version and no address."""
+# Characters of a text that is worth remembering: a session says the same things many times.
 SHORT = 8192
-"""Characters of a text that is worth remembering: a session says the same things many times."""
 JSON_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|-?([0-9]++)', re.DOTALL)
 ESCAPED_NAME = re.compile(r"(\\{1,15}[\"'])\s{0,3}:\s{0,3}\Z")
 

@@ -1,12 +1,6 @@
 """The one view of a session: what desk, browser, judge, check, classifier and clustering read.
 
->>> session = make_session("support", "s-17", spans)  # doctest: +SKIP
->>> print(session.text())  # doctest: +SKIP
-[1] user: Where is my order?
-[2] assistant: It left on Monday.
-
-:mod:`~evalbench.session.messages` reads what a span says, :mod:`~evalbench.session.history` puts it
-where it happened, and :mod:`~evalbench.session.turns` is what comes out.
+``messages`` reads what a span says, ``history`` puts it where it happened, ``turns`` comes out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,20 +31,13 @@ __all__ = [
     "read_sessions",
 ]
 
+# Part of every judge's version: a judge that read sessions otherwise was calibrated otherwise.
 VIEW_VERSION = 1
-"""Part of every judge's version: a judge that read sessions otherwise was calibrated otherwise."""
-BATCH = 512
-"""Sessions whose spans are read at once."""
+BATCH = 512  # sessions whose spans are read at once
 
 
 def read_session(ws: Workspace, surface: str, session_id: str) -> Session:
-    """Read one session of the lake.
-
-    Raises
-    ------
-    StoreError
-        The lake has no such session.
-    """
+    """Read one session; StoreError where the lake has none such."""
     for session in read_sessions(ws.lake, surface, [session_id]):
         return session
     raise StoreError(f"the lake has no session {session_id!r} of {surface!r}")
@@ -93,15 +80,7 @@ def make_session(
     spans: pl.DataFrame | Sequence[Mapping[str, Any]],
     row: Mapping[str, Any] | None = None,
 ) -> Session:
-    """Make the view of one session.
-
-    Parameters
-    ----------
-    spans : polars.DataFrame or sequence of mappings
-        Columns of :data:`evalbench.schema.SPAN`; what is missing is null.
-    row : mapping, optional
-        Its row of the session table; else what is known from the spans alone.
-    """
+    """Make the view of a session of its spans; ``row`` is that of the session table."""
     if isinstance(spans, pl.DataFrame):
         spans = spans.select(COLUMNS).to_dicts()
     rows = [{name: each.get(name) for name in COLUMNS} for each in spans]

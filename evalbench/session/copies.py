@@ -12,17 +12,15 @@ from evalbench.session import VIEW_VERSION, read_sessions
 from evalbench.store.search import KEY, open_index
 from evalbench.store.workspace import Workspace, open_workspace
 
-BATCH = 2048
-"""Sessions that are copied at a time."""
+BATCH = 2048  # sessions that are copied at a time
 TEXT = pl.Schema({"session_id": pl.String, "text": pl.String})
 _COPYING: dict[Path, Any] = {}
 
 
 def find_copies(ws: Workspace, surface: str, sessions: pl.DataFrame) -> tuple[pl.LazyFrame, int]:
-    """Give the copies there are, and of how many of the sessions.
+    """Give the copies there are, and of how many of the sessions (columns ``KEY``).
 
-    ``sessions`` has the columns of :data:`evalbench.store.search.KEY`. Where some lack a copy, a
-    process of its own makes them; it ends with this one.
+    Where some lack a copy, a process of its own makes them; it ends with this one.
     """
     index = open_index(ws, surface, version=VIEW_VERSION)
     copied = sessions.join(

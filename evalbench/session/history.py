@@ -1,8 +1,7 @@
 """Spans of a session as turns: each message once, where it happened.
 
-A model call repeats the history it was given. Its messages are aligned in order with what stands in
-its thread; what is left is new, or was put there by the product (a summary). Spans around others
-add what these do not say. Texts alone decide only where a message meets its copy in that order.
+A model call repeats its history: messages are aligned in order with what stands in its thread; what
+is left is new, or the product's summary. Spans around others add what these do not say.
 """
 
 import re
@@ -22,15 +21,13 @@ from evalbench.session.threads import Node, Order, Step, Thread, Walk
 from evalbench.session.turns import Document
 
 ANSWERS = re.compile(r'"role": ?"(?:assistant|model|ai)"')
-ONLY_NEW = ("openai-chat",)
-"""Formats whose calls have only what is new."""
+ONLY_NEW = ("openai-chat",)  # formats whose calls have only what is new
 
 
 class History:
     """Threads as they grow, span by span; ``orphans`` are the steps that no message asked for.
 
-    What tools and retrievals did is read once a message speaks of tools, or :meth:`settle` is
-    called: words alone need none of it.
+    Tools and retrievals are read once a message speaks of tools, or :meth:`settle` is called.
     """
 
     def __init__(self, spans: Sequence[Span]) -> None:
@@ -155,8 +152,7 @@ class History:
     def _choose(self, span: Span, messages: Sequence[Message]) -> Thread:
         """Choose the thread whose answers a list knows, else the agent's own, else a new one.
 
-        A call in the midst of a trace that has its own instructions and its own question has a
-        thread of its own.
+        A call within a trace with instructions and a question of its own has a thread of its own.
         """
         if span.kind != "llm" and self.threads:
             own = [thread for thread in self.threads if thread.agent == span.agent]

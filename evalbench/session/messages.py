@@ -18,6 +18,7 @@ ROLES = {
     **dict.fromkeys(("tool", "function", "ipython"), "tool"),
 }
 REASONING = ("reasoning", "reasoning_content", "thinking")
+# Keys of a program's state under which somebody speaks.
 SPOKEN = {
     "user": tuple("input question query prompt user_input text content message args".split()),
     "assistant": tuple(
@@ -25,10 +26,9 @@ SPOKEN = {
         "generated_text".split()
     ),
 }
-"""Keys of a program's state under which somebody speaks."""
 LONE = {*SPOKEN["user"], *SPOKEN["assistant"]}
+# Names of those who speak for the user where AutoGen logs their side as the assistant's.
 PROXY = re.compile(r"user|human|.*proxy(?:_?agent)?", re.IGNORECASE)
-"""Names of those who speak for the user where AutoGen logs their side as the assistant's."""
 LONGEST_LITERAL = 64 << 10
 SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
@@ -112,8 +112,7 @@ def _is_thought(part: Any) -> bool:
 def list_spoken(value: str, role: str) -> list[Message]:
     """List what a raw input (``role`` user) or output (assistant) of a span says.
 
-    The text itself; of a program's state (JSON, or as Python writes it) what stands under
-    :data:`SPOKEN` keys, and messages; a state that says nothing gives nothing.
+    Of a program's state, JSON or Python's, what stands under :data:`SPOKEN` keys, and messages.
     """
     held = unwrap(read_value(value))
     if held is None or isinstance(held, (int, float)):

@@ -16,8 +16,7 @@ COLUMNS = (
     "input_messages output_messages tool_name tool_arguments tool_result documents attributes "
     "source_format"
 ).split()
-LONG = 20
-"""Characters from which a text within a longer one is taken for its copy."""
+LONG = 20  # characters from which a text within a longer one is taken for its copy
 AGENT = re.compile(
     r"(?:agent_run|invoke_agent|create_agent|Agent)[\s:]+\[?(?P<of>.+?)\]?"
     r"|(?P<run>.+?)(?:\._execute_core|\.(?:a?run|kickoff|a?invoke)| run)"

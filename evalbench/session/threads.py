@@ -89,8 +89,8 @@ class Walk:
 class Thread:
     """The history of one agent.
 
-    ``head`` is the latest list that it was given, less its bracket, and ``walk`` how that was read.
-    Instructions and what the product rewrote are ``free``: they may stand anywhere in a list.
+    ``head`` is the latest list it was given, less its bracket, ``walk`` how that was read; ``free``
+    nodes (instructions, rewritten history) may stand anywhere in a list.
     """
 
     agent: str
@@ -117,8 +117,8 @@ class Thread:
     def align(self, messages: Sequence[Message], walk: Walk, agent: str) -> list[Node | None]:
         """Align messages in their order with what stands; None where one is new.
 
-        A list begins where what stands began, or goes on to its end. One that does neither only
-        says the same words.
+        A list begins where what stands began, or goes on to its end: else it only says the same
+        words.
         """
         if not messages:
             return []

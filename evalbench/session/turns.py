@@ -7,8 +7,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+# Words that end a loop of agents, and answer nobody.
 CONTROL = re.compile(r"\W*(?:TERMINATE|FINAL|DONE|END|STOP|EXIT|##STOP##|###STOP###)\W*")
-"""Words that end a loop of agents, and answer nobody."""
 SPEAKERS = ("assistant", "other")
 
 
@@ -39,9 +39,9 @@ class Call:
 class Turn:
     """One message, and what happened until the next one.
 
-    ``role`` is system, user, assistant, tool or other; ``name`` the speaker. ``thread`` names an
-    agent with a history of its own, "" the main one; ``receiver`` the agent that was handed the
-    turn. ``rewritten`` says what the product did to the history that the model was given here.
+    ``thread`` names an agent with a history of its own, "" the main one, ``receiver`` who was
+    handed the turn; ``rewritten`` says what the product did to the history that the model was
+    given.
     """
 
     number: int
@@ -89,9 +89,8 @@ class Turn:
 class Session:
     """One session of a surface: the view that desk, judge, check and classifier share.
 
-    ``row`` is its row of the session table, ``gaps`` are texts of the source that could not be
-    placed. Spans of evaluators and embeddings, and what is inside them, are left out: what others
-    judged must not decide, and vectors say nothing.
+    ``row`` is that of the session table, ``gaps`` are texts that could not be placed. Spans of
+    evaluators and embeddings are left out: what others judged must not decide.
     """
 
     surface: str
@@ -99,8 +98,8 @@ class Session:
     row: dict[str, Any] = field(repr=False)
     turns: tuple[Turn, ...] = ()
     gaps: tuple[str, ...] = ()
+    # Threads that speak with the user in turn: the main one, and those that took over from it.
     line: frozenset[str] = frozenset({""})
-    """Threads that speak with the user in turn: the main one, and those that took over from it."""
 
     def text(self) -> str:
         """Write all turns under their numbers: what a judge is given."""

@@ -16,8 +16,8 @@ from evalbench.store.database import HEAD, inspect_database, transact
 from evalbench.store.ledger import check_chain
 from evalbench.store.workspace import find_folder, identify, locate_ledger
 
+# The namespace of the signatures: one that was given to something else does not count.
 PURPOSE = "evalbench-anchor"
-"""The namespace of the signatures: one that was given to something else does not count."""
 
 
 class Anchor(NamedTuple):
@@ -30,11 +30,9 @@ class Anchor(NamedTuple):
 
 
 def write_anchor(path: str | Path | None, file: Path, *, key: Path | None = None) -> Anchor:
-    """Write the head of a ledger to a file that is to be kept elsewhere.
+    """Write the head of a ledger to a file that is to be kept elsewhere; ``key`` of SSH signs it.
 
-    ``key`` is a private key of SSH that signs it: the signature stands beside, as ``FILE.sig``.
-
-    Raises StoreError where the ledger is empty or broken, or the file is there or cannot be signed.
+    StoreError where the ledger is empty or broken, or the file is there or cannot be signed.
     """
     folder = find_folder(path)
     url = locate_ledger(folder, load_settings(folder / "evalbench.toml"))

@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-GENESIS = "0" * 64
-"""What the first event names as the hash before it."""
+GENESIS = "0" * 64  # what the first event names as the hash before it
 ENCODE = json.JSONEncoder(separators=(",", ":"), default=repr).encode
 
 
@@ -44,11 +43,9 @@ def seal(
 
 
 def find_break(events: Iterable[Event], *, head: tuple[int, str]) -> Break | None:
-    """Find the first event that is missing, changed or foreign; None if all holds.
+    """Find the first of the events, in their order, that is missing, changed or foreign.
 
-    The events come in the order of ``seq`` and are read once, one at a time. ``head`` is the number
-    and hash of the last one as the writer noted them apart; it shows that events at the end are
-    gone or were added, of which the chain itself says nothing.
+    ``head``, number and hash of the last as the writer noted them apart, shows what the end lacks.
     """
     seq, previous_hash = 0, GENESIS
     for event in events:

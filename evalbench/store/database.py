@@ -20,6 +20,7 @@ from evalbench.store.chain import GENESIS, Event
 
 METADATA = sa.MetaData()
 
+# What happened. Who chooses what to append may read it through the connection they are given.
 EVENT = sa.Table(
     "event",
     METADATA,
@@ -29,17 +30,17 @@ EVENT = sa.Table(
         for name in Event._fields[1:]
     ),
 )
-"""What happened. Who chooses what to append may read it through the connection they are given."""
 
+# One row, the last event: it shows that events at the end are gone, and on PostgreSQL its lock lets
+# one writer in at a time.
 HEAD = sa.Table(
     "event_head",
     METADATA,
     sa.Column("seq", sa.Integer, nullable=False),
     sa.Column("hash", sa.Text, nullable=False),
 )
-"""One row, the last event: it shows that events at the end are gone, and on PostgreSQL its lock
-lets one writer in at a time."""
 
+# The triggers that keep events from being changed, by database and name.
 GUARDS = {
     "sqlite": {
         f"event_{name}": f"CREATE TRIGGER event_{name} BEFORE {action} ON event {condition} "
@@ -56,24 +57,21 @@ GUARDS = {
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change()",
     },
 }
-"""The triggers that keep events from being changed, by database and name."""
 REFUSE = " BEGIN RAISE EXCEPTION 'the ledger is append-only'; END "
+# Milliseconds that PostgreSQL grants: a stuck client does not hold up all others for good.
 PATIENCE = {
     "lock_timeout": 30_000,
     "statement_timeout": 300_000,
     "idle_in_transaction_session_timeout": 60_000,
 }
-"""Milliseconds that PostgreSQL grants: a stuck client does not hold up all others for good."""
 SQLITE_PATIENCE = 30_000
 CREATION_LOCK = 0x65766C62
 
 
 def connect_database(url: str) -> sa.Engine:
-    """Open a database of events, made on first use.
+    """Open a database of events, made on first use; its connections stay open until disposed of.
 
-    Its connections stay open between transactions until it is disposed of.
-
-    Raises StoreError where it is no URL of SQLite or PostgreSQL, or cannot be opened.
+    StoreError where it is no URL of SQLite or PostgreSQL, or cannot be opened.
     """
     address = read_address(url)
     if address.get_backend_name() == "sqlite" and address.database:

@@ -45,16 +45,11 @@ def open_table(place: Place, *, version: int | None = None) -> DeltaTable | None
 
 
 def commit_staged(place: Place, staged: Sequence[Staged], *, folder: Path) -> pl.DataFrame:
-    """Make the rows of staged files visible whose key is not in the table yet.
+    """Make the rows of staged files visible whose key is not in the version that this follows.
 
-    Which these are is decided against the version that the transaction follows: where another
-    writer comes first, it is decided anew. ``folder`` takes files of a part of the rows.
-
-    Gives ``file`` (its place in ``staged``), ``row`` and ``state`` of every row in order: "new";
-    "duplicate" of a row that is there, or before it; or "collision" with one that says something
-    else under the same key.
-
-    Raises StoreError where the store refuses, or other writers came first each time.
+    ``folder`` takes files of a part of the rows. Gives ``file, row, state`` of every row: "new",
+    "duplicate", or "collision" with one that says something else under its key. StoreError where
+    the store refuses, or other writers came first each time.
     """
 
     def commit(delta: DeltaTable) -> pl.DataFrame:

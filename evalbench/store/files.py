@@ -20,8 +20,8 @@ import polars as pl
 if TYPE_CHECKING:
     from deltalake.transaction import AddAction
 
+# The column of each table by which files are skipped and readers bound their reading.
 TIMES = {"span": "started_at", "session": "started_at", "verdict": "judged_at"}
-"""The column of each table by which files are skipped and readers bound their reading."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class Staged:
 def write_staged(rows: pl.LazyFrame, table: str, surface: str, folder: Path) -> Staged:
     """Write rows (without the surface column) to a file that is called after its content.
 
-    So the same rows, staged again after a kill, take the place of the same file in the table, and
-    other rows never do.
+    So the same rows, staged again after a kill, take the place of the same file.
     """
     encoded = io.BytesIO()
     rows.sink_parquet(encoded, compression_level=1)

@@ -1,8 +1,7 @@
 """A journal of verdicts: each is on disk at once, and in the lake by many.
 
-A run appends to a file that it holds locked, and at its end puts the rows into the lake. Killed, it
-leaves the file; the next run does that, and knows by it that the run was not finished. Beside it
-stands, in a file of its own, how often what has no verdict yet was tried.
+A run appends to a file that it holds locked; killed, it leaves it to the next. A file beside it
+tells how often what has no verdict yet was tried.
 """
 
 from __future__ import annotations
@@ -24,10 +23,9 @@ from evalbench.errors import StoreError
 from evalbench.schema import KEYS, VERDICT
 from evalbench.store.lake import Lake
 
-BATCH = 5_000
-"""Verdicts in the file when they are put into the lake."""
+BATCH = 5_000  # verdicts in the file when they are put into the lake
+# Ending of the file of tries, whose lines are a key and what :meth:`Journal.note_tries` got.
 TRIES = ".tries"
-"""Ending of the file of tries, whose lines are a key and what :meth:`Journal.note_tries` got."""
 
 
 @dataclass
@@ -125,8 +123,7 @@ def put_verdicts(lake: Lake, verdicts: pl.DataFrame) -> None:
 def recover(folder: Path, lake: Lake, job: str) -> str | None:
     """Put into the lake what killed runs left, and give the unfinished run of ``job``.
 
-    A file is called after job and run. A live run of the same job is waited for; those of
-    other jobs are let be.
+    A live run of the same job is waited for; those of others are let be.
     """
     unfinished = None
     for path in sorted(folder.glob("*.jsonl")):

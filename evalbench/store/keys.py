@@ -10,17 +10,16 @@ from evalbench.schema import KEYS, TABLES
 from evalbench.store.files import Staged
 
 KEY = ["h1", "h2"]
+# What is no content of a row; the key of a user hangs on the secret of the workspace.
 ASIDE = ("surface", "ingest_id", "user_key")
-"""What is no content of a row; the key of a user hangs on the secret of the workspace."""
+# Personal data taken out; its number hangs on what else of the session was read with it.
 PLACEHOLDER = r"<([A-Z_]+)_\d+>"
-"""Personal data taken out; its number hangs on what else of the session was read with it."""
 
 
 def compare_rows(staged: Sequence[Staged], stored: pl.LazyFrame) -> pl.DataFrame:
     """Compare staged rows with those that a table has, and with those staged before them.
 
-    Gives ``file`` (a place in ``staged``), ``row`` and ``state`` of every row in order: "new"; or
-    under a key that is taken "duplicate" where it says the same, "collision" where it does not.
+    Gives ``file, row, state`` in order: "new", or under a taken key "duplicate" or "collision".
     """
     table, stored = staged[0].table, stored.filter(surface=staged[0].surface)
     keys, content = hash_key(table), hash_content(table).alias("content")

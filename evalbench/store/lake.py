@@ -1,8 +1,7 @@
 """The lake: spans, sessions and verdicts as Delta tables, in a folder or an object store.
 
-Many rows are written in two steps. ``stage`` writes a Parquet file in a folder of the run's own;
-``commit`` makes the new rows of any number of staged files visible at once. A run that is killed in
-between leaves nothing but files that the same run, done again, replaces.
+``stage`` writes files aside, ``commit`` makes their new rows visible at once; a killed run leaves
+only files that it replaces when done again.
 """
 
 from __future__ import annotations
@@ -25,16 +24,14 @@ from evalbench.store.delta import (
 )
 from evalbench.store.files import TIMES, Place, Staged, write_staged
 
-BEFORE_FIRST = -1
-"""The version of a table before anything was written: pins a reading to no rows."""
+BEFORE_FIRST = -1  # the version of a table before anything was written: pins a reading to no rows
 
 
 @dataclass(frozen=True)
 class Lake:
-    """Delta tables at ``{url}/span``, ``{url}/session`` and ``{url}/verdict``, by surface.
+    """Delta tables of spans, sessions and verdicts by surface, in a folder or an object store.
 
-    ``url`` is a folder or that of an object store, whose ``options`` are handed to delta-rs and
-    Polars as they are. Holds no open handle: it may be sent to worker processes.
+    ``options`` go to delta-rs and Polars. It holds no open handle.
     """
 
     url: str
@@ -51,11 +48,9 @@ class Lake:
     ) -> pl.LazyFrame:
         """Read rows of ``start`` or later and before ``end``, verdicts by ``judged_at``.
 
-        ``surface`` alone: files of others are not opened. ``start`` and ``end`` have a time zone; a
-        row without a time is in no bounded reading. ``version`` is of Delta instead of the latest;
-        -1 is the table before it was written. Gives the columns of the schema in their order,
-        without rows where there is no table yet. Raises ValueError where a time has no zone,
-        StoreError where the table or the version cannot be read.
+        Files of other surfaces are not opened; a row without a time is in no bounded reading;
+        ``version`` -1 is the table before it was written. ValueError where a time has no zone,
+        StoreError where the version cannot be read.
         """
         for argument, value in (("start", start), ("end", end)):
             if value is not None and value.tzinfo is None:
@@ -95,8 +90,7 @@ class Lake:
     def stage(self, table: str, frame: pl.DataFrame, *, folder: Path) -> Staged:
         """Write the rows of one surface to a local file that :meth:`commit` adds to the table.
 
-        Raises ValueError where the columns are not the table's, a key is null, or the rows are not
-        of one surface.
+        ValueError where they are not of one surface, or do not fit the table.
         """
         frame = _conform(table, frame)
         surfaces = frame["surface"].unique().sort().to_list()
@@ -109,12 +103,9 @@ class Lake:
     ) -> pl.DataFrame:
         """Add the staged rows of one surface whose key is new, all in one transaction.
 
-        Safe beside other writers of the same lake: of two that bring the same key at once, one adds
-        it. With ``replaced`` they stand for what the ingests of these ids brought. Gives
-        ``file, row, state`` as :func:`evalbench.store.delta.commit_staged`.
-
-        As all that writes it raises StoreError where the store refuses, or other writers keep
-        coming first.
+        Of two writers that bring a key at once one adds it. With ``replaced`` they stand for what
+        the ingests of these ids brought. Gives and raises what
+        :func:`evalbench.store.delta.commit_staged` does.
         """
         if replaced and staged:
             return replace_staged(self._place(table), staged, replaced, folder=folder)
@@ -123,8 +114,7 @@ class Lake:
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Add the rows whose key is neither in the lake nor before them in the frame; count them.
 
-        Safe beside other appends: of two that bring the same key at once, one adds it.
-        Raises ValueError where the columns are not the table's, or a key is null.
+        ValueError where the columns are not the table's, or a key is null.
         """
         rows = _conform(table, frame).unique(subset=KEYS[table], keep="first", maintain_order=True)
         return merge_rows(self._place(table), rows, KEYS[table], update=False)

@@ -19,12 +19,12 @@ from evalbench.store.bodies import describe_columns, fit_value
 from evalbench.store.chain import Break, Event, find_break, seal
 from evalbench.store.database import EVENT, HEAD, connect_database, transact
 
+# Kind, subject and body of an event that is not written yet.
 Draft = tuple[str, str, Mapping[str, object] | Body]
-"""Kind, subject and body of an event that is not written yet."""
 
 
+# Who gave what events say: of an import the annotator that it names, else the actor.
 GIVEN_BY = pl.coalesce(pl.col("body").str.json_path_match("$.annotator"), pl.col("actor"))
-"""Who gave what events say: of an import the annotator that it names, else the actor."""
 
 
 def read_clock() -> datetime:
@@ -36,8 +36,7 @@ def read_clock() -> datetime:
 class Ledger:
     """Events in SQLite or PostgreSQL, each in one transaction with what guards it.
 
-    The tables at the SQLAlchemy ``url`` are made on first use. ``actor`` is who decides, and
-    ``clock`` gives the time of an event, with a time zone.
+    ``actor`` is who decides, ``clock`` gives the time, with a zone.
     """
 
     url: str = field(repr=False)
@@ -51,12 +50,9 @@ class Ledger:
         return engine
 
     def append(self, kind: str, subject: str, body: Mapping[str, object] | Body) -> int:
-        """Append one event about a subject, e.g. a session or a failure mode; give its number.
+        """Append one event about a subject, its ``body`` that of its ``kind``; give its number.
 
-        ``body`` has the fields of its ``kind``, one of :data:`evalbench.schema.BODIES`.
-
-        Raises LedgerError where the kind is unknown or the body does not fit it, StoreError where
-        the database refuses.
+        LedgerError where the body does not fit, StoreError where the database refuses.
         """
         return self.extend([(kind, subject, body)])
 
@@ -68,9 +64,8 @@ class Ledger:
     ) -> int:
         """Append many events in one transaction, all or none, and give the last sequence number.
 
-        A callable chooses them by what it reads through the connection it is given, when no other
-        writer can come between; where it raises, nothing is written. ``actor`` is who decided,
-        where it was someone else. Raises LedgerError and StoreError as :meth:`append` does.
+        A callable chooses them by what it reads through the connection, with no other writer
+        between. ``actor`` is who decided, if another. Raises what :meth:`append` does.
         """
         drafts = [] if callable(events) else _encode(events)
         with transact(self._engine) as connection:
@@ -101,9 +96,8 @@ class Ledger:
     ) -> pl.DataFrame:
         """Read events in their order, of some kinds and of a subject.
 
-        ``since`` is the seq they all come after, ``until`` the last (0: none of them);
-        ``connection`` is that of a transaction of :meth:`extend`. Gives seq, at, actor, kind,
-        subject, body (JSON text), previous_hash, hash; LedgerError where a kind is unknown.
+        They come after ``since``, up to ``until`` (0: none); ``connection`` is that of
+        :meth:`extend`. ``body`` is JSON text. LedgerError where a kind is unknown.
         """
         query = select(EVENT).order_by(EVENT.c.seq)
         if kind is not None:
@@ -128,12 +122,10 @@ class Ledger:
         since: int | None = None,
         until: int | None = None,
     ) -> pl.DataFrame:
-        """Read events of one kind with a column for each field of their body.
+        """Read events of one kind: seq, at, actor, subject, and a column for each field of a body.
 
-        They are chosen as by :meth:`events`. Gives seq, at, actor, subject, then the fields: tuples
-        as lists, models as structs, mappings as JSON text. The columns are there where no event is.
-        The actor of what was imported is the annotator; :meth:`events` tells who imported it.
-        Raises LedgerError where the kind is unknown, or a stored body no longer fits it.
+        Tuples are lists, models structs, mappings JSON text; of what was imported the actor is the
+        annotator. LedgerError where the kind is unknown, or a stored body no longer fits it.
         """
         model = _find_model(kind)
         columns = describe_columns(model)
@@ -158,8 +150,7 @@ class Ledger:
     def verify(self) -> int | None:
         """Recompute the chain: None when it holds, else the number of the first event at fault.
 
-        That somebody made a whole new chain shows only beside what is kept elsewhere:
-        :func:`evalbench.store.verification.verify` compares.
+        A whole new chain shows only beside what is kept elsewhere: see ``store.verification``.
         """
         with transact(self._engine, reads=True) as connection:
             broken = check_chain(connection)
@@ -167,11 +158,7 @@ class Ledger:
 
 
 def check_chain(connection: Connection) -> Break | None:
-    """Recompute the chain, one event in memory at a time.
-
-    Finds changed, missing and foreign events, the last ones too, by the head that the writer notes
-    apart.
-    """
+    """Recompute the chain, event by event, against the head that the writer noted."""
     head = connection.execute(select(HEAD.c.seq, HEAD.c.hash)).first()
     query = select(EVENT).order_by(EVENT.c.seq)
     with connection.execution_options(yield_per=1_000).execute(query) as rows:

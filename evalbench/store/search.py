@@ -12,8 +12,8 @@ import polars as pl
 from evalbench.schema import TIME, columns
 from evalbench.store.workspace import Workspace
 
+# What a copy is of: a session that went on since is copied anew.
 KEY = columns((pl.String, "session_id"), (pl.Int64, "n_spans"), (TIME, "ended_at"))
-"""What a copy is of: a session that went on since is copied anew."""
 TEXT = pl.Schema([*KEY.items(), ("text", pl.String())])
 
 

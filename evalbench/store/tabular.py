@@ -26,10 +26,10 @@ Given = TypeVar("Given")
 Read = TypeVar("Read")
 UNREADABLE = (OSError, ImportError, ValueError, KeyError, BadZipFile, pl.exceptions.PolarsError)
 REJECT = pl.Schema({"line": pl.Int64, "reason": pl.String})
+# What a spreadsheet takes for a formula, quoted or not; a number is none.
 FORMULA = re.compile(
     r"'*(?:[=@\t\r\n\uff1d\uff20\uff0b\uff0d]|[+-](?!\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\Z))"
 )
-"""What a spreadsheet takes for a formula, quoted or not; a number is none."""
 FLAGS = dict.fromkeys("true 1 yes fail fails failed".split(), True)
 FLAGS |= dict.fromkeys("false 0 no pass passes passed".split(), False)
 
@@ -47,9 +47,8 @@ class Row(NamedTuple):
 class ImportReport:
     """What became of the rows of a file: ``added + duplicates + rejected`` are all it holds.
 
-    ``unused`` are the columns that nothing was read from. ``rejects_path`` is a file with line,
-    reason and text of each rejected row, which can be mended and imported again, or None.
-    ``silent`` rows were taken though they say nothing.
+    ``unused`` columns were not read; ``rejects_path`` has line, reason and text of each rejected
+    row, to be mended and imported again. ``silent`` rows were taken though they say nothing.
     """
 
     added: int
@@ -116,22 +115,11 @@ def open_private(path: Path) -> BinaryIO:
 
 
 def read_table(path: str | Path, fields: Mapping[str, str], columns: Mapping[str, str]) -> Table:
-    """Read CSV, JSONL, a JSON list, Parquet or XLSX, or the rejects of an earlier import.
+    """Read CSV, JSONL, a JSON list, Parquet or XLSX, told by content, or rejects of an import.
 
-    The format is told by the content.
-
-    Parameters
-    ----------
-    fields : mapping of str to str
-        Each field that a row may have, and the words that are synonyms of it.
-    columns : mapping of str to str
-        Field to column of the file, or to a template of columns: ``{task}-{trial}``. A field that
-        is not in it is read from the column of its name, or of a synonym.
-
-    Raises
-    ------
-    ReadError
-        The file cannot be read, or ``columns`` names a field or a column that there is not.
+    ``fields`` are what a row may have, with synonyms; ``columns`` gives a field its column, or a
+    template ``{task}-{trial}``, by default that of its name. ReadError where the file cannot be
+    read, or there is no such field or column.
     """
     path = Path(path)
     if unknown := [name for name in columns if name not in fields]:

@@ -29,15 +29,13 @@ from evalbench.store.ledger import check_chain
 from evalbench.store.workspace import find_folder, identify, locate_lake, locate_ledger
 
 ENTRY = re.compile(r"/\d{20}\.json$")
-CONTENT_NAME = re.compile(r"/([0-9a-f]{32})\.parquet$")
-"""Files that are called after their content."""
+CONTENT_NAME = re.compile(r"/([0-9a-f]{32})\.parquet$")  # files that are called after their content
 PINNING = ("queue.drawn", "report.published")
+# What the ledger says of a report, and its manifest too.
 REPORTED = ("notebook", "parameters", "lake_versions", "ledger_seq", "result_sha256")
-"""What the ledger says of a report, and its manifest too."""
+# Where an event was kept outside of the ledger, its number and its hash.
 Kept = list[tuple[str, int, str]]
-"""Where an event was kept outside of the ledger, its number and its hash."""
-Pins = dict[str, dict[int, str]]
-"""Versions of each table that must stay readable, and who says so."""
+Pins = dict[str, dict[int, str]]  # versions of each table that must stay readable, and who says so
 
 
 @dataclass(frozen=True)
@@ -57,14 +55,8 @@ def verify(
 ) -> Verification:
     """Check a workspace, and leave it as it is but for its triggers, which are restored.
 
-    Parameters
-    ----------
-    path : str or Path, optional
-        The folder, as :func:`~evalbench.store.workspace.open_workspace` takes it.
-    reports : Path, optional
-        A folder of reports beside the one in the workspace, to compare their manifests.
-    anchor, signers : Path, optional
-        As :func:`~evalbench.store.anchor.read_anchor` takes them.
+    ``reports`` is a folder of reports beside its own; ``anchor, signers`` are as ``read_anchor``
+    takes them.
     """
     found, folder = Verification(), find_folder(path)
     if not folder.is_dir():

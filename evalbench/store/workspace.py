@@ -16,17 +16,12 @@ from evalbench.settings import Settings, load_settings
 from evalbench.store.lake import Lake
 from evalbench.store.ledger import Ledger
 
-SECRET = "secret"
-"""The file of a workspace's own secret, made with the workspace."""
+SECRET = "secret"  # the file of a workspace's own secret, made with the workspace
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """What every stage is given.
-
-    ``path`` is the folder, absolute; ``user`` who decides, the actor of the ledger's events;
-    ``settings`` are from ``evalbench.toml``, ``lake`` and ``ledger`` the two stores.
-    """
+    """What every stage is given: the absolute folder, who decides, settings, and the two stores."""
 
     path: Path
     user: str
@@ -64,9 +59,8 @@ class Workspace:
 def open_workspace(path: str | Path | None = None, *, user: str | None = None) -> Workspace:
     """Open a workspace; its folder, its secret and a ledger in a file are made on first use.
 
-    The path is by default ``$EVALBENCH_WORKSPACE``, or ``data/workspace``; the user, who decides,
-    that of the operating system. Raises StoreError where the path is not a folder that can be
-    written to, SettingsError where ``evalbench.toml`` cannot be used.
+    By default ``$EVALBENCH_WORKSPACE``, or ``data/workspace``, and the system's user. StoreError
+    where it is no folder to write to, SettingsError where ``evalbench.toml`` cannot be used.
     """
     folder = find_folder(path)
     try:

@@ -1,11 +1,6 @@
 """Checks: evaluators that are declared, and need no model.
 
-A check is a mapping: ``check`` names it, the other fields are its parameters; ``any`` is made of
-others. A check fails where it finds the failure.
-
->>> check = read_check({"check": "tool_repeated", "times": 3})
->>> check.find(session).fails  # doctest: +SKIP
-True
+A mapping whose ``check`` names it and whose other fields are its parameters; ``any`` is of others.
 """
 
 from collections.abc import Mapping
@@ -44,11 +39,5 @@ _CHECKS: TypeAdapter[Check] = TypeAdapter(AnyCheck)
 
 
 def read_check(parameters: Mapping[str, Any]) -> Check:
-    """Read a check.
-
-    Raises
-    ------
-    EvaluatorError
-        No such check, an unknown parameter, or a value out of bounds; the message names it.
-    """
+    """Read a check; EvaluatorError names what is unknown or out of bounds."""
     return validate(_CHECKS.validate_python, dict(parameters))

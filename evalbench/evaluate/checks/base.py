@@ -22,11 +22,7 @@ class Check(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def find(self, session: Session) -> Finding:
-        """Look at one session.
-
-        ``fails`` is None where there is nothing to check. Where it fails by something that is
-        missing, the evidence is how the answer begins.
-        """
+        """Look at one session; evidence of what is missing is how the answer begins."""
         found = self._look(session)
         if not found.fails or found.evidence:
             return found
@@ -81,5 +77,5 @@ def check_pattern(pattern: str) -> str:
     return pattern
 
 
+# In the syntax of Rust's ``regex``: no look-around, no back-references.
 Pattern = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(check_pattern)]
-"""In the syntax of Rust's ``regex``: no look-around, no back-references."""

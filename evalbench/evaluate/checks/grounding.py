@@ -11,20 +11,18 @@ from evalbench.evaluate.checks.base import Check, Pattern, nothing, say
 from evalbench.evaluate.finding import Finding, find_answer, list_documents, list_results, list_said
 from evalbench.session import Session
 
+# ``[policy-7]``, and with its parenthesis a Markdown link, which is none.
 CITATION = r"\[([^\[\]\s][^\[\]\n]{0,79})\]\(?"
-"""``[policy-7]``, and with its parenthesis a Markdown link, which is none."""
 NUMBER = re.compile(
     r"(?<![\w.,])(?P<sign>[$€£¥] ?)?(?P<digits>\d+(?:[.,'’\u00a0\u202f]\d+)*)(?P<percent> ?%)?"
 )
-LONGEST = 40
-"""Characters of a number; what is longer is a text."""
+LONGEST = 40  # characters of a number; what is longer is a text
 
 
 class CitationCheck(Check):
     """Fails where the final output cites nothing, or what is not among the retrieved documents.
 
-    A citation is the identifier of a document, or its number in the order of retrieval: the first
-    group of ``pattern``, or all of it.
+    A citation, the first group of ``pattern`` or all of it, is a document's id or its number.
     """
 
     check: Literal["citation_missing", "citation_unknown"]
@@ -49,8 +47,8 @@ class CitationCheck(Check):
 class NumberUnsupported(Check):
     """Fails where a number of the final output is in no document, tool result or message.
 
-    1,234.50 is 1234.5, and 12% is 0.12. Bare whole numbers below ``least`` are no quotation. It
-    misleads where an answer computes or rounds: what comes out stands nowhere.
+    1,234.50 is 1234.5, 12% is 0.12; bare whole numbers below ``least`` are no quotation. What an
+    answer computes or rounds stands nowhere.
     """
 
     check: Literal["number_unsupported"]

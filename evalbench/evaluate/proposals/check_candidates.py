@@ -1,13 +1,9 @@
 """Checks found in labelled sessions: searched in a small family that is written down here.
 
-The family: the checks of :data:`FIXED`, a call of one tool or the lack of it, and phrases of up to
-:data:`WORDS` words that the assistant, the user or a tool says. Up to :data:`PARTS` of them are
-joined by "any", one at a time, each of which must pay.
-
-What keeps the search from learning its sessions by heart: every set of parts is scored as if it had
-erred once more on either side, so that what is seen in two sessions counts for little; a part must
-find sessions of two groups that no other part finds; and the score that is reported is
-cross-fitted, the whole search made again without the sessions it is scored on.
+The checks of :data:`FIXED`, a call of one tool or the lack of it, and phrases that the assistant,
+the user or a tool says, up to :data:`PARTS` joined by "any". Against learning by heart every set is
+scored as if it had erred once more on either side, a part must find sessions of two groups that no
+other finds, and the score reported is cross-fitted.
 """
 
 import re
@@ -32,19 +28,16 @@ FIXED: tuple[dict[str, Any], ...] = (
 )
 PLACES: tuple[Place, ...] = ("assistant", "user", "tool_results")
 WORDS = 4
-SEEN = 3
-"""Sessions that a phrase must be in."""
+SEEN = 3  # sessions that a phrase must be in
 PARTS = 6
-GAIN = 0.01
-"""What a further part must add to the score."""
+GAIN = 0.01  # what a further part must add to the score
 
 
 @dataclass(frozen=True)
 class Family:
-    """What each check of the family says of each session of the train split.
+    """What each check says of each session of the train split: the fixed ones, then phrases.
 
-    ``said`` is int8 of shape (sessions, checks): 1 fails, 0 passes, -1 nothing to check. The fixed
-    checks come first, then phrases, the longest first.
+    ``said`` is int8 (sessions, checks): 1 fails, 0 passes, -1 nothing to check.
     """
 
     sessions: Sequence[Session]
@@ -69,13 +62,10 @@ def look_by_family(sessions: Sequence[Session]) -> Family:
 
 
 def search_check(family: Family, fails: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
-    """Search the check that tells failing from passing sessions best.
+    """Search the check that tells sessions that fail best; ``fails`` is nan where unsaid.
 
-    ``fails`` is what people say of each session, nan where they do not. Gives its parameters, and
-    for each session what the search flags that was made without it: nothing to check is wrong.
-
-    Raises EvaluatorError where sessions of a class are of fewer than :data:`FOLDS` groups, or
-    nothing of the family tells failing sessions from passing ones.
+    Gives its parameters, and what the search flags of each session that was made without it.
+    EvaluatorError where a class has fewer than :data:`FOLDS` groups, or nothing tells them apart.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 

@@ -1,8 +1,7 @@
 """Evaluators proposed from labels: for each failure mode the lightest kind that agrees with people.
 
-Candidates are tuned on the train split and measured once on the test split; a session of the test
-split that would tune one is refused. What is proposed is a draft: :func:`adopt` defines it,
-``07_calibrate`` measures it again from the verdict table, and a person promotes it.
+Candidates are tuned on the train split and measured once on the test split. A proposal is a draft:
+:func:`adopt` defines it, ``07_calibrate`` measures it again, and a person promotes it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +29,8 @@ from evalbench.stats.binary import ENOUGH
 from evalbench.store.workspace import Workspace
 
 Row = dict[str, Any]
-KINDS: tuple[EvaluatorKind, ...] = ("check", "classifier", "judge")
-"""The lightest first."""
-SHOWN = 2
-"""Labelled sessions of either class that a judge is shown."""
+KINDS: tuple[EvaluatorKind, ...] = ("check", "classifier", "judge")  # the lightest first
+SHOWN = 2  # labelled sessions of either class that a judge is shown
 PROPOSAL = ("surface", "mode", "name", "kind", "evaluator_id", "status", "why")
 CANDIDATE = pl.Schema(
     {
@@ -49,8 +46,7 @@ CANDIDATE = pl.Schema(
 class Candidate:
     """An evaluator that was tuned, and what :func:`adopt` would define.
 
-    ``train_mcc`` is how it did on the train split, cross-fitted (None for a judge), ``file`` that
-    of a classifier, ``diff`` what was changed in a judge's rubric, line by line.
+    ``train_mcc`` is cross-fitted (None for a judge), ``diff`` what was changed in a rubric.
     """
 
     specification: Specification
@@ -61,12 +57,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Proposals:
-    """What was proposed, and what it was chosen from.
+    """What was proposed (``modes``: :data:`PROPOSAL`), and the ``candidates`` it was chosen from.
 
-    ``modes`` has a row a mode, of :data:`PROPOSAL`: without a proposal ``kind`` is null and
-    ``status`` insufficient or not aligned. ``candidates`` has one a candidate, of
-    :data:`CANDIDATE`, also of those that could not be made, by ``why``. ``made`` are those that
-    were, by evaluator, and ``spent`` what calls to models used.
+    Without a proposal ``kind`` is null; candidates that could not be made say ``why``.
     """
 
     modes: pl.DataFrame
@@ -87,25 +80,11 @@ def propose(
 ) -> Proposals:
     """Propose for each mode the lightest kind of evaluator that is aligned with people.
 
-    A heavier kind is made where no lighter one is aligned by ``ws.settings.evaluators``. Up to
-    three candidates of a mode meet the same test split: each is asked to show more, as the best of
-    three, though the interval is of one evaluator. Labels count alike, however they were drawn;
-    ``07_calibrate`` weighs them.
-
-    Parameters
-    ----------
-    truth : polars.DataFrame
-        ``surface, session_id, mode, truth``: what people agree on, null where they do not. An
-        evaluator is measured against this, so its TPR and TNR bear the errors that are left in it.
-    modes : polars.DataFrame
-        The codebook, as ``label.codebook.read_codebook(ledger).live``.
-    model, reflection_model : str
-        The judge's, and the one that rewrites its rubric by GEPA; empty: no judge, no rewriting.
-    limits : Limits
-        For all calls together. Verdicts of judges go to the verdict table, where a later call finds
-        them.
-
-    Raises ModelError where a model cannot be called at all.
+    A heavier kind is made where no lighter one is aligned; each must show more, as the best of
+    three. Labels count alike, however they were drawn; ``07_calibrate`` weighs them. ``truth`` is
+    ``surface, session_id, mode, truth``, null where people do not agree: TPR and TNR bear the
+    errors left in it. ``model`` is the judge's, ``reflection_model`` rewrites its rubric by GEPA;
+    empty: neither. ModelError where a model cannot be called.
     """
     parts, found, made = [pl.DataFrame(schema=CANDIDATE)], [], dict[str, Candidate]()
     spent = Spent()

@@ -17,12 +17,9 @@ from evalbench.evaluate.split import require_train
 from evalbench.llm import Limits, Reply, Request, Spent, complete_many
 from evalbench.session import Session
 
-MOST = 20
-"""Sessions of either class on which rubrics are compared, and as many to learn from."""
-LEAST = 4
-"""Fewer of a class say nothing of a rubric."""
-AT_ONCE = 4
-"""Sessions whose verdicts are reflected on together."""
+MOST = 20  # sessions of either class on which rubrics are compared, and as many to learn from
+LEAST = 4  # fewer of a class say nothing of a rubric
+AT_ONCE = 4  # sessions whose verdicts are reflected on together
 RUBRIC = "rubric"
 
 
@@ -38,20 +35,11 @@ def improve_rubric(
 ) -> tuple[Specification, str]:
     """Rewrite the rubric of a judge by reflective evolution, for as long as the budget lasts.
 
-    The groups of the train split are halved: from the mistakes on one half ``reflection_model``
-    writes rubrics, which are compared on the other, by the mean of TPR and TNR; both have as many
-    failing as passing sessions. Gives the judge with the rubric that did best, the one given where
-    none did better, and what was changed, line by line.
-
-    ``sessions`` and ``fails`` are labelled, of the train split; ``limits`` and ``spent`` are for
-    the calls of both models together, and must limit calls, tokens or dollars.
-
-    Raises EvaluatorError where a session is of the test split, a class has too few, there is no
-    limit, or GEPA is not installed; ModelError where a model cannot be called at all.
-
-    References
-    ----------
-    Agrawal et al. (2025), GEPA: Reflective prompt evolution can outperform reinforcement learning.
+    The groups of the train split are halved: from mistakes on one half ``reflection_model`` writes
+    rubrics, compared on the other by the mean of TPR and TNR. Gives the judge that did best, and
+    what was changed. ``limits`` must limit calls, tokens or dollars; EvaluatorError where they do
+    not, a class has too few, a session is of the test split, or GEPA is not installed. Agrawal et
+    al. (2025), GEPA.
     """
     try:
         import gepa

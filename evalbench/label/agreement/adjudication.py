@@ -16,9 +16,9 @@ from evalbench.store.ledger import Ledger
 def disagreements(labels: pl.DataFrame, modes: pl.DataFrame, rulings: pl.DataFrame) -> pl.DataFrame:
     """List the sessions whose annotators disagree on a mode or the verdict, most disputed first.
 
-    Takes labels, modes and rulings as :func:`decide` does. Returns ``surface, session_id,
-    disputed`` (modes, "any" for the verdict), ``said`` (who said what), ``labels`` (numbers of
-    their events) and ``waits``: no adjudicator has ruled, or labels have come that none saw.
+    Takes what :func:`decide` does. Gives ``surface, session_id, disputed`` (modes, "any" for the
+    verdict), ``said``, ``labels`` (their events) and ``waits``: an adjudicator has not seen them
+    all.
     """
     disputed = (
         judgements(labels, modes, with_any=True)
@@ -51,12 +51,11 @@ def disagreements(labels: pl.DataFrame, modes: pl.DataFrame, rulings: pl.DataFra
 def ambiguous_modes(
     agreement: pl.DataFrame, disputes: pl.DataFrame, modes: pl.DataFrame
 ) -> pl.DataFrame:
-    """List the modes that people do not agree on, with the sessions that show it.
+    """List the modes that people do not agree on: "ambiguous" first, the lowest alpha first.
 
-    Takes a row a surface and mode from ``measure_agreement``, what :func:`disagreements` returns,
-    and the codebook. Returns ``surface, mode, name, definition, alpha`` with its interval,
-    ``n_items, reading, n_disputed, session_ids``; "ambiguous" first, then "not settled", the lowest
-    alpha first.
+    Takes a row a mode of ``measure_agreement``, :func:`disagreements` and the codebook. Gives
+    ``surface, mode, name, definition, alpha`` with its ends, ``n_items, reading, n_disputed,
+    session_ids``.
     """
     key = ["surface", "mode"]
     sessions = (
@@ -85,10 +84,9 @@ def adjudicate(
     modes: Sequence[str] = (),
     reason: str,
 ) -> int:
-    """Rule what holds of a session, as the ledger's actor; the labels it rests on are noted.
+    """Rule what holds of a session; gives the event, which notes the labels it rests on.
 
-    Returns the number of the event; LabelError where fewer than two annotators have labelled the
-    session or a mode is not in the codebook.
+    LabelError where fewer than two annotators labelled it, or a mode is not in the codebook.
     """
     labels = read_bodies(ledger, "label.set").filter(surface=surface, session_id=session_id)
     numbers = latest_labels(labels)["seq"].to_list()

@@ -32,9 +32,8 @@ SEED = 7
 class Adjudication:
     """What an adjudicator sees of a surface; as an ``Annotation``, it knows no widget.
 
-    ``cases`` are the sessions whose annotators disagree, those that wait first, the most disputed
-    of them first. ``item`` is the transcript of the open one with its ``case``: the labels side by
-    side, without names until somebody has decided. ``agreement`` has a row for every failure mode.
+    ``cases`` are the sessions whose annotators disagree, those that wait first; ``item`` the
+    transcript of the open one, its ``case`` the labels, without names until somebody has decided.
     """
 
     def __init__(self, ws: Workspace, surface: str) -> None:
@@ -66,10 +65,9 @@ class Adjudication:
         reason: str,
         labels: list[int],
     ) -> Answer:
-        """Rule what holds of the open session, and go on to the next that waits.
+        """Rule what holds of the open session by the ``labels`` that were shown, and open the next.
 
-        ``labels`` are the numbers of those that were shown. LabelError where others have come since
-        then, or no reason is given.
+        LabelError where others have come since then, or no reason is given.
         """
         if session_id != self.item.get("session_id"):
             raise LabelError(f"session {session_id} is not open: open it again")

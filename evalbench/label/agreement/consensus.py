@@ -4,28 +4,16 @@ import polars as pl
 
 SESSION_KEY = ["surface", "session_id"]
 ITEM_KEY = [*SESSION_KEY, "mode"]
-ANY = "any"
-"""The mode that stands for the verdict itself: pass or fail."""
+ANY = "any"  # the mode that stands for the verdict itself: pass or fail
 
 
 def decide(labels: pl.DataFrame, rulings: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
     """Decide for every labelled session and failure mode of its surface whether it fails.
 
-    What an adjudicator ruled holds; elsewhere the majority of the annotators, one vote each. An
-    annotator's later label of a session replaces the earlier one. "unsure" says nothing.
-
-    Parameters
-    ----------
-    labels, rulings : polars.DataFrame
-        ``label.set`` and ``label.adjudicated`` events as ``ledger.bodies`` gives them.
-    modes : polars.DataFrame
-        The codebook as it stands: ``surface, mode``.
-
-    Returns
-    -------
-    polars.DataFrame
-        One row a session and mode: surface, session_id, mode, fails (null in a tie, where all are
-        unsure or the adjudicator was), n_annotators (those who are sure), n_fail. Sorted.
+    What an adjudicator ruled holds; else the majority of the annotators, by the last label of each.
+    "unsure" says nothing. Takes ``label.set`` and ``label.adjudicated`` events as ``ledger.bodies``
+    gives them, and the codebook (``surface, mode``). Gives, sorted, :data:`ITEM_KEY`, ``fails``
+    (null in a tie, or where nobody is sure), ``n_annotators`` (those who are sure) and ``n_fail``.
     """
     latest, sure = latest_labels(labels), pl.col("verdict") != "unsure"
     sessions = latest.group_by(SESSION_KEY).agg(n_annotators=sure.sum().cast(pl.Int64))
@@ -57,9 +45,8 @@ def judgements(
 ) -> pl.DataFrame:
     """Spread labels over the codebook: what each annotator who is sure says of each mode.
 
-    Takes labels and modes as :func:`decide` does; ``with_any`` adds the verdict itself, as the mode
-    :data:`ANY`. Returns ``surface, session_id, mode, annotator, value`` (true: fails) and ``at``,
-    when it was said.
+    Takes what :func:`decide` does; ``with_any`` adds the verdict as the mode :data:`ANY`. Gives
+    :data:`ITEM_KEY`, ``annotator, value`` (true: fails) and ``at``.
     """
     sure = latest_labels(labels).filter(pl.col("verdict") != "unsure")
     fails = pl.col("modes").list.contains(pl.col("mode"))

@@ -10,29 +10,25 @@ from evalbench.label.agreement.consensus import ITEM_KEY, SESSION_KEY
 from evalbench.schema import columns
 from evalbench.stats import Estimate
 
-FEWEST = 30
-"""Sessions with two labels under which agreement is insufficient."""
-RELIABLE = 2 / 3
-"""Krippendorff's least alpha for tentative conclusions."""
-CROWD = 8
-"""Annotators beyond which nobody reads a table of every pair."""
+FEWEST = 30  # sessions with two labels under which agreement is insufficient
+RELIABLE = 2 / 3  # Krippendorff's least alpha for tentative conclusions
+CROWD = 8  # annotators beyond which nobody reads a table of every pair
 MEASURES = ("percent", "kappa", "alpha", "ac1")
 ENDS = ("", "_low", "_high")
+# Agreement as reported, after the columns that it is told apart by. Numbers are null where the
+# status is "insufficient"; ``alpha_ordinal`` is null where the values are not all numbers.
 AGREEMENT = columns(
     (pl.Int64, "n_items n_annotators"),
     (pl.Float64, " ".join(each + end for each in (*MEASURES, "alpha_ordinal") for end in ENDS)),
     (pl.Float64, "level"),
     (pl.String, "status reading reason"),
 )
-"""Agreement as reported, after the columns that it is told apart by. Numbers are null where the
-status is "insufficient"; ``alpha_ordinal`` is null where the values are not all numbers."""
 
 
 def latest_ratings(ratings: pl.DataFrame) -> pl.DataFrame:
-    """Return the last rating of each session by each annotator on each criterion.
+    """Return the last rating of each session by each annotator, as judgements of the criterion.
 
-    Takes ``rating.set`` events as ``ledger.bodies`` gives them; returns ``surface, session_id,
-    mode`` (the criterion), ``annotator, value, at``, as judgements of modes have them.
+    Takes ``rating.set`` events; gives ``surface, session_id, mode, annotator, value, at``.
     """
     key = [*SESSION_KEY, "criterion", "actor"]
     latest = ratings.sort("seq").unique(key, keep="last", maintain_order=True)
@@ -49,17 +45,12 @@ def with_week(judged: pl.DataFrame) -> pl.DataFrame:
 def measure_agreement(
     judged: pl.DataFrame, *, by: list[str], level: float, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Measure agreement within each group of judgements.
+    """Measure agreement within each group of judgements: ``by``, then :data:`AGREEMENT`.
 
-    Only sessions that two annotators or more are sure of can show it; a group with fewer than
-    :data:`FEWEST` of them is insufficient, and so is one where all say the same of every session.
-    The reading goes by alpha and its interval against :data:`RELIABLE`. Values that are all numbers
-    get an ordinal alpha too, and where it reads otherwise than the nominal one the reading "depends
-    on the scale". Alpha and kappa fall where a mode is rare though people agree; AC1, beside them,
-    does not.
-
-    Takes what ``judgements`` or :func:`latest_ratings` returns, and the columns that tell the
-    groups apart, ``surface`` and ``mode`` among them. Returns these, then :data:`AGREEMENT`.
+    Only sessions of two annotators or more can show it; fewer than :data:`FEWEST`, or all of one
+    value, are insufficient. The reading goes by alpha's interval against :data:`RELIABLE`; where
+    numbers read otherwise on the ordinal scale it "depends on the scale". Alpha and kappa fall
+    where a mode is rare though people agree; AC1 does not.
     """
     rows = [
         dict(zip(by, key, strict=True)) | _measure(part, level, rng)
@@ -71,8 +62,7 @@ def measure_agreement(
 def measure_pairs(judged: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
     """Measure agreement of every two annotators of a surface and mode: kappa is Cohen's.
 
-    Returns ``surface, mode, pair`` ("ana, ben"), then :data:`AGREEMENT`; nothing of a mode that
-    more than :data:`CROWD` people judged.
+    Gives ``surface, mode, pair``, then :data:`AGREEMENT`, for modes of up to :data:`CROWD` people.
     """
     parts = [pl.DataFrame(schema=judged.schema | {"pair": pl.String})]
     for (_, _), part in judged.group_by("surface", "mode"):
@@ -89,9 +79,8 @@ def measure_repeats(
 ) -> pl.DataFrame:
     """Measure how far each annotator agrees with themselves: pass or fail, in two queues.
 
-    Takes ``label.set`` events as ``ledger.bodies`` gives them. Gives ``surface, annotator, n_items,
-    same, same_low, same_high``: sessions that one person is sure of twice, and the share of them on
-    which they said the same.
+    Takes ``label.set`` events. Gives ``surface, annotator, n_items`` (sessions that one person was
+    sure of twice), and ``same``, the share of which the verdict was the same, with its ends.
     """
     queued = labels.drop_nulls("queue").sort("seq")
     twice = (

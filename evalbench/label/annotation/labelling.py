@@ -23,25 +23,18 @@ ACTS = tuple(
     "submit skip undo redo previous next open touch suggestion reveal items pin "
     "propose comment".split()
 )
-AHEAD = 2
-"""Sessions held at a time: the one being read, and the one shown next without a wait."""
-SAID = ("verdict", "modes", "severity", "anchors")
-"""What makes two labels of a session the same."""
+AHEAD = 2  # sessions held at a time: the one being read, and the one shown next without a wait
+SAID = ("verdict", "modes", "severity", "anchors")  # what makes two labels of a session the same
 HIDDEN = {"reason": "", "signals": []}
 
 
 class Annotation:
     """What one annotator sees of a queue, and the way of what they say into the ledger.
 
-    It knows no widget: messages are plain dicts, and every answer is one. The label of a session is
-    in the ledger before its receipt is given out, and a message that comes twice is done once.
-
-    ``item`` and ``upcoming`` are the transcripts of the session before the annotator and of the one
-    that follows, empty where there is none; one that was labelled before carries its ``label`` with
-    the number of its event, and each its ``note``. Where the queue is blind, what tells the outcome
-    is left out of one that has no label, which is then ``blind``. ``codebook`` holds the failure
-    modes of the queue's surface, ``policies`` its rules, each its ``text`` and its ``layout``,
-    ``progress`` what ``measure_progress`` gives; ``about`` names queue, surface and annotator.
+    Messages are plain dicts, and so are answers. A label is in the ledger before its receipt is
+    given out, and a message that comes twice is done once. ``item`` and ``upcoming`` are
+    transcripts, each with its ``note`` and, labelled before, its ``label``; in a blind queue what
+    tells the outcome is left out of one without a label, which is then ``blind``.
     """
 
     def __init__(self, ws: Workspace, queue: Queue) -> None:
@@ -78,11 +71,10 @@ class Annotation:
         return following[0] if following else {}
 
     def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
+        """Do what a message asks: ``act`` is of :data:`ACTS` or :data:`READING`.
 
-        Those of :data:`READING` are of a session before the annotator. Returns None where what
-        changed is seen in :attr:`item`; else ``tell`` is saved, done (with what was ``said``),
-        text, suggestion, revealed, items or refused (then ``why``).
+        Returns None where :attr:`item` shows what changed; else ``tell`` is saved, done (with what
+        was ``said``), text, suggestion, revealed, items or refused (then ``why``).
         """
         own = {act: getattr(self, act) for act in ACTS}
         return answer(own | {act: partial(self._consult, act) for act in READING}, message)
@@ -91,8 +83,7 @@ class Annotation:
         """Write the label of a session into the ledger, and go on to the next.
 
         ``base`` is the number of the label that the annotator saw on it, 0 for none. LabelError
-        where another one stands, they may not have the session, or the label contradicts itself or
-        the codebook.
+        where another stands, or the label contradicts itself or the codebook.
         """
         given |= {"surface": self.surface, "session_id": session_id, "queue": self._queue.number}
         given["unblinded"] = not self._queue.body.blind or session_id in self._revealed

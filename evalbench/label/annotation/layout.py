@@ -13,19 +13,19 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
+# A tag, then what is in it: layouts, and slices ``[start, stop]`` of the source. ``a`` has its
+# address after the tag.
 Layout = list[Any]
-"""A tag, then what is in it: layouts, and slices ``[start, stop]`` of the source. ``a`` has its
-address after the tag."""
 
+# What may stand between two slices.
 MARKS = re.compile(r"[\s*~#`|:\-\[\]()!<>]*")
-"""What may stand between two slices."""
 ADDRESS = re.compile(r"\]\(\s*<?((?:[^\s<>()]|\([^\s<>()]*\))*)>?\s*\)")
+# Their signs are often meant as they are: "> 30 days", a path with backslashes.
 WITHOUT = "blockquote reference html_block html_inline lheading escape entity".split()
-"""Their signs are often meant as they are: "> 30 days", a path with backslashes."""
+# A letter or digit of a script that puts spaces between words.
 OF_WORDS = re.compile("[^\\W_\u2e80-\U0003ffff]")
-"""A letter or digit of a script that puts spaces between words."""
+# Open brackets that begin no link: to each one the parser looks through the rest of the text.
 MOST_BRACKETS = 300
-"""Open brackets that begin no link: to each one the parser looks through the rest of the text."""
 SCHEMES = ("http://", "https://", "mailto:")
 
 

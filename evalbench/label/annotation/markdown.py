@@ -24,8 +24,7 @@ HIDDEN = re.compile(
     # Joiners are how Persian, Hindi and joined pictographs are spelt; beside ASCII they only hide.
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
-SIGNS = re.compile(r"[!-/:-@\[-`{-~]")
-"""All that Markdown or HTML may take for its own."""
+SIGNS = re.compile(r"[!-/:-@\[-`{-~]")  # all that Markdown or HTML may take for its own
 
 
 def visible(text: str) -> str:
@@ -57,9 +56,7 @@ def _render_image(_: object, tokens: Sequence[Token], place: int, *__: object) -
 def render_markdown(text: str) -> str:
     """Render Markdown of a report, with words of strangers in it, as HTML of :data:`TAGS` alone.
 
-    The only attributes are those of links, which lead to http, https or mailto in a new tab. Images
-    are the text ``[image: address]``, HTML in the source is shown as text, and no class or style
-    remains. What :func:`escape_text` wrote is read as the characters that it stands for.
+    Links lead to http, https or mailto in a new tab; images are ``[image: address]``, HTML is text.
     """
     html = _markdown().render(visible(text))
     return nh3.clean(

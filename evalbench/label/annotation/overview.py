@@ -16,8 +16,7 @@ from evalbench.store.ledger import Ledger
 from evalbench.store.workspace import Workspace
 
 MODE = ("mode", "name", "key", "definition", "example", "severity", "failure_class")
-OPENING = 90
-"""Characters of a session's first message in the list."""
+OPENING = 90  # characters of a session's first message in the list
 
 
 def list_modes(ledger: Ledger, surface: str) -> list[dict[str, Any]]:
@@ -45,9 +44,8 @@ def pin_key(ledger: Ledger, surface: str, mode: str, key: str) -> None:
 def list_items(ws: Workspace, queue: Queue, *, revealed: Collection[str]) -> list[dict[str, Any]]:
     """List a queue in its order, as it stands for the annotator.
 
-    Each row has ``session_id``, ``name``, ``opening`` (how the first message begins), ``state``
-    (mine, skipped, waiting or taken), ``verdict`` (the annotator's own), ``differs`` (others say
-    otherwise; told of those ``revealed`` alone) and ``ruled`` (an adjudicator has decided).
+    ``state`` is mine, skipped, waiting or taken, ``verdict`` the annotator's own; ``differs``
+    (others say otherwise) and ``ruled`` are told of those ``revealed`` alone.
     """
     actor, now, surface = queue.ledger.actor, queue.ledger.clock(), queue.body.surface
     ruled = set(queue.ledger.bodies("label.adjudicated").filter(surface=surface)["session_id"])

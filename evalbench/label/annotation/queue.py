@@ -18,8 +18,7 @@ from evalbench.label.codebook.acts import read_codebook
 from evalbench.schema import DrawnItem, Label, Note, QueueDrawn
 from evalbench.store.ledger import GIVEN_BY, Draft, Ledger
 
-ANY = -1
-"""Whatever label of the annotator stands."""
+ANY = -1  # whatever label of the annotator stands
 STATE = pl.Schema(
     {"session_id": pl.String}
     | dict.fromkeys(("wanted", "labelled", "held", "skipped"), pl.Int64)
@@ -51,8 +50,7 @@ class Queue:
     def reserve(self, *, ahead: int = 1, minutes: float) -> list[DrawnItem]:
         """Hold up to ``ahead`` items for the annotator; renew what runs out within half the time.
 
-        First come those they held before and have not labelled, in the order they were given out,
-        then what others have begun, then the next of the queue; none where nothing is left.
+        First come those they held before, then what others have begun, then the next of the queue.
         """
         annotator, items = self.ledger.actor, list[DrawnItem]()
 
@@ -72,11 +70,10 @@ class Queue:
     def submit(self, label: Label, *, note: str | None = None, base: int = ANY) -> int:
         """Write the annotator's label, which replaces an earlier one, and what their note reads.
 
-        ``note`` None leaves it as it is, "" takes it back; ``base`` is the number of the label that
-        is replaced, 0 for none, where the annotator saw one. Where others have given the item all
-        its labels meanwhile, the label is kept with no ``queue``: it does not count for this one.
-        Returns the number of the ``label.set`` event; LabelError where the session is not in the
-        queue, another label than ``base`` stands, or this one does not fit the codebook.
+        ``note`` None leaves it as it is, "" takes it back; ``base`` is the number of the label they
+        saw, 0 for none. Where others gave the item all its labels meanwhile, it is kept with no
+        ``queue``. LabelError where ``base`` does not stand, or the label fits neither queue nor
+        codebook.
         """
         name, surface = label.session_id, label.surface
         if surface != self.body.surface:
@@ -98,10 +95,10 @@ class Queue:
         return self.ledger.extend(choose)
 
     def retract(self, session_id: str, label: int, *, note: str | None, minutes: float) -> int:
-        """Take back the annotator's label of event ``label``, and hold the session for them.
+        """Take back the annotator's last label of a session, event ``label``, and hold it.
 
-        The label it replaced holds again; ``note`` as for :meth:`submit`. LabelError where it is
-        not the last that the annotator gave the session.
+        What it replaced holds again; ``note`` as for :meth:`submit`. LabelError where another is
+        the last.
         """
 
         def choose(connection: Connection) -> list[Draft]:
@@ -150,11 +147,9 @@ class Queue:
         return self.ledger.extend(choose)
 
     def state(self, *, until: int | None = None) -> pl.DataFrame:
-        """Return how every item stands now, or stood right after event ``until``.
+        """Return how every item stands now, or stood at event ``until``: columns :data:`STATE`.
 
-        Columns :data:`STATE`, in the order of the queue: how many labelled, held and skipped it,
-        the reasons of those who skipped, and ``state``: "done", "held", "open", or "skipped" where
-        it needs somebody new, as everybody at this queue has labelled or skipped it.
+        An item is "skipped" where everybody at this queue has labelled or skipped it.
         """
         standing, now = self._look(), self.ledger.clock()
         if until is not None:
@@ -209,11 +204,9 @@ class Queue:
 def assign_annotators(
     n: int, annotators_per_item: float, *, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw how many people each of ``n`` items wants.
+    """Draw how many people each of ``n`` items wants: the mean, rounded down or up (at least 1).
 
-    Every item gets the whole part of ``annotators_per_item`` (at least 1) or one more, and their
-    sum is ``n * annotators_per_item``, where that is no whole number the one below or above, so
-    that it holds in expectation.
+    Their sum is ``n * annotators_per_item``, in expectation where that is no whole number.
     """
     if not annotators_per_item >= 1:
         raise ValueError(f"annotators_per_item must be at least 1, got {annotators_per_item}")
@@ -226,8 +219,7 @@ def add_repeats(
 ) -> pl.DataFrame:
     """Add sessions that people have labelled before, a ``share`` of the items, at random places.
 
-    Whoever labels one again shows how far they agree with themselves or with another. They are of
-    no draw, so they have no ``inclusion_probability``. ``frame`` is the snapshot's.
+    They show how far labels repeat, and are of no draw: they have no ``inclusion_probability``.
     """
     key = ["surface", "session_id"]
     read = frame.filter("drawn", "labelled").join(items, on=key, how="anti").sort(key)
@@ -247,11 +239,7 @@ def add_repeats(
 def record_draw(
     ledger: Ledger, items: pl.DataFrame, *, surface: str, quarter: str, **drawn_from: Any
 ) -> int:
-    """Write ``queue.drawn`` and return its number, by which annotators find the queue.
-
-    ``items`` have the columns of a :class:`evalbench.schema.DrawnItem`; ``drawn_from`` are the
-    other fields of the event.
-    """
+    """Write ``queue.drawn`` with ``items`` and its other fields; its number names the queue."""
     rows = items.select(list(DrawnItem.model_fields)).to_dicts()
     body = {"surface": surface, "items": rows, **drawn_from}
     return ledger.append("queue.drawn", f"{surface}/{quarter}", body)

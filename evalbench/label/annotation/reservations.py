@@ -11,8 +11,8 @@ from evalbench.schema import BODIES, DrawnItem
 from evalbench.store.ledger import GIVEN_BY
 
 KINDS = ("item.reserved", "item.skipped", "item.returned", "label.set", "label.retracted")
+# The queue that an event is about, read without a model of each of many thousand bodies.
 QUEUE = pl.col("body").str.json_path_match("$.queue").cast(pl.Int64, strict=False)
-"""The queue that an event is about, read without a model of each of many thousand bodies."""
 
 
 class Hold(NamedTuple):

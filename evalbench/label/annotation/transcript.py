@@ -13,14 +13,13 @@ from evalbench.label.annotation.layout import lay_out
 from evalbench.label.annotation.markdown import visible
 from evalbench.session import Call, Session, Turn
 
-LARGEST = 280_000
-"""Bytes of a payload."""
+LARGEST = 280_000  # bytes of a payload
+# Characters of a session that are laid out at first, so that the next one is ready in no time.
 AT_FIRST = 150_000
-"""Characters of a session that are laid out at first, so that the next one is ready in no time."""
 PIECE = 20_000
 LEAST = 1_250
+# Whose words are Markdown; what users and tools say is shown as they said it.
 FORMED = ("assistant", "other")
-"""Whose words are Markdown; what users and tools say is shown as they said it."""
 SIGNALS = (
     ("reported", True, "Reported by the user"),
     ("thumbs", -1, "Thumbs down"),
@@ -37,11 +36,12 @@ COUNTS = {
     "edited_chars": ("character edited by the user", "characters edited by the user"),
 }
 LOW_STARS = 2
+# Where a text of a session is found again.
 PLACE = re.compile(
     r"gaps\.\d+|turns\.\d+\.(?:text|reasoning|calls\.\d+\.(?:arguments|result)|"
     r"documents\.\d+\.content)"
 )
-"""Where a text of a session is found again."""
+# What tools write into a result when they failed.
 FAILED = re.compile(
     r"""\A\W{0,3}[45]\d\d\b.*
     |Traceback\ \(most\ recent\ call\ last\).*|\b\w{0,60}(?:Error|Exception):\ .*
@@ -49,30 +49,15 @@ FAILED = re.compile(
     |['"]?\berrors?['"]?\s*[:=](?!\s*(?:null|none|false|0\b|""|''|\[\]|\{\}|$)).*""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""What tools write into a result when they failed."""
 MOST_HITS = 2000
 
 
 def transcript(session: Session, *, reason: str = "", limit: int = PIECE) -> dict[str, Any]:
-    """Lay out a session for a reader, in JSON under 300 kB.
+    """Lay out a session for a reader, in JSON under 300 kB; ``reason`` is why it was drawn.
 
-    Parameters
-    ----------
-    session : Session
-        What is missing in its row is not told.
-    reason : str
-        Why it was drawn.
-    limit : int
-        Characters of a text that are shown at first. Lower where the whole would be too large.
-
-    Returns
-    -------
-    dict
-        ``session_id``, ``name`` (the same to be shown), ``surface``, ``facts`` (pairs of name and
-        value), ``reason``, ``signals`` (phrases), ``errors``, ``turns``, ``gaps`` and ``left_out``,
-        the number of turns at the end that :func:`read_turns` has. A text is its ``place``, its
-        ``text`` up to the character ``shown``, ``total``, and its ``layout`` where it has one;
-        :func:`read_text` has the rest.
+    A text is its ``place``, its ``text`` up to the character ``shown`` (``limit`` at most),
+    ``total``, and its ``layout`` where it has one: :func:`read_text` has the rest, and
+    :func:`read_turns` the ``left_out`` turns at the end.
     """
     shown = _fit(session.turns, limit)
     return {
@@ -99,10 +84,9 @@ def read_turns(session: Session, *, start: int) -> dict[str, Any]:
 def read_text(
     session: Session, *, place: str, start: int, stop: int | None = None
 ) -> dict[str, Any]:
-    """Read on in a text that :func:`transcript` cut, from ``start`` on, to ``stop`` at most.
+    """Read on in a text that :func:`transcript` cut, from ``start`` to ``stop`` at most.
 
-    Gives ``text``, ``shown`` (where to read on) and ``total``; the texts of all pieces joined are
-    the whole. ValueError where there is no such text.
+    All pieces joined are the whole. ValueError where there is no such text.
     """
     held: Any = session
     try:
@@ -118,8 +102,7 @@ def read_text(
 def find_text(session: Session, *, query: str) -> dict[str, Any]:
     """Find a query in every text of a session, in order, whatever of it is shown.
 
-    Gives ``hits``: ``turn`` (its number, 0 for a gap), ``place`` and ``starts``, the first
-    :data:`MOST_HITS` of them in all.
+    Gives ``hits``: ``turn`` (0 for a gap), ``place`` and ``starts``, :data:`MOST_HITS` at most.
     """
     wanted = re.compile(re.escape(query) or r"\Z(?!)", re.IGNORECASE)
     hits: list[dict[str, Any]] = []
@@ -132,12 +115,12 @@ def find_text(session: Session, *, query: str) -> dict[str, Any]:
     return {"tell": "found", "query": query, "hits": hits}
 
 
+# What the page of a transcript asks of the session it shows, by the name of the act.
 READING: dict[str, Callable[..., dict[str, Any]]] = {
     "text": read_text,
     "find": find_text,
     "turns": read_turns,
 }
-"""What the page of a transcript asks of the session it shows, by the name of the act."""
 
 
 def _fit(turns: Sequence[Turn], limit: int) -> list[dict[str, Any]]:

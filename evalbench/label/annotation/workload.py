@@ -9,16 +9,14 @@ import polars as pl
 from evalbench.label.annotation.reservations import Standing
 from evalbench.schema import TIME
 
-BREAK = 5
-"""A label that took this many times an annotator's median was not read all that time."""
+BREAK = 5  # A label that took this many times an annotator's median was not read all that time
 
 
 def measure_progress(standing: Standing, annotator: str, *, now: datetime) -> dict[str, Any]:
     """Measure how far a queue is, in items, and how fast one of its annotators.
 
-    Gives ``done, left, by_me, failures`` (those they found), then ``sessions_per_hour`` and
-    ``minutes_left``: what the items take that they may still have, at their median (None where
-    nothing tells).
+    ``minutes_left`` is what the items take that they may still have, at their median (None:
+    unknown).
     """
     places = standing.places.values()
     given = [place.labels[annotator] for place in places if annotator in place.labels]
@@ -41,9 +39,8 @@ def measure_progress(standing: Standing, annotator: str, *, now: datetime) -> di
 def add_minutes(labels: pl.DataFrame) -> pl.DataFrame:
     """Sort labels by ``at`` and add the ``minutes`` each took; null where an annotator has no time.
 
-    They are the ``seconds`` somebody measured, else the time since the annotator's label before;
-    the first of these has no time. Over :data:`BREAK` times the annotator's median there was a
-    break, and the median stands for it, as for a label without a time.
+    They are the ``seconds`` measured, else the time since the annotator's label before. Their
+    median stands for what took :data:`BREAK` times as long, and for a label without a time.
     """
     since = pl.col("at").diff().over("actor").dt.total_microseconds() / 1e6
     taken = pl.coalesce(pl.col("seconds"), since) / 60
@@ -53,12 +50,10 @@ def add_minutes(labels: pl.DataFrame) -> pl.DataFrame:
 
 
 def measure_cadence(labels: pl.DataFrame, *, slot_minutes: float) -> pl.DataFrame:
-    """Count labels and minutes by surface and week against the slot that experts have.
+    """Count labels and minutes by surface and week against the ``slot_minutes`` that experts have.
 
-    Takes ``label.set`` events as ``ledger.bodies`` gives them; corrected labels took time too.
-    Returns ``surface, week`` (its Monday), ``annotators, labels, minutes`` (null where no time is
-    known), ``sessions_an_hour`` of one expert, and ``slot_percent``: what share of ``slot_minutes``
-    a week an expert spent.
+    Takes ``label.set`` events. Gives ``surface, week`` (its Monday), ``annotators, labels,
+    minutes`` (null: unknown), ``sessions_an_hour`` of one expert, and ``slot_percent``.
     """
     at = pl.coalesce("labelled_at", "at")
     return (

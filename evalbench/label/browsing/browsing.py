@@ -26,22 +26,19 @@ from evalbench.store.tabular import write_frame
 from evalbench.store.workspace import Workspace
 
 ACTS = "ask open draw export".split()
-ROWS = 50
-"""Sessions of a list that are sent at a time."""
-FEWEST_SHARED = 30
-"""Values that a column may have and still be offered value by value."""
+ROWS = 50  # sessions of a list that are sent at a time
+FEWEST_SHARED = 30  # values that a column may have and still be offered value by value
 LEFT_OUT = ("surface", "user_key", "group_key", "final_output")
 TOLD = "session_id release n_turns n_tool_errors people evaluators".split()
 NOTHING = pl.DataFrame(schema=TEXT)
-EXCERPT = 60
-"""Characters that are shown before a word that was found."""
+EXCERPT = 60  # characters that are shown before a word that was found
 
 
 class Browsing:
     """What one person sees of a surface's sessions; as an ``Annotation``, it knows no widget.
 
-    ``surfaces`` names all there are. Words are sought in copies of the sessions' texts, which are
-    made on first use; until then an answer says in how many ``of`` all it ``searched``.
+    Words are sought in copies of the texts, made on first use; until then an answer says in how
+    many ``of`` all it ``searched``.
     """
 
     def __init__(self, ws: Workspace, *, surface: str = "", query: str = "") -> None:
@@ -98,11 +95,7 @@ class Browsing:
         return {"tell": "item", "item": transcript(session)}
 
     def draw(self, *, sessions: list[str] | None = None, query: str = "") -> Answer:
-        """Make a queue of these sessions, else of all that were found.
-
-        Nobody knows with which probability they came to be picked: what people say of them counts
-        in no rate.
-        """
+        """Make a queue of these sessions, else of all that were found; they count in no rate."""
         chosen = self._found
         if sessions:
             chosen = self._read(self.surface).filter(pl.col("session_id").is_in(sessions))

@@ -27,9 +27,8 @@ class Query:
 def parse_query(line: str, schema: pl.Schema) -> Query:
     """Parse what is asked; a name that is no column of ``schema`` is a word like any other.
 
-    Text is compared without regard to case: ``:`` finds it within a value, ``=`` as the whole. Of
-    times ``:`` finds the beginning, as in ``started_at:2026-07``. ``none`` is what nobody recorded.
-    EvalbenchError where a value does not fit its column.
+    Case is ignored: ``:`` finds text within a value, or the beginning of a time, ``=`` the whole;
+    ``none`` is what nobody recorded. EvalbenchError where a value does not fit its column.
     """
     words, filters = [], []
     for found in TOKEN.finditer(line):

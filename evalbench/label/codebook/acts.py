@@ -1,8 +1,7 @@
 """The codebook: what people do to the failure modes that annotators label by.
 
-Each function writes one event for the ledger's actor and returns its number. It does so in the
-transaction that held it against the codebook as it then stood: what cannot be raises LabelError
-with the next step to take, a value that does not fit LedgerError.
+Each function writes one event for the ledger's actor, if the codebook as it stands in that
+transaction allows it, and returns its number; else LabelError says what to do.
 """
 
 import sys
@@ -18,8 +17,8 @@ from evalbench.label.codebook.modes import Codebook
 from evalbench.schema import BODIES, MODE_KEYS, DraftedMode, ModeDefined
 from evalbench.store.ledger import Draft, Ledger
 
+# Number of an act that is not written yet: after every other, and none that can be undone.
 NEXT = sys.maxsize
-"""Number of an act that is not written yet: after every other, and none that can be undone."""
 Fields = Mapping[str, object]
 Fill = Callable[[Codebook, Connection], Fields]
 
@@ -37,9 +36,8 @@ def read_codebook(
 def define(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
     """Write a new mode by hand; it counts as soon as it has all that a mode needs.
 
-    ``mode`` is the key that labels name it by; it never changes. ``fields`` are its name and, now
-    or later, definition, example, severity, failure_class, owner and the key that annotators press,
-    by default the first that is free.
+    Labels name it by ``mode``, which never changes; annotators press its ``key``, by default a free
+    one.
     """
 
     def check(book: Codebook, _: Connection) -> Fields:
@@ -87,8 +85,8 @@ def split(
     """Split a mode; its labels must not go into a draft.
 
     ``parts`` gives the sessions whose labels go to each part, ``notes`` the members; those not
-    named go where their session goes, and all the rest to the part ``otherwise``. A part that is no
-    mode yet becomes a draft.
+    named go with their session, all the rest to ``otherwise``. A part that is no mode yet becomes a
+    draft.
     """
 
     def fill(book: Codebook, connection: Connection) -> Fields:
@@ -129,8 +127,7 @@ def sort_notes(
 ) -> int:
     """Put notes that a person read into a mode; a ``name`` makes it a new draft.
 
-    ``struck`` are notes that were shown with them and do not belong, ``offered`` the modes that
-    were offered.
+    ``struck`` were shown with them and do not belong, ``offered`` are the modes that were offered.
     """
     asked = {"surface": surface, "mode": mode, "notes": notes, **more}
     return _write(ledger, "notes.sorted", mode, asked, _expect_notes(ledger, notes))

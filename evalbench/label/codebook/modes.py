@@ -14,10 +14,9 @@ from evalbench import stats
 from evalbench.errors import LabelError
 from evalbench.schema import MODE_KEYS, ModeDefined, columns
 
+# What a mode needs to count.
 REQUIRED = ("definition", "example", "severity", "failure_class", "owner")
-"""What a mode needs to count."""
-SAMPLED = 10
-"""Members that a person looks at before a cluster counts."""
+SAMPLED = 10  # members that a person looks at before a cluster counts
 Status = Literal["draft", "live", "merged", "split", "retired"]
 
 MODES = columns((pl.String, " ".join((*ModeDefined.model_fields, "status"))))
@@ -30,11 +29,10 @@ MEMBERS["missing"] = pl.List(pl.String)
 class Mode:
     """One failure mode at its latest version, and what became of it.
 
-    It is ``promoted`` unless it is a cluster of notes that no person has let count yet. ``heirs``
-    are the modes it went into; of a split mode ``sessions`` gives the heir of each session listed,
-    ``otherwise`` that of the rest. ``notes`` are its members, as numbers of ``note.added`` events,
-    ``verdicts`` say whether a person found that a member belongs, and ``struck`` are notes that one
-    found to be no members.
+    ``heirs`` are the modes it went into; of a split mode ``sessions`` gives the heir of each
+    session listed, ``otherwise`` that of the rest. ``notes`` are its members (``note.added``
+    events), ``verdicts`` say whether a person found that one belongs, ``struck`` were found to be
+    none.
     """
 
     surface: str
@@ -86,11 +84,7 @@ Modes = Mapping[tuple[str, str], Mode]
 
 @dataclass(frozen=True)
 class Codebook:
-    """All modes that ever were, by surface and key, and the events that could not hold.
-
-    ``void`` gives these events by number, with the reason; the functions of
-    :mod:`evalbench.label.codebook.acts` write none.
-    """
+    """All modes that ever were, by surface and key; ``void`` says which events could not hold."""
 
     modes: Modes
     void: Mapping[int, str]

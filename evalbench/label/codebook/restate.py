@@ -10,17 +10,12 @@ HEIRS = columns((pl.String, "surface mode becomes"), (pl.Boolean, "ended"))
 
 
 def restate(labels: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
-    """Return labels in the modes of a codebook: the same rows, ``modes`` without repeats.
+    """Return labels or rulings, as events, in the modes of a codebook, without repeats.
 
-    A mode that was merged becomes what it was merged into, one that was split the part its session
-    went to; one that is retired, a draft or unknown is left out. The verdict stays.
-
-    Of rates over the same sessions and strata this adds up: those of the parts of a split mode to
-    its former rate, since each session went to one part; a merged mode occurs where any of its
-    sources did in the eyes of one annotator, so of each annotator it is their union. A majority may
-    see it where no source had one: two annotators who named different sources now agree.
-
-    Takes ``label.set`` or ``label.adjudicated`` events as ``ledger.bodies`` gives them.
+    A merged mode becomes what it was merged into, a split one the part its session went to; one
+    that is retired, a draft or unknown is left out. So over the same sessions parts add up to the
+    former rate of a split mode, and of each annotator a merged one is the union of its sources; a
+    majority may see it where no source had one.
     """
     rows = labels.select("surface", "session_id", "modes").iter_rows()
     restated = [
@@ -33,9 +28,8 @@ def restate(labels: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
 def restate_verdicts(verdicts: pl.DataFrame, codebook: Codebook) -> pl.DataFrame:
     """Return verdicts in the modes of a codebook.
 
-    Those on a mode that was merged away are on the one that lives on. Those on one that was split
-    are left out: they tell of no part, until an evaluator of its own has judged. What has not ended
-    so, or the codebook does not know, stays as it is.
+    Those on a merged mode are on the one that lives on; those on one that was split tell of no part
+    and are left out. What the codebook does not know stays as it is.
     """
     joined = verdicts.join(_list_heirs(codebook), on=KEY, how="left", maintain_order="left")
     kept = joined.filter(pl.col("ended").is_null() | pl.col("becomes").is_not_null())
@@ -45,10 +39,9 @@ def restate_verdicts(verdicts: pl.DataFrame, codebook: Codebook) -> pl.DataFrame
 def count_restated(
     labels: pl.DataFrame, verdicts: pl.DataFrame, codebook: Codebook
 ) -> pl.DataFrame:
-    """Count the labels and verdicts that are restated; a mode that stays is not listed.
+    """Count the labels and verdicts, as they were given, that :func:`restate` changes.
 
-    Takes them as they were given. Returns ``surface, mode, becomes`` (null: it counts no longer),
-    ``n_labels, n_verdicts``.
+    Gives ``surface, mode, becomes`` (null: it counts no longer), ``n_labels, n_verdicts``.
     """
     named = labels.select("surface", "session_id", mode="modes").explode("mode").drop_nulls("mode")
     rows = named.select(*KEY, "session_id").rows()

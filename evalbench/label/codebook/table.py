@@ -34,9 +34,8 @@ def import_codebook(
 ) -> ImportReport:
     """Define the modes of a file, and edit those that it says otherwise of.
 
-    A row needs a ``mode``, and a ``name`` where the mode is new; what it leaves empty stays as it
-    is. ``surface`` is of rows that name none; ``columns`` are as for
-    :func:`~evalbench.label.importing.import_labels`. Raises ReadError as it does.
+    A row needs a ``mode``, and a ``name`` where it is new; what is empty stays. Otherwise as
+    :func:`~evalbench.label.importing.import_labels`.
     """
     table = read_table(path, FIELDS, columns or {})
     records, reasons = table.read(surface=surface)

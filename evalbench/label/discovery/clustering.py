@@ -1,9 +1,7 @@
-"""From notes to clusters, with how far each can be trusted.
+"""From notes to clusters: few by average linkage, many by communities of a neighbour graph.
 
-A few hundred are grouped by average linkage, more by a neighbour graph cut into communities.
-
-No note is left out. One that fits its cluster badly is marked by a low confidence, and a cluster
-that does not come back when notes are drawn again by a low stability.
+No note is left out: one that fits badly has a low confidence, and a cluster that does not come back
+when notes are drawn again a low stability.
 """
 
 import re
@@ -22,43 +20,27 @@ NEIGHBOURS = 10
 RESOLUTIONS = (1.0, 1.5, 2.0, 3.0, 4.0)
 RESAMPLES = 8
 RESAMPLED_SHARE = 0.8
+# Notes that the graph is made of at the most, drawn at random: the others join those nearest.
 MANY = 11_000
-"""Notes that the graph is made of at the most, drawn at random: the others join those nearest."""
-SMALLEST = 3
-"""Notes of a cluster at the least."""
+SMALLEST = 3  # notes of a cluster at the least
+# Notes a cluster on average at the least: a codebook of more modes is no codebook.
 SMALLEST_MEAN = 20
-"""Notes a cluster on average at the least: a codebook of more modes is no codebook."""
-FEWEST = 10
-"""Notes that are worth clusters."""
-STABLE = 0.6
-"""Jaccard similarity under which a cluster is not a pattern of the data (Hennig 2007)."""
-SURE = 0.5
-"""Share of a note's neighbours in its own cluster under which the note is marked."""
-ALIKE = 0.95
-"""Cosine from which two notes say the same."""
+FEWEST = 10  # notes that are worth clusters
+STABLE = 0.6  # Jaccard similarity under which a cluster is not a pattern of the data (Hennig 2007)
+SURE = 0.5  # share of a note's neighbours in its own cluster under which the note is marked
+ALIKE = 0.95  # cosine from which two notes say the same
 REPRESENTATIVES = 5
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Notes in clusters, the largest first.
+    """Notes in k clusters, the largest first.
 
-    Attributes
-    ----------
-    assignment : numpy.ndarray of int, shape (n,)
-        Cluster of each note, 0 to k - 1.
-    confidence : numpy.ndarray of float, shape (n,)
-        Share of a note's neighbours, weighted by similarity, that are in its own cluster.
-    stability : numpy.ndarray of float, shape (k,)
-        Mean Jaccard similarity of a cluster to its nearest in resamples of the notes.
-    representatives : tuple of numpy.ndarray of int
-        Per cluster up to five notes that are nearest to its middle and do not repeat one another.
-    same_as : numpy.ndarray of int, shape (n,)
-        First note that says the same, letter by letter; itself where none does.
-    agreement : float
-        Mean adjusted Rand index between the clusters and those of resamples.
-    reason : str
-        Why there are as many clusters as there are.
+    ``assignment`` (n,) is the cluster of each note, ``confidence`` (n,) the weighted share of its
+    neighbours in it, ``same_as`` (n,) the first note that says the same letter by letter.
+    ``stability`` (k,) is the mean Jaccard similarity to the nearest cluster of resamples,
+    ``agreement`` the mean adjusted Rand index with these; ``representatives`` are up to five notes
+    a cluster that are nearest to its middle and not alike; ``reason`` is why there are k.
     """
 
     assignment: np.ndarray
@@ -89,18 +71,12 @@ def cluster(
     alike: np.ndarray | None = None,
     rng: np.random.Generator,
 ) -> Clusters:
-    """Cluster notes: groups by average linkage, or Louvain communities of the neighbour graph.
+    """Cluster ten notes or more: groups by average linkage, or Louvain communities of a graph.
 
-    Fewer than 800 without ``vectors`` are grouped as long as they are alike enough on average
-    (:func:`evalbench.label.discovery.suggestions.group`); the graph is for all others. Nearness is
-    wording (or what the embedding sees): notes about one subject with different faults come
-    together. ``weak`` and ``reason`` say when that is all there is.
-
-    ``texts`` must hold ten that differ; letter-by-letter repeats count as one note and share a
-    cluster. ``vectors`` of shape (n, d) are their embeddings, else those of ``offline_vectors``;
-    ``alike`` of shape (n, n) are similarities of few, instead of those.
-    The graph has as many clusters as come back best when 80% of the notes are drawn again, the
-    smaller number of two that do about as well. The same state of ``rng`` gives the same clusters.
+    Fewer than 800 without ``vectors`` (n, d) are grouped while alike on average, by ``alike`` (n,
+    n) if that is given; others by the graph, in as many clusters as come back best when 80% of the
+    notes are drawn again. Nearness is wording, or what the embedding sees: notes about one subject
+    with different faults come together, and ``weak`` says when that is all there is.
 
     References
     ----------

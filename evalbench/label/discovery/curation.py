@@ -24,10 +24,8 @@ from evalbench.schema import DraftedMode
 from evalbench.session import Session, read_sessions
 from evalbench.store.workspace import Workspace
 
-SHOWN = 300
-"""Members of a cluster that are shown, those that say the same as one."""
-READ = 1200
-"""Characters of a member that are shown."""
+SHOWN = 300  # members of a cluster that are shown, those that say the same as one
+READ = 1200  # characters of a member that are shown
 FORM = ("name", *REQUIRED)
 ACTS = (
     "choose rename merge split sort put later confirm judge leave promote retire undo read"
@@ -38,15 +36,10 @@ BEGINNINGS = ("codebook.proposed", "notes.sorted")
 class Curation:
     """What an analyst sees of the notes of a surface, and does with them.
 
-    It knows no widget: messages are plain dicts. A group of notes becomes a draft with the first
-    act on it; from then on each act is one event more.
-
-    ``points`` are of each note x, y and how sure its home is, as float32; ``homes`` its place in
-    ``groups``, -1 where none holds it. ``groups`` are groups of notes and standing modes, the
-    largest first, as ``_describe`` makes them; ``members`` the rows of the chosen one, the most
-    telling first, each for ``notes`` that say the same, those only suggested last. ``sorting`` is
-    what is asked of the analyst, ``confirming`` the member before them, or both empty; ``progress``
-    how far the sorting is. ``weak`` says that the clusters are no pattern of the notes.
+    A group of notes becomes a draft with the first act on it. ``points`` are of each note x, y and
+    how sure its home is (float32), ``homes`` its place in ``groups``, -1 where none holds it;
+    ``members`` are rows of the chosen group, each for ``notes`` that say the same; ``sorting`` is
+    what is asked, ``confirming`` the member to look at, or empty.
     """
 
     def __init__(self, ws: Workspace, discovery: Discovery) -> None:
@@ -65,10 +58,10 @@ class Curation:
         self._look()
 
     def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
+        """Do what a message asks: ``act`` is of :data:`ACTS` or :data:`READING`.
 
-        Returns None where only what is shown changed; else ``tell`` is done (with ``seq`` and
-        ``said``) or refused (with ``why``).
+        Returns None where only what is shown changed; else ``tell`` is done (``seq``, ``said``) or
+        refused.
         """
         own = {act: getattr(self, act) for act in ACTS}
         reply = answer(own | {act: partial(self._consult, act) for act in READING}, message)

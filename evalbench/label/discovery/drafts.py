@@ -33,9 +33,8 @@ def add_drafts(book: Codebook, surface: str, drafts: Sequence[DraftedMode]) -> C
 def label_drafts(book: Codebook, notes: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     """Label every session that was read (``labels``) by whether a note put it into a draft.
 
-    A reader who saw the failure and wrote no note counts as none, so rates of it are a floor.
-    Takes ``notes`` and ``labels`` of one surface and a codebook as :func:`add_drafts` returns it;
-    returns ``surface, session_id, mode, fails``.
+    A reader who saw the failure and wrote no note counts as none: rates of it are a floor. Gives
+    ``surface, session_id, mode, fails``.
     """
     key = ["surface", "session_id", "mode"]
     drafts = book.to_frame().filter(status="draft").select("surface", "mode")
@@ -47,10 +46,9 @@ def label_drafts(book: Codebook, notes: pl.DataFrame, labels: pl.DataFrame) -> p
 
 
 def list_seen(book: Codebook, notes: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
-    """List what was seen where: ``surface, session_id, mode``.
+    """List what was seen where (``surface, session_id, mode``), by labels once a mode counts.
 
-    By the labels as decided where a mode counts already, else by the drafts that notes are in: a
-    failure with a draft and a mode of its own would be taken for two.
+    Until then by the drafts that notes are in: a draft and a mode of one failure would count twice.
     """
     if not book.live.is_empty():
         return decided.filter("fails").select("surface", "session_id", "mode")

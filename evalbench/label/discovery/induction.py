@@ -17,19 +17,14 @@ from evalbench import llm
 from evalbench.errors import ModelError
 from evalbench.schema import FailureClass, Severity
 
-BATCH = 35
-"""Notes a call."""
-READ_CHARACTERS = 600
-"""How much of a note a model is given."""
-AGREEING = 0.7
-"""Share of notes that both readings must put alike before their groups are used."""
+BATCH = 35  # notes a call
+READ_CHARACTERS = 600  # how much of a note a model is given
+AGREEING = 0.7  # share of notes that both readings must put alike before their groups are used
 PASSES = 2
 LOST = -2
-TRIES = 2
-"""How often one question is asked whose answer cannot be used."""
+TRIES = 2  # how often one question is asked whose answer cannot be used
 
-Complete = Callable[..., Any]
-"""As :func:`evalbench.llm.complete`."""
+Complete = Callable[..., Any]  # as :func:`evalbench.llm.complete`
 Form = TypeVar("Form", bound=BaseModel)
 
 
@@ -67,9 +62,9 @@ class Assignment(BaseModel):
 class Induced:
     """What a model made of n notes.
 
-    ``passes`` of shape (2, n) are the kinds of two readings, -1 where none fits and -2 where the
-    call was lost. ``calls`` were made, ``lost`` says of those that gave nothing usable why, and
-    ``invented`` counts quotes that no note holds and kinds that are not on the list.
+    ``passes`` (2, n) are the kinds of two readings, -1 where none fits and -2 where the call was
+    lost; ``lost`` says why calls gave nothing usable, ``invented`` counts quotes and kinds that are
+    not there.
     """
 
     concepts: tuple[Concept, ...]
@@ -130,8 +125,7 @@ def induce(
 ) -> Induced:
     """Let a model list kinds of failure in batches, merge them, and read every note twice.
 
-    At most ``calls`` are made, each answered as by :func:`evalbench.llm.complete`. One that fails
-    or breaks its form is counted as lost, and the rest goes on.
+    At most ``calls`` are made; one that fails or breaks its form is lost, and the rest goes on.
     """
     asking = _Asking(model, complete, calls)
     given = [text[:READ_CHARACTERS] for text in texts]

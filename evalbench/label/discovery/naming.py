@@ -15,14 +15,10 @@ from evalbench.label.discovery.clustering import Clusters
 from evalbench.label.discovery.induction import Complete, Concept, Induced
 from evalbench.schema import FailureClass, Severity
 
-QUOTES = 3
-"""Different notes that a proposal must quote; all where there are fewer."""
-FEWEST_WORDS = 3
-"""Words of a quote at the least, unless it is a whole note."""
-LONGEST = 60
-"""Characters of a name that a note gives."""
-READ_NOTES, READ_CHARACTERS = 60, 600
-"""How much of a cluster a model is given."""
+QUOTES = 3  # different notes that a proposal must quote; all where there are fewer
+FEWEST_WORDS = 3  # words of a quote at the least, unless it is a whole note
+LONGEST = 60  # characters of a name that a note gives
+READ_NOTES, READ_CHARACTERS = 60, 600  # how much of a cluster a model is given
 
 
 @dataclass(frozen=True)

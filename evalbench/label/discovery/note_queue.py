@@ -16,15 +16,13 @@ from evalbench.label.discovery.naming import name_by
 from evalbench.label.discovery.texts import LONG, Discovery
 from evalbench.label.discovery.vectors import FEW, offline_vectors
 
-OFFERED = 3
-"""Modes offered for a note."""
+OFFERED = 3  # modes offered for a note
 
 
 class NoteQueue:
-    """Notes in the order in which naming them tells most.
+    """Notes in the order in which naming them tells most; those that say the same are one.
 
-    Notes that say the same are one. ``few`` is whether there are few enough to sort one by one;
-    ``modes`` are those that hold notes, by key, and what was put away.
+    ``few`` says whether they are sorted one by one; ``modes`` hold notes, or were put away.
     """
 
     def __init__(self, discovery: Discovery, book: Codebook) -> None:
@@ -85,8 +83,8 @@ class NoteQueue:
     def group(self) -> list[tuple[str, list[int]]]:
         """Return groups of notes that no mode is suggested for, each with its name, largest first.
 
-        A group that is all that is left of a cluster has the name proposed for that; another is
-        named by its most typical note, the one most like the others.
+        All that is left of a cluster has the name proposed for that, another its most typical
+        note's.
         """
         groups = []
         clusters, proposals = self._discovery.clusters.assignment, self._discovery.proposals
@@ -110,9 +108,8 @@ class NoteQueue:
     def ask(self, *, batches_from: int = suggestions.BATCHES_FROM) -> dict[str, Any]:
         """Choose what to ask next: ``notes``, lists of numbers that say the same, and of what mode.
 
-        Batches come once one note in ``batches_from`` is named. One list is a question, "which
-        failure is this?", with ``offers``; several are a batch, "all of these are ``mode``" (a key,
-        or empty: a new one). Empty where nothing waits.
+        One list is a question, with ``offers``; several, once one note in ``batches_from`` is
+        named, a batch "all of these are ``mode``" (empty: a new one). Empty where nothing waits.
         """
         waiting = self._named < 0
         if not self.few or not waiting.any():

@@ -6,8 +6,7 @@ from typing import Any
 from evalbench.label.codebook.fold import Act, find_undone
 from evalbench.label.discovery.note_queue import NoteQueue
 
-RECENT = 10
-"""Acts of sorting that say whether new modes still turn up."""
+RECENT = 10  # acts of sorting that say whether new modes still turn up
 UNDONE = {
     "mode.defined": "what was written about {name}",
     "mode.merged": "the merge into {name}",

@@ -1,8 +1,7 @@
 """When to stop reading: how many failure modes are likely still unseen, and what more would show.
 
-Sessions are weighted by the chance that they were read with: where those with signals are read more
-often, what is still unseen is what gives no signal. Sessions that no draw covers show modes, but
-say nothing of what is unread.
+Sessions are weighted by the chance that they were read with; those of no draw show modes, but say
+nothing of what is unread.
 """
 
 from collections.abc import Iterator
@@ -16,8 +15,7 @@ from evalbench import stats
 from evalbench.label.agreement.consensus import SESSION_KEY
 from evalbench.schema import columns
 
-FEWEST = 30
-"""Sessions under which nothing is said: any mode but the most frequent may be missing."""
+FEWEST = 30  # sessions under which nothing is said: any mode but the most frequent may be missing
 POINTS = 60
 STEPS = 4
 
@@ -38,11 +36,9 @@ CURVE = columns(
 def review(labels: pl.DataFrame, seen: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     """List the sessions that people read, with the modes each showed, in the order first labelled.
 
-    Takes ``label.set`` events as ``ledger.bodies`` gives them, what was ``seen`` (``surface,
-    session_id, mode``; its sessions count as read, labelled or not), and the ``frame`` of sessions
-    with their ``stratum``, null in no draw, and whether they were ``drawn``. Returns ``surface,
-    session_id, modes, chance, unread``: the share of its stratum that was drawn and read, null in
-    no draw, and the share of the surface's strata that nobody read.
+    Takes ``label.set`` events, what was ``seen`` (``surface, session_id, mode``) and the ``frame``.
+    Gives ``surface, session_id, modes, chance, unread``: the share of its stratum that was drawn
+    and read (null in no draw), and of the surface's sessions those in strata that nobody read.
     """
     showed = seen.group_by(SESSION_KEY).agg(modes=pl.col("mode").unique().sort())
     read = (
@@ -68,13 +64,11 @@ def review(labels: pl.DataFrame, seen: pl.DataFrame, frame: pl.DataFrame) -> pl.
 def measure_saturation(
     reviewed: pl.DataFrame, *, more: int, level: float, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Estimate for each surface how much of what fails has been seen.
+    """Estimate for each surface of :func:`review` how much of what fails has been seen.
 
-    Takes what :func:`review` returns. Returns three rows a surface, by ``measure``: "coverage" (the
-    share of the failures nobody has read that are of a mode already seen), "unseen" (modes, at
-    least) and "expected_new" (modes that ``more`` sessions drawn the same way would show), with
-    their intervals. With fewer than 30 sessions, no failure, or over 5% of the sessions in strata
-    that nobody read, the ``status`` is "insufficient" and numbers are null.
+    Three rows, by ``measure``: "coverage" (the share of unread failures that are of a mode seen),
+    "unseen" (modes, at least) and "expected_new" (modes that ``more`` sessions would show).
+    "insufficient" under 30 sessions, without a failure, or with over 5% in strata that nobody read.
     """
     rows = []
     for surface, modes, own in _count_by_surface(reviewed):
@@ -104,16 +98,9 @@ def rarefaction(
 ) -> pl.DataFrame:
     """Compute the curve of modes seen against sessions read, and on to ``more`` sessions.
 
-    Up to the T sessions read it is the expectation over every order they could have been read in,
-    S(m) = sum over modes of 1 - C(T - x, m) / C(T, m), x the sessions that showed the mode; it has
-    no interval, as nothing is estimated.
-
-    Takes what :func:`review` returns. Returns ``surface, sessions, modes, low, high, part``
-    ("read", "expected"); the second only with 30 sessions or more that showed a failure.
-
-    References
-    ----------
-    Hurlbert (1971), The nonconcept of species diversity. Ecology 52(4), 577-586.
+    Over every order of the T sessions read it is S(m) = sum over modes of 1 - C(T - x, m) / C(T,
+    m), x the sessions that showed the mode: nothing is estimated. Gives ``surface, sessions, modes,
+    low, high, part`` ("read", "expected"). Hurlbert (1971), Ecology 52(4), 577-586.
     """
     rows: list[tuple[object, ...]] = []
     for surface, modes, own in _count_by_surface(reviewed):

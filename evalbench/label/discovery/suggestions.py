@@ -1,34 +1,26 @@
 """A few hundred notes sorted into failure modes by an analyst: what to ask next, what to suggest.
 
-Notes are numbered 0 to n - 1 and differ from one another (repeats are folded). ``modes`` holds for
-each the number of the mode that a person put it into, -1 where nobody did. All of it is arrays in,
-arrays out: who asks and what is kept is :mod:`evalbench.label.discovery.curation`'s.
+Notes are numbered 0 to n - 1, all different. ``modes`` (n,) has the number of the mode that a
+person put each into, -1 where nobody did.
 """
 
 from collections.abc import Collection
 
 import numpy as np
 
-LIKE = 0.08
-"""Mean cosine of two groups of notes from which they are one."""
-OPENING = 6
-"""One note in so many is asked for by coverage before the least sure ones come."""
-BATCHES_FROM = 3
-"""One note in so many is named before batches are believed."""
-BATCH = 8
-"""Notes of a batch at the most."""
+LIKE = 0.08  # mean cosine of two groups of notes from which they are one
+OPENING = 6  # one note in so many is asked for by coverage before the least sure ones come
+BATCHES_FROM = 3  # one note in so many is named before batches are believed
+BATCH = 8  # notes of a batch at the most
+# How much of its fit to a group of unnamed notes a note keeps in the comparison with modes.
 STAYS = 0.75
-"""How much of its fit to a group of unnamed notes a note keeps in the comparison with modes."""
-CLEAR = 0.03
-"""Scale on which one fit is likelier than another to be the right one (of a softmax)."""
+CLEAR = 0.03  # scale on which one fit is likelier than another to be the right one (of a softmax)
+# Share of the notes named until which a note stays with its group, whatever else it is near.
 UNTIL = 0.12
-"""Share of the notes named until which a note stays with its group, whatever else it is near."""
-APART = 1e6
-"""Distance of notes that must not share a group: no mean of a group hides it."""
+APART = 1e6  # distance of notes that must not share a group: no mean of a group hides it
 
 Array = np.ndarray
-Struck = Collection[tuple[int, int]]
-"""Notes that are not of a mode: pairs of both."""
+Struck = Collection[tuple[int, int]]  # notes that are not of a mode: pairs of both
 
 
 def measure_similarity(points: Array) -> Array:
@@ -66,8 +58,8 @@ def group(alike: Array, modes: Array, struck: Struck = (), *, like: float = LIKE
 def score(alike: Array, modes: Array, notes: Array, struck: Struck = ()) -> tuple[Array, Array]:
     """Score how well notes fit each named mode; the modes' numbers, and an array (notes, modes).
 
-    The mean similarity to the notes of a mode over the square root of the mean similarity inside
-    it: the cosine to their middle.
+    It is the mean similarity to a mode's notes over the root of that inside it: the cosine to their
+    middle.
     """
     named = np.unique(modes[modes >= 0])
     fits = np.zeros((len(notes), len(named)))
@@ -86,8 +78,8 @@ def score(alike: Array, modes: Array, notes: Array, struck: Struck = ()) -> tupl
 def ask_next(alike: Array, weights: Array, modes: Array, struck: Struck = ()) -> int:
     """Choose the note whose naming says most of the others.
 
-    The first by coverage: how much nearer the other notes come to something named. Then by the
-    rank of the smallest margin between the two best modes, plus half the rank of coverage.
+    The first by coverage: how much nearer others come to something named; then by the rank of the
+    smallest margin between the two best modes, plus half the rank of coverage.
     """
     waiting, named = np.flatnonzero(modes < 0), np.flatnonzero(modes >= 0)
     best = alike[:, named].max(axis=1, initial=0)
@@ -135,10 +127,9 @@ def place(alike: Array, weights: Array, modes: Array, struck: Struck = ()) -> Ar
 def next_batch(
     alike: Array, weights: Array, modes: Array, struck: Struck = ()
 ) -> tuple[int | None, Array]:
-    """Choose up to eight notes believed to be of one mode: the mode, None for a new one; the notes.
+    """Choose up to eight notes believed to be of one mode (None: a new one): mode and notes.
 
-    Of all modes and groups of unnamed notes, and of how many of each, those are chosen that are
-    expected to sort most notes an act: naming them is one act, each that is struck out one more.
+    Those are chosen that sort most notes an act: naming them is one, each that is struck one more.
     """
     waiting = np.flatnonzero(modes < 0)
     named, fits = score(alike, modes, waiting, struck)

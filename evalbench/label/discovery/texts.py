@@ -19,8 +19,7 @@ from evalbench.schema import columns
 from evalbench.store.ledger import Ledger
 from evalbench.store.workspace import Workspace
 
-LONG = 2000
-"""Characters of a text that its cluster is chosen by."""
+LONG = 2000  # characters of a text that its cluster is chosen by
 ANY = "any signal"
 
 NOTES = columns((pl.Int64, "seq"), (pl.String, "session_id text"))
@@ -37,10 +36,8 @@ RATES = columns(
 class Discovery:
     """Notes of one surface in clusters, with names that nobody has taken yet.
 
-    ``texts`` are ``seq`` (of the note), ``session_id`` and ``text``; there are none, and no
-    ``clusters``, where too few differ. ``position`` is where ``lay_out`` places each; ``seed`` and
-    ``ledger_seq`` are what all of it can be made from again. ``induced`` is what a model made of
-    notes that are few.
+    ``texts`` are ``seq, session_id, text``, none where too few differ; ``position`` is on the map;
+    ``induced`` is what a model made of them.
     """
 
     surface: str
@@ -96,9 +93,9 @@ def discover(
 ) -> Discovery:
     """Cluster the notes of a surface that were written up to event ``ledger_seq``.
 
-    ``embeddings`` is a model as ``embed_texts`` takes it, by default that of the settings;
-    ``model`` proposes kinds of failure and their names in at most ``calls``, by default typical
-    notes name themselves. ModelError where the embedding model cannot be loaded or reached.
+    ``embeddings`` is by default the model of the settings; ``model`` proposes kinds of failure in
+    at most ``calls``, else typical notes name clusters. ModelError where the embeddings cannot be
+    had.
     """
     notes = read_notes(ws.ledger, surface, until=ledger_seq)
     short = notes["text"].str.slice(0, LONG).to_list()
@@ -142,9 +139,8 @@ def signal_rates(
 ) -> pl.DataFrame:
     """Count in each cluster the sessions that a signal was raised in, of those it is recorded for.
 
-    Takes the sessions of one surface, and ``session_id, cluster``; a session may lie in several.
-    Returns :data:`RATES`; ``signal`` is a phrase or :data:`ANY`, and one that no session of a
-    cluster records has no row.
+    Takes sessions of one surface, and ``session_id, cluster``; gives :data:`RATES`, ``signal`` a
+    phrase or :data:`ANY`.
     """
     raised = {phrase: pl.col(name) == value for name, value, phrase in SIGNALS}
     raised["Tool error"] = pl.col("n_tool_errors") > 0

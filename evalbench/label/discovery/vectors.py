@@ -8,14 +8,10 @@ import numpy as np
 from evalbench.errors import ModelError
 
 DIMENSIONS = 200
-VOCABULARY = 50_000
-"""Most n-grams of each sort; the rarest beyond go, so that memory stays bounded."""
-FEW = 800
-"""Texts from which on their vectors are reduced: fewer are told apart by their rare words."""
-LEARNT = 11_000
-"""Texts that n-grams and directions are learnt from at the most, drawn at random."""
-WORD_WEIGHT = 0.7
-"""Weight of words beside characters, which see through inflection and misspelling."""
+VOCABULARY = 50_000  # most n-grams of each sort; the rarest beyond go, so that memory stays bounded
+FEW = 800  # texts from which on their vectors are reduced: fewer are told apart by their rare words
+LEARNT = 11_000  # texts that n-grams and directions are learnt from at the most, drawn at random
+WORD_WEIGHT = 0.7  # weight of words beside characters, which see through inflection and misspelling
 OFFLINE = "offline"
 LOCAL = "local/"
 
@@ -23,9 +19,8 @@ LOCAL = "local/"
 def embed_texts(texts: Sequence[str], *, model: str, rng: np.random.Generator) -> np.ndarray:
     """Embed n texts by the model that a setting names, as float32 of shape (n, d).
 
-    ``model`` is "offline" (:func:`offline_vectors`, the only one that needs ``rng``), "local/NAME"
-    (a sentence-transformers model on this machine), or a LiteLLM embedding model. ModelError says
-    what to install or to set where it cannot be loaded or reached.
+    It is "offline" (which alone needs ``rng``), "local/NAME" of sentence-transformers, or
+    LiteLLM's. ModelError says what to install or set where it cannot be loaded or reached.
     """
     if model == OFFLINE:
         return offline_vectors(texts, rng=rng)
@@ -45,17 +40,11 @@ def embed_texts(texts: Sequence[str], *, model: str, rng: np.random.Generator) -
 
 
 def offline_vectors(texts: Sequence[str], *, rng: np.random.Generator) -> np.ndarray:
-    """Embed n texts by TF-IDF of words and characters, many of them reduced by SVD (LSA).
+    """Embed n texts by TF-IDF of words and characters, 800 or more reduced by SVD (LSA) to d = 200.
 
-    Word n-grams of 1 to 2 and character n-grams of 3 to 5 within words, log-scaled counts. Sees
-    shared wording, not meaning: "card lost" and "plastic went missing" are strangers to it. Returns
-    float32 of shape (n, d), rows of length 1 or 0. Fewer than 800 texts keep their exact cosines (d
-    is n, no n-gram is left out); of more, n-grams that one text or half of them have are left out,
-    and d is 200. ``rng`` seeds the SVD.
-
-    References
-    ----------
-    Deerwester et al. (1990), Indexing by latent semantic analysis. JASIS 41(6).
+    Word n-grams of 1 to 2, character n-grams of 3 to 5 within words, log-scaled counts: shared
+    wording, not meaning. float32 (n, d), rows of length 1 or 0; d is n for fewer, which keep their
+    exact cosines. Deerwester et al. (1990), Indexing by latent semantic analysis. JASIS 41(6).
     """
     from scipy import sparse
     from sklearn.decomposition import TruncatedSVD

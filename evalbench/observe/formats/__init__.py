@@ -14,18 +14,12 @@ from evalbench.errors import ReadError
 from evalbench.observe.record import Row
 
 CHAT = "openai_chat"
+# Modules in the order they are asked: the last takes any record that holds a chat.
 FORMATS = ("opentelemetry", "langfuse", "langsmith", "braintrust", CHAT)
-"""Modules in the order they are asked: the last takes any record that holds a chat."""
 
 
 def load_formats(name: str) -> list[ModuleType]:
-    """Return the modules that read a format; all of them for ``auto``.
-
-    Raises
-    ------
-    ReadError
-        No module reads this format; the message names those that are read.
-    """
+    """Return the modules that read a format, all for ``auto``; ReadError where none does."""
     modules = [import_module(f"evalbench.observe.formats.{each}") for each in FORMATS]
     if name == "auto":
         return modules

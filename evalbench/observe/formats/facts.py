@@ -10,13 +10,14 @@ from evalbench.observe.formats.feedback import plain_name, signal
 from evalbench.observe.record import from_json, is_missing, to_json
 from evalbench.schema import SIGNALS
 
+# Names of metadata that divide sessions into segments; other metadata is no segment.
 SEGMENTS = frozenset(
     "tier plan locale language country region market intent topic category channel platform device "
     "product team customer_segment cohort experiment variant persona industry use_case repository"
     "".split()
 )
-"""Names of metadata that divide sessions into segments; other metadata is no segment."""
 
+# Names of metadata that are a column of the session.
 FACT_OF = {
     "release": "release",
     "app_version": "release",
@@ -25,14 +26,12 @@ FACT_OF = {
     "group_key": "group_key",
     "user_id": "user_key",
 }
-"""Names of metadata that are a column of the session."""
 
 
 def session_facts(metadata: Any, tags: Iterable[Any] = ()) -> Mapping[str, Any]:
     """Columns of the session found in metadata (an object or its JSON text) and in tags.
 
-    A tag ``name:value`` or ``name=value`` of a known segment is that segment; the other tags
-    together are the segment ``tags``. Signals in metadata count under their well-known names.
+    A tag ``name:value`` or ``name=value`` is a segment, if known; the others together are ``tags``.
     """
     facts = _text_facts(metadata) if isinstance(metadata, str) else _facts(metadata)
     segments: dict[str, str] = {}

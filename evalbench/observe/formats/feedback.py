@@ -16,6 +16,7 @@ from evalbench.observe.record import (
     to_truth,
 )
 
+# Well-known names of what a user or product records, and the signal each one is.
 SIGNAL_OF = {
     **dict.fromkeys(("thumbs", "thumbs_up", "user_thumbs", "user_feedback", "feedback"), "thumbs"),
     **dict.fromkeys(("user_score", "like"), "thumbs"),
@@ -30,7 +31,6 @@ SIGNAL_OF = {
     "refused": "refused",
     "confidence": "confidence",
 }
-"""Well-known names of what a user or product records, and the signal each one is."""
 
 THUMBS = {"up": 1, "positive": 1, "thumbs_up": 1, "good": 1, "like": 1, "liked": 1, "helpful": 1}
 THUMBS |= {"down": -1, "negative": -1, "thumbs_down": -1, "bad": -1, "dislike": -1, "unhelpful": -1}
@@ -68,8 +68,7 @@ def signal(name: Any, value: Any) -> tuple[str, Any] | None:
 def reads_as_failure(name: Any, value: Any, label: Any) -> bool | None:
     """Whether a score says that the session fails: only where its own words leave no doubt.
 
-    A label from :data:`PASSES` or :data:`FAILS` decides; a boolean does when the score is named
-    after such a label ("correct": true passes, "toxic": true fails). A number never does.
+    A label of :data:`PASSES` or :data:`FAILS` decides, or a boolean named so; a number never does.
     """
     word = plain_name(label)
     if word in PASSES or word in FAILS:
@@ -83,9 +82,8 @@ def reads_as_failure(name: Any, value: Any, label: Any) -> bool | None:
 def add_scores(row: Row, scores: Iterable[Row]) -> list[Row]:
     """Set the signals that people's scores mean on a span's row; return the others as verdicts.
 
-    A score has ``name``, and any of ``score``, ``label``, ``explanation``, ``time``,
-    ``annotator_kind`` (a person's unless it says otherwise) and ``target``: the span it is about,
-    None for the whole session, by default the span of the row.
+    ``annotator_kind`` is a person unless it says otherwise; ``target`` is the span a score is
+    about, None for the whole session, by default that of the row.
     """
     verdicts = []
     for score in scores:
@@ -103,11 +101,7 @@ def add_scores(row: Row, scores: Iterable[Row]) -> list[Row]:
 
 
 def _verdict(row: Row, score: Row, target: str | None) -> Row:
-    """Return the verdict of one score.
-
-    ``repeat`` is 0 for the session and a checksum of the target otherwise, so that scores of
-    several spans of one session stay apart and the same export read twice gives the same key.
-    """
+    """Return the verdict of one score; ``repeat`` tells those of a session's spans apart."""
     value, label = score.get("score"), score.get("label")
     try:
         number = to_number(value, "score")

@@ -1,9 +1,8 @@
 """Langfuse exports: observations, traces and scores, of the UI (camelCase) or blob (snake_case).
 
-The single-trace download gives all its observations at once; the trace's own facts and scores go
-to its root. Latency is the difference of the two timestamps: the ``latency`` field is seconds or
-milliseconds by the age of the integration. A score of a person (source API or ANNOTATION) with a
-well-known name is a signal, every other score is a verdict of ``langfuse/<name>``.
+Latency is the difference of the timestamps: ``latency`` is seconds or milliseconds by the age of
+the integration. A person's score of a well-known name is a signal, every other a verdict of
+``langfuse/<name>``.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ _SIGNATURES = (
     "name string_value source trace_id",
 )
 FACTS = ("user_key", "environment", "release", "segments", "group_key", *SIGNALS)
-SAID = ("input", "output")
-"""Fields of a trace that repeat what its observations say."""
+SAID = ("input", "output")  # fields of a trace that repeat what its observations say
 
 
 @lru_cache(maxsize=4096)

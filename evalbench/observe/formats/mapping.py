@@ -1,8 +1,7 @@
 """Spans read by a mapping: which names of a source fill which column, and where the rest goes.
 
-A format declares a :class:`Mapping`. :func:`read_span` takes a record's fields, one flat object,
-and does for every format what is the same in all: the first name of a column that says something
-fills it, and all names that filled none are kept in ``attributes`` as the source gave them.
+The first name of a column that says something fills it; names that filled none are kept in
+``attributes``.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ FINE = frozenset(
     "0 1 OK UNSET STATUS_CODE_OK STATUS_CODE_UNSET StatusCode.OK DEFAULT success".split()
 )
 STATUSES = ERRORS | FINE
+# Columns of messages, and the roles whose last text is the ``input`` or ``output`` of the span.
 MESSAGES = {"input_messages": ("user",), "output_messages": ("assistant", "model")}
-"""Columns of messages, and the roles whose last text is the ``input`` or ``output`` of the span."""
+# A name in a list: its item, the list inside and the item of that if any, and the field.
 NUMBERED = re.compile(
     r"(\d{1,8})\.(?:message\.|document\.|annotation\.|evaluation\.)?"
     r"(?:(tool_calls|contents)\.(\d{1,8})\."
     r"(?:tool_call\.function\.|tool_call\.|function\.|message_content\.)?)?(.+)",
     re.ASCII | re.DOTALL,
 )
-"""A name in a list: its item, the list inside and the item of that if any, and the field."""
 INNER_LISTS = {"tool_calls": "tool_calls", "contents": "parts"}
 
 
@@ -51,21 +50,11 @@ INNER_LISTS = {"tool_calls": "tool_calls", "contents": "parts"}
 class Mapping:
     """What the names of a source mean.
 
-    Attributes
-    ----------
-    source : str
-        The format's name; ``dialects`` are those of a prefix that any name may begin with.
-    columns : dict of str to tuple of str
-        Column to its names, or dotted paths into a field, of which the first that says something
-        wins. Beside columns of a span these can be ``start``, ``end``, ``failed`` (any value means
-        an error), ``total_tokens``, ``cache_writes``, ``system``, ``metadata``, ``tags``,
-        ``scores`` and ``events``.
-    kinds : dict of str to str
-        The source's word to the kind of span; a kind's own name, in any case, needs no entry.
-    lists : dict of str to str
-        Prefix of names that number the items of a list, and the column that the list is.
-    facts : tuple of str
-        Prefixes of names that are a session's metadata.
+    ``columns`` gives a column its names, or dotted paths; beside those of a span ``start``,
+    ``end``, ``failed`` (any value is an error), ``total_tokens``, ``cache_writes``, ``system``,
+    ``metadata``, ``tags``, ``scores``, ``events``. ``kinds`` reads the source's words for kinds;
+    ``lists`` are prefixes of names that number the items of a column, ``facts`` those of metadata,
+    ``dialects`` name formats.
     """
 
     source: str
@@ -103,17 +92,14 @@ class Piece(NamedTuple):
     name: str
 
 
-Fields = list[tuple[str, str]]
-"""Fields of an item, each with the name that it comes from."""
+Fields = list[tuple[str, str]]  # fields of an item, each with the name that it comes from
 
 
 class Plan(NamedTuple):
     """What one set of names means to a mapping, worked out once.
 
-    ``texts`` and other ``direct`` columns have one name, :data:`WORDS` among them; of ``choices``
-    the first place that says something counts, a place being a field and a path into it; ``loose``
-    are the names that no column of one name uses up. ``items`` are the fields of numbered lists
-    without lists inside.
+    ``direct`` columns have one name; of ``choices`` the first place (a field and a path into it)
+    that says something counts; ``loose`` are the names that no column of one name uses up.
     """
 
     source: str
@@ -127,10 +113,9 @@ class Plan(NamedTuple):
     facts: tuple[tuple[str, str], ...]
 
 
-WORDS = ("kind", "status")
-"""Columns whose field may say more than the column does."""
+WORDS = ("kind", "status")  # columns whose field may say more than the column does
+# What is read from a field that stays in ``attributes`` beside it.
 READ_ONLY = frozenset("failed total_tokens cache_writes metadata tags scores events".split())
-"""What is read from a field that stays in ``attributes`` beside it."""
 
 
 def read_span(fields: Row, mapping: Mapping) -> Row:

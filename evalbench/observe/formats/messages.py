@@ -1,9 +1,7 @@
 """Messages of any vendor as a list of ``{role, content, tool_calls?, tool_call_id?, ...}``.
 
-Roles stay the source's own (Gemini says ``model``), LangChain's types become roles. Text parts are
-joined with line breaks; a message with other parts keeps ``content`` as a list. A tool call is
-``{id, name, arguments}`` with arguments as JSON text, and a field without a place here keeps its
-own name. What is not made of messages gives None: the raw value is in ``input`` or ``output``.
+Roles stay the source's own, text parts are joined by line breaks, a tool call is ``{id, name,
+arguments}`` with JSON text, other fields keep their names. What holds no messages gives None.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """OpenAI chat transcripts: one object with a list of messages is one session.
 
-Each assistant message becomes an ``llm`` span whose ``input_messages`` are only the messages since
-the answer before it, so a session is stored once and not once a turn. Each tool call becomes a
-``tool`` span under its answer. Messages after the last answer stand on a last span of kind
-``other``. Span ids end in the position, so their text order is the order of the session.
+Each answer is an ``llm`` span with the messages since the one before, each call a ``tool`` span
+under it; what follows the last answer a span ``other``. Span ids end in their position.
 """
 
 from __future__ import annotations
@@ -19,8 +17,8 @@ from evalbench.observe.record import Parsed, Row, apply_columns, from_json, look
 
 NAMES = ("openai-chat",)
 SIGNATURES: tuple[set[str], ...] = ()
+# Columns that a mapping sets on every span; the others stand on the first.
 EVERYWHERE = ("session_id", "trace_id", "started_at")
-"""Columns that a mapping sets on every span; the others stand on the first."""
 
 
 def _is_chat(value: Any) -> bool:

@@ -144,13 +144,7 @@ def _flatten(span: Row) -> tuple[Row, Row]:
 
 
 def envelope_spans(document: Mapping[str, Any]) -> Iterator[Row]:
-    """Return each span of an OTLP/JSON document, with its resource's attributes and its scope.
-
-    Raises
-    ------
-    ValueError
-        The document has no list where OTLP has one.
-    """
+    """Return an OTLP document's spans with resource and scope, if it has lists of them."""
     for resource_spans in _objects(document, "resourceSpans"):
         held = resource_spans.get("resource")
         resource = plain_attributes(held.get("attributes")) if isinstance(held, dict) else {}
@@ -169,13 +163,7 @@ def _objects(holder: Mapping[str, Any], *names: str) -> Iterator[Row]:
 
 
 def plain_attributes(attributes: Any) -> Row:
-    """Return attributes as one flat object, from one, JSON text or OTLP's list of keys and values.
-
-    Raises
-    ------
-    ValueError
-        They are of another shape.
-    """
+    """Return attributes as one flat object, from one, JSON text or OTLP's list; else ValueError."""
     attributes = from_json(attributes)
     if isinstance(attributes, dict):
         return attributes

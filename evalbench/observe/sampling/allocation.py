@@ -13,6 +13,7 @@ AIMED = "aimed at"
 UNLIKELY = 0.005  # a guessed rate of 0 or 1 would leave a stratum at its floor for good
 ROUNDING = 1e-9
 
+# Failure rates to allocate by until there are labels. Wrong ones cost precision, not validity.
 GUESSES = {
     ("signals", AIMED): 0.5,
     ("no signals", AIMED): 0.5,
@@ -23,7 +24,6 @@ GUESSES = {
     ("no signals", "not flagged"): 0.01,
     ("no signals", "not judged"): 0.03,
 }
-"""Failure rates to allocate by until there are labels. Wrong ones cost precision, not validity."""
 
 
 def allocate(
@@ -34,34 +34,14 @@ def allocate(
     floor: int,
     guess: Mapping[str, float],
 ) -> NDArray[np.int64]:
-    """Share ``n`` sessions out: the always strata whole, the others by floor and Neyman.
+    """Share ``n`` sessions out over H strata: the always strata whole, others by floor and Neyman.
 
     Strata "aimed at" get half of what the always strata leave, or are taken whole. Where ``n``
-    cannot pay for all of the always strata and one session of each other, the always strata are
-    sampled like the others.
-
-    Parameters
-    ----------
-    strata : sequence of str, length H
-        Names as :func:`evalbench.observe.sampling.draw.stratify` gives them.
-    sizes : array of int, shape (H,)
-        Sessions in each, at least 1.
-    n : int
-        Sessions wanted.
-    floor : int
-        Least number from a stratum, or all of it; lowered where ``n`` cannot pay for it.
-    guess : mapping of str to float
-        Expected failure rate of some strata; else :data:`GUESSES`.
-
-    Returns
-    -------
-    array of int, shape (H,)
-        Between 1 and ``sizes``, ``min(n, sizes.sum())`` in all.
-
-    Raises
-    ------
-    ValueError
-        ``n`` is less than H: some sessions would have no chance of being drawn.
+    cannot pay for the always strata and one session of each other, they are sampled like the
+    others; ``floor`` is lowered where it cannot pay for that. ``sizes`` (H,) are at least 1;
+    ``guess`` is the expected failure rate of some strata, else :data:`GUESSES`. Gives (H,), from 1
+    to ``sizes``, ``min(n, sizes.sum())`` in all; ValueError where ``n`` is less than H, as some
+    sessions would have no chance.
     """
     if n < len(sizes):
         raise ValueError(

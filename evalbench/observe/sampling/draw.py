@@ -23,13 +23,9 @@ SESSION_KEY = ["surface", "session_id"]
 class Draw:
     """A sample and the frame it stands for.
 
-    Attributes
-    ----------
-    items : polars.DataFrame
-        One row a drawn session, in reading order: surface, session_id, stratum,
-        inclusion_probability, reason. First what is always read, then all others at random.
-    population : polars.DataFrame
-        One row a stratum: stratum, n (sessions), drawn, and the columns of ``design.by`` as text.
+    ``items`` are drawn sessions in reading order: surface, session_id, stratum,
+    inclusion_probability, reason. ``population`` has a row a stratum: stratum, n, drawn, and the
+    columns of ``design.by``.
     """
 
     items: pl.DataFrame
@@ -41,25 +37,11 @@ def stratify(
 ) -> pl.DataFrame:
     """Add ``stratum``, e.g. "release=2.1 | signals | flagged": a pure function of the columns.
 
-    First what is always read ("always: reported"), then the values of ``design.by``, then whether
-    any signal is raised (with ``design.weights``, one that weighs anything), then whether the
-    latest verdict of any of ``design.evaluators`` fails the session, or that of any of
-    ``design.targets`` ("aimed at"). Sessions that are always read are not divided by the last two.
-
-    Parameters
-    ----------
-    sessions : polars.DataFrame
-        Columns of :data:`evalbench.schema.SESSION`.
-    design : Design
-        How to divide them.
-    verdicts : polars.DataFrame, optional
-        Columns of :data:`evalbench.schema.VERDICT`; needed where ``design`` names any evaluator.
-
-    Raises
-    ------
-    ValueError
-        ``design.by`` names no column, ``design.always`` or ``design.weights`` no signal, or
-        ``verdicts`` are missing.
+    First what is always read ("always: reported", not divided further by the last two), then
+    ``design.by``, then whether any signal is raised (that weighs anything), then whether the latest
+    verdict of any of ``design.evaluators`` fails the session, or of ``design.targets`` ("aimed
+    at"). ValueError where ``design`` names no column or signal, or the ``verdicts`` it needs are
+    missing.
     """
     columns = sessions.columns
     values = [pl.concat_str(pl.lit(f"{name}="), _value(name, columns)) for name in design.by]
@@ -98,32 +80,13 @@ def draw(
 ) -> Draw:
     r"""Draw ``n`` sessions, at random within strata.
 
-    Strata are those of :func:`stratify`. The always strata are taken whole; of the others every one
-    gets at least ``design.floor``, half goes to sessions "aimed at", and the rest follows Neyman,
-    :math:`n_h \propto N_h \sqrt{p_h (1 - p_h)}` for a guessed failure rate :math:`p_h`. What gives
-    way where ``n`` is too small is in :func:`evalbench.observe.sampling.allocation.allocate`;
-    ``reason`` and ``inclusion_probability`` say what was done. Within the items the order is random
-    but for the always strata, which come first: whoever stops early has read a smaller sample, no
-    other one.
-
-    Parameters
-    ----------
-    sessions : polars.DataFrame
-        The frame to draw from, columns of :data:`evalbench.schema.SESSION`.
-    n : int
-        Sessions wanted; all where there are no more.
-    design, verdicts
-        As for :func:`stratify`.
-    guess : mapping of str to float, optional
-        Failure rate expected in a stratum, e.g. from the labels so far; else :data:`GUESSES`.
-    rng : numpy.random.Generator
-        The same state draws the same sessions, in whatever order the rows come.
-
-    Raises
-    ------
-    ValueError
-        ``sessions`` is empty, or ``n`` is under the number of strata: some sessions would have no
-        chance of being drawn.
+    The always strata of :func:`stratify` are taken whole; every other gets ``design.floor``, half
+    goes to sessions "aimed at", the rest follows Neyman, :math:`n_h \propto N_h \sqrt{p_h q_h}` for
+    a ``guess`` of the failure rate :math:`p_h = 1 - q_h`; :func:`allocate` says what gives way for
+    a small ``n``. The order is random but for the always strata, which come first: whoever stops
+    early has read a smaller sample, no other one. The same ``rng`` draws the same, in whatever
+    order the rows come. ValueError where there is no session, or ``n`` is under the number of
+    strata.
     """
     if sessions.is_empty():
         raise ValueError("sessions must hold at least one session to draw from; got none")

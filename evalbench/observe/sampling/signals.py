@@ -15,6 +15,7 @@ class Signal:
     words: str
 
 
+# By the session column that each is read from.
 SIGNALS = {
     "reported": Signal(pl.col("reported"), "reported by the user"),
     "thumbs": Signal(pl.col("thumbs") < 0, "thumbs down"),
@@ -30,17 +31,10 @@ SIGNALS = {
     "edited_chars": Signal(pl.col("edited_chars") >= 200, "answer edited at length"),
     "confidence": Signal(pl.col("confidence") < 0.5, "product unsure of itself"),
 }
-"""By the session column that each is read from."""
 
 
 def raised(name: str) -> pl.Expr:
-    """Whether the signal is raised: false where nobody recorded it.
-
-    Raises
-    ------
-    ValueError
-        ``name`` is no key of :data:`SIGNALS`.
-    """
+    """Whether a signal is raised: false where nobody recorded it; ValueError if there is none."""
     if name not in SIGNALS:
         raise ValueError(f"a signal must be one of {', '.join(SIGNALS)}; got {name!r}")
     return SIGNALS[name].raised.fill_null(False)
