@@ -41,6 +41,8 @@ Sources = Annotated[
     Pairs, _pairs("--map", "COLUMN=SOURCE", "Column from a field, a dotted path or a {template}.")
 ]
 _FOLDER = "Folder of the workspace, made on first use.  [default: data/workspace]"
+Suite = Annotated[str, typer.Option(help="Suite of cases that a run was on.")]
+Release = Annotated[str | None, typer.Option(help="Release that a run is of.")]
 Workspace = Annotated[Path | None, typer.Option("--workspace", help=_FOLDER, show_default=False)]
 
 
@@ -100,16 +102,42 @@ def ingest(
     replace: Annotated[
         bool, typer.Option("--replace", help="Read a source anew, in place of what it brought.")
     ] = False,
+    run: Annotated[str, typer.Option(help="They are outputs of this run on a suite.")] = "",
+    suite: Suite = "golden",
+    release: Release = None,
     workspace: Workspace = None,
 ) -> None:
     """Read traces into the lake. What was read before is counted as duplicate."""
     ws = eb.open(workspace)
+    surface = f"{surface}@{run}" if run else surface
     with _progress(f"ingest {path.name}") as progress:
         how: dict[str, Any] = {"format": trace_format, "columns": dict(columns or ())}
         how |= {"replace": replace, "progress": progress}
         report = eb.observe.ingest(ws, path, surface=surface, **how)
     collisions = ["collisions"] if report.collisions else []
     _tell(report, "sessions", "spans", "rejected", "duplicates", *collisions)
+    _record_runs(ws, [surface], suite=suite, release=release)
+
+
+def _record_runs(ws: Any, surfaces: Sequence[str], **about: Any) -> None:
+    from evalbench.release.runs import is_run, record_run
+
+    for recorded in (record_run(ws, each, **about) for each in surfaces if is_run(each)):
+        each = f"{recorded.cases} cases, {recorded.repeats} each, version {recorded.suite_version}"
+        typer.echo(f"run {recorded.run} of suite {recorded.suite}: {each}", err=True)
+
+
+@app.command()
+def baseline(
+    surface: Annotated[str, typer.Argument(help="Product surface.")],
+    run: Annotated[str, typer.Argument(help="A run that is on record.")],
+    workspace: Workspace = None,
+) -> None:
+    """Compare later candidates of a surface with this run."""
+    from evalbench.release.runs import set_baseline
+
+    body = set_baseline(eb.open(workspace), surface, run)
+    typer.echo(f"baseline of {body.surface}, suite {body.suite}: {body.run}")
 
 
 @app.command()
@@ -262,6 +290,8 @@ def import_verdicts(
     version: Annotated[str, typer.Option(help="Version of the evaluator.")] = "1",
     fails_when: Annotated[str, typer.Option(help="Scores that fail, as '<0.5' or '=1'.")] = "",
     values: Annotated[Pairs, _pairs("--value", "WRITTEN=READ", "Read Tie as 0.")] = None,
+    suite: Suite = "golden",
+    release: Release = None,
     workspace: Workspace = None,
 ) -> None:
     """Read verdicts into the lake. One that cannot be read is kept as silent, and counted."""
@@ -272,8 +302,10 @@ def import_verdicts(
         "mode": mode,
     }
     how |= {"columns": dict(columns or ()), "values": dict(values or ()), "fails_when": fails_when}
-    report = eb.evaluate.import_verdicts(eb.open(workspace), path, **how)
+    ws = eb.open(workspace)
+    report = eb.evaluate.import_verdicts(ws, path, **how)
     _tell(report, "added", "silent", "rejected", "duplicates")
+    _record_runs(ws, report.surfaces, suite=suite, release=release)
 
 
 @app.command()

@@ -51,9 +51,10 @@ def import_verdicts(
     ``path`` and ``columns`` are as for ``import_labels``; ``mode`` is of rows that name none ("":
     the whole session); ``values`` say what to read in place of a word (``{"Tie": "0"}``);
     ``fails_when`` which scores fail (``"<0.5"``). ReadError where nothing says which fail or of
-    which mode.
+    which mode. The surface ``"shop@{model}"`` names of each row the run that it judges.
     """
-    table = read_table(path, FIELDS, columns or {})
+    each = {"surface": surface} if "{" in surface else {}
+    table = read_table(path, FIELDS | dict.fromkeys(each, ""), {**(columns or {}), **each})
     verdict, scores = "score", ""
     if not fails_when:
         verdict, scores = "fails", ", or --fails-when '<0.5' reads scores"
@@ -78,13 +79,16 @@ def import_verdicts(
     verdicts, refused = attempt(records, read_verdict)
     frame = pl.DataFrame(list(verdicts.values()), schema=VERDICT)
     added = ws.lake.append("verdict", frame)
-    about: Record = {"surface": surface, "evaluator": evaluator, "version": version}
-    about |= {"file": table.path.name, "sha256": table.sha256, "verdicts": len(frame)}
+    about: Record = {"evaluator": evaluator, "version": version, "file": table.path.name}
+    about["sha256"] = table.sha256
     # Not what was added: of an import that was killed in between the next one adds nothing.
-    if len(frame) and about not in ws.ledger.bodies("verdicts.imported").select(*about).to_dicts():
-        ws.ledger.append("verdicts.imported", evaluator, about)
+    for place, n in frame["surface"].value_counts().sort("surface").iter_rows():
+        body = about | {"surface": place, "verdicts": n}
+        if body not in ws.ledger.bodies("verdicts.imported").select(*body).to_dicts():
+            ws.ledger.append("verdicts.imported", evaluator, body)
     report = table.conclude(reasons | refused, added=added, folder=ws.rejected / "verdicts")
-    return replace(report, silent=frame["error"].count())
+    surfaces = tuple(frame["surface"].unique().sort())
+    return replace(report, silent=frame["error"].count(), surfaces=surfaces)
 
 
 def read_rule(rule: str) -> Rule:

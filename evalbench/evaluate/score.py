@@ -20,6 +20,7 @@ from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.judge import OFFLINE, Judge, judge_offline, make_judge, read_parameters
 from evalbench.evaluate.spec import Specification
 from evalbench.llm import UNLIMITED, Limits, Reply, Request, Spent, Tries, complete_many
+from evalbench.schema import RUN_SIGN
 from evalbench.session import Session, read_sessions
 from evalbench.store.journal import Journal, open_journal, read_tries, recover
 from evalbench.store.workspace import Workspace
@@ -52,6 +53,7 @@ def score(
     sessions: pl.DataFrame | Sequence[str],
     *,
     repeat: int = 0,
+    run: str = "",
     limits: Limits = UNLIMITED,
     spent: Spent | None = None,
 ) -> Scored:
@@ -62,14 +64,18 @@ def score(
     lake by the end. ``sessions`` are ids of each evaluator's surface, or a frame with
     ``session_id`` and perhaps ``surface``; ``limits`` hold for all models together, less what was
     ``spent``. ModelError where one cannot be called, EvaluatorError where an example or a
-    classifier's file is missing.
+    classifier's file is missing. With ``run`` the outputs of that run of each evaluator's surface
+    are judged, not what production did.
     """
-    identity = [str(repeat), *(f"{each.evaluator_id} {each.version}" for each in specifications)]
+    identity = [
+        f"{repeat}{run}",
+        *(f"{each.evaluator_id} {each.version}" for each in specifications),
+    ]
     job = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
     folder = ws.path / "scoring"
     run_id = recover(folder, ws.lake, job)
     run_id = run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
-    about = {"repeat": repeat, "run_id": run_id}
+    about = {"repeat": repeat, "run_id": run_id, "run": run}
     tasks = [_find_task(ws, each, sessions, about) for each in specifications]
     tries = {key: Tries(*noted) for key, noted in read_tries(folder, job).items()}
     path, account = folder / f"{job}.{run_id}.jsonl", Spent() if spent is None else spent
@@ -122,13 +128,15 @@ def _find_task(
 ) -> _Task:
     named = sessions if isinstance(sessions, pl.DataFrame) else {"session_id": sessions}
     frame, surface = pl.DataFrame(named), specification.surface
+    surface += f"{RUN_SIGN}{about['run']}" if about["run"] else ""
     own = frame.filter(surface=surface) if "surface" in frame.columns else frame
     wanted = own.select(pl.col("session_id").cast(pl.String)).unique(maintain_order=True)
     key = {"evaluator_id": specification.evaluator_id, "repeat": about["repeat"]}
     key["evaluator_version"] = specification.version
-    head = specification.model_dump(include={"surface", "mode", "model"}) | about | key
+    head = specification.model_dump(include={"mode", "model"}) | key
+    head |= {"surface": surface, "run_id": about["run_id"]}
     done = ws.lake.verdicts(surface=surface).filter(**key)
-    done = done.filter(pl.col("error").is_null() | (pl.col("run_id") == head["run_id"]))
+    done = done.filter(pl.col("error").is_null() | (pl.col("run_id") == about["run_id"]))
     left = wanted.join(done.select("session_id").collect(), on="session_id", how="anti")
     todo = dict.fromkeys(left["session_id"].to_list())
     return _Task(specification, head, todo, len(wanted) - len(left))

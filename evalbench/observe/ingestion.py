@@ -34,7 +34,7 @@ from evalbench.observe.parallel import map_parallel
 from evalbench.observe.record import check_columns
 from evalbench.observe.sessions import fold_sessions
 from evalbench.observe.source import Chunk, read_chunks
-from evalbench.schema import TracesReplaced
+from evalbench.schema import RUN_SIGN, TracesReplaced
 from evalbench.settings import Limits
 from evalbench.store.tabular import open_private
 
@@ -104,7 +104,8 @@ def ingest(
         raise ReadError("surface is empty; name the product surface that the traces are of")
     if len(quote(surface, safe="")) > LONGEST_SURFACE or surface == NO_PARTITION:
         raise ReadError(f"surface {surface[:40]!r} is no name for a folder; choose a shorter one")
-    own = settings.surfaces[surface].columns if surface in settings.surfaces else {}
+    product = settings.surfaces.get(surface.partition(RUN_SIGN)[0])
+    own = product.columns if product else {}
     columns = {**own, **(columns or {})}
     redact = settings.redact if redact is None else redact
     modules = load_formats(format)

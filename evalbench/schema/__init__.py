@@ -61,6 +61,7 @@ from evalbench.schema.operating import (
     TargetSet as TargetSet,
 )
 from evalbench.schema.releasing import (
+    RUN_SIGN as RUN_SIGN,
     BaselineSet as BaselineSet,
     ForecastMade as ForecastMade,
     GateDecided as GateDecided,

@@ -12,6 +12,8 @@ from evalbench.schema.labelling import Body, Name, Severity
 Suite = Literal["golden", "regression", "adversarial", "policy", "segment", "canary"]
 GateReading = Literal["pass", "block", "insufficient"]
 RowRole = Literal["primary", "guardrail", "watch"]
+RUN_SIGN = "@"
+"""The lake's surface ``SURFACE@RUN`` holds what a candidate did on the cases of a suite."""
 
 
 class ReleaseShipped(Body):

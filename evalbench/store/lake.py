@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from evalbench.schema import KEYS, TABLES
+from evalbench.schema import KEYS, RUN_SIGN, TABLES
 from evalbench.store.delta import (
     commit_staged,
     delete_rows,
@@ -48,7 +48,8 @@ class Lake:
     ) -> pl.LazyFrame:
         """Read rows of ``start`` or later and before ``end``, verdicts by ``judged_at``.
 
-        Files of other surfaces are not opened; a row without a time is in no bounded reading;
+        Files of other surfaces are not opened; without a surface, runs of candidates are left out;
+        a row without a time is in no bounded reading;
         ``version`` -1 is the table before it was written. ValueError where a time has no zone,
         StoreError where the version cannot be read.
         """
@@ -60,8 +61,8 @@ class Lake:
         if delta is None:
             return TABLES[table].to_frame(eager=False)
         rows, moment = pl.scan_delta(delta), pl.col(TIMES[table])
-        if surface is not None:
-            rows = rows.filter(surface=surface)
+        named, run = pl.col("surface"), pl.col("surface").str.contains(RUN_SIGN, literal=True)
+        rows = rows.filter(~run if surface is None else named == surface)
         if start is not None:
             rows = rows.filter(moment >= start.astimezone(UTC))
         return rows if end is None else rows.filter(moment < end.astimezone(UTC))

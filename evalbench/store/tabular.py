@@ -48,7 +48,8 @@ class ImportReport:
     """What became of the rows of a file: ``added + duplicates + rejected`` are all it holds.
 
     ``unused`` columns were not read; ``rejects_path`` has line, reason and text of each rejected
-    row, to be mended and imported again. ``silent`` rows were taken though they say nothing.
+    row, to be mended and imported again. ``silent`` rows were taken though they say nothing;
+    ``surfaces`` are those that rows speak of.
     """
 
     added: int
@@ -57,6 +58,7 @@ class ImportReport:
     unused: tuple[str, ...]
     rejects_path: Path | None
     silent: int = 0
+    surfaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

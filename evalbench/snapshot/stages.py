@@ -1,85 +1,29 @@
-"""The workspace as of pinned versions: the one composition of the stages, asked by notebooks."""
+"""The stages composed up to production: what people labelled, who judges, and the rates."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from evalbench.evaluate import calibrate, spec, status
 from evalbench.evaluate.importing import read_rule
 from evalbench.evaluate.split import with_split
 from evalbench.label.agreement import consensus, measures
-from evalbench.label.annotation import queue, retraction
+from evalbench.label.annotation import queue
 from evalbench.label.codebook import acts, restate
 from evalbench.label.codebook.modes import Codebook
 from evalbench.label.discovery import drafts, saturation, texts
 from evalbench.observe.sampling.draw import stratify
 from evalbench.operate import evidence, impact
 from evalbench.schema import QueueDrawn
-from evalbench.session import Session, read_sessions
-from evalbench.store.workspace import Workspace, open_workspace
+from evalbench.snapshot.pinned import Pinned
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """What a workspace holds and means at one version of each table and one event of the ledger.
-
-    ``surface`` is None for all; ``quarter`` limits the sessions; ``margin`` is the smallest change
-    worth knowing of, as a share of sessions. No number depends on what was asked before it.
-    """
-
-    ws: Workspace
-    surface: str | None
-    quarter: str
-    lake_versions: Mapping[str, int]
-    ledger_seq: int
-    seed: int
-    margin: float
-
-    @property
-    def pins(self) -> dict[str, Any]:
-        """What was pinned, as functions of the stages take it."""
-        return {"lake_versions": dict(self.lake_versions), "ledger_seq": self.ledger_seq}
-
-    @property
-    def measured(self) -> dict[str, Any]:
-        """What every function that measures takes: the level of intervals, and a generator."""
-        return {"level": self.ws.settings.level, "rng": np.random.default_rng(self.seed)}
-
-    @property
-    def drawn_from(self) -> dict[str, Any]:
-        """What a draw of these sessions has to note, so that its strata can be found again."""
-        about = {"surface": self.surface, "quarter": self.quarter, "seed": self.seed}
-        return about | self._window | {"lake_versions": dict(self.lake_versions)}
-
-    @cached_property
-    def sessions(self) -> pl.DataFrame:
-        """The sessions of the quarter."""
-        return self.ws.lake.sessions(**self._window, **self._table("session")).collect()
-
-    @cached_property
-    def spans(self) -> pl.LazyFrame:
-        """The spans of the surface, of any time."""
-        return self.ws.lake.spans(**self._table("span"))
-
-    def read_some(self, n: int) -> Iterator[Session]:
-        """Read up to ``n`` sessions of each surface whole, chosen at random."""
-        for (surface,), own in self.sessions.group_by("surface", maintain_order=True):
-            ids = own["session_id"].sample(min(n, own.height), seed=self.seed).to_list()
-            yield from read_sessions(self.ws.lake, str(surface), ids, versions=self.lake_versions)
-
-    @property
-    def every_verdict(self) -> pl.LazyFrame:
-        """All verdicts as they were given, of any version and standing."""
-        return self.ws.lake.verdicts(**self._table("verdict"))
+class Stages(Pinned):
+    """Labels, evaluators and rates, as of what is pinned."""
 
     @cached_property
     def codebook(self) -> Codebook:
@@ -232,7 +176,7 @@ class Snapshot:
         return status.counting_verdicts(self.every_verdict, self.statuses)
 
     @property
-    def _whole(self) -> Snapshot:
+    def _whole(self) -> Stages:
         return self if self.quarter == evidence.WHOLE else replace(self, quarter=evidence.WHOLE)
 
     def _estimate(self, frame: pl.DataFrame, *labels_and_modes: Any) -> list[impact.SurfaceRates]:
@@ -253,46 +197,3 @@ class Snapshot:
         verdicts = lake.verdicts(surface=draw.surface, version=then.get("verdict"))
         judged = verdicts.collect() if draw.design.evaluators else None
         return evidence.place_draw(seq, draw, stratify(sessions, draw.design, judged))
-
-    @property
-    def _window(self) -> dict[str, Any]:
-        return dict(zip(("start", "end"), evidence.quarter_window(self.quarter), strict=True))
-
-    def _table(self, name: str) -> dict[str, Any]:
-        return {"surface": self.surface, "version": self.lake_versions[name]}
-
-    def _own(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows if self.surface is None else rows.filter(surface=self.surface)
-
-    def _events(self, kind: str) -> pl.DataFrame:
-        return self._own(retraction.read_bodies(self.ws.ledger, kind, until=self.ledger_seq))
-
-
-def take_snapshot(
-    ws: Workspace | str | Path,
-    surface: str | None = None,
-    quarter: str | None = None,
-    lake_versions: Mapping[str, int] | None = None,
-    ledger_seq: int | None = None,
-    seed: int = 7,
-    margin: float = 0.02,
-) -> Snapshot:
-    """Pin a workspace, given or at a path: what is not pinned is taken as it is now.
-
-    ``surface`` and ``quarter`` "all", or None, are every one; a quarter looks like 2026Q3, else
-    EvalbenchError is raised. A ``ledger_seq`` of 0 is the empty ledger, a version of -1 no table.
-    """
-    opened = ws if isinstance(ws, Workspace) else open_workspace(ws)
-    scope = None if surface == "all" else surface, quarter or evidence.WHOLE
-    evidence.quarter_window(scope[1])
-    seq = opened.ledger.head() if ledger_seq is None else ledger_seq
-    return Snapshot(opened, *scope, opened.lake.pin(lake_versions), seq, seed, margin)
-
-
-class _Callable(ModuleType):
-    """Lets ``eb.snapshot(...)`` take one, though ``evalbench.snapshot`` is this module."""
-
-    __call__ = staticmethod(take_snapshot)
-
-
-sys.modules[__name__].__class__ = _Callable

@@ -1,0 +1,182 @@
+"""Runs: what one version of the product answered on the cases of a suite.
+
+The outputs of a run are sessions of a surface of their own, ``SURFACE@RUN``: one a case, called by
+the case's name, or ``CASE#1``, ``CASE#2`` where it was asked repeatedly. Whoever asks the lake for
+all surfaces is given production alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import polars as pl
+
+from evalbench.errors import EvalbenchError
+from evalbench.schema import RUN_SIGN, TIME, BaselineSet, RunRecorded, Suite, columns
+from evalbench.store.ledger import Ledger
+from evalbench.store.workspace import Workspace
+
+RUN_KEY = ["surface", "run"]
+RUNS = columns(
+    (pl.Int64, "seq"),
+    (TIME, "at"),
+    (pl.String, "surface run suite suite_version release"),
+    (pl.Int64, "cases repeats"),
+)
+BASELINES = columns((pl.String, "surface suite run"))
+_CASE = r"(?s)^(.*?)(?:#(\d+))?$"
+_NAMED = 5
+"""Cases that an error names."""
+
+
+def name_run(surface: str, run: str) -> str:
+    """Name the surface in the lake that holds a run of a surface."""
+    return f"{surface}{RUN_SIGN}{run}"
+
+
+def is_run(surface: str) -> bool:
+    """Tell whether a surface of the lake holds a run."""
+    return RUN_SIGN in surface
+
+
+def with_cases(rows: pl.DataFrame) -> pl.DataFrame:
+    """Say of sessions or verdicts of runs of which ``surface, run, case`` and ``repeat`` they are.
+
+    The columns take the place of ``surface`` and ``session_id``; a verdict's own ``repeat`` is then
+    ``again``: how often the same output was judged before.
+    """
+    surface = pl.col("surface").str.split_exact(RUN_SIGN, 1)
+    judged = {"again": "repeat"} if "repeat" in rows.columns else {}
+    found = rows.select(
+        surface.struct[0].alias("surface"),
+        surface.struct[1].alias("run"),
+        pl.col("session_id").str.extract(_CASE, 1).alias("case"),
+        pl.col("session_id").str.extract(_CASE, 2).cast(pl.Int64).fill_null(0).alias("repeat"),
+        *(pl.col(column).alias(name) for name, column in judged.items()),
+        pl.exclude("surface", "session_id", "repeat"),
+    )
+    return found.sort("surface", "run", "case", "repeat", maintain_order=True)
+
+
+def record_run(
+    ws: Workspace, surface: str, *, suite: Suite = "golden", release: str | None = None
+) -> RunRecorded:
+    """Record what is in the lake of a run, ``SURFACE@RUN``; what is on record already is not again.
+
+    The suite's version is the hash of its cases and their inputs. Without outputs in the lake the
+    cases are those that verdicts speak of. ``release`` is by default the one that all outputs name.
+
+    Raises EvalbenchError where the lake knows nothing of the run, or has two answers to a case.
+    """
+    product, _, run = surface.partition(RUN_SIGN)
+    known = (
+        ws.lake.sessions(surface=surface)
+        .select("surface", "session_id", "release", "first_input")
+        .collect()
+    )
+    if known.is_empty():
+        judged = ws.lake.verdicts(surface=surface).select("surface", "session_id").unique()
+        known = judged.with_columns(
+            release=pl.lit(None, pl.String), first_input=pl.lit("")
+        ).collect()
+    if known.is_empty():
+        raise EvalbenchError(
+            f"nothing of run {run!r} of {product} is in the lake: ingest its outputs first"
+        )
+    outputs = with_cases(known)
+    traces = (
+        ws.lake.spans(surface=surface).group_by("session_id").agg(n=pl.col("trace_id").n_unique())
+    )
+    if (
+        double := traces.filter(pl.col("n") > pl.col("n").median())
+        .collect()["session_id"]
+        .to_list()
+    ):
+        raise EvalbenchError(
+            f"run {run!r} of {product} has more than one answer to {_name(double)}:"
+            " name repeats apart, --map 'session_id={case}#{repeat}', and ingest with --replace"
+        )
+    released = outputs["release"].unique().to_list()
+    named = released[0] if len(released) == 1 else None
+    body = RunRecorded(
+        surface=product,
+        run=run,
+        suite=suite,
+        suite_version=hash_cases(outputs),
+        release=release or named,
+        cases=outputs["case"].n_unique(),
+        repeats=outputs["repeat"].n_unique(),
+    )
+    last = ws.ledger.events("run.recorded", subject=surface).tail(1)["body"].to_list()
+    if last != [body.model_dump_json()]:
+        ws.ledger.append("run.recorded", surface, body)
+    return body
+
+
+def hash_cases(outputs: pl.DataFrame) -> str:
+    """Hash cases and their inputs: runs of the same hash were asked the same."""
+    asked = outputs.group_by("case").agg(pl.col("first_input").fill_null("").min()).sort("case")
+    return hashlib.sha256(json.dumps(asked.rows()).encode()).hexdigest()[:16]
+
+
+def set_baseline(ws: Workspace, surface: str, run: str) -> BaselineSet:
+    """Let later candidates of the surface be compared with a run on record.
+
+    Raises EvalbenchError where there is no such run.
+    """
+    known = read_runs(ws.ledger).filter(surface=surface)
+    row = known.filter(run=run)
+    if row.is_empty():
+        raise EvalbenchError(
+            f"no run {run!r} of {surface} is on record; there are"
+            f" {', '.join(known['run']) or 'none yet'}: evalbench ingest OUTPUTS --surface SURFACE"
+            " --run RUN records one"
+        )
+    body = BaselineSet(surface=surface, suite=row["suite"][0], run=run)
+    ws.ledger.append("baseline.set", name_run(surface, run), body)
+    return body
+
+
+def read_runs(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
+    """Read the runs on record as :data:`RUNS`, each as it was recorded last, the oldest first."""
+    bodies = ledger.bodies("run.recorded", until=until).select(list(RUNS)).cast(RUNS)
+    return bodies.unique(RUN_KEY, keep="last").sort("seq")
+
+
+def read_baselines(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
+    """Read the baseline of each surface and suite as :data:`BASELINES`."""
+    bodies = ledger.bodies("baseline.set", until=until).select(list(BASELINES)).cast(BASELINES)
+    return bodies.unique(["surface", "suite"], keep="last", maintain_order=True)
+
+
+def check_comparable(runs: pl.DataFrame, outputs: pl.DataFrame) -> None:
+    """Refuse runs that were not asked the same, by name.
+
+    ``runs`` are those to compare, ``outputs`` their ``run, case, repeat``: of sessions or verdicts.
+    Raises EvalbenchError where they are of several suites or versions of one, or where a case or a
+    repeat is missing in one of them.
+    """
+    first = runs.row(0, named=True)
+    for row in runs.iter_rows(named=True):
+        for what in ("suite", "suite_version"):
+            if row[what] != first[what]:
+                raise EvalbenchError(
+                    f"runs {first['run']} and {row['run']} cannot be compared: their"
+                    f" {what.replace('_', ' ')} is {first[what]} and {row[what]};"
+                    " run both on the same cases"
+                )
+    asked = outputs.select("case", "repeat").unique()
+    for run in runs["run"]:
+        given = outputs.filter(run=run)
+        missing = asked.join(given, on=["case", "repeat"], how="anti")["case"].unique().sort()
+        if len(missing):
+            raise EvalbenchError(
+                f"run {run} lacks cases or repeats that others have: {_name(missing.to_list())};"
+                " ingest its outputs on them"
+            )
+
+
+def _name(cases: list[str]) -> str:
+    more = f" and {len(cases) - _NAMED} more" if len(cases) > _NAMED else ""
+    return ", ".join(sorted(cases)[:_NAMED]) + more

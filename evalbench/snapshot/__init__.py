@@ -1,0 +1,46 @@
+"""The workspace as of pinned versions: the one composition of the stages, asked by notebooks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from evalbench.operate import evidence
+from evalbench.snapshot.releasing import Releasing
+from evalbench.store.workspace import Workspace, open_workspace
+
+
+class Snapshot(Releasing):
+    """Everything that notebooks ask for, at one pinned state."""
+
+
+def take_snapshot(
+    ws: Workspace | str | Path,
+    surface: str | None = None,
+    quarter: str | None = None,
+    lake_versions: Mapping[str, int] | None = None,
+    ledger_seq: int | None = None,
+    seed: int = 7,
+    margin: float = 0.02,
+) -> Snapshot:
+    """Pin a workspace, given or at a path: what is not pinned is taken as it is now.
+
+    ``surface`` and ``quarter`` "all", or None, are every one; a quarter looks like 2026Q3, else
+    EvalbenchError is raised. A ``ledger_seq`` of 0 is the empty ledger, a version of -1 no table.
+    """
+    opened = ws if isinstance(ws, Workspace) else open_workspace(ws)
+    scope = None if surface == "all" else surface, quarter or evidence.WHOLE
+    evidence.quarter_window(scope[1])
+    seq = opened.ledger.head() if ledger_seq is None else ledger_seq
+    return Snapshot(opened, *scope, opened.lake.pin(lake_versions), seq, seed, margin)
+
+
+class _Callable(ModuleType):
+    """Lets ``eb.snapshot(...)`` take one, though ``evalbench.snapshot`` is this module."""
+
+    __call__ = staticmethod(take_snapshot)
+
+
+sys.modules[__name__].__class__ = _Callable

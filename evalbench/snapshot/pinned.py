@@ -1,0 +1,83 @@
+"""What a snapshot pins, and what it reads of the two stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from evalbench.label.annotation import retraction
+from evalbench.operate import evidence
+from evalbench.session import Session, read_sessions
+from evalbench.store.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What a workspace holds and means at one version of each table and one event of the ledger.
+
+    ``surface`` is None for all; ``quarter`` limits the sessions; ``margin`` is the smallest change
+    worth knowing of, as a share of sessions. No number depends on what was asked before it.
+    """
+
+    ws: Workspace
+    surface: str | None
+    quarter: str
+    lake_versions: Mapping[str, int]
+    ledger_seq: int
+    seed: int
+    margin: float
+
+    @property
+    def pins(self) -> dict[str, Any]:
+        """What was pinned, as functions of the stages take it."""
+        return {"lake_versions": dict(self.lake_versions), "ledger_seq": self.ledger_seq}
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What every function that measures takes: the level of intervals, and a generator."""
+        return {"level": self.ws.settings.level, "rng": np.random.default_rng(self.seed)}
+
+    @property
+    def drawn_from(self) -> dict[str, Any]:
+        """What a draw of these sessions has to note, so that its strata can be found again."""
+        about = {"surface": self.surface, "quarter": self.quarter, "seed": self.seed}
+        return about | self._window | {"lake_versions": dict(self.lake_versions)}
+
+    @cached_property
+    def sessions(self) -> pl.DataFrame:
+        """The sessions of the quarter."""
+        return self.ws.lake.sessions(**self._window, **self._table("session")).collect()
+
+    @cached_property
+    def spans(self) -> pl.LazyFrame:
+        """The spans of the surface, of any time."""
+        return self.ws.lake.spans(**self._table("span"))
+
+    def read_some(self, n: int) -> Iterator[Session]:
+        """Read up to ``n`` sessions of each surface whole, chosen at random."""
+        for (surface,), own in self.sessions.group_by("surface", maintain_order=True):
+            ids = own["session_id"].sample(min(n, own.height), seed=self.seed).to_list()
+            yield from read_sessions(self.ws.lake, str(surface), ids, versions=self.lake_versions)
+
+    @property
+    def every_verdict(self) -> pl.LazyFrame:
+        """All verdicts as they were given, of any version and standing."""
+        return self.ws.lake.verdicts(**self._table("verdict"))
+
+    @property
+    def _window(self) -> dict[str, Any]:
+        return dict(zip(("start", "end"), evidence.quarter_window(self.quarter), strict=True))
+
+    def _table(self, name: str) -> dict[str, Any]:
+        return {"surface": self.surface, "version": self.lake_versions[name]}
+
+    def _own(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows if self.surface is None else rows.filter(surface=self.surface)
+
+    def _events(self, kind: str) -> pl.DataFrame:
+        return self._own(retraction.read_bodies(self.ws.ledger, kind, until=self.ledger_seq))
