@@ -12,7 +12,8 @@ import json
 
 import polars as pl
 
-from evalbench.errors import EvalbenchError
+from evalbench.errors import ReleaseError
+from evalbench.release.golden import hash_suite, read_cases
 from evalbench.schema import RUN_SIGN, TIME, BaselineSet, RunRecorded, Suite, columns
 from evalbench.store.ledger import Ledger
 from evalbench.store.workspace import Workspace
@@ -64,10 +65,10 @@ def record_run(
 ) -> RunRecorded:
     """Record what is in the lake of a run, ``SURFACE@RUN``; what is on record already is not again.
 
-    The suite's version is the hash of its cases and their inputs. Without outputs in the lake the
-    cases are those that verdicts speak of. ``release`` is by default the one that all outputs name.
+    Of golden cases the suite's version is theirs, of any others a hash of cases and inputs. Without
+    outputs in the lake the cases are those that verdicts speak of. ``release`` is by default the one that all outputs name.
 
-    Raises EvalbenchError where the lake knows nothing of the run, or has two answers to a case.
+    Raises ReleaseError where the lake knows nothing of the run, or has two answers to a case.
     """
     product, _, run = surface.partition(RUN_SIGN)
     known = (
@@ -81,7 +82,7 @@ def record_run(
             release=pl.lit(None, pl.String), first_input=pl.lit("")
         ).collect()
     if known.is_empty():
-        raise EvalbenchError(
+        raise ReleaseError(
             f"nothing of run {run!r} of {product} is in the lake: ingest its outputs first"
         )
     outputs = with_cases(known)
@@ -93,7 +94,7 @@ def record_run(
         .collect()["session_id"]
         .to_list()
     ):
-        raise EvalbenchError(
+        raise ReleaseError(
             f"run {run!r} of {product} has more than one answer to {_name(double)}:"
             " name repeats apart, --map 'session_id={case}#{repeat}', and ingest with --replace"
         )
@@ -103,7 +104,7 @@ def record_run(
         surface=product,
         run=run,
         suite=suite,
-        suite_version=hash_cases(outputs),
+        suite_version=_find_version(outputs, read_cases(ws.ledger)["case"]),
         release=release or named,
         cases=outputs["case"].n_unique(),
         repeats=outputs["repeat"].n_unique(),
@@ -114,8 +115,10 @@ def record_run(
     return body
 
 
-def hash_cases(outputs: pl.DataFrame) -> str:
-    """Hash cases and their inputs: runs of the same hash were asked the same."""
+def _find_version(outputs: pl.DataFrame, golden: pl.Series) -> str:
+    """Find the version of what was asked; the names of golden cases say what they ask."""
+    if outputs["case"].is_in(golden.implode()).all():
+        return hash_suite(outputs["case"].unique())
     asked = outputs.group_by("case").agg(pl.col("first_input").fill_null("").min()).sort("case")
     return hashlib.sha256(json.dumps(asked.rows()).encode()).hexdigest()[:16]
 
@@ -123,12 +126,12 @@ def hash_cases(outputs: pl.DataFrame) -> str:
 def set_baseline(ws: Workspace, surface: str, run: str) -> BaselineSet:
     """Let later candidates of the surface be compared with a run on record.
 
-    Raises EvalbenchError where there is no such run.
+    Raises ReleaseError where there is no such run.
     """
     known = read_runs(ws.ledger).filter(surface=surface)
     row = known.filter(run=run)
     if row.is_empty():
-        raise EvalbenchError(
+        raise ReleaseError(
             f"no run {run!r} of {surface} is on record; there are"
             f" {', '.join(known['run']) or 'none yet'}: evalbench ingest OUTPUTS --surface SURFACE"
             " --run RUN records one"
@@ -154,14 +157,14 @@ def check_comparable(runs: pl.DataFrame, outputs: pl.DataFrame) -> None:
     """Refuse runs that were not asked the same, by name.
 
     ``runs`` are those to compare, ``outputs`` their ``run, case, repeat``: of sessions or verdicts.
-    Raises EvalbenchError where they are of several suites or versions of one, or where a case or a
+    Raises ReleaseError where they are of several suites or versions of one, or where a case or a
     repeat is missing in one of them.
     """
     first = runs.row(0, named=True)
     for row in runs.iter_rows(named=True):
         for what in ("suite", "suite_version"):
             if row[what] != first[what]:
-                raise EvalbenchError(
+                raise ReleaseError(
                     f"runs {first['run']} and {row['run']} cannot be compared: their"
                     f" {what.replace('_', ' ')} is {first[what]} and {row[what]};"
                     " run both on the same cases"
@@ -171,7 +174,7 @@ def check_comparable(runs: pl.DataFrame, outputs: pl.DataFrame) -> None:
         given = outputs.filter(run=run)
         missing = asked.join(given, on=["case", "repeat"], how="anti")["case"].unique().sort()
         if len(missing):
-            raise EvalbenchError(
+            raise ReleaseError(
                 f"run {run} lacks cases or repeats that others have: {_name(missing.to_list())};"
                 " ingest its outputs on them"
             )

@@ -8,11 +8,11 @@ import pytest
 
 import evalbench as eb
 from evalbench.cli import main
-from evalbench.errors import EvalbenchError
+from evalbench.errors import ReleaseError
 from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
 from evalbench.label.browsing.browsing import Browsing
-from evalbench.release import runs
+from evalbench.release import golden, runs
 
 
 def line(case, answer, **more):
@@ -122,7 +122,7 @@ def test_a_case_that_was_answered_twice_is_refused_by_name(ingest, workspace):
 
 
 def test_nothing_that_is_not_there_is_recorded(workspace):
-    with pytest.raises(EvalbenchError, match="nothing of run 'x' of shop is in the lake"):
+    with pytest.raises(ReleaseError, match="nothing of run 'x' of shop is in the lake"):
         runs.record_run(workspace, "shop@x")
 
 
@@ -130,10 +130,10 @@ def test_runs_that_were_not_asked_the_same_are_refused_by_name(ingest, workspace
     ingest("old", line("c1", "x"), line("c2", "x"))
     ingest("new", line("c1", "y"), line("c3", "y"))
     view = eb.snapshot(workspace, surface="shop")
-    with pytest.raises(EvalbenchError, match="runs old and new cannot be compared: their suite v"):
+    with pytest.raises(ReleaseError, match="runs old and new cannot be compared: their suite v"):
         runs.check_comparable(view.runs, view.read_outputs(["old", "new"]))
     same = view.runs.with_columns(suite_version=pl.lit("1"))
-    with pytest.raises(EvalbenchError, match=r"run old lacks cases or repeats .*: c3"):
+    with pytest.raises(ReleaseError, match=r"run old lacks cases or repeats .*: c3"):
         runs.check_comparable(same, view.read_outputs(["old", "new"]))
 
 
@@ -146,3 +146,13 @@ def test_cases_and_repeats_are_read_of_session_names():
         ("shop", "r", "c#x", 0),
         ("shop", "r", "d#1", 3),
     ]
+
+
+def test_a_run_on_all_golden_cases_is_of_the_version_of_the_suite(ingest, workspace):
+    fields = {"surface": "shop", "suite": "golden", "severity": "safety", "expected": "no"}
+    asked = [{"messages": [{"role": "user", "content": text}], **fields} for text in "xy"]
+    cases = [golden.name_case(each) for each in asked]
+    golden.add_cases(workspace, cases)
+    ingest("new", *(line(each.case, "no") for each in cases))
+    version = golden.suite_version(golden.read_cases(workspace.ledger), "shop", "golden")
+    assert runs.read_runs(workspace.ledger)["suite_version"].to_list() == [version]
