@@ -9,10 +9,7 @@ from evalbench.label.agreement.cases import Adjudication
 from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.browsing.browsing import Browsing
 from evalbench.label.discovery.curation import Curation
-from evalbench.widgets.adjudicator import Adjudicator
-from evalbench.widgets.annotator import Annotator
-from evalbench.widgets.browser import Browser
-from evalbench.widgets.clusters import ClusterDesk
+from evalbench.widgets.screens import Adjudicator, Annotator, Browser, ClusterDesk
 
 Desk = TypeVar("Desk", ClusterDesk, Adjudicator)
 

@@ -7,9 +7,7 @@ from evalbench.label.annotation.queue import Queue, find_queues
 from evalbench.label.browsing.browsing import Browsing
 from evalbench.store.workspace import Workspace
 from evalbench.widgets import desk
-from evalbench.widgets.adjudicator import Adjudicator
-from evalbench.widgets.annotator import Annotator
-from evalbench.widgets.browser import Browser
+from evalbench.widgets.screens import Adjudicator, Annotator, Browser
 from evalbench.widgets.server import Page
 
 

@@ -3,11 +3,8 @@
 import sys
 from pathlib import Path
 
-from evalbench.widgets.adjudicator import Adjudicator
-from evalbench.widgets.annotator import Annotator
-from evalbench.widgets.browser import Browser
-from evalbench.widgets.clusters import ClusterDesk
 from evalbench.widgets.page import read_vendor
+from evalbench.widgets.screens import Adjudicator, Annotator, Browser, ClusterDesk
 
 for widget in (Adjudicator, Annotator, ClusterDesk, Browser):
     own = str(widget._esm).removeprefix(read_vendor())

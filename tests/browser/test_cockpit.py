@@ -7,7 +7,7 @@ from annotating import WIDGET
 from test_nothing_lost import CHATS, NOTE, notice, open_desk, press, read_labels, wait_at
 
 from evalbench.label.codebook.acts import read_codebook
-from evalbench.widgets.annotator import Annotator
+from evalbench.widgets.screens import Annotator
 
 
 @pytest.fixture

@@ -5,36 +5,34 @@ from hashlib import sha256
 
 import pytest
 
-from evalbench.label.annotation import labelling
+from evalbench.errors import LabelError
+from evalbench.label.agreement.cases import Adjudication
+from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.annotation.transcript import READING
-from evalbench.label.discovery import curation
+from evalbench.label.browsing.browsing import Browsing
+from evalbench.label.discovery.curation import Curation
 from evalbench.schema import MODE_KEYS
-from evalbench.widgets.annotator import Annotator
-from evalbench.widgets.clusters import ClusterDesk
+from evalbench.store.workspace import open_workspace
 from evalbench.widgets.page import STATIC, read_vendor
+from evalbench.widgets.screens import Adjudicator, Annotator, Browser, ClusterDesk
+from evalbench.widgets.served import PAGES
 
-WIDGETS = [Annotator, ClusterDesk]
-TRAITS = {
-    Annotator: {"about", "item", "upcoming", "codebook", "policies", "progress", "notice"},
-    ClusterDesk: {
-        "points",
-        "homes",
-        "groups",
-        "members",
-        "confirming",
-        "reason",
-        "weak",
-        "progress",
-        "sorting",
-    },
-}
+CLUSTERS = "points homes groups members confirming reason weak progress sorting"
+SCREENS = [
+    (Annotator, Annotation, "about item upcoming codebook policies progress notice"),
+    (ClusterDesk, Curation, CLUSTERS),
+    (Browser, Browsing, "surfaces surface query"),
+    (Adjudicator, Adjudication, "item cases agreement codebook"),
+]
 OPENS_HTML = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc"
 
 
-@pytest.mark.parametrize("widget", WIDGETS)
-def test_a_page_is_one_module_and_asks_for_nothing_outside(widget):
+@pytest.mark.parametrize(("widget", "desk", "traits"), SCREENS)
+def test_a_page_is_one_module_asks_nothing_outside_and_its_desk_knows_every_act(
+    widget, desk, traits
+):
     inherited = widget.__mro__[1].class_trait_names(sync=True)
-    assert set(widget.class_trait_names(sync=True)) - set(inherited) == TRAITS[widget]
+    assert set(widget.class_trait_names(sync=True)) - set(inherited) == set(traits.split())
     page = widget().get_state()
     script = page["_esm"].removeprefix(read_vendor())
     assert script.count("export default") == 1
@@ -42,6 +40,9 @@ def test_a_page_is_one_module_and_asks_for_nothing_outside(widget):
         assert not re.search(r"\bimport\b|@import|url\(|fetch\(|\beval\b", text)
         assert not re.search(r"""["'(]https?:\w""", text)
     assert not re.search(OPENS_HTML, script)
+    acts = set(re.findall(r'act: "(\w+)"', script))
+    assert acts <= {*desk.ACTS, *READING}
+    assert all(callable(getattr(desk, act)) for act in desk.ACTS)
 
 
 def test_vendored_modules_are_what_the_registry_gave_small_and_with_their_licences():
@@ -59,9 +60,7 @@ def test_vendored_modules_are_what_the_registry_gave_small_and_with_their_licenc
     assert re.findall(r"^const (\w+)=\(", joined, re.MULTILINE) == ["preact", "hooks", "htm"]
     assert not re.search(r"\bimport\b|\bexport\b|fetch\(|\beval\b|new Function", joined)
     assert set(re.findall(r"https?://[^\"')]+", joined)) == {
-        "http://www.w3.org/1998/Math/MathML",
-        "http://www.w3.org/1999/xhtml",
-        "http://www.w3.org/2000/svg",
+        f"http://www.w3.org/{name}" for name in ("1998/Math/MathML", "1999/xhtml", "2000/svg")
     }  # names, not addresses
 
 
@@ -72,11 +71,13 @@ def test_command_keys_and_mode_keys_do_not_meet():
     assert not set(MODE_KEYS) & commands
 
 
-@pytest.mark.parametrize(
-    ("widget", "room", "desk"),
-    [(Annotator, labelling, labelling.Annotation), (ClusterDesk, curation, curation.Curation)],
-)
-def test_every_act_of_a_page_is_one_that_its_desk_knows(widget, room, desk):
-    acts = set(re.findall(r'act: "(\w+)"', widget().get_state()["_esm"]))
-    assert acts <= {*room.ACTS, *READING}
-    assert all(callable(getattr(desk, act)) for act in room.ACTS)
+def test_a_desk_without_anything_to_show_says_what_to_do(tmp_path):
+    ws = open_workspace(tmp_path / "ws", user="ana")
+    for page, asked, why in (
+        ("annotate", {}, "02_sample"),
+        ("adjudicate", {}, "Nobody has labelled"),
+        ("browse", {"surface": "moon"}, "no sessions of moon"),
+    ):
+        with pytest.raises(LabelError, match=why):
+            PAGES[page].make(ws, **asked)
+    assert PAGES["browse"].make(ws, query="refund").query == "refund"

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,49 +11,41 @@ from evalbench.errors import LabelError
 from evalbench.label.agreement.adjudication import adjudicate, disagreements
 from evalbench.label.agreement.consensus import ANY, judgements, latest_labels
 from evalbench.label.agreement.measures import measure_agreement
-from evalbench.label.annotation.answering import Answer, answer
+from evalbench.label.annotation.answering import Answer, Desk
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.annotation.retraction import read_bodies, read_notes
-from evalbench.label.annotation.transcript import READING, transcript
+from evalbench.label.annotation.transcript import transcript
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.codebook.restate import restate
 from evalbench.label.entries import redact_note
 from evalbench.schema import Judgement
-from evalbench.session import Session, make_session, read_sessions
+from evalbench.session import make_session, read_sessions
 from evalbench.store.workspace import Workspace
 
-ACTS = "decide open".split()
 CODEBOOK = ("mode", "key", "name", "definition", "example", "severity")
 SHOWN = ("verdict", "modes", "severity", "anchors")
 SEED = 7
 
 
-class Adjudication:
+class Adjudication(Desk):
     """What an adjudicator sees of a surface; as an ``Annotation``, it knows no widget.
 
     ``cases`` are the sessions whose annotators disagree, those that wait first; ``item`` the
     transcript of the open one, its ``case`` the labels, without names until somebody has decided.
     """
 
+    ACTS = ("decide", "open")
+
     def __init__(self, ws: Workspace, surface: str) -> None:
         self._ws, self.surface = ws, surface
         self._modes = read_codebook(ws.ledger).live.filter(surface=surface)
         told = pl.col("name", "definition", "example").map_elements(visible, pl.String)
         self.codebook = self._modes.select(CODEBOOK).with_columns(told).to_dicts()
-        self._session = Session(surface, "", {})
         self.item: dict[str, Any] = {}
         self.cases: list[dict[str, Any]] = []
         self.agreement: list[dict[str, Any]] = []
         self._read()
         self._show(next((each["session_id"] for each in self.cases if each["waits"]), ""))
-
-    def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
-
-        Those of :data:`READING` are of the open session.
-        """
-        own = {act: getattr(self, act) for act in ACTS}
-        return answer(own | {act: partial(self._consult, act) for act in READING}, message)
 
     def decide(
         self,
@@ -90,11 +81,6 @@ class Adjudication:
         """Open a case, decided or not: a later decision replaces an earlier one."""
         self._case(session_id)
         self._show(session_id)
-
-    def _consult(self, act: str, session_id: str = "", **asked: Any) -> Answer:
-        if session_id not in ("", self._session.session_id):
-            raise LabelError(f"session {session_id} is not open: open it again")
-        return READING[act](self._session, **asked)
 
     def _read(self) -> None:
         """Read what people said and what was decided, as it stands now."""

@@ -1,34 +1,29 @@
 """One annotator at a queue: the session before them, the next one, what they say of each."""
 
-from functools import partial
 from typing import Any
 
 import polars as pl
 
 from evalbench.errors import LabelError
-from evalbench.label.annotation.answering import Answer, answer
+from evalbench.label.annotation.answering import Answer, Desk
 from evalbench.label.annotation.history import Deed, read_deeds
 from evalbench.label.annotation.layout import lay_out
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.annotation.overview import list_items, list_modes, pin_key, propose_mode
 from evalbench.label.annotation.queue import Queue
 from evalbench.label.annotation.retraction import read_own_note
-from evalbench.label.annotation.transcript import READING, transcript
+from evalbench.label.annotation.transcript import transcript
 from evalbench.label.entries import redact_note
 from evalbench.schema import CommentAdded, Label
 from evalbench.session import Session, make_session, read_sessions
 from evalbench.store.workspace import Workspace
 
-ACTS = tuple(
-    "submit skip undo redo previous next open touch suggestion reveal items pin "
-    "propose comment".split()
-)
 AHEAD = 2  # sessions held at a time: the one being read, and the one shown next without a wait
 SAID = ("verdict", "modes", "severity", "anchors")  # what makes two labels of a session the same
 HIDDEN = {"reason": "", "signals": []}
 
 
-class Annotation:
+class Annotation(Desk):
     """What one annotator sees of a queue, and the way of what they say into the ledger.
 
     Messages are plain dicts, and so are answers. A label is in the ledger before its receipt is
@@ -36,6 +31,11 @@ class Annotation:
     transcripts, each with its ``note`` and, labelled before, its ``label``; in a blind queue what
     tells the outcome is left out of one without a label, which is then ``blind``.
     """
+
+    ACTS = (
+        *"submit skip undo redo previous next open touch suggestion reveal items pin".split(),
+        *("propose", "comment"),
+    )
 
     def __init__(self, ws: Workspace, queue: Queue) -> None:
         self._ws, self._queue = ws, queue
@@ -69,15 +69,6 @@ class Annotation:
         """What the next label leads to."""
         following = self._ahead[0 if self._back else 1 :]
         return following[0] if following else {}
-
-    def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks: ``act`` is of :data:`ACTS` or :data:`READING`.
-
-        Returns None where :attr:`item` shows what changed; else ``tell`` is saved, done (with what
-        was ``said``), text, suggestion, revealed, items or refused (then ``why``).
-        """
-        own = {act: getattr(self, act) for act in ACTS}
-        return answer(own | {act: partial(self._consult, act) for act in READING}, message)
 
     def submit(self, *, session_id: str, note: str = "", base: int = 0, **given: Any) -> Answer:
         """Write the label of a session into the ledger, and go on to the next.
@@ -224,11 +215,8 @@ class Annotation:
         self._sessions = {name: each for name, each in self._sessions.items() if name in kept}
         self.progress = self._queue.progress()
 
-    def _consult(self, act: str, session_id: str = "", **asked: Any) -> Answer:
-        session = self._sessions.get(session_id or self.item["session_id"])
-        if session is None:
-            raise LabelError(f"session {session_id} is not before you: reload the page")
-        return READING[act](session, **asked)
+    def _find_session(self, session_id: str) -> Session | None:
+        return self._sessions.get(session_id or self.item["session_id"])
 
     @property
     def _labelled(self) -> dict[str, Deed]:

@@ -3,29 +3,27 @@
 import json
 import re
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import polars as pl
 
 from evalbench.errors import LabelError
 from evalbench.label.agreement.consensus import latest_labels
-from evalbench.label.annotation.answering import Answer, answer
+from evalbench.label.annotation.answering import Answer, Desk
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.annotation.queue import record_draw
 from evalbench.label.annotation.retraction import read_bodies
-from evalbench.label.annotation.transcript import READING, transcript
+from evalbench.label.annotation.transcript import transcript
 from evalbench.label.browsing.queries import contains, parse_query
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.label.codebook.restate import restate
 from evalbench.schema import SESSION
-from evalbench.session import Session, read_sessions
+from evalbench.session import read_sessions
 from evalbench.session.copies import find_copies
 from evalbench.store.search import KEY, TEXT
 from evalbench.store.tabular import write_frame
 from evalbench.store.workspace import Workspace
 
-ACTS = "ask open draw export".split()
 ROWS = 50  # sessions of a list that are sent at a time
 FEWEST_SHARED = 30  # values that a column may have and still be offered value by value
 LEFT_OUT = ("surface", "user_key", "group_key", "final_output")
@@ -34,12 +32,14 @@ NOTHING = pl.DataFrame(schema=TEXT)
 EXCERPT = 60  # characters that are shown before a word that was found
 
 
-class Browsing:
+class Browsing(Desk):
     """What one person sees of a surface's sessions; as an ``Annotation``, it knows no widget.
 
     Words are sought in copies of the texts, made on first use; until then an answer says in how
     many ``of`` all it ``searched``.
     """
+
+    ACTS = ("ask", "open", "draw", "export")
 
     def __init__(self, ws: Workspace, *, surface: str = "", query: str = "") -> None:
         self._ws, self.query = ws, query
@@ -49,15 +49,7 @@ class Browsing:
             raise LabelError(f"no sessions of {surface}; there are: {', '.join(self.surfaces)}")
         self.surface = surface or (self.surfaces[0] if self.surfaces else "")
         self._frames: dict[str, pl.DataFrame] = {}
-        self._found, self._session = pl.DataFrame(), Session("", "", {})
-
-    def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks: ``act`` names one of :data:`ACTS`, the rest are its arguments.
-
-        Those of :data:`READING` are of the open session.
-        """
-        own = {act: getattr(self, act) for act in ACTS}
-        return answer(own | {act: partial(self._consult, act) for act in READING}, message)
+        self._found = pl.DataFrame()
 
     def ask(self, *, surface: str, query: str, start: int = 0, sort: str = "started_at") -> Answer:
         """Find the sessions that a query asks for, the most of a column first, and show some."""
@@ -129,11 +121,6 @@ class Browsing:
             path, said.join(rows, on="session_id", maintain_order="left").select(*SESSION, "text")
         )
         return {"tell": "exported", "name": name, "path": str(path), "sessions": len(ids)}
-
-    def _consult(self, act: str, session_id: str = "", **asked: Any) -> Answer:
-        if session_id not in ("", self._session.session_id):
-            raise LabelError(f"session {session_id} is not open: open it again")
-        return READING[act](self._session, **asked)
 
     def _read(self, surface: str) -> pl.DataFrame:
         """Read the sessions of a surface once, with what people and evaluators said of them."""

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from evalbench.errors import LabelError
-from evalbench.label.annotation.answering import Answer, answer
+from evalbench.label.annotation.answering import Answer, Desk
 from evalbench.label.annotation.markdown import visible
-from evalbench.label.annotation.transcript import READING, transcript
+from evalbench.label.annotation.transcript import transcript
 from evalbench.label.codebook import acts as codebook
 from evalbench.label.codebook.fold import KINDS, find_undone, fold, read_acts
 from evalbench.label.codebook.modes import REQUIRED, Mode, make_key
@@ -21,19 +20,16 @@ from evalbench.label.discovery.progress import UNDONE, measure_progress
 from evalbench.label.discovery.texts import Discovery
 from evalbench.label.discovery.vectors import FEW
 from evalbench.schema import DraftedMode
-from evalbench.session import Session, read_sessions
+from evalbench.session import read_sessions
 from evalbench.store.workspace import Workspace
 
 SHOWN = 300  # members of a cluster that are shown, those that say the same as one
 READ = 1200  # characters of a member that are shown
 FORM = ("name", *REQUIRED)
-ACTS = (
-    "choose rename merge split sort put later confirm judge leave promote retire undo read"
-).split()
 BEGINNINGS = ("codebook.proposed", "notes.sorted")
 
 
-class Curation:
+class Curation(Desk):
     """What an analyst sees of the notes of a surface, and does with them.
 
     A group of notes becomes a draft with the first act on it. ``points`` are of each note x, y and
@@ -41,6 +37,11 @@ class Curation:
     ``members`` are rows of the chosen group, each for ``notes`` that say the same; ``sorting`` is
     what is asked, ``confirming`` the member to look at, or empty.
     """
+
+    ACTS = (
+        *"choose rename merge split sort put later confirm judge leave promote".split(),
+        *("retire", "undo", "read"),
+    )
 
     def __init__(self, ws: Workspace, discovery: Discovery) -> None:
         self._ws, self._discovery = ws, discovery
@@ -54,17 +55,11 @@ class Curation:
         self._modes: dict[str, Mode] = {}
         self._suggested: dict[str, list[int]] = {}
         self._chosen, self._asked, self._sorting = "", "", False
-        self._session: Session | None = None
         self._look()
 
     def answer(self, message: Any) -> Answer | None:
-        """Do what a message asks: ``act`` is of :data:`ACTS` or :data:`READING`.
-
-        Returns None where only what is shown changed; else ``tell`` is done (``seq``, ``said``) or
-        refused.
-        """
-        own = {act: getattr(self, act) for act in ACTS}
-        reply = answer(own | {act: partial(self._consult, act) for act in READING}, message)
+        """Do what a message asks, and look at what came of it."""
+        reply = super().answer(message)
         self._look()
         return reply
 
@@ -143,11 +138,6 @@ class Curation:
         if self._session is None:
             raise LabelError(f"the lake has no session {session_id} of {self.surface}")
         return {"tell": "item", "item": transcript(self._session)}
-
-    def _consult(self, act: str, session_id: str = "", **asked: Any) -> Answer:
-        if self._session is None or session_id not in ("", self._session.session_id):
-            raise LabelError("that session is not open: open that of a note first")
-        return READING[act](self._session, **asked)
 
     def confirm(self, *, mode: str) -> None:
         """Begin to look at the sampled members of a cluster, one after another."""
