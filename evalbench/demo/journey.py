@@ -21,11 +21,14 @@ from evalbench.demo.closing import (
 )
 from evalbench.demo.company import ANNOTATORS, QUARTERS, Surface, load_company, quarter_bounds
 from evalbench.demo.conversation import Facts
-from evalbench.demo.evaluators import promote_evaluators
 from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import SUFFIX, write_traces
 from evalbench.errors import EvalbenchError
-from evalbench.evaluate.proposals.propose import Proposals
+from evalbench.evaluate import calibrate
+from evalbench.evaluate.proposals.propose import Proposals, adopt, propose
+from evalbench.evaluate.score import score
+from evalbench.evaluate.split import with_split
+from evalbench.evaluate.status import COUNTING, promote
 from evalbench.label.annotation.queue import record_draw
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.observe.ingestion import ingest
@@ -33,7 +36,32 @@ from evalbench.observe.sampling.draw import draw
 from evalbench.operate import impact
 from evalbench.report import runbook
 from evalbench.schema import Design
+from evalbench.snapshot import take_snapshot
 from evalbench.store.workspace import Workspace, open_workspace
+
+
+def promote_evaluators(ws: Workspace, surface: str, *, rng: np.random.Generator) -> Proposals:
+    """Propose evaluators, define, score and calibrate them as 06 and 07 do, and promote them."""
+    view = take_snapshot(ws, surface)
+    truth = view.truth.rename({"fails": "truth"})
+    proposals = propose(ws, truth, view.modes, rng=rng)
+    proposed = proposals.modes["evaluator_id"].drop_nulls().to_list()
+    adopted = adopt(ws, proposals, proposed, modes=view.modes)
+    labelled = with_split(view.sessions.join(truth, on=calibrate.SESSION_KEY, how="semi"))
+    score(ws, adopted, labelled.filter(split="test"))
+    view = take_snapshot(ws, surface)
+    own = view.every_verdict.filter(pl.col("evaluator_id").is_in(list(view.specifications)))
+    verdicts = calibrate.current_verdicts(own.collect(), view.specifications)
+    pairs = calibrate.pair_verdicts(verdicts, truth, view.frame, view.specifications)
+    how: dict[str, Any] = {"settings": ws.settings.evaluators, "level": ws.settings.level}
+    measured = calibrate.measure_alignment(
+        pairs, by=calibrate.KEY, tried=view.tried, rng=rng, **how
+    )
+    calibrate.record_calibrations(ws, measured, **view.pins)
+    for name in measured.filter(pl.col("status").is_in(COUNTING))["evaluator_id"]:
+        promote(ws, name)
+    return proposals
+
 
 LABELLED = 400  # sessions that people read a surface and quarter
 # Least of them in a stratum. Fewer in the large strata without flags or signals would leave the

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
 import polars as pl
 
-from evalbench.observe.decode import Record, decode
 from evalbench.observe.formats import find_format, load_formats
+from evalbench.observe.formats.opentelemetry import envelope_spans
 from evalbench.observe.frames import RECORD, build_frame, keep_usable, name_sessions
-from evalbench.observe.json_values import Flaw
+from evalbench.observe.json_values import Flaw, split_values
 from evalbench.observe.record import Row
 from evalbench.observe.sessions import outline_sessions
 from evalbench.observe.source import Chunk
@@ -24,6 +25,62 @@ from evalbench.schema import TABLES
 if TYPE_CHECKING:
     from evalbench.store.files import Staged
     from evalbench.store.lake import Lake
+
+REJECT = {"line", "reason", "text"}
+
+
+class Record(NamedTuple):
+    """A record and the text it came as; ``value`` is none where it is no object, ``flaw`` why."""
+
+    text: bytes
+    value: Row | None
+    flaw: str = ""
+
+
+def decode(line: bytes) -> list[Record]:
+    """Return the records of one line: none of a blank one, of an OTLP envelope one a span.
+
+    A line of a rejects file gives what its ``text`` holds; one of several values gives each.
+    """
+    record = _load(line)
+    value = record.value
+    if value is None:
+        values = split_values(line)
+        return [each for text in values for each in decode(text)] if values[1:] else [record]
+    if value.keys() == REJECT:
+        record = _load(str(value["text"]).encode())
+        value = record.value
+    if value is not None and "resourceSpans" in value:
+        return _split_envelope(value, record.text)
+    return [record]
+
+
+def _load(text: bytes) -> Record:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        try:
+            text.decode()
+        except UnicodeDecodeError as undecodable:
+            return Record(text, None, f"not UTF-8: {undecodable}")
+        return Record(text, None, f"not JSON: {error}")
+    if not isinstance(value, dict):
+        return Record(text, None, "not a JSON object")
+    return Record(text, value)
+
+
+def _split_envelope(envelope: Row, text: bytes) -> list[Record]:
+    """Make one envelope a span, so that a bad span takes no good one with it."""
+    try:
+        spans = list(envelope_spans(envelope))
+    except ValueError as error:
+        return [Record(text, None, str(error))]
+    if not spans:
+        return [Record(text, None, "an OTLP envelope without spans")]
+    if len(spans) == 1:
+        return [Record(text, envelope)]
+    return [Record(orjson.dumps(span), span) for span in spans]
+
 
 AT_ONCE = 500  # rows that become columns at once, while the processor's cache still holds them
 READABLE = "backslashreplace"  # how bytes that are no UTF-8 are shown in a reject

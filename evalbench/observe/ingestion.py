@@ -22,11 +22,11 @@ from evalbench.observe.batch import (
     Outcome,
     Plan,
     Reject,
+    decode,
     make_reject,
     process_part,
     read_records,
 )
-from evalbench.observe.decode import decode
 from evalbench.observe.formats import find_format, load_formats
 from evalbench.observe.frames import RECORD
 from evalbench.observe.json_values import Flaw

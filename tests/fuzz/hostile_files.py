@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow
 import pyarrow.parquet
 
-from evalbench.observe.decode import decode
+from evalbench.observe.batch import decode
 from evalbench.observe.source import read_chunks
 
 FIXTURES = sorted((Path(__file__).parents[1] / "observe/fixtures").glob("*/input.*"))

@@ -1,12 +1,17 @@
 """A model's reading of notes: what is kept of it, what is dropped, and what is told."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
+import make
 import numpy as np
 import pytest
 
 from evalbench.errors import ModelError
+from evalbench.label.codebook.modes import make_key
+from evalbench.label.discovery import texts
+from evalbench.label.discovery.clustering import cluster
 from evalbench.label.discovery.induction import (
     LOST,
     Assignment,
@@ -15,6 +20,7 @@ from evalbench.label.discovery.induction import (
     Merges,
     induce,
 )
+from evalbench.label.discovery.naming import name_by, propose_all
 
 NOTES = [f"promises a refund too late, case {n}" for n in range(40)]
 NOTES += [f"calls the search twice, case {n}" for n in range(40)]
@@ -138,3 +144,44 @@ def test_notes_that_no_reading_has_stay_as_alike_as_their_wording():
     alike = np.full((3, 3), 0.4)
     np.testing.assert_allclose(induced.blend(alike)[0], [0.7, 0.45, 0.4])
     assert induced.agreement == 0.5
+
+
+def test_clusters_are_named_by_what_their_notes_are_read_as_else_by_their_most_typical_note():
+    found = cluster(NOTES, rng=np.random.default_rng(1))
+    named = propose_all(NOTES, found, induced=read(Model()))
+    assert {(each.name, each.source) for each in named} == {
+        ("calls", "model"),
+        ("promises", "model"),
+    }
+    assert all(quote in NOTES for each in named for quote in each.quotes)
+    lost = read(Model(lambda number, form, said: "bad" if form is Assignment else said))
+    for induced, why in ((None, "no model was asked"), (lost, "no kind that the model found")):
+        for each, telling in zip(
+            propose_all(NOTES, found, induced=induced), found.representatives, strict=True
+        ):
+            assert each.name == NOTES[telling[0]]
+            assert each.quotes == tuple(NOTES[one] for one in telling[:3])
+            assert (each.source, each.definition, each.severity) == ("offline", "", None)
+            assert each.why.startswith(why)
+    assert name_by("word " * 30) == " ".join(["word"] * 11) + " …"
+
+
+def test_of_many_notes_the_most_typical_of_each_cluster_are_read(workspace, monkeypatch):
+    make.notes(workspace.ledger, *NOTES)
+    model = Model()
+    monkeypatch.setattr(texts, "FEW", 10)
+    monkeypatch.setattr(texts, "induce", partial(induce, complete=model))
+    asked = {"model": "m", "seed": 1, "ledger_seq": workspace.ledger.head()}
+    found = texts.discover(workspace, "shop", **asked)
+    typical = {NOTES[one] for each in found.clusters.representatives for one in each}
+    assert {
+        note for form, given in model.asked if form is Concepts for note in given["notes"]
+    } == typical
+    assert {each.name for each in found.proposals} == {"calls", "promises"}
+    assert "calls found 2 kinds" in texts.headline(found)
+
+
+def test_a_key_is_made_of_the_name_and_is_never_taken():
+    assert make_key("Refund, window: 14 days!", []) == "refund_window_14_days"
+    assert make_key("Ton", ["ton", "ton_2"]) == "ton_3"
+    assert make_key("!!", []) == "mode"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import evalbench as eb
 from evalbench.errors import ReadError
-from evalbench.observe.decode import decode
+from evalbench.observe.batch import decode
 from evalbench.observe.formats import find_format, load_formats, openai_chat, opentelemetry
 from evalbench.observe.formats.messages import to_messages
 from evalbench.observe.source import read_chunks

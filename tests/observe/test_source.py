@@ -10,7 +10,7 @@ import pytest
 
 from evalbench.errors import ReadError
 from evalbench.observe import json_values, source
-from evalbench.observe.decode import decode
+from evalbench.observe.batch import decode
 from evalbench.observe.json_values import Flaw
 from evalbench.observe.source import Chunk, read_chunks
 from evalbench.settings import Limits

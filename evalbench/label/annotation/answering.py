@@ -33,7 +33,7 @@ class Desk:
         acts |= {act: partial(self._consult, act) for act in READING}
         try:
             given = dict(message)
-            return acts[given.pop("act")](**given)  # type: ignore[no-any-return]
+            return acts[given.pop("act")](**given)
         except ValidationError as error:
             why = say_invalid(error, shows_value=False)
         except Exception as error:

@@ -15,8 +15,7 @@ from evalbench.label.codebook.fold import KINDS, find_undone, fold, read_acts
 from evalbench.label.codebook.modes import REQUIRED, Mode, make_key
 from evalbench.label.discovery.clustering import STABLE, SURE
 from evalbench.label.discovery.drafts import add_drafts, draft_clusters
-from evalbench.label.discovery.note_queue import NoteQueue
-from evalbench.label.discovery.progress import UNDONE, measure_progress
+from evalbench.label.discovery.note_queue import UNDONE, NoteQueue, measure_progress
 from evalbench.label.discovery.texts import Discovery
 from evalbench.label.discovery.vectors import FEW
 from evalbench.schema import DraftedMode

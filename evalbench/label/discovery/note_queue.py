@@ -3,19 +3,31 @@
 Only what a person said counts as sorted. All else is a suggestion, and is shown as one.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from evalbench.label.codebook.fold import Act, find_undone
 from evalbench.label.codebook.modes import Codebook, Mode
 from evalbench.label.discovery import suggestions
 from evalbench.label.discovery.naming import name_by
 from evalbench.label.discovery.texts import LONG, Discovery
 from evalbench.label.discovery.vectors import FEW, offline_vectors
 
+RECENT = 10  # acts of sorting that say whether new modes still turn up
+UNDONE = {
+    "mode.defined": "what was written about {name}",
+    "mode.merged": "the merge into {name}",
+    "mode.split": "the split of {name}",
+    "mode.retired": "the putting away of {name}",
+    "mode.promoted": "the promotion of {name}",
+    "codebook.proposed": "the draft {name}",
+    "member.confirmed": "the look at a note of {name}",
+    "notes.sorted": "the sorting of {n} into {name}",
+}
 OFFERED = 3  # modes offered for a note
 
 
@@ -54,7 +66,7 @@ class NoteQueue:
         texts = self._discovery.texts["text"].str.slice(0, LONG).gather(self._first).to_list()
         seed = np.random.default_rng(self._discovery.seed)
         alike = suggestions.measure_similarity(offline_vectors(texts, rng=seed))
-        if self.induced and self.induced.agrees:
+        if self.few and self.induced and self.induced.agrees:
             read = replace(self.induced, passes=self.induced.passes[:, self._first])
             return read.blend(alike)
         return alike
@@ -154,3 +166,29 @@ class NoteQueue:
     def sorted(self) -> int:
         """Notes that a person put into a mode."""
         return int((self._named[self._one] >= 0).sum())
+
+
+def measure_progress(queue: NoteQueue, acts: Sequence[Act]) -> dict[str, Any]:
+    """Count what is sorted, and the new modes of the last acts; ``astray``: sorting is no help.
+
+    It is none where the mode that was chosen was seldom among those offered.
+    """
+    undone = find_undone(acts)
+    done = [
+        act.body
+        for act in acts
+        if act.kind == "notes.sorted"
+        and act.body.surface == queue.surface
+        and act.seq not in undone
+    ]
+    asked = [body for body in done if body.offered and not body.name][-2 * RECENT :]
+    right = sum(body.mode in body.offered for body in asked)
+    return {
+        "sorted": queue.sorted,
+        "of": len(queue.numbers),
+        "modes": sum(not mode.ended for mode in queue.modes.values()),
+        "recent": min(RECENT, len(done)),
+        "new": sum(bool(body.name) for body in done[-RECENT:]),
+        "astray": len(asked) == 2 * RECENT and 2 * right < len(asked),
+        "few": queue.few and bool(queue.numbers),
+    }

@@ -1,6 +1,7 @@
 """The notes of a surface in clusters, and where in them signals are raised."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from evalbench.label.annotation.markdown import escape_text
 from evalbench.label.annotation.transcript import SIGNALS
 from evalbench.label.discovery import clustering
 from evalbench.label.discovery.clustering import Clusters
-from evalbench.label.discovery.induction import Induced, induce
+from evalbench.label.discovery.induction import LOST, Induced, induce
 from evalbench.label.discovery.naming import Proposal, propose_all
 from evalbench.label.discovery.suggestions import measure_similarity
 from evalbench.label.discovery.vectors import FEW, OFFLINE, embed_texts, unfold
@@ -111,19 +112,24 @@ def discover(
     distinct, members = np.unique(np.array(short, dtype=object), return_inverse=True)
     embedding = embeddings or ws.settings.embeddings
     vectors = embed_texts(distinct.tolist(), model=embedding, rng=rng)[members]
+    read = partial(induce, model=model, calls=calls, rng=rng)
+    asks, induced = bool(model) and not model.startswith("offline/"), None
     if embedding != OFFLINE or n_different >= FEW:
         found = clustering.cluster(short, vectors=vectors, rng=rng)
-        named = tuple(propose_all(short, found, model=model))
-        induced = None
+        if asks:  # of many notes the most typical ones are read
+            typical = np.concatenate(found.representatives)
+            induced = read([short[index] for index in typical])
+            passes = np.full((len(induced.passes), len(short)), LOST)
+            passes[:, typical] = induced.passes
+            induced = replace(induced, passes=passes)
     else:
-        asked = bool(model) and not model.startswith("offline/")
-        induced = induce(short, model=model, calls=calls, rng=rng) if asked else None
+        induced = read(short) if asks else None
         alike = measure_similarity(vectors)
         if induced and induced.agrees:
             alike = induced.blend(alike)
             vectors = unfold(alike)
         found = clustering.cluster(short, alike=alike, rng=rng)
-        named = tuple(propose_all(short, found, model="", induced=induced))
+    named = tuple(propose_all(short, found, induced=induced))
     position = clustering.lay_out(vectors, found.assignment)
     return Discovery(surface, notes, found, position, named, seed, ledger_seq, induced)
 
