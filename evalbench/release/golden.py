@@ -14,6 +14,7 @@ from evalbench.errors import ReleaseError
 from evalbench.pii import redact_text
 from evalbench.schema import TIME, GoldenAdded, Suite, columns
 from evalbench.session import Session, Turn
+from evalbench.session.messages import plain
 from evalbench.store.ledger import Draft, Ledger
 from evalbench.store.workspace import Workspace
 
@@ -150,10 +151,25 @@ def make_case(
     )
 
 
+def read_words(messages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Read what the user says, a text a message."""
+    said = [plain(each.get("content")) for each in messages if each.get("role") == "user"]
+    return [text for text in said if text]
+
+
 def name_case(fields: Mapping[str, Any]) -> GoldenAdded:
     """Make a case of its fields, under the name that its content has."""
     made = GoldenAdded.model_validate({"case": "-", **fields})
     return made.model_copy(update={"case": hash_case(made.model_dump(mode="json"))})
+
+
+def write_row(case: GoldenAdded) -> dict[str, Any]:
+    """Write a case that is not added yet as a row of :data:`CASES`."""
+    fields = case.model_dump(mode="json")
+    texts = [orjson.dumps(message).decode() for message in fields["messages"]]
+    segments = orjson.dumps(fields["segments"]).decode()
+    empty = dict.fromkeys(CASES.names()[10:])
+    return fields | {"messages": texts, "segments": segments} | empty
 
 
 def redact_case(ws: Workspace, case: GoldenAdded) -> GoldenAdded:
