@@ -20,7 +20,7 @@ from evalbench.release.golden import (
     redact_case,
 )
 from evalbench.release.leakage import list_objections
-from evalbench.schema import GoldenAdded, Suite
+from evalbench.schema import GoldenAdded
 from evalbench.store.tabular import (
     ImportReport,
     Record,
@@ -83,7 +83,7 @@ def import_cases(
     *,
     places: pl.DataFrame,
     surface: str | None = None,
-    suite: Suite = "golden",
+    suite: str = "golden",
     shape: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> ImportReport:

@@ -8,13 +8,15 @@ from typing import Any
 
 import orjson
 import polars as pl
+from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from evalbench.errors import ReleaseError
 from evalbench.pii import redact_text
-from evalbench.schema import TIME, GoldenAdded, Suite, columns
+from evalbench.schema import TIME, GoldenAdded, columns
 from evalbench.session import Session, Turn
 from evalbench.session.messages import plain
+from evalbench.settings import say_invalid
 from evalbench.store.ledger import Draft, Ledger
 from evalbench.store.workspace import Workspace
 
@@ -108,7 +110,7 @@ def make_case(
     expected: str,
     *,
     mode: Mapping[str, Any],
-    suite: Suite = "golden",
+    suite: str = "golden",
     span_id: str | None = None,
 ) -> GoldenAdded:
     """Make a case of a session that failed.
@@ -158,8 +160,14 @@ def read_words(messages: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def name_case(fields: Mapping[str, Any]) -> GoldenAdded:
-    """Make a case of its fields, under the name that its content has."""
-    made = GoldenAdded.model_validate({"case": "-", **fields})
+    """Make a case of its fields, under the name that its content has.
+
+    Raises ReleaseError where a field does not fit.
+    """
+    try:
+        made = GoldenAdded.model_validate({**fields, "case": "-"})
+    except ValidationError as error:
+        raise ReleaseError(f"no case: {say_invalid(error)}") from error
     return made.model_copy(update={"case": hash_case(made.model_dump(mode="json"))})
 
 

@@ -18,6 +18,7 @@ from evalbench.errors import ReleaseError
 from evalbench.release.golden import CASE_KEY, live, read_words, write_row
 from evalbench.schema import Evaluator, GoldenAdded, columns
 
+SESSION_KEY = ["surface", "session_id"]
 NEAR = 0.8
 """Texts at least so similar are taken for one."""
 SHORTEST = 30
@@ -53,7 +54,7 @@ def find_leaks(cases: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
         if place["surface"] == rows[row]["surface"]:
             found.append([*(rows[row][name] for name in CASE_KEY), place["place"], similarity])
     known = live(cases).select(*CASE_KEY, "session_id").drop_nulls("session_id")
-    same = known.join(places, on=["surface", "session_id"]).with_columns(similarity=pl.lit(1.0))
+    same = known.join(places, on=SESSION_KEY).with_columns(similarity=pl.lit(1.0))
     leaks = pl.concat([pl.DataFrame(found, LEAKS, orient="row"), same.select(*LEAKS)])
     best = leaks.group_by(*CASE_KEY, "place").agg(pl.max("similarity"))
     return best.sort("similarity", *LEAKS.names()[:4], descending=[True, *[False] * 4])
@@ -106,16 +107,18 @@ def gather_places(
     spans : polars.LazyFrame
         ``surface, kind, documents``.
     """
-    prompts = [
-        (each.surface, f"the prompt of {name}", each.prompt) for name, each in evaluators.items()
-    ]
-    shown = [
-        (each.surface, f"the examples of {name}", str(example["session_id"]))
+    written = [
+        (each.surface, f"the prompt of {name}", None, each.prompt)
+        for name, each in evaluators.items()
+        if each.prompt
+    ] + [
+        (each.surface, f"the examples of {name}", str(example["session_id"]), None)
         for name, each in evaluators.items()
         for example in _list_examples(each.parameters)
     ]
-    examples = pl.DataFrame(shown, PLACES.names()[:3], orient="row") if shown else None
-    texts = sessions.select("surface", "session_id", text="first_input")
+    told = pl.DataFrame(written, PLACES, orient="row")
+    texts = sessions.select(*SESSION_KEY, "first_input")
+    shown = told.join(texts, on=SESSION_KEY, how="left", maintain_order="left")
     judged = sorted({each.surface for each in evaluators.values()})
     taught = sessions.filter("labelled", pl.col("surface").is_in(judged), split="train")
     trained = pl.format("the training label of session {}", "session_id")
@@ -126,13 +129,11 @@ def gather_places(
         text=pl.col("documents").struct.field("content"),
     )
     parts = [
-        pl.DataFrame(prompts, ["surface", "place", "text"], orient="row") if prompts else None,
-        examples.join(texts, on=["surface", "session_id"], how="left") if shown else None,
-        taught.select("surface", "session_id", place=trained, text="first_input"),
+        shown.with_columns(text=pl.coalesce("text", "first_input")),
+        taught.select(*SESSION_KEY, place=trained, text="first_input"),
         documents.unique(maintain_order=True).collect(),
     ]
-    held = [part for part in parts if part is not None]
-    return pl.concat([pl.DataFrame(schema=PLACES), *held], how="diagonal_relaxed").select(*PLACES)
+    return pl.concat(parts, how="diagonal").select(*PLACES)
 
 
 def list_objections(

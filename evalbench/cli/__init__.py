@@ -1,9 +1,7 @@
 """The command line. It only forwards: what it does, a notebook or a function does."""
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +9,21 @@ import typer
 from typer.exceptions import TyperException
 
 import evalbench as eb
+from evalbench.cli.golden import golden
+from evalbench.cli.options import (
+    Columns,
+    Pairs,
+    Release,
+    Sources,
+    Suite,
+    Surface,
+    Table,
+    Workspace,
+    Written,
+    pairs_of,
+    show_progress,
+    tell,
+)
 from evalbench.errors import EvalbenchError
 
 app = typer.Typer(
@@ -19,66 +32,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,  # rich takes half a second to load
 )
-
-
-def _parse_pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise typer.BadParameter(f"expected NAME=VALUE, got {text!r}")
-    return name, value
-
-
-def _pairs(name: str, form: str, what: str) -> Any:
-    return typer.Option(name, metavar=form, parser=_parse_pair, help=f"{what} Repeatable.")
-
-
-Pairs = list[tuple] | None
-Table = Annotated[Path, typer.Argument(help="CSV, JSONL, JSON list, Parquet or XLSX.")]
-Written = Annotated[Path, typer.Argument(help="File to write: .csv, else JSONL.")]
-Surface = Annotated[str | None, typer.Option("--surface", help="Surface of the rows.")]
-Columns = Annotated[Pairs, _pairs("--map", "FIELD=COLUMN", "Field from a column or {template}.")]
-Sources = Annotated[
-    Pairs, _pairs("--map", "COLUMN=SOURCE", "Column from a field, a dotted path or a {template}.")
-]
-_FOLDER = "Folder of the workspace, made on first use.  [default: data/workspace]"
-Suite = Annotated[str, typer.Option(help="Suite of cases that a run was on.")]
-Release = Annotated[str | None, typer.Option(help="Release that a run is of.")]
-Workspace = Annotated[Path | None, typer.Option("--workspace", help=_FOLDER, show_default=False)]
-
-
-@contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error; the callable takes what is done and what there is to do."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _tell(report: Any, *names: str) -> None:
-    """Say what became of a file; the counts are the last line. Status 1 where all was rejected."""
-    counts = {name: getattr(report, name) for name in names}
-    if unused := getattr(report, "unused", ()):
-        typer.echo(f"columns that nothing was read from: {', '.join(unused)}", err=True)
-    if warning := getattr(report, "warning", ""):
-        typer.echo(warning, err=True)
-    if report.rejects_path:
-        typer.echo(f"rejects, with line and reason: {report.rejects_path}", err=True)
-    typer.echo(" ".join(f"{name}={count}" for name, count in counts.items()))
-    refused = report.rejected + counts.get("collisions", 0)
-    if refused and refused == sum(counts.values()):
-        with report.rejects_path.open(encoding="utf-8") as rejects:
-            first = json.loads(next(rejects))
-        typer.echo(
-            f"Nothing was taken in: every row was rejected. Line {first['line']}: "
-            f"{first['reason']}. Name the right columns with --map, or mend each text in "
-            "the file of rejects and give that file in place of the first.",
-            err=True,
-        )
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -110,12 +63,12 @@ def ingest(
     """Read traces into the lake. What was read before is counted as duplicate."""
     ws = eb.open(workspace)
     surface = f"{surface}@{run}" if run else surface
-    with _progress(f"ingest {path.name}") as progress:
+    with show_progress(f"ingest {path.name}") as progress:
         how: dict[str, Any] = {"format": trace_format, "columns": dict(columns or ())}
         how |= {"replace": replace, "progress": progress}
         report = eb.observe.ingest(ws, path, surface=surface, **how)
     collisions = ["collisions"] if report.collisions else []
-    _tell(report, "sessions", "spans", "rejected", "duplicates", *collisions)
+    tell(report, "sessions", "spans", "rejected", "duplicates", *collisions)
     _record_runs(ws, [surface], suite=suite, release=release)
 
 
@@ -153,7 +106,7 @@ def show(
 @app.command()
 def run(
     notebook: Annotated[str, typer.Argument(help="A notebook by name, such as 11_impact.")],
-    parameters: Annotated[Pairs, _pairs("-p", "NAME VALUE", "Set a parameter.")] = None,
+    parameters: Annotated[Pairs, pairs_of("-p", "NAME VALUE", "Set a parameter.")] = None,
     workspace: Workspace = None,
     reports: Annotated[Path, typer.Option(help="Folder that takes the reports.")] = Path("reports"),
 ) -> None:
@@ -161,7 +114,7 @@ def run(
     from evalbench.report import runbook
 
     ws = eb.open(workspace)
-    with _progress(f"run {notebook}") as progress:
+    with show_progress(f"run {notebook}") as progress:
         how: dict[str, Any] = {"workspace": ws, "reports": reports, "progress": progress}
         done = runbook.run(notebook, dict(parameters or ()), **how)
     if done.pdf is None:
@@ -228,6 +181,7 @@ def browse(
 labels, codebook, verdicts = (typer.Typer(no_args_is_help=True) for _ in range(3))
 app.add_typer(labels, name="labels", help="Labels, ratings and notes to a file, and from one.")
 app.add_typer(codebook, name="codebook", help="Failure modes to a file, and from one.")
+app.add_typer(golden, name="golden", help="Cases that a release must not fail again.")
 app.add_typer(verdicts, name="verdicts", help="Verdicts of evaluators elsewhere.")
 
 
@@ -253,7 +207,7 @@ def import_labels(
     how: dict[str, Any] = {"surface": surface, "annotator": annotator, "criterion": criterion}
     how |= {"columns": dict(columns or ()), "traces_elsewhere": traces_elsewhere}
     report = eb.label.import_labels(eb.open(workspace), path, **how)
-    _tell(report, "added", "rejected", "duplicates")
+    tell(report, "added", "rejected", "duplicates")
 
 
 @codebook.command("export")
@@ -275,7 +229,7 @@ def import_codebook(
     for mode in read_codebook(ws.ledger).modes.values():
         if mode.missing and not mode.ended and mode.surface == (surface or mode.surface):
             typer.echo(f"{mode.mode} is a draft: it lacks {', '.join(mode.missing)}", err=True)
-    _tell(report, "added", "rejected", "duplicates")
+    tell(report, "added", "rejected", "duplicates")
 
 
 @verdicts.command("import")
@@ -289,7 +243,7 @@ def import_verdicts(
     columns: Columns = None,
     version: Annotated[str, typer.Option(help="Version of the evaluator.")] = "1",
     fails_when: Annotated[str, typer.Option(help="Scores that fail, as '<0.5' or '=1'.")] = "",
-    values: Annotated[Pairs, _pairs("--value", "WRITTEN=READ", "Read Tie as 0.")] = None,
+    values: Annotated[Pairs, pairs_of("--value", "WRITTEN=READ", "Read Tie as 0.")] = None,
     suite: Suite = "golden",
     release: Release = None,
     workspace: Workspace = None,
@@ -304,7 +258,7 @@ def import_verdicts(
     how |= {"columns": dict(columns or ()), "values": dict(values or ()), "fails_when": fails_when}
     ws = eb.open(workspace)
     report = eb.evaluate.import_verdicts(ws, path, **how)
-    _tell(report, "added", "silent", "rejected", "duplicates")
+    tell(report, "added", "silent", "rejected", "duplicates")
     _record_runs(ws, report.surfaces, suite=suite, release=release)
 
 
