@@ -42,3 +42,7 @@ class ModelError(EvalbenchError):
 
 class NotebookError(EvalbenchError):
     """A notebook was given an unknown or missing parameter, or one of its cells failed."""
+
+
+class IssueError(EvalbenchError):
+    """An issue cannot be opened, or not be moved into that state yet."""

@@ -23,7 +23,10 @@ IssueSource = Literal["production failure", "incident", "red team"]
 
 
 class IssueOpened(Body):
-    """``issue.opened``: a failure, an incident or a red-team finding is followed from now on."""
+    """``issue.opened``: a failure, an incident or a red-team finding is followed from now on.
+
+    ``observed_at`` is when it first happened, as far as is known.
+    """
 
     issue: Name
     surface: Name
@@ -38,13 +41,23 @@ class IssueOpened(Body):
 
 
 class IssueMoved(Body):
-    """``issue.moved``: an issue is in another state; a shipped fix names its release."""
+    """``issue.moved``: an issue is in another state.
+
+    ``release`` is the one that ships the fix, or in which the failure came back; ``mode`` the
+    failure mode from now on, where the issue had none. A verified fix notes the change of the rate
+    that showed it, with its interval, and the share of sessions that carry the fix.
+    """
 
     issue: Name
     state: IssueState
     moved_at: datetime
     release: Name | None = None
+    mode: Name | None = None
     reason: str = ""
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    exposure: float | None = None
 
 
 class AlertRaised(Body):
@@ -75,8 +88,8 @@ class MetricObserved(Body):
     metric: Name
     owner: Name
     value: float = Field(allow_inf_nan=False)
-    low: float | None = None
-    high: float | None = None
+    low: float | None = Field(default=None, allow_inf_nan=False)
+    high: float | None = Field(default=None, allow_inf_nan=False)
     observed_at: datetime
     source: str = ""
 

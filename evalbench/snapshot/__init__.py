@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 from evalbench.operate import evidence
-from evalbench.snapshot.releasing import Releasing
+from evalbench.snapshot.operating import Operating
 from evalbench.store.workspace import Workspace, open_workspace
 
 
-class Snapshot(Releasing):
+class Snapshot(Operating):
     """Everything that notebooks ask for, at one pinned state."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +48,12 @@ class Pinned:
         """What a draw of these sessions has to note, so that its strata can be found again."""
         about = {"surface": self.surface, "quarter": self.quarter, "seed": self.seed}
         return about | self._window | {"lake_versions": dict(self.lake_versions)}
+
+    @cached_property
+    def now(self) -> datetime:
+        """When the last event was written: the present of what is pinned."""
+        ledger, seq = self.ws.ledger, self.ledger_seq
+        return max(ledger.events(since=seq - 1, until=seq)["at"], default=ledger.clock())
 
     @cached_property
     def sessions(self) -> pl.DataFrame:

@@ -105,10 +105,9 @@ class Stages(Pinned):
     @cached_property
     def statuses(self) -> pl.DataFrame:
         """What the latest version of every evaluator may be used for, by the last event's time."""
-        ledger, seq = self.ws.ledger, self.ledger_seq
-        now = max(ledger.events(since=seq - 1, until=seq)["at"], default=ledger.clock())
-        aged: dict[str, Any] = {"settings": self.ws.settings.evaluators, "now": now, "until": seq}
-        return self._own(status.read_statuses(ledger, self.every_verdict, **aged))
+        aged: dict[str, Any] = {"settings": self.ws.settings.evaluators, "now": self.now}
+        aged["until"] = self.ledger_seq
+        return self._own(status.read_statuses(self.ws.ledger, self.every_verdict, **aged))
 
     @property
     def tried(self) -> pl.DataFrame:
@@ -123,7 +122,7 @@ class Stages(Pinned):
     @cached_property
     def estimated(self) -> list[impact.SurfaceRates]:
         """Rates of all failure modes in all releases, each over its whole life."""
-        return self._estimate(self._whole.frame, self.truth, self.modes)
+        return self._estimate(self.whole.frame, self.truth, self.modes)
 
     @cached_property
     def rates(self) -> pl.DataFrame:
@@ -175,8 +174,9 @@ class Stages(Pinned):
     def _counting_verdicts(self) -> pl.DataFrame:
         return status.counting_verdicts(self.every_verdict, self.statuses)
 
-    @property
-    def _whole(self) -> Stages:
+    @cached_property
+    def whole(self) -> Stages:
+        """The same of any quarter."""
         return self if self.quarter == evidence.WHOLE else replace(self, quarter=evidence.WHOLE)
 
     def _estimate(self, frame: pl.DataFrame, *labels_and_modes: Any) -> list[impact.SurfaceRates]:
