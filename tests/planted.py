@@ -271,4 +271,4 @@ def _make(annotation: Any) -> Any:
         return {} if inner is int else {"a": _make(inner)}
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _make_body(annotation)
-    return {str: "x", object: "x", int: 1, float: 0.5, bool: True}.get(annotation, START)
+    return {str: "x", object: "x", int: 1, float: 0.75, bool: True}.get(annotation, START)
