@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from shop import MODE, START
 
 from evalbench.evaluate.spec import Specification
@@ -254,8 +254,9 @@ NAMED = {"session_id": "s001", "mode": "cold", "evaluator_id": "other", "note": 
 
 def _make_body(model):
     """Make a body of a kind that the story does not tell, from the types of its fields."""
-    required = {name: each for name, each in model.model_fields.items() if each.is_required()}
-    return {name: NAMED.get(name, _make(each.annotation)) for name, each in required.items()}
+    fields = model.model_fields.items()
+    made = {name: each for name, each in fields if each.is_required() or each.default in ((), {})}
+    return {name: NAMED.get(name, _make(each.annotation)) for name, each in made.items()}
 
 
 def _make(annotation: Any) -> Any:
@@ -271,4 +272,6 @@ def _make(annotation: Any) -> Any:
         return {} if inner is int else {"a": _make(inner)}
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _make_body(annotation)
-    return {str: "x", object: "x", int: 1, float: 0.75, bool: True}.get(annotation, START)
+    return {str: "x", object: "x", JsonValue: "x", int: 1, float: 0.75, bool: True}.get(
+        annotation, START
+    )

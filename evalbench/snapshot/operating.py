@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from evalbench.operate import evidence, fixes, impact, issues, resolution
+from evalbench.operate import evidence, fixes, impact, resolution
+from evalbench.operate.issues import Issue, issue_table, move_table, read_issues
 from evalbench.snapshot.releasing import Releasing
 
 
@@ -18,7 +19,7 @@ class Operating(Releasing):
     def issues(self) -> pl.DataFrame:
         """The issues that were open in the quarter, as they stand, in the modes of now."""
         start, end = evidence.quarter_window(self.quarter)
-        table = issues.issue_table(self._issues, start=start, end=end)
+        table = issue_table(self._issues, start=start, end=end)
         keys = table.select("surface", "mode", pl.col("session_ids").list.first()).iter_rows()
         follow = self.codebook.follow
         modes = [mode and (follow(surface, mode, own) or mode) for surface, mode, own in keys]
@@ -29,7 +30,7 @@ class Operating(Releasing):
         """How long issues took in the quarter, from each state to another."""
         start, end = evidence.quarter_window(self.quarter)
         asked: dict[str, Any] = {"now": self.now, "level": self.ws.settings.level}
-        moves = issues.move_table(self._issues)
+        moves = move_table(self._issues)
         return resolution.measure_resolution(moves, start=start, end=end, **asked)
 
     @cached_property
@@ -48,13 +49,13 @@ class Operating(Releasing):
         return fixes.find_stale(self.statuses, verdicts, self.truth, self._any_frame)
 
     @cached_property
-    def _issues(self) -> dict[str, issues.Issue]:
-        known = issues.read_issues(self.ws.ledger, until=self.ledger_seq)
+    def _issues(self) -> dict[str, Issue]:
+        known = read_issues(self.ws.ledger, until=self.ledger_seq)
         named = {name: issue.opened.surface for name, issue in known.items()}
         return {name: known[name] for name in known if self.surface in (None, named[name])}
 
     @property
     def _any_frame(self) -> pl.DataFrame:
-        """Sessions of any quarter in the order of their releases; that there are none is no error."""
+        """Sessions of any quarter in the order of their releases; none where there are none."""
         sessions = self.whole.sessions
         return self.whole.frame if sessions.height else sessions.with_columns(since="started_at")
