@@ -1,30 +1,10 @@
 """Trace in, sessions with signals, sample out."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from evalbench.observe.ingestion import IngestReport, ingest
-    from evalbench.observe.sampling.draw import Draw, draw, stratify
-    from evalbench.observe.sessions import session_signals
-
-_HOMES = {
-    "IngestReport": "ingestion",
-    "ingest": "ingestion",
-    "session_signals": "sessions",
-    "Draw": "sampling.draw",
-    "draw": "sampling.draw",
-    "stratify": "sampling.draw",
-}
-
-__all__ = [
-    "Draw",
-    "IngestReport",
-    "draw",
-    "ingest",
-    "session_signals",
-    "stratify",
-]
+_HOMES = {"IngestReport": "ingestion", "ingest": "ingestion", "session_signals": "sessions"}
+_HOMES |= dict.fromkeys(("Draw", "draw", "stratify"), "sampling.draw")
 
 
 def __getattr__(name: str) -> Any:

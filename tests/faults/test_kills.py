@@ -30,7 +30,7 @@ from evalbench.schema import KEYS, TABLES
 from evalbench.store.verification import verify
 
 ROUNDS = int(os.environ.get("EVALBENCH_ROUNDS", 1))
-OWN_TESTS = {"run", "score", "import labels", "promote"}
+OWN_TESTS = {"ingest", "run", "score", "import labels", "promote"}
 """Commands that other tests of this folder kill, or that are one transaction of the ledger.
 
 They are killed here only with more rounds.

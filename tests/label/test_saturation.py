@@ -32,23 +32,6 @@ def rng():
     return np.random.default_rng(3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("planted", "sessions", "rate"), [(15, 100, 0.02), (15, 200, 0.01), (30, 200, 0.01)]
-)
-def test_the_interval_covers_where_the_theory_applies(planted, sessions, rate):
-    """Modes of one frequency, sessions at random."""
-    rng = np.random.default_rng(17)
-    names = np.array([f"mode {number}" for number in range(planted)])
-    held = 0
-    for _ in range(600):
-        failing = rng.random((sessions, planted)) < rate
-        found = measure(reviewed([names[row].tolist() for row in failing]), rng, "unseen")
-        missed = planted - int(failing.any(axis=0).sum())
-        held += found["low"] <= missed <= found["high"]
-    assert held / 600 >= 0.90
-
-
 def test_too_few_sessions_or_no_failure_is_insufficient_not_a_number(rng):
     few = measure_saturation(reviewed([["a"]] * 29), more=100, level=0.95, rng=rng)
     assert set(few["status"]) == {"insufficient"}

@@ -5,7 +5,6 @@ import time
 from itertools import chain
 
 import polars as pl
-import pytest
 
 from evalbench.schema import SESSION
 from evalbench.store.lake import Lake
@@ -28,43 +27,30 @@ def read_ids(lake: Lake) -> list[int]:
     return sorted(int(each[1:]) for each in lake.sessions().collect()["session_id"])
 
 
-def append_parts(number: int, url: str, begin: float, shared: bool) -> list[int]:
-    lake = Lake(url)
+def write_all(number: int, url: str, begin: float) -> tuple[list[int], list[int]]:
+    """Append rows of one's own and rows that all bring, then upsert; count what was added."""
+    lake, added = Lake(url), ([], [])
     time.sleep(max(0, begin - time.time()))
-    offset = 0 if shared else number * 100
-    return [
-        lake.append("session", make_sessions(range(offset + 10 * part, offset + 10 * part + 10)))
-        for part in range(5)
-    ]
-
-
-@pytest.mark.parametrize("shared", [True, False])
-def test_appends_at_once_lose_nothing_and_add_nothing_twice(tmp_path, shared):
-    lake = Lake(str(tmp_path / "lake"))
-    work = [(n, lake.url, time.time() + 1, shared) for n in range(PROCESSES)]
-    with CONTEXT.Pool(PROCESSES) as pool:
-        appended = list(chain.from_iterable(pool.starmap(append_parts, work, 1)))
-
-    ids = read_ids(lake)
-    expected = 50 if shared else 50 * PROCESSES
-    assert len(set(ids)) == len(ids) == expected
-    assert sum(appended) == expected
-
-
-def upsert_all(number: int, url: str, begin: float) -> None:
-    lake = Lake(url)
-    time.sleep(max(0, begin - time.time()))
+    for part in range(5):
+        for counts, first in zip(added, (1_000 * (number + 1), 0), strict=True):
+            ids = range(first + 10 * part, first + 10 * part + 10)
+            counts.append(lake.append("session", make_sessions(ids)))
     for _ in range(3):
-        lake.upsert("session", make_sessions(range(number, number + 20), n_turns=number + 2))
+        lake.upsert("session", make_sessions(range(500 + number, 520 + number), number + 2))
+    return added
 
 
-def test_upserts_at_once_keep_one_row_a_key(tmp_path):
+def test_writers_at_once_lose_nothing_add_nothing_twice_and_keep_one_row_a_key(tmp_path):
     lake = Lake(str(tmp_path / "lake"))
-    lake.append("session", make_sessions(range(40)))
+    work = [(number, lake.url, time.time() + 1) for number in range(PROCESSES)]
     with CONTEXT.Pool(PROCESSES) as pool:
-        pool.starmap(upsert_all, [(n, lake.url, time.time() + 1) for n in range(PROCESSES)], 1)
-    assert read_ids(lake) == list(range(40))
-    turns = lake.sessions().collect().sort(pl.col("session_id").str.slice(1).cast(int))["n_turns"]
-    assert turns[0] == 2
-    assert turns[PROCESSES + 18] == PROCESSES + 1
-    assert set(turns[PROCESSES + 19 :]) == {1}
+        own, shared = zip(*pool.starmap(write_all, work, 1), strict=True)
+    assert sum(chain.from_iterable(own)) == 50 * PROCESSES
+    assert sum(chain.from_iterable(shared)) == 50
+    ids = read_ids(lake)
+    assert ids[:50] == list(range(50))
+    assert ids[50 : 69 + PROCESSES] == list(range(500, 519 + PROCESSES))
+    assert len(set(ids)) == len(ids) == 69 + PROCESSES + 50 * PROCESSES
+    rows = lake.sessions().collect()["session_id", "n_turns"].rows()
+    turns = {int(name[1:]): n for name, n in rows}
+    assert (turns[500], turns[518 + PROCESSES]) == (2, PROCESSES + 1)

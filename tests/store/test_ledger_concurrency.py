@@ -6,63 +6,48 @@ from contextlib import suppress
 from itertools import chain
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from evalbench.errors import LedgerError
 from evalbench.store.database import EVENT, connect_database, transact
 from evalbench.store.ledger import Ledger
 
-PROCESSES, EVENTS = 8, 500
+PROCESSES, EVENTS, ITEMS = 8, 100, 25
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["evalbench.store.ledger", "pytest"])
 
 
-def run_processes(work, *arguments):
-    """Run ``work(number, *arguments)`` in every process and give what each returned."""
-    with CONTEXT.Pool(PROCESSES) as pool:
-        return pool.starmap(work, [(number, *arguments) for number in range(PROCESSES)], 1)
+def write(number, url, begin):
+    """Append events, then try for every item, read first and written then.
 
+    Give the numbers of the events, and the items that were won.
+    """
+    ledger, won = Ledger(url, actor=f"process {number}"), []
+    time.sleep(max(0, begin - time.time()))
+    numbers = [ledger.append("note.added", f"s{n}", {"text": "x"}) for n in range(EVENTS)]
+    for item in range(ITEMS):
 
-def append_many(number: int, url: str, barrier_at: float) -> list[int]:
-    ledger = Ledger(url, actor=f"process {number}")
-    time.sleep(max(0, barrier_at - time.time()))
-    return [ledger.append("note.added", f"s{n}", {"text": "x"}) for n in range(EVENTS)]
-
-
-def test_no_append_is_lost(ledger_url):
-    numbers = run_processes(append_many, ledger_url, time.time() + 1)
-
-    ledger = Ledger(ledger_url, actor="tester")
-    assert sorted(chain.from_iterable(numbers)) == list(range(1, PROCESSES * EVENTS + 1))
-    assert ledger.verify() is None
-    counts = ledger.events().group_by("actor").len()
-    assert counts.height == PROCESSES
-    assert set(counts["len"]) == {EVENTS}
-
-
-def reserve_each(number: int, url: str, barrier_at: float) -> list[str]:
-    """Try for every item, read first and written then; give those that were won."""
-    ledger = Ledger(url, actor=f"process {number}")
-    won = []
-    time.sleep(max(0, barrier_at - time.time()))
-    for item in range(25):
-
-        def choose(connection: Connection, subject: str = f"item {item}") -> list[tuple]:
+        def choose(connection, subject=f"item {item}"):
             if ledger.events(subject=subject, connection=connection).height:
                 raise LedgerError(f"{subject} is taken")
             return [("note.added", subject, {"text": "mine"})]
 
         with suppress(LedgerError):
-            ledger.extend(choose)
-            won.append(f"item {item}")
-    return won
+            numbers.append(ledger.extend(choose))
+            won.append(item)
+    return numbers, won
 
 
-def test_a_reservation_has_one_winner(ledger_url):
-    won = run_processes(reserve_each, ledger_url, time.time() + 1)
-
-    assert sorted(chain.from_iterable(won)) == sorted(f"item {item}" for item in range(25))
-    assert Ledger(ledger_url, actor="tester").head() == 25
+def test_no_append_is_lost_and_a_reservation_has_one_winner(ledger_url):
+    with CONTEXT.Pool(PROCESSES) as pool:
+        work = [(number, ledger_url, time.time() + 1) for number in range(PROCESSES)]
+        numbers, won = zip(*pool.starmap(write, work, 1), strict=True)
+    ledger = Ledger(ledger_url, actor="tester")
+    assert sorted(chain.from_iterable(numbers)) == list(range(1, PROCESSES * EVENTS + ITEMS + 1))
+    assert sorted(chain.from_iterable(won)) == list(range(ITEMS))
+    assert ledger.verify() is None
+    counts = dict(ledger.events().group_by("actor").len().iter_rows())
+    assert counts == {f"process {n}": EVENTS + len(each) for n, each in enumerate(won)}
 
 
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
