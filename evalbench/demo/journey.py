@@ -97,10 +97,7 @@ def run(
     quarters: Sequence[str] = QUARTERS,
     say: Say = str,
 ) -> Journey:
-    """Play the year on an empty workspace, report its ``quarters``, and compare with the truth.
-
-    The same seed gives the same company and the same ledger.
-    """
+    """Play the year on an empty workspace, report its quarters, and compare with the truth."""
     play_year(ws, seed=seed, sessions_per_surface=sessions_per_surface, quarters=quarters, say=say)
     end = quarter_bounds(quarters[-1])[1]
     say("propose evaluators")
@@ -176,10 +173,7 @@ def play_year(
 
 
 def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
-    """Run the journey in a folder of its own, showing what happens, and print what came of it.
-
-    Raises EvalbenchError where the folder holds something that no earlier demo made.
-    """
+    """Run the journey in a folder that is empty or a demo's own, and print what came of it."""
     from rich.console import Console
 
     if path.exists() and any(path.iterdir()):

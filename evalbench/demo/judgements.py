@@ -27,10 +27,7 @@ def evaluator_id(mode: str) -> str:
 def read_modes(
     failing: np.ndarray, readers: Sequence[Reader], *, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw which modes are seen of those ``failing``, (sessions, modes), by one reader or one each.
-
-    A reader's errors are independent of each other.
-    """
+    """Draw which modes are seen of those ``failing`` (sessions, modes), errors independent."""
     sensitivity = np.array([reader.sensitivity for reader in readers])
     specificity = np.array([reader.specificity for reader in readers])
     return rng.random(failing.shape) < np.where(failing, sensitivity, 1 - specificity)

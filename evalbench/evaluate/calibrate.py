@@ -270,10 +270,7 @@ def measure_categories(
 def as_failing(
     rated: pl.DataFrame, column: str, *, fails: Callable[[float], bool], tie: str = ""
 ) -> pl.DataFrame:
-    """Read a column of ratings as true where they fail; null, and ``tie``, is null.
-
-    Raises EvaluatorError where a rating is no number.
-    """
+    """Read ratings as true where they fail, null in a ``tie``; EvaluatorError if no number."""
     try:
         said = [None if value in (None, tie) else fails(float(value)) for value in rated[column]]
     except ValueError as error:

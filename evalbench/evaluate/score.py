@@ -105,10 +105,7 @@ def prepare(specification: Specification, read_file: Callable[[str], bytes]) -> 
 
 @dataclass
 class _Task:
-    """One evaluator in a run: ``todo`` are the sessions that it has not judged yet.
-
-    ``head`` are the columns that all its verdicts share.
-    """
+    """One evaluator in a run, ``todo`` its sessions, ``head`` what its verdicts share."""
 
     specification: Specification
     head: dict[str, Any]

@@ -134,10 +134,7 @@ def read_specifications(ledger: Ledger, *, until: int | None = None) -> dict[str
 
 
 def _recall(defined: EvaluatorDefined) -> Specification:
-    """Take a definition as it stands in the ledger.
-
-    One of a kind of check that is known no longer stays on record, and judges nothing.
-    """
+    """Take a definition of the ledger; one of a check that is known no longer judges nothing."""
     fields = defined.model_dump(include=set(Evaluator.model_fields))
     try:
         return Specification(**fields)

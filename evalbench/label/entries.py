@@ -74,10 +74,7 @@ def export_labels(ws: Workspace, path: str | Path, *, surface: str | None = None
 
 
 def read_entries(ws: Workspace, *, connection: Connection | None = None) -> Iterator[Entry]:
-    """Read all that was given, in its order and with its time.
-
-    ``connection`` is that of a transaction of the ledger.
-    """
+    """Read all that was given, in its order and with its time, in a transaction if one is given."""
     kinds = [*KINDS.values(), *TAKING]
     events = ws.ledger.events(kinds, connection=connection).with_columns(actor=GIVEN_BY)
     taken = events.filter(pl.col("kind").is_in(TAKING))["kind", "body"].rows()

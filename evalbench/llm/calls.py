@@ -63,11 +63,7 @@ UNLIMITED = Limits()
 
 @dataclass
 class Spent:
-    """The account of runs of calls that are held to the same limits.
-
-    ``unpriced`` counts calls that ``dollars`` know no price of; ``exhausted`` says that the budget
-    did not reach all requests.
-    """
+    """The account of runs of calls; ``unpriced`` ones count no dollars."""
 
     calls: int = 0
     tokens: int = 0
@@ -86,10 +82,7 @@ class Tries(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One question: ``key`` is the caller's name for it, ``schema`` the form of its answer.
-
-    ``tries`` are those of a run that was killed; they count as this run's.
-    """
+    """One question, by the caller's ``key``, with the ``tries`` of a run that was killed."""
 
     key: str
     messages: Sequence[Mapping[str, Any]]

@@ -43,10 +43,7 @@ class Source(Protocol):
 
 
 class Scanner:
-    """A window on the text: ``at`` is the place in it, ``line`` the number of its line.
-
-    ``torn`` counts the values that had no end.
-    """
+    """A window on the text, ``at`` a place and ``line``; ``torn`` counts values without an end."""
 
     def __init__(self, source: Source) -> None:
         self.source = source

@@ -16,10 +16,7 @@ WORKERS = 2  # more would not keep the promised memory: each holds a chunk in se
 
 
 def map_parallel(function: Callable[..., Any], items: Iterable[Any], *rest: Any) -> Iterator[Any]:
-    """Give ``function(item, *rest)`` of each item; of few items without starting processes.
-
-    Raises ReadError where a worker dies.
-    """
+    """Give ``function(item, *rest)`` of each; of few here. ReadError where a worker dies."""
     items = iter(items)
     first = list(islice(items, WORKERS))
     if len(first) < WORKERS:

@@ -5,15 +5,9 @@ stays. ``%40`` and ``\\u0040`` are an ``@``; replaced are characters as they sta
 JSON. No text costs more than its length: forms repeat without going back, or within a bound.
 """
 
-from evalbench.pii.find import Found, find_personal
-from evalbench.pii.forms import SUSPECT
-from evalbench.pii.redact import redact_columns, redact_identifier, redact_text
-
-__all__ = [
-    "SUSPECT",
-    "Found",
-    "find_personal",
-    "redact_columns",
-    "redact_identifier",
-    "redact_text",
-]
+from evalbench.pii.find import Found as Found
+from evalbench.pii.find import find_personal as find_personal
+from evalbench.pii.forms import SUSPECT as SUSPECT
+from evalbench.pii.redact import redact_columns as redact_columns
+from evalbench.pii.redact import redact_identifier as redact_identifier
+from evalbench.pii.redact import redact_text as redact_text

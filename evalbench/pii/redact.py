@@ -34,10 +34,7 @@ _find_in_short = lru_cache(maxsize=2048)(find_personal)
 
 
 def redact_columns(frame: pl.DataFrame, *, secret: str) -> pl.DataFrame:
-    """Replace personal data in every text of spans or verdicts; columns of JSON still hold JSON.
-
-    ``secret`` is the key of the hash behind the numbers.
-    """
+    """Replace personal data in every text of spans or verdicts; JSON stays JSON."""
     texts = [
         name for name, kind in frame.schema.items() if kind == pl.String and name not in OWN_COLUMNS
     ]

@@ -15,21 +15,12 @@ from evalbench.session.history import History
 from evalbench.session.messages import Message
 from evalbench.session.spans import COLUMNS, order_spans
 from evalbench.session.threads import Node, Step
-from evalbench.session.turns import Call, Document, Session, Turn
+from evalbench.session.turns import Call as Call
+from evalbench.session.turns import Document as Document
+from evalbench.session.turns import Session as Session
+from evalbench.session.turns import Turn as Turn
 from evalbench.store.lake import Lake
 from evalbench.store.workspace import Workspace
-
-__all__ = [
-    "VIEW_VERSION",
-    "Call",
-    "Document",
-    "Session",
-    "Turn",
-    "make_session",
-    "outline",
-    "read_session",
-    "read_sessions",
-]
 
 # Part of every judge's version: a judge that read sessions otherwise was calibrated otherwise.
 VIEW_VERSION = 1

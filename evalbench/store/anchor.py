@@ -56,10 +56,7 @@ def write_anchor(path: str | Path | None, file: Path, *, key: Path | None = None
 
 
 def read_anchor(file: Path, *, signers: Path | None = None) -> Anchor:
-    """Read an anchor that one of the ``signers``, a file of ssh-keygen, must have signed.
-
-    Raises StoreError where it cannot be read, or has no good signature.
-    """
+    """Read an anchor that one of the ``signers`` must have signed; else StoreError."""
     try:
         content = file.read_bytes()
         anchor = Anchor(**orjson.loads(content))

@@ -34,10 +34,7 @@ class Break(NamedTuple):
 def seal(
     seq: int, at: str, actor: str, kind: str, subject: str, body: str, *, previous_hash: str
 ) -> Event:
-    """Make an event with the hash of its fields.
-
-    The hash is SHA-256 over the fields as a JSON array in ASCII, which no other fields share.
-    """
+    """Make an event; its hash is SHA-256 over its fields as a JSON array in ASCII."""
     fields = (seq, at, actor, kind, subject, body, previous_hash)
     return Event(*fields, hash=hashlib.sha256(ENCODE(fields).encode("ascii")).hexdigest())
 

@@ -89,10 +89,7 @@ def connect_database(url: str) -> sa.Engine:
 
 @contextmanager
 def inspect_database(url: str) -> Iterator[tuple[sa.Engine, bool]]:
-    """Open a database of events that is there, and tell whether it may be written to.
-
-    What is read-only is left as it is, its folder too. Raises StoreError where there is none.
-    """
+    """Open a database that is there, else StoreError; tell whether it may be written to."""
     address = read_address(url)
     path = Path(address.database or "")
     writable, engine = True, _make_engine(address)
@@ -175,10 +172,7 @@ def guard(connection: sa.Connection) -> None:
 
 @contextmanager
 def transact(engine: sa.Engine, *, reads: bool = False) -> Iterator[sa.Connection]:
-    """Open a transaction: one that reads a single moment, or one that may also write.
-
-    Raises StoreError where the database refuses.
-    """
+    """Open a transaction, to read a single moment or also to write; StoreError if refused."""
     try:
         with engine.connect().execution_options(reads=reads) as connection, connection.begin():
             yield connection

@@ -89,10 +89,7 @@ WRITER = "evalbench"
 
 
 def open_table(place: Place, *, version: int | None = None) -> DeltaTable | None:
-    """Open a table at its latest or at a given version; none where it was never written.
-
-    Raises StoreError where it cannot be read, or has no such version.
-    """
+    """Open a table, if it was ever written, at its latest or a version; StoreError if broken."""
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -131,10 +128,7 @@ def commit_staged(place: Place, staged: Sequence[Staged], *, folder: Path) -> pl
 def replace_staged(
     place: Place, staged: Sequence[Staged], replaced: Sequence[str], *, folder: Path
 ) -> pl.DataFrame:
-    """Put staged rows in the place of all that the ingests ``replaced`` brought, at once.
-
-    Otherwise as :func:`commit_staged`; a row of another ingest with the same key stays.
-    """
+    """Put staged rows in the place of all that the ingests ``replaced`` brought, at once."""
     from deltalake import write_deltalake
 
     def commit(delta: DeltaTable) -> pl.DataFrame:
@@ -168,10 +162,7 @@ def _keep_new(staged: Staged, states: pl.DataFrame, folder: Path) -> Staged:
 def merge_rows(
     place: Place, rows: pl.DataFrame, keys: Sequence[str], *, update: bool = True
 ) -> int:
-    """Put rows in the place of those with the same key, or leave these; count those added.
-
-    Raises StoreError as :func:`commit_staged` does.
-    """
+    """Put rows in the place of those with the same key, or leave these; count those added."""
 
     def merge(delta: DeltaTable) -> int:
         merger = _merge(delta, rows, keys)

@@ -121,10 +121,7 @@ class Lake:
         return merge_rows(self._place(table), rows, KEYS[table], update=False)
 
     def upsert(self, table: str, frame: pl.DataFrame) -> None:
-        """Merge rows into a table by their key, in one transaction; of equal keys the last counts.
-
-        It raises what :meth:`append` does.
-        """
+        """Merge rows into a table by their key, at once; of equal keys the last counts."""
         rows = _conform(table, frame).unique(subset=KEYS[table], keep="last", maintain_order=True)
         merge_rows(self._place(table), rows, KEYS[table])
 

@@ -84,10 +84,7 @@ def read_clock() -> datetime:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Events in SQLite or PostgreSQL, each in one transaction with what guards it.
-
-    ``actor`` is who decides, ``clock`` gives the time, with a zone.
-    """
+    """Events in SQLite or PostgreSQL, each in one transaction with what guards it."""
 
     url: str = field(repr=False)
     actor: str

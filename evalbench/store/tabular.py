@@ -71,10 +71,7 @@ class Table:
     sources: Mapping[str, str]
 
     def read(self, **constants: Any) -> tuple[dict[int, Record], dict[int, str]]:
-        """Read the filled fields of the rows by index, and why the others are none.
-
-        ``constants`` are the values of fields that a row leaves empty.
-        """
+        """Read the filled fields of rows by index, else ``constants``; and why others are none."""
         given = {name: value for name, value in constants.items() if value is not None}
 
         def read_row(row: Row) -> Record:

@@ -97,9 +97,6 @@ def _connect(desk: Desk, work: Curation | Adjudication, show: Callable[[], None]
 
 
 def is_attended() -> bool:
-    """Whether somebody sits before this kernel.
-
-    papermill tells its kernels that nobody can answer an ``input()``.
-    """
+    """Whether somebody sits before this kernel: papermill says that nobody can answer."""
     kernel = getattr(get_ipython(), "kernel", None)
     return kernel is not None and bool(kernel.get_parent("shell")["content"].get("allow_stdin"))

@@ -12,10 +12,7 @@ from evalbench.widgets.server import Page
 
 
 def open_annotation(ws: Workspace, *, surface: str = "all", queue: str = "0") -> Annotator:
-    """Open a queue for the workspace's user: by its number, else the newest that is not done.
-
-    LabelError where there is none.
-    """
+    """Open a queue for the user: by its number, else the newest that is not done."""
     number = int(queue)
     if not number:
         waiting = find_queues(ws.ledger, None if surface == "all" else surface)["queue"]

@@ -130,10 +130,7 @@ def look(candidate: Candidate, sessions: Sequence[Session]) -> list[Finding]:
 def draw_examples(
     sessions: Sequence[Session], fails: np.ndarray, *, rng: np.random.Generator
 ) -> list[Example]:
-    """Draw labelled sessions to show to a judge, :data:`SHOWN` of either class.
-
-    Raises EvaluatorError where one of them is of the test split.
-    """
+    """Draw sessions, :data:`SHOWN` of a class; EvaluatorError if one is of the test split."""
     require_train([each.row for each in sessions], use="few-shot example")
     return [
         Example(session_id=sessions[at].session_id, fails=value)

@@ -56,10 +56,7 @@ class Adjudication(Desk):
         reason: str,
         labels: list[int],
     ) -> Answer:
-        """Rule what holds of the open session by the ``labels`` that were shown, and open the next.
-
-        LabelError where others have come since then, or no reason is given.
-        """
+        """Rule what holds of the open session by the labels shown; LabelError if others came."""
         if session_id != self.item.get("session_id"):
             raise LabelError(f"session {session_id} is not open: open it again")
         if not reason.strip():

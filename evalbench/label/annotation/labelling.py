@@ -71,11 +71,7 @@ class Annotation(Desk):
         return following[0] if following else {}
 
     def submit(self, *, session_id: str, note: str = "", base: int = 0, **given: Any) -> Answer:
-        """Write the label of a session into the ledger, and go on to the next.
-
-        ``base`` is the number of the label that the annotator saw on it, 0 for none. LabelError
-        where another stands, or the label contradicts itself or the codebook.
-        """
+        """Write the label in place of event ``base`` (0: none), and go on; else LabelError."""
         given |= {"surface": self.surface, "session_id": session_id, "queue": self._queue.number}
         given["unblinded"] = not self._queue.body.blind or session_id in self._revealed
         if session_id in self._suggested:
@@ -100,10 +96,7 @@ class Annotation(Desk):
         return {"tell": "done", "said": "Skipped"}
 
     def undo(self) -> Answer:
-        """Take back the last label with its note, or the last skip; its session is shown again.
-
-        ``draft`` is what the label said, to be given again or changed.
-        """
+        """Take back the last label with its note (the ``draft``), or skip; its session is shown."""
         if not self._deeds:
             raise LabelError("nothing of yours at this queue is left to undo")
         deed = self._deeds[-1]
@@ -143,10 +136,7 @@ class Annotation(Desk):
         self._turn_to(self._place() + 1)
 
     def open(self, *, session_id: str) -> None:
-        """Show one session of the queue: one's own label, or one that nobody else has.
-
-        LabelError where others have it or the queue has it not.
-        """
+        """Show one session: one's own label, or one that nobody else has; else LabelError."""
         if session_id == self.item.get("session_id"):
             return
         if session_id not in self._labelled:

@@ -20,10 +20,7 @@ OPENING = 90  # characters of a session's first message in the list
 
 
 def list_modes(ledger: Ledger, surface: str) -> list[dict[str, Any]]:
-    """List the failure modes of a surface that count, with :data:`MODE`, by their keys.
-
-    Those that were defined without a key have the first that are left; where none is left, "".
-    """
+    """List the failure modes of a surface that count, by their keys, or those that are left."""
     told = pl.col("name", "definition", "example").map_elements(visible, pl.String)
     book = read_codebook(ledger)
     modes = book.live.filter(surface=surface).select(MODE).with_columns(told)

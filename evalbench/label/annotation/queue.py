@@ -114,10 +114,7 @@ class Queue:
         return self.ledger.extend(choose)
 
     def take_on(self, session_id: str, *, minutes: float) -> int:
-        """Hold one session for the annotator, also where they skipped it.
-
-        LabelError where others hold it, or it has all its labels.
-        """
+        """Hold a session for the annotator, also one they skipped; LabelError if it is others'."""
 
         def choose(connection: Connection) -> list[Draft]:
             place, now = self._find(session_id, connection), self.ledger.clock()
@@ -133,10 +130,7 @@ class Queue:
         return self.ledger.extend(choose)
 
     def skip(self, session_id: str, reason: str) -> int:
-        """Give an item back with a reason; it is not shown to this annotator again.
-
-        LabelError where the session is not in the queue or has the annotator's label.
-        """
+        """Give an item back with a reason, for good; LabelError where they labelled it."""
 
         def choose(connection: Connection) -> list[Draft]:
             if self.ledger.actor in self._find(session_id, connection).labels:

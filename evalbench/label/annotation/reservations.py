@@ -34,10 +34,7 @@ class Given(NamedTuple):
 
 @dataclass
 class Place:
-    """One item of a queue with what each annotator did about it.
-
-    ``given`` are all labels that were not taken back, ``labels`` the last of them of each.
-    """
+    """One item of a queue, and of each annotator all labels ``given`` and the last of them."""
 
     item: DrawnItem
     holds: dict[str, Hold] = field(default_factory=dict)

@@ -51,10 +51,7 @@ def read_notes(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
 def read_own_note(
     ledger: Ledger, surface: str, session_id: str, *, connection: Connection | None = None
 ) -> tuple[int, str]:
-    """Return number and text of the actor's last note of a session; 0 and "" where none stands.
-
-    ``connection`` is that of a transaction of the ledger.
-    """
+    """Return number and text of the actor's last note of a session; 0 and "": none stands."""
     events = ledger.events(NOTE_KINDS, subject=session_id, connection=connection)
     if events.is_empty():
         return 0, ""

@@ -84,10 +84,7 @@ def read_turns(session: Session, *, start: int) -> dict[str, Any]:
 def read_text(
     session: Session, *, place: str, start: int, stop: int | None = None
 ) -> dict[str, Any]:
-    """Read on in a text that :func:`transcript` cut, from ``start`` to ``stop`` at most.
-
-    All pieces joined are the whole. ValueError where there is no such text.
-    """
+    """Read on in a text that was cut, to ``stop`` at most; ValueError where there is none."""
     held: Any = session
     try:
         for name in PLACE.fullmatch(place)[0].split("."):  # type: ignore[index]

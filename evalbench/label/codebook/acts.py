@@ -23,14 +23,9 @@ Fields = Mapping[str, object]
 Fill = Callable[[Codebook, Connection], Fields]
 
 
-def read_codebook(
-    ledger: Ledger, *, until: int | None = None, connection: Connection | None = None
-) -> Codebook:
-    """Return the codebook as it stands, or stood right after event ``until``.
-
-    ``connection`` is that of a transaction of the ledger.
-    """
-    return fold(read_acts(ledger.events(KINDS, until=until, connection=connection)))
+def read_codebook(ledger: Ledger, *, until: int | None = None) -> Codebook:
+    """Return the codebook as it stands, or stood right after event ``until``."""
+    return fold(read_acts(ledger.events(KINDS, until=until)))
 
 
 def define(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
@@ -61,14 +56,12 @@ def edit(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
     return _write(ledger, "mode.defined", mode, {"surface": surface, "mode": mode, **fields}, fill)
 
 
-def merge(
-    ledger: Ledger, surface: str, sources: Sequence[str], into: str, *, reason: str = ""
-) -> int:
+def merge(ledger: Ledger, surface: str, sources: Sequence[str], into: str) -> int:
     """Merge modes into another: their labels and members follow, but not into a draft.
 
     Verdicts on members stay behind: whether a note shows the merged mode is another question.
     """
-    asked = {"surface": surface, "sources": sources, "into": into, "reason": reason}
+    asked = {"surface": surface, "sources": sources, "into": into}
     return _write(ledger, "mode.merged", into, asked)
 
 
@@ -80,7 +73,6 @@ def split(
     *,
     otherwise: str,
     notes: Mapping[str, Sequence[int]] | None = None,
-    reason: str = "",
 ) -> int:
     """Split a mode; its labels must not go into a draft.
 
@@ -101,7 +93,7 @@ def split(
         return {"notes": homes}
 
     asked = {"surface": surface, "source": source, "parts": parts, "otherwise": otherwise}
-    return _write(ledger, "mode.split", source, {**asked, "reason": reason}, fill)
+    return _write(ledger, "mode.split", source, asked, fill)
 
 
 def retire(ledger: Ledger, surface: str, mode: str, *, reason: str = "") -> int:
@@ -113,10 +105,7 @@ def retire(ledger: Ledger, surface: str, mode: str, *, reason: str = "") -> int:
 def propose(
     ledger: Ledger, surface: str, drafts: Sequence[DraftedMode], *, seed: int, ledger_seq: int
 ) -> int:
-    """Write clusters of notes as drafts, all in one event.
-
-    ``seed`` and ``ledger_seq`` are what the clusters can be made from again.
-    """
+    """Write clusters of notes, as made of ``seed`` and ``ledger_seq``, as drafts in one event."""
     check = _expect_notes(ledger, [note for draft in drafts for note in draft.notes])
     asked = {"surface": surface, "seed": seed, "ledger_seq": ledger_seq, "drafts": drafts}
     return _write(ledger, "codebook.proposed", surface, asked, check)

@@ -39,10 +39,7 @@ def read_acts(events: pl.DataFrame) -> list[Act]:
 
 
 def find_undone(acts: Iterable[Act]) -> dict[int, int]:
-    """Return the events that are undone, each with the undo that stands.
-
-    An undone undo is a redo.
-    """
+    """Return the events that are undone, each with the undo that stands (undone, it is a redo)."""
     undone: dict[int, int] = {}
     for act in sorted(acts, reverse=True):
         if act.kind == "mode.undone" and act.seq not in undone:

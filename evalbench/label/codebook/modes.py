@@ -133,10 +133,7 @@ class Codebook:
         return pl.DataFrame(rows, schema=MODES, orient="row")
 
     def to_members(self) -> pl.DataFrame:
-        """Count for each standing mode the notes in it, and those sampled that nobody looked at.
-
-        Columns :data:`MEMBERS`; ``missing`` are the required fields that are empty.
-        """
+        """Count for each standing mode its notes, and those sampled that nobody looked at."""
         rows = [
             (*key, mode.name, mode.status, len(mode.notes), len(mode.waiting()), mode.missing)
             for key, mode in self.modes.items()

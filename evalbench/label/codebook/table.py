@@ -12,10 +12,7 @@ FIELDS = dict.fromkeys(("surface", "mode", "name", *REQUIRED, "key"), "")
 
 
 def export_codebook(ws: Workspace, path: str | Path, *, surface: str | None = None) -> int:
-    """Write the modes that count and the drafts by surface and mode, and give how many.
-
-    As CSV where the path ends so, else as JSONL.
-    """
+    """Write standing modes in a stable order, CSV where the path ends so, else JSONL; count."""
     modes = acts.read_codebook(ws.ledger).modes.values()
     standing = [mode for mode in modes if not mode.ended and surface in (None, mode.surface)]
     filled = [
