@@ -30,7 +30,7 @@ def add_case(
 ) -> None:
     """Make a case of a failure that people confirmed."""
     from evalbench.snapshot import take_snapshot
-    from evalbench.widgets.cases import keep_case
+    from evalbench.snapshot.cases import keep_case
 
     view = take_snapshot(eb.open(workspace), surface=surface)
     typer.echo(keep_case(view, session_id, mode=mode, expected=expected, suite=suite).case)
@@ -42,18 +42,17 @@ def list_cases(surface: Surface = None, workspace: Workspace = None) -> None:
     from evalbench.release import golden as suites
     from evalbench.release.leakage import find_leaks
     from evalbench.snapshot import take_snapshot
-    from evalbench.widgets.cases import find_places
 
     view = take_snapshot(eb.open(workspace), surface=surface)
-    cases = suites.read_cases(view.ws.ledger)
-    cases = cases.filter(surface=surface) if surface else cases
+    cases = view.cases
     for suite in suites.list_suites(cases).iter_rows(named=True):
         counts = " ".join(f"{name}={suite[name]}" for name in ("version", "cases", "retired"))
         typer.echo(f"{suite['surface']} {suite['suite']}: {counts}")
         own = suites.live(cases).filter(surface=suite["surface"], suite=suite["suite"])
         for case in own.iter_rows(named=True):
-            typer.echo(f"  {case['case']} {case['severity']}, {case['mode']}: {case['expected']}")
-    for leak in find_leaks(cases, find_places(view)).iter_rows(named=True):
+            shown = ", ".join(filter(None, (case["severity"], case["mode"])))
+            typer.echo(f"  {case['case']} {shown}: {case['expected']}")
+    for leak in find_leaks(cases, view.places).iter_rows(named=True):
         typer.echo(f"{leak['case']} leaks: {leak['place']} ({leak['similarity']:.0%} alike)")
 
 
@@ -108,8 +107,7 @@ def add_starter(surface: Place, workspace: Workspace = None) -> None:
 def _import(workspace: Path | None, path: Path, *, columns: Columns = None, **how: Any) -> None:
     from evalbench.release import exchange
     from evalbench.snapshot import take_snapshot
-    from evalbench.widgets.cases import find_places
 
     view = take_snapshot(eb.open(workspace))
-    how |= {"columns": dict(columns or ()), "places": find_places(view)}
+    how |= {"columns": dict(columns or ()), "places": view.places}
     tell(exchange.import_cases(view.ws, path, **how), "added", "rejected", "duplicates")

@@ -6,8 +6,9 @@ from functools import cached_property
 
 import polars as pl
 
+from evalbench.evaluate import status
 from evalbench.label.codebook import restate
-from evalbench.release import runs
+from evalbench.release import golden, leakage, runs, wear
 from evalbench.schema import TABLES
 from evalbench.snapshot.stages import Stages
 
@@ -24,6 +25,36 @@ class Releasing(Stages):
     def baselines(self) -> pl.DataFrame:
         """The run that candidates of each surface and suite are compared with."""
         return self._own(runs.read_baselines(self.ws.ledger, until=self.ledger_seq))
+
+    @cached_property
+    def cases(self) -> pl.DataFrame:
+        """All golden cases that ever were."""
+        return self._own(golden.read_cases(self.ws.ledger, until=self.ledger_seq))
+
+    @cached_property
+    def places(self) -> pl.DataFrame:
+        """Where golden cases must not stand: what evaluators and the product have seen."""
+        return leakage.gather_places(self.specifications, self.frame, self.spans)
+
+    @cached_property
+    def freshness(self) -> pl.DataFrame:
+        """When each critical failure mode got its first case, since it counts."""
+        events = [
+            self._events(kind).group_by("surface", "mode").agg(pl.min("at").alias(kind))
+            for kind in ("mode.defined", "mode.promoted")
+        ]
+        began = events[0].join(events[1], on=["surface", "mode"], how="left")
+        since = pl.max_horizontal("mode.defined", "mode.promoted")
+        modes = self.modes.join(began.with_columns(since=since), on=["surface", "mode"])
+        return wear.list_freshness(modes, self.cases, now=self.now)
+
+    @cached_property
+    def wear(self) -> pl.DataFrame:
+        """What decisions and candidates have done to each suite of the surface that has runs."""
+        judged = self.read_run_verdicts(self.runs["run"].to_list())
+        counting = status.counting_verdicts(judged.lazy(), self.statuses)
+        gates, how = self._events("gate.decided"), {"margin": self.margin, **self.measured}
+        return wear.measure_wear(self.cases, self.runs, gates, counting, **how)
 
     def read_outputs(self, names: list[str]) -> pl.DataFrame:
         """Read the sessions of runs: ``surface, run, case, repeat`` and the columns of a session.

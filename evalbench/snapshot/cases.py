@@ -7,11 +7,11 @@ from evalbench.label.annotation.retraction import read_notes
 from evalbench.release import golden, leakage
 from evalbench.schema import GoldenAdded
 from evalbench.session import read_session
-from evalbench.snapshot import Snapshot
+from evalbench.snapshot.releasing import Releasing
 
 
 def keep_case(
-    view: Snapshot, session_id: str, *, mode: str, expected: str, suite: str = "golden"
+    view: Releasing, session_id: str, *, mode: str, expected: str, suite: str = "golden"
 ) -> GoldenAdded:
     """Add a failing session of the snapshot's surface to a suite, and return the case.
 
@@ -35,11 +35,6 @@ def keep_case(
     case = golden.make_case(session, expected, mode=asked, suite=suite, span_id=(*shown, None)[0])
     case = golden.redact_case(view.ws, case)
     cases = golden.read_cases(ledger)
-    leakage.refuse_leaks(case, cases, find_places(view))
+    leakage.refuse_leaks(case, cases, view.places)
     golden.add_cases(view.ws, [case])
     return case
-
-
-def find_places(view: Snapshot) -> pl.DataFrame:
-    """Find where golden cases of the snapshot must not stand."""
-    return leakage.gather_places(view.specifications, view.frame, view.spans)

@@ -1,0 +1,138 @@
+"""Fresh and worn: whether new failures become cases in time, and what use does to a suite."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from evalbench import stats
+from evalbench.release.golden import CASE_KEY, SUITE_KEY, live
+from evalbench.schema import TIME, columns
+from evalbench.stats.selection import best_of, rate_gap
+
+IN_DAYS = 10
+"""Working days after which a new critical failure mode should have a case."""
+CRITICAL = ("safety", "user impact")
+FRESHNESS = columns(
+    (pl.String, "surface mode severity"),
+    (TIME, "since first_case_at"),
+    (pl.Int64, "working_days"),
+    (pl.Boolean, "in_time"),
+)
+WEAR = columns(
+    (pl.String, "surface suite"),
+    (pl.Int64, "cases decisions candidates"),
+    (pl.Float64, "optimism"),
+    (TIME, "retire_at"),
+    (pl.Int64, "n_old n_fresh"),
+    (pl.Float64, "old old_low old_high fresh fresh_low fresh_high gap gap_low gap_high level"),
+)
+"""Rates are shares of cases that the candidate fails; ``optimism`` is one too."""
+
+
+def list_freshness(modes: pl.DataFrame, cases: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
+    """Say of each critical failure mode when its first case came, as :data:`FRESHNESS`.
+
+    ``modes`` are ``surface, mode, severity, since``: since when each counts. ``working_days`` run
+    from then to its first case, else to ``now``; ``in_time`` is null while both are still open.
+    """
+    first = cases.group_by("surface", "mode").agg(first_case_at=pl.min("added_at"))
+    known = modes.filter(pl.col("severity").is_in(CRITICAL))
+    joined = known.join(first, on=["surface", "mode"], how="left").sort("since", "mode")
+    ends = joined["first_case_at"].fill_null(now)
+    days = np.busday_count(joined["since"].dt.date().to_numpy(), ends.dt.date().to_numpy())
+    late = pl.col("working_days") > IN_DAYS
+    judged = pl.when(pl.col("first_case_at").is_not_null() | late).then(~late)
+    counted = joined.with_columns(working_days=pl.Series(np.maximum(days, 0), dtype=pl.Int64))
+    return counted.with_columns(in_time=judged).select(*FRESHNESS).cast(FRESHNESS)
+
+
+def measure_freshness(
+    freshness: pl.DataFrame, *, level: float, rng: np.random.Generator
+) -> stats.Estimate | None:
+    """Estimate the share of critical failure modes with a case in time; None of no mode."""
+    judged = freshness["in_time"].drop_nulls()
+    return stats.proportion(judged, level=level, rng=rng) if len(judged) else None
+
+
+def measure_wear(
+    cases: pl.DataFrame,
+    runs: pl.DataFrame,
+    gates: pl.DataFrame,
+    verdicts: pl.DataFrame,
+    *,
+    margin: float,
+    level: float,
+    rng: np.random.Generator,
+) -> pl.DataFrame:
+    """Measure what use has done to each suite that has runs, as :data:`WEAR`.
+
+    ``decisions`` are the gates decided on it, ``candidates`` the runs. ``optimism`` is by how much
+    the best of these seems better than it is, were all equally good
+    (:func:`~evalbench.stats.selection.best_of`). The last run's rate is given on ``old`` cases,
+    which an earlier run was on, and on ``fresh`` ones, which nobody could choose it by; a positive
+    ``gap`` says that it does worse on these. New cases may be harder than old ones: then the gap is
+    no wear.
+
+    Retirement is proposed (``retire_at``) for the day when, at the pace of runs so far, the
+    optimism reaches ``margin``; null where the pace or the spread is unknown, or that is more than
+    ten years off.
+
+    Parameters
+    ----------
+    cases : polars.DataFrame
+        As :data:`~evalbench.release.golden.CASES`.
+    runs, gates : polars.DataFrame
+        Events, with ``seq, at, surface, suite``; runs with ``run`` too.
+    verdicts : polars.DataFrame
+        ``surface, run, case, mode, fails`` of evaluators that may decide. A case fails by half or
+        more of the verdicts on its own mode, one without a mode by those on any.
+    """
+    outcomes = judge_cases(cases, verdicts)
+    rows = []
+    for (surface, suite), own in runs.sort("seq").group_by(SUITE_KEY, maintain_order=True):
+        key = {"surface": surface, "suite": suite}
+        told = outcomes.filter(**key).join(own.select("run"), on="run", how="semi")
+        wide = told.pivot("case", index="run", values="fails", aggregate_function="first")
+        found = best_of(wide.drop("run").cast(pl.Float64).to_numpy())
+        last, before = own["run"][-1], told.filter(pl.col("run") != own["run"][-1])
+        latest = told.filter(run=last)
+        old = latest.join(before, on="case", how="semi")["fails"]
+        fresh = latest.join(before, on="case", how="anti")["fails"]
+        row = key | {
+            "cases": live(cases).filter(**key).height,
+            "decisions": gates.filter(**key).height,
+            "candidates": own["run"].n_unique(),
+            "optimism": found.optimism,
+            "retire_at": _propose(own["at"], found.last(margin)),
+            "n_old": len(old),
+            "n_fresh": len(fresh),
+            "level": level,
+        }
+        for name, sample in (("old", old), ("fresh", fresh)):
+            if len(sample):
+                row |= _spread(name, stats.proportion(sample, level=level, rng=rng))
+        rows.append(row | _spread("gap", rate_gap(old, fresh, level=level)))
+    return pl.DataFrame(rows, WEAR)
+
+
+def judge_cases(cases: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Say of each case of a suite and each run whether it fails: ``surface, suite, run, case``."""
+    asked = cases.select(*CASE_KEY, own="mode").unique(CASE_KEY)
+    known = verdicts.drop_nulls("fails").join(asked, on=["surface", "case"])
+    own = known.filter(pl.col("own").is_null() | (pl.col("own") == pl.col("mode")))
+    by_mode = own.group_by(*SUITE_KEY, "run", "case", "mode").agg(pl.col("fails").mean() >= 0.5)
+    return by_mode.group_by(*SUITE_KEY, "run", "case").agg(pl.any("fails")).sort("run", "case")
+
+
+def _propose(at: pl.Series, last: float) -> datetime | None:
+    """Return the day of the candidate with the number ``last``, at the pace of those before."""
+    begun, seen = at[0], at[-1]
+    days = (seen - begun) / timedelta(days=1) / max(len(at) - 1, 1) * (last - 1)
+    return begun + timedelta(days=days) if 0 < days < 3652 else None
+
+
+def _spread(name: str, estimate: stats.Estimate) -> dict[str, float]:
+    return {name: estimate.estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
