@@ -8,7 +8,7 @@ import pytest
 
 import evalbench as eb
 from evalbench.errors import ReadError
-from evalbench.observe import source
+from evalbench.observe import parallel, source
 from evalbench.observe.parallel import map_parallel
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -135,6 +135,7 @@ def test_what_is_twice_in_a_file_or_already_there_counts_as_duplicate(ws, tmp_pa
 
 def test_a_trace_names_its_session_in_another_chunk_or_an_earlier_file(ws, tmp_path, monkeypatch):
     monkeypatch.setattr(source, "CHUNK", 2000)
+    monkeypatch.setattr(parallel, "WORKERS", 1000)  # that is, in this process
     spans = [span(session, number) for session in range(8) for number in range(5)]
     for each in spans:
         if not each["context"]["span_id"].endswith("-4"):

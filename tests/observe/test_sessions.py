@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from evalbench.observe import sessions
+from evalbench.observe import parallel, sessions
 from evalbench.observe.sessions import OUTLINE, collect_signals, fold_sessions, session_signals
 from evalbench.schema import SESSION, SPAN
 from evalbench.session import outline
@@ -165,6 +165,7 @@ def test_an_agent_counts_no_token_twice():
 
 def test_what_was_said_is_what_the_view_of_the_session_says(monkeypatch):
     monkeypatch.setattr(sessions, "SPANS_AT_ONCE", 700)
+    monkeypatch.setattr(parallel, "WORKERS", 1000)  # that is, in this process
     spans = make_many(3_000)
     folded = fold_sessions(spans.lazy())
     assert folded.schema == SESSION

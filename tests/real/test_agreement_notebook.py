@@ -33,7 +33,9 @@ def published(tmp_path_factory):
         assert (report.added, report.rejected, report.duplicates) == (rows, 0, 0)
         again = import_labels(ws, DATA / file, **how)
         assert (again.added, again.duplicates) == (0, rows)
-    done = runbook.run("05_agreement", {}, workspace=ws, reports=tmp_path_factory.mktemp("r"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runbook, "_BROWSERS", ())  # no PDF, as in no_browser
+        done = runbook.run("05_agreement", {}, workspace=ws, reports=tmp_path_factory.mktemp("r"))
     return done, orjson.loads(done.result.read_bytes())
 
 

@@ -94,12 +94,14 @@ def reports(ws, imported, tmp_path_factory):
         "pandalm": {"criterion": "preference", "fails_when": "=1", "tie": "0", "silent_as": "0"},
         "frank": {"criterion": "factuality", "fails_when": "<1"},
     }
-    done = {
-        surface: runbook.run(
-            "07_calibrate", {"surface": surface, **each}, workspace=ws, reports=folder
-        )
-        for surface, each in how.items()
-    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runbook, "_BROWSERS", ())  # no PDF, as in no_browser
+        done = {
+            surface: runbook.run(
+                "07_calibrate", {"surface": surface, **each}, workspace=ws, reports=folder
+            )
+            for surface, each in how.items()
+        }
     return {name: (run, orjson.loads(run.result.read_bytes())) for name, run in done.items()}
 
 
