@@ -18,7 +18,7 @@ USER_SPREAD = 0.35
 
 @dataclass(frozen=True)
 class Simulated:
-    """Sessions of a surface in order of time, with their planted ``modes`` and recorded signals."""
+    """Sessions of a surface in order of time, with their planted modes and signals."""
 
     surface: Surface
     sessions: pl.DataFrame

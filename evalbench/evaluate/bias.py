@@ -92,11 +92,7 @@ def compare_traits(
 
 
 def measure_noise(current: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
-    """Measure how far an evaluator agrees with itself on sessions it judged more than once.
-
-    Gives ``KEY, n_sessions, n_verdicts``, and ``same``, the share of two verdicts on one that are
-    equal.
-    """
+    """Measure how often two verdicts of an evaluator on a session are the ``same``."""
     said = current.drop_nulls("fails").filter(pl.len().over(*KEY, "session_id") > 1)
 
     def measure(part: pl.DataFrame) -> dict[str, Any]:

@@ -85,10 +85,7 @@ def count_silent(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 
 def vote(judged: pl.DataFrame) -> pl.DataFrame:
-    """Let people vote on each session: ``surface, session_id, mode, truth``, null in a tie.
-
-    ``judged`` has ``surface, session_id, mode, annotator, value``, one row a person and session.
-    """
+    """Let people vote on each session: ``surface, session_id, mode, truth``, null in a tie."""
     votes = judged.group_by(*SESSION_KEY, "mode", maintain_order=True).agg("value")
     said = [_plurality(values) for values in votes["value"]]
     return votes.drop("value").with_columns(truth=pl.Series(said, dtype=judged.schema["value"]))
@@ -294,10 +291,7 @@ def without_tie(current: pl.DataFrame, *, tie: str, silent_as: str) -> pl.DataFr
 def record_calibrations(
     ws: Workspace, found: pl.DataFrame, *, lake_versions: Mapping[str, int], ledger_seq: int
 ) -> int:
-    """Write ``evaluator.calibrated`` for each evaluator defined here; give how many were written.
-
-    What its last calibration says already, on the same verdicts, is not written again.
-    """
+    """Write ``evaluator.calibrated`` where it says something new; give how many were written."""
     models = judging_models(ws.lake.verdicts(version=lake_versions.get("verdict")))
     drafts, ledger = dict[str, EvaluatorCalibrated](), ws.ledger
     for row in found.iter_rows(named=True):

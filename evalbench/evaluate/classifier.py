@@ -47,10 +47,7 @@ class Classifier:
 
 
 def train_classifier(sessions: Sequence[Session], fails: Sequence[bool]) -> Classifier:
-    """Train on labelled sessions of the train split; folds never divide a group.
-
-    EvaluatorError where one is of the test split, or too few are of a class.
-    """
+    """Train on sessions of the train split, folds by group; EvaluatorError where too few."""
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
     require_train([each.row for each in sessions], use="training example")
@@ -82,10 +79,7 @@ def name_groups(sessions: Sequence[Session]) -> np.ndarray:
 
 
 def choose_threshold(scores: np.ndarray, fails: np.ndarray) -> tuple[float, float]:
-    """Choose the threshold that is best by MCC, and give its value there.
-
-    Candidates lie midway between neighbouring scores, (n,) as ``fails``; the lowest fails all.
-    """
+    """Choose the threshold, midway between scores, that is best by MCC; and its value there."""
     levels, where = np.unique(scores, return_inverse=True)
     failing = np.bincount(where, fails, len(levels))[::-1].cumsum()[::-1]
     passing = np.bincount(where, ~fails, len(levels))[::-1].cumsum()[::-1]
@@ -128,10 +122,7 @@ def classify(pipeline: Pipeline, sessions: Sequence[Session], *, threshold: floa
 
 
 def features(sessions: Sequence[Session]) -> pl.DataFrame:
-    """Return ``text``, the session's own, and the signals and measures, a row a session.
-
-    Numbers are compressed by arcsinh; what nobody recorded is NaN.
-    """
+    """Return the text, and signals and measures by arcsinh (NaN: unknown), a row a session."""
     texts = [each.text() for each in sessions]
     rows = [[each.row[name] for name in NUMBERS] for each in sessions]
     numbers = np.array(rows, dtype=float).reshape(-1, len(NUMBERS))
@@ -148,10 +139,7 @@ def dump_classifier(pipeline: Pipeline) -> tuple[bytes, str]:
 
 
 def load_classifier(content: bytes, *, sha256: str) -> Pipeline:
-    """Read the file of a classifier; it is never a pickle.
-
-    EvaluatorError where it has another hash, is no skops file, or has types that are not trusted.
-    """
+    """Read the file of a classifier, of that hash and of trusted types; else EvaluatorError."""
     import skops.io
     from sklearn.pipeline import Pipeline
 

@@ -33,10 +33,7 @@ class Excerpt:
     note: str = ""
 
     def find_quote(self, quote: str, number: int) -> dict[str, Any] | None:
-        """Return a quote as evidence, with its turn and span; None where it is fabricated.
-
-        Runs of white space are alike; where it stands in several turns, the one named counts.
-        """
+        """Return a quote as evidence, of the turn named where it is there; None: fabricated."""
         words = _flatten(quote.strip().strip('"“”').removesuffix("...").strip("…"))
         held = [turn for turn, text in self.shown.items() if words in _flatten(text)]
         if not words or not held:

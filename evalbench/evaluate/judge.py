@@ -95,10 +95,7 @@ class Judge:
     instructions: str
 
     def ask(self, session: Session, *, key: str = "") -> tuple[Request, Excerpt]:
-        """Give the question on one session, and what it shows of it.
-
-        Raises EvaluatorError where the model's window is too small for this rubric.
-        """
+        """Give the question on one session, and what it shows; EvaluatorError: no room."""
         told = self.reply_tokens + count_tokens(self.instructions) + ROOM
         room = None if self.window is None else self.window - told
         try:
@@ -157,10 +154,7 @@ def make_judge(
 
 
 def judge_offline(rubric: str, session: Session) -> Finding:
-    """Stand in for a judge where there is neither key nor network, and say so: no judgement.
-
-    A session fails where one line of it shares :data:`MATCHES` words with the rubric.
-    """
+    """Stand in for a judge, and say so: a session fails by :data:`MATCHES` words of a line."""
     wanted = find_stems(rubric)
     lines = [
         Passage(turn.span_id, turn.number, line.strip())

@@ -34,10 +34,7 @@ Look = Callable[[Sequence[Session]], list[Finding]]  # A way to judge sessions t
 
 @dataclass(frozen=True)
 class Scored:
-    """What a run came to: rows added without and with an error, ``cached`` ones, and what is left.
-
-    ``left`` are ``surface, session_id, evaluator_id`` that the budget did not reach.
-    """
+    """What a run came to: rows added with and without an error, cached ones, and those left."""
 
     run_id: str
     verdicts: int

@@ -74,11 +74,7 @@ def write_specification(specification: Specification) -> str:
 
 
 def read_specification(text: str, *, modes: pl.DataFrame) -> Specification:
-    """Read YAML; ``modes`` (``surface, mode``) are those that count.
-
-    EvaluatorError where it is not plain YAML, a key is written twice, or something is unknown or
-    unfit.
-    """
+    """Read plain YAML of one of the ``modes`` that count; else EvaluatorError."""
     try:
         for token in yaml.scan(text):
             if isinstance(token, yaml.TagToken | yaml.AnchorToken | yaml.AliasToken):
@@ -107,10 +103,7 @@ def check_mode(specification: Specification, modes: pl.DataFrame) -> None:
 
 
 def define(ledger: Ledger, specification: Specification, *, modes: pl.DataFrame) -> int:
-    """Write ``evaluator.defined``, unless it is the latest already; the number of its event.
-
-    EvaluatorError where the codebook does not know its mode.
-    """
+    """Write ``evaluator.defined``, unless it is the latest already; the number of its event."""
     check_mode(specification, modes)
     name, fields = specification.evaluator_id, specification.model_dump()
     body = EvaluatorDefined(**fields, evaluator_id=name, version=specification.version)

@@ -12,10 +12,7 @@ TEST_SHARE = 0.5  # of groups: both tuning and measuring need failures, and fail
 
 
 def assign_split(surface: str, session_id: str, group_key: str | None) -> Literal["train", "test"]:
-    """Say on which side a session is, now and in every later version of anything.
-
-    Sessions of one group (``group_key``) are on one side; one without a group is its own.
-    """
+    """Say on which side a session is, for life: those of one group on one, another alone."""
     unit = f"{surface}\n{'session' if group_key is None else 'group'}\n{group_key or session_id}"
     number = int.from_bytes(hashlib.sha256(unit.encode()).digest()[:8])
     return "test" if number < TEST_SHARE * 2**64 else "train"
@@ -30,10 +27,7 @@ def with_split(sessions: pl.DataFrame) -> pl.DataFrame:
 
 
 def require_train(sessions: Iterable[Mapping[str, Any]], *, use: str) -> None:
-    """Refuse sessions of the test split where an evaluator would learn from them.
-
-    EvaluatorError names the session, and the ``use``, such as "few-shot example".
-    """
+    """Refuse sessions of the test split where an evaluator would learn: EvaluatorError."""
     for row in sessions:
         if assign_split(row["surface"], row["session_id"], row["group_key"]) == "test":
             raise EvaluatorError(

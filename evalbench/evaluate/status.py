@@ -142,10 +142,7 @@ def read_statuses(
 
 
 def promote(ws: Workspace, evaluator_id: str) -> int:
-    """Let the latest version of an evaluator count: the workspace's user answers for it.
-
-    EvaluatorError where it is not calibrated aligned by the model that judges now.
-    """
+    """Let an evaluator count: the user answers for it. EvaluatorError unless it is aligned."""
 
     def choose(connection: Connection) -> list[Draft]:
         aged: Any = {"settings": ws.settings.evaluators, "now": ws.ledger.clock()}
@@ -211,10 +208,7 @@ def measure_coverage(
 def list_uncovered(
     statuses: pl.DataFrame, modes: pl.DataFrame, rates: pl.DataFrame
 ) -> pl.DataFrame:
-    """List the failure modes without an evaluator that counts, the heaviest first.
-
-    Takes what :func:`measure_coverage` does; ``standing`` is the status of each of its evaluators.
-    """
+    """List the failure modes without an evaluator that counts, the heaviest first."""
     each = pl.format("{}: {}", "kind", "status").sort().str.join("; ")
     often = ["per_1000", "low_per_1000", "high_per_1000"]
     heaviest = (pl.col("weight") * pl.col("often"), "weight", "name")
@@ -241,10 +235,7 @@ def _weigh(statuses: pl.DataFrame, modes: pl.DataFrame, rates: pl.DataFrame) -> 
 
 
 def counting_verdicts(verdicts: pl.LazyFrame, statuses: pl.DataFrame) -> pl.DataFrame:
-    """Keep the verdicts that may enter a rate: of evaluators that count, by their latest version.
-
-    Those made elsewhere are kept too: as strata they are corrected by people.
-    """
+    """Keep verdicts that may enter a rate: of what counts, and of evaluators made elsewhere."""
     known, key = statuses.lazy(), ["evaluator_id", "evaluator_version"]
     counting = known.filter(_COUNTS).select("evaluator_id", evaluator_version="version")
     elsewhere = verdicts.join(known, on="evaluator_id", how="anti", maintain_order="left")

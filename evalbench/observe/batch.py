@@ -38,10 +38,7 @@ class Record(NamedTuple):
 
 
 def decode(line: bytes) -> list[Record]:
-    """Return the records of one line: none of a blank one, of an OTLP envelope one a span.
-
-    A line of a rejects file gives what its ``text`` holds; one of several values gives each.
-    """
+    """Return the records of one line: none of a blank one, of an OTLP envelope one a span."""
     record = _load(line)
     value = record.value
     if value is None:
@@ -110,10 +107,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a part: its staged rows, and the record that each was read from.
-
-    ``outlines`` are of its sessions; ``unnamed``: a span names no session but its trace.
-    """
+    """What became of a part; ``unnamed``: a span names no session but its trace."""
 
     records: int
     rejects: list[Reject] = field(default_factory=list)

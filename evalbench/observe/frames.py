@@ -54,10 +54,7 @@ def keep_usable(table: str, frame: pl.DataFrame, flaws: dict[int, str]) -> pl.Da
 
 
 def name_sessions(frames: dict[str, pl.DataFrame]) -> tuple[dict[str, pl.DataFrame], bool]:
-    """Give spans that name no session, and their verdicts, the one their trace names elsewhere.
-
-    And tell whether spans are left whose trace names none here.
-    """
+    """Give spans without a session the one their trace names; tell whether some are left."""
     spans = frames.get("span", pl.DataFrame(schema=TABLES["span"]))
     unnamed = spans["session_id"] == spans["trace_id"]
     if not unnamed.any():

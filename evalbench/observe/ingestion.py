@@ -209,10 +209,7 @@ def _digest(content: bytes = b"") -> Any:
 
 @contextmanager
 def _alone(workspace: Path) -> Iterator[Path]:
-    """Wait until no other ingest of this workspace runs; a killed one holds nothing.
-
-    Gives a folder for staged files that goes with the run, and those of killed ones with it.
-    """
+    """Wait until no other ingest of this workspace runs; give a folder that goes with it."""
     folder = workspace / "staged"
     with open(workspace / "ingest.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -324,10 +321,7 @@ def refresh_sessions(
     outlines: Sequence[pl.DataFrame] = (),
     changed: Collection[str] = (),
 ) -> int:
-    """Fold anew each session that is ``changed``, or whose row does not count the lake's spans.
-
-    So a killed run, or another writer, is made good. Gives how many sessions are new.
-    """
+    """Fold anew each session ``changed``, or of another count than the lake's; count the new."""
     n_new = 0
     while True:
         known = lake.sessions(surface=surface).select("session_id", known="n_spans")

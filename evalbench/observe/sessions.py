@@ -76,11 +76,7 @@ def fold_sessions(spans: pl.LazyFrame, outlines: Sequence[pl.DataFrame] = ()) ->
 
 
 def collect_signals(spans: pl.LazyFrame) -> pl.DataFrame:
-    """Fold with the streaming engine, part by part: side by side each would hold its columns.
-
-    Arguments of tools are only compared, so their hashes serve; a surface takes the room of a
-    number.
-    """
+    """Fold part by part with the streaming engine, of arguments and surfaces stand-ins."""
     arguments = pl.col("tool_arguments")
     hashed = pl.when(arguments.is_not_null()).then(arguments.hash())
     surface = pl.col("surface").cast(pl.Categorical)

@@ -36,11 +36,7 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some records of a source, as pairs of line and JSON text.
-
-    ``position`` is how much of the file was read. A CSV row's line is where it ends, a Parquet
-    row's its number.
-    """
+    """Some records of a source, as pairs of line and JSON text, and how much was read with it."""
 
     number: int
     position: int
@@ -129,10 +125,7 @@ class Stream:
 
 
 def read_chunks(path: Path, limits: Limits = DEFAULT) -> Iterator[Chunk | Flaw]:
-    """Cut a source into chunks, in order, and what cannot be cut into flaws.
-
-    ReadError where there is no file, or it is empty, or neither text nor Parquet.
-    """
+    """Cut a source into chunks, and what cannot be cut into flaws; ReadError if it is none."""
     if not path.exists():
         raise ReadError(f"{path}: no such file; check the path")
     if not path.is_file():

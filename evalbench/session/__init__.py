@@ -37,10 +37,7 @@ def read_session(ws: Workspace, surface: str, session_id: str) -> Session:
 def read_sessions(
     lake: Lake, surface: str, ids: Sequence[str], *, versions: Mapping[str, int] | None = None
 ) -> Iterator[Session]:
-    """Read sessions in the order of ``ids``, some at a time; those not in the lake are left out.
-
-    ``versions`` pins the tables ``span`` and ``session``.
-    """
+    """Read sessions in the order of ``ids``, at pinned ``versions``, but for those not there."""
     pins = versions or {}
 
     def load(wanted: Sequence[str]) -> list[Session]:
@@ -89,10 +86,7 @@ OUTLINE = ("first_input", "final_output", "n_turns")
 
 
 def outline(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, str | None, int]:
-    """Return ``first_input``, ``final_output`` and ``n_turns`` of one session's spans.
-
-    ``rows`` have all of :data:`~evalbench.session.spans.COLUMNS`.
-    """
+    """Return ``first_input``, ``final_output`` and ``n_turns`` of one session's whole spans."""
     history = History(order_spans(rows))
     # What tools did behind a turn changes none of its words.
     threads, line = _name_threads(history)
@@ -127,10 +121,7 @@ def _make(surface: str, session_id: str, history: History, nodes: Sequence[Node]
 
 
 def _place_orphans(history: History, nodes: list[Node]) -> None:
-    """Put the steps that no message asked for behind the turn before them.
-
-    What ran before the first message of its trace was logged ran after its question.
-    """
+    """Put steps that no message asked for behind the turn, or the question, before them."""
     questions: dict[str, Node] = {}
     answered: set[str] = set()
     for node in nodes:

@@ -18,10 +18,7 @@ _COPYING: dict[Path, Any] = {}
 
 
 def find_copies(ws: Workspace, surface: str, sessions: pl.DataFrame) -> tuple[pl.LazyFrame, int]:
-    """Give the copies there are, and of how many of the sessions (columns ``KEY``).
-
-    Where some lack a copy, a process of its own makes them; it ends with this one.
-    """
+    """Give the copies there are, and of how many sessions; a process makes those that lack."""
     index = open_index(ws, surface, version=VIEW_VERSION)
     copied = sessions.join(
         index.scan().select(list(KEY)).collect(), on=list(KEY), how="semi", nulls_equal=True

@@ -162,10 +162,7 @@ def read_value(text: str | None) -> Any:
 
 
 def read_literal(text: str) -> Any:
-    """Read an object or list as Python writes it; None where it is neither, or longer than most.
-
-    Python's own parser takes seconds, and a hundred times its size in memory, for a text of 1 MB.
-    """
+    """Read an object or list as Python writes it; None for others, and for what takes long."""
     text = text.strip()
     if text[:1] not in tuple("{[(") or len(text) > LONGEST_LITERAL:
         return None

@@ -87,11 +87,7 @@ class Walk:
 
 @dataclass(slots=True, eq=False)
 class Thread:
-    """The history of one agent.
-
-    ``head`` is the latest list it was given, less its bracket, ``walk`` how that was read; ``free``
-    nodes (instructions, rewritten history) may stand anywhere in a list.
-    """
+    """The history of one agent; ``free`` nodes may stand anywhere in a list of messages."""
 
     agent: str
     origin: str

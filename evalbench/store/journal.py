@@ -121,10 +121,7 @@ def put_verdicts(lake: Lake, verdicts: pl.DataFrame) -> None:
 
 
 def recover(folder: Path, lake: Lake, job: str) -> str | None:
-    """Put into the lake what killed runs left, and give the unfinished run of ``job``.
-
-    A live run of the same job is waited for; those of others are let be.
-    """
+    """Put into the lake what killed runs left, and give the unfinished run of ``job``."""
     unfinished = None
     for path in sorted(folder.glob("*.jsonl")):
         same, run = path.stem.split(".")

@@ -89,10 +89,7 @@ class Lake:
         return dict.fromkeys(TABLES, BEFORE_FIRST) | self.versions() | dict(versions or {})
 
     def stage(self, table: str, frame: pl.DataFrame, *, folder: Path) -> Staged:
-        """Write the rows of one surface to a local file that :meth:`commit` adds to the table.
-
-        ValueError where they are not of one surface, or do not fit the table.
-        """
+        """Write rows of one surface, else ValueError, to a file that :meth:`commit` adds."""
         frame = _conform(table, frame)
         surfaces = frame["surface"].unique().sort().to_list()
         if len(surfaces) != 1:

@@ -38,10 +38,7 @@ class TextIndex:
 
 
 def open_index(ws: Workspace, surface: str, *, version: int) -> TextIndex:
-    """Open the index of a surface, of this ``version`` of the view of a session.
-
-    One made before traces were read anew is deleted, since what it has may have to be forgotten.
-    """
+    """Open the index of a surface, of this view; one from before a replacement is deleted."""
     state = f"{version}-{ws.ledger.events('traces.replaced').height}"
     folder = ws.path / "search" / surface.encode().hex()
     for old in folder.glob("*"):

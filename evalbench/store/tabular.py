@@ -173,10 +173,7 @@ def read_rejects(folder: Path) -> pl.DataFrame:
 
 
 def write_table(path: Path, records: Iterable[Record], fields: Iterable[str]) -> None:
-    """Write records as CSV where the name ends so, else as JSONL.
-
-    In CSV a list is JSON, and a text that a spreadsheet would run is quoted; reading undoes both.
-    """
+    """Write records as CSV, formulas quoted, where the name ends so, else as JSONL."""
     rows = [{name: record[name] for name in fields if name in record} for record in records]
     if path.suffix != ".csv":
         path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
@@ -200,10 +197,7 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
 
 
 def quote_formula(text: str) -> str:
-    """Put a quote before a text that a spreadsheet would run as a formula, and before such quotes.
-
-    Only so is a cell that begins with a quote read back as it was.
-    """
+    """Put a quote before what a spreadsheet would run, and before such quotes."""
     return f"'{text}" if FORMULA.match(text) else text
 
 

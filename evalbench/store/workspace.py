@@ -36,10 +36,7 @@ class Workspace:
 
     @cached_property
     def secret(self) -> str:
-        """The key of the hashes that stand for users and personal data.
-
-        Raises SettingsError where it was lost: with another one, no user would be the same.
-        """
+        """The key of the hashes that stand for users; SettingsError where it was lost."""
         if self.settings.user_key_secret:
             return self.settings.user_key_secret
         try:

@@ -58,10 +58,7 @@ def validate(read: Callable[[Any], Any], value: Any, *, hint: str = "") -> Any:
 
 
 def find_pattern(pattern: str, texts: Sequence[Passage]) -> list[dict[str, Any]]:
-    """Quote the words that a pattern matches, of the first text that it does.
-
-    Patterns and texts are anybody's: with the engine of Polars each takes linear time.
-    """
+    """Quote what a pattern matches, of the first text that it does, in linear time."""
     matched = pl.Series([text.content for text in texts], dtype=pl.String).str.extract(pattern, 0)
     pairs = zip(texts, matched, strict=True)
     return [text.quote(words) for text, words in pairs if words is not None][:1]

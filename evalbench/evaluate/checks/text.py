@@ -44,10 +44,7 @@ class PatternCheck(Check):
 
 
 class Language(Check):
-    """Fails where the final output is in no ``expected`` language (ISO 639-1), or not the user's.
-
-    Short texts say nothing certain: they are nothing to check.
-    """
+    """Fails where the output is in no ``expected`` language (ISO 639-1), or not the user's."""
 
     check: Literal["language"]
     expected: tuple[str, ...] = ()
@@ -63,10 +60,7 @@ class Language(Check):
 
 
 class Refusal(Check):
-    """Fails where the session is recorded as refused, or the assistant says that it will not.
-
-    ``phrases`` add to the English ones that are known.
-    """
+    """Fails where a refusal is recorded or said, in English or by one of ``phrases``."""
 
     check: Literal["refusal"]
     phrases: tuple[str, ...] = ()

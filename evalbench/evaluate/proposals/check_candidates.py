@@ -35,10 +35,7 @@ GAIN = 0.01  # what a further part must add to the score
 
 @dataclass(frozen=True)
 class Family:
-    """What each check says of each session of the train split: the fixed ones, then phrases.
-
-    ``said`` is int8 (sessions, checks): 1 fails, 0 passes, -1 nothing to check.
-    """
+    """What each check says of each session, int8: 1 fails, 0 passes, -1 nothing to check."""
 
     sessions: Sequence[Session]
     checks: list[dict[str, Any]]

@@ -44,10 +44,7 @@ CANDIDATE = pl.Schema(
 
 @dataclass(frozen=True)
 class Candidate:
-    """An evaluator that was tuned, and what :func:`adopt` would define.
-
-    ``train_mcc`` is cross-fitted (None for a judge), ``diff`` what was changed in a rubric.
-    """
+    """An evaluator that was tuned; its ``train_mcc`` is cross-fitted (None for a judge)."""
 
     specification: Specification
     train_mcc: float | None = None
@@ -103,10 +100,7 @@ def propose(
 def adopt(
     ws: Workspace, proposals: Proposals, names: Sequence[str], *, modes: pl.DataFrame
 ) -> list[Specification]:
-    """Define candidates by their evaluator's id, as drafts, and give their specifications.
-
-    Raises EvaluatorError where no such candidate was made, or the codebook does not know its mode.
-    """
+    """Define candidates by their evaluator's id, as drafts; EvaluatorError where there is none."""
     adopted = []
     for name in names:
         if name not in proposals.made:

@@ -21,10 +21,7 @@ KINDS = ("label.set", "label.retracted", "item.skipped", "item.returned")
 
 @dataclass(frozen=True)
 class Deed:
-    """A label given in event ``seq``, or, with a ``reason``, a session skipped.
-
-    ``before`` and ``after`` are what the annotator's note read; None where it did not change.
-    """
+    """A label given, or with a ``reason`` a skip; the note read ``before``, and ``after``."""
 
     seq: int
     session_id: str

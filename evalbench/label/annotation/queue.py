@@ -48,10 +48,7 @@ class Queue:
         return QueueDrawn.model_validate_json(drawn["body"].item())
 
     def reserve(self, *, ahead: int = 1, minutes: float) -> list[DrawnItem]:
-        """Hold up to ``ahead`` items for the annotator; renew what runs out within half the time.
-
-        First come those they held before, then what others have begun, then the next of the queue.
-        """
+        """Hold up to ``ahead`` items, one's own first, then begun ones; renew old holds."""
         annotator, items = self.ledger.actor, list[DrawnItem]()
 
         def choose(connection: Connection) -> list[Draft]:
@@ -141,10 +138,7 @@ class Queue:
         return self.ledger.extend(choose)
 
     def state(self, *, until: int | None = None) -> pl.DataFrame:
-        """Return how every item stands now, or stood at event ``until``: columns :data:`STATE`.
-
-        An item is "skipped" where everybody at this queue has labelled or skipped it.
-        """
+        """Return how every item stands, or stood at event ``until``: columns :data:`STATE`."""
         standing, now = self._look(), self.ledger.clock()
         if until is not None:
             standing = Standing(self.number, self.body.items)
@@ -211,10 +205,7 @@ def assign_annotators(
 def add_repeats(
     items: pl.DataFrame, frame: pl.DataFrame, *, share: float, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Add sessions that people have labelled before, a ``share`` of the items, at random places.
-
-    They show how far labels repeat, and are of no draw: they have no ``inclusion_probability``.
-    """
+    """Add a ``share`` of sessions labelled before, at random places, as items of no draw."""
     key = ["surface", "session_id"]
     read = frame.filter("drawn", "labelled").join(items, on=key, how="anti").sort(key)
     n = min(round(share * items.height), read.height)
@@ -242,10 +233,7 @@ def record_draw(
 def find_queues(
     ledger: Ledger, surface: str | None = None, *, until: int | None = None
 ) -> pl.DataFrame:
-    """List the queues that are not done, or were not at event ``until``, the newest last.
-
-    Returns queue (its number), at, surface, start, end, items, done (items with all their labels).
-    """
+    """List the queues that are not done, or were not at event ``until``, the newest last."""
     drawn = ledger.bodies("queue.drawn", until=until).rename({"seq": "queue"})
     if surface is not None:
         drawn = drawn.filter(surface=surface)

@@ -13,11 +13,7 @@ BREAK = 5  # A label that took this many times an annotator's median was not rea
 
 
 def measure_progress(standing: Standing, annotator: str, *, now: datetime) -> dict[str, Any]:
-    """Measure how far a queue is, in items, and how fast one of its annotators.
-
-    ``minutes_left`` is what the items take that they may still have, at their median (None:
-    unknown).
-    """
+    """Measure how far a queue is, in items, and how fast one annotator (None: unknown)."""
     places = standing.places.values()
     given = [place.labels[annotator] for place in places if annotator in place.labels]
     schema = pl.Schema({"at": TIME, "seconds": pl.Float64()})

@@ -33,11 +33,7 @@ EXCERPT = 60  # characters that are shown before a word that was found
 
 
 class Browsing(Desk):
-    """What one person sees of a surface's sessions; as an ``Annotation``, it knows no widget.
-
-    Words are sought in copies of the texts, made on first use; until then an answer says in how
-    many ``of`` all it ``searched``.
-    """
+    """What one person sees of a surface's sessions; words are sought in copies of texts."""
 
     ACTS = ("ask", "open", "draw", "export")
 

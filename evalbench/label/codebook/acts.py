@@ -29,11 +29,7 @@ def read_codebook(ledger: Ledger, *, until: int | None = None) -> Codebook:
 
 
 def define(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
-    """Write a new mode by hand; it counts as soon as it has all that a mode needs.
-
-    Labels name it by ``mode``, which never changes; annotators press its ``key``, by default a free
-    one.
-    """
+    """Write a new mode by hand, under a key that never changes; it counts once it lacks nothing."""
 
     def check(book: Codebook, _: Connection) -> Fields:
         if (surface, mode) in book.modes:
@@ -57,10 +53,7 @@ def edit(ledger: Ledger, surface: str, mode: str, **fields: object) -> int:
 
 
 def merge(ledger: Ledger, surface: str, sources: Sequence[str], into: str) -> int:
-    """Merge modes into another: their labels and members follow, but not into a draft.
-
-    Verdicts on members stay behind: whether a note shows the merged mode is another question.
-    """
+    """Merge modes into another that counts: labels and members follow, verdicts do not."""
     asked = {"surface": surface, "sources": sources, "into": into}
     return _write(ledger, "mode.merged", into, asked)
 
@@ -129,10 +122,7 @@ def confirm(ledger: Ledger, surface: str, mode: str, note: int, belongs: bool) -
 
 
 def promote(ledger: Ledger, surface: str, mode: str) -> int:
-    """Promote a draft that lacks nothing: it counts from now on.
-
-    A person must have looked at all of its sampled notes, and one of them must belong.
-    """
+    """Promote a draft whose sampled notes a person looked at, and that lacks nothing."""
 
     def fill(book: Codebook, _: Connection) -> Fields:
         draft = book.find(surface, mode)

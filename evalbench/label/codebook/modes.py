@@ -98,10 +98,7 @@ class Codebook:
         return self.modes[surface, mode]
 
     def follow(self, surface: str, mode: str, session_id: str | None) -> str | None:
-        """Return the live mode that a label of this session means today; None where it means none.
-
-        Without a session only merges are followed: no part of a split mode is what the whole was.
-        """
+        """Return the live mode that a label means today, of splits by its session; None: none."""
         found = self.modes.get((surface, mode))
         while found and found.heirs:
             if found.ended == "split" and session_id is None:

@@ -39,10 +39,7 @@ def restate_verdicts(verdicts: pl.DataFrame, codebook: Codebook) -> pl.DataFrame
 def count_restated(
     labels: pl.DataFrame, verdicts: pl.DataFrame, codebook: Codebook
 ) -> pl.DataFrame:
-    """Count the labels and verdicts, as they were given, that :func:`restate` changes.
-
-    Gives ``surface, mode, becomes`` (null: it counts no longer), ``n_labels, n_verdicts``.
-    """
+    """Count labels and verdicts by what :func:`restate` makes of their mode (null: nothing)."""
     named = labels.select("surface", "session_id", mode="modes").explode("mode").drop_nulls("mode")
     rows = named.select(*KEY, "session_id").rows()
     becomes = pl.Series([codebook.follow(*row) for row in rows], dtype=pl.String)

@@ -243,10 +243,7 @@ def _number_by_size(parted: np.ndarray) -> np.ndarray:
 
 
 def lay_out(points: np.ndarray, assignment: np.ndarray) -> np.ndarray:
-    """Place notes on a plane: the two main directions of their vectors, as float32 in [-1, 1].
-
-    Each note is drawn towards the middle of its cluster, so that clusters stand apart.
-    """
+    """Place notes on a plane as float32 in [-1, 1], each drawn towards its cluster's middle."""
     from sklearn.decomposition import PCA
 
     drawn = points + 2 * _find_middles(points, assignment)[assignment]

@@ -85,10 +85,7 @@ class Induced:
         return self.agreement >= AGREEING
 
     def blend(self, alike: np.ndarray) -> np.ndarray:
-        """Return similarities of n notes, half by wording and half by the readings.
-
-        Two notes that no reading has both of stay as alike as their wording is.
-        """
+        """Return similarities of n notes, half by wording and half by readings that have both."""
         known = self.passes >= 0
         both = np.einsum("pi,pj->ij", known, known, dtype=float)
         same = ((self.passes[:, :, None] == self.passes[:, None]) & known[:, :, None]).sum(axis=0)

@@ -35,10 +35,7 @@ class Proposal:
 def propose_all(
     texts: Sequence[str], clusters: Clusters, *, induced: Induced | None = None
 ) -> list[Proposal]:
-    """Name every cluster of these notes, in their order, by what most of them are ``induced`` as.
-
-    Else by what its most typical note says, with representatives as quotes.
-    """
+    """Name each cluster by what most of it is ``induced`` as, else by its most typical note."""
     proposals = []
     why = "no model was asked" if induced is None else "no kind that the model found is in it"
     for one, representatives in enumerate(clusters.representatives):

@@ -32,10 +32,7 @@ OFFERED = 3  # modes offered for a note
 
 
 class NoteQueue:
-    """Notes in the order in which naming them tells most; those that say the same are one.
-
-    ``few`` says whether they are sorted one by one; ``modes`` hold notes, or were put away.
-    """
+    """Notes, those that say the same as one; ``few``: they are sorted one by one."""
 
     def __init__(self, discovery: Discovery, book: Codebook) -> None:
         self._discovery, self.surface = discovery, discovery.surface
@@ -93,11 +90,7 @@ class NoteQueue:
         }
 
     def group(self) -> list[tuple[str, list[int]]]:
-        """Return groups of notes that no mode is suggested for, each with its name, largest first.
-
-        All that is left of a cluster has the name proposed for that, another its most typical
-        note's.
-        """
+        """Return groups of notes that no mode is suggested for, each named, the largest first."""
         groups = []
         clusters, proposals = self._discovery.clusters.assignment, self._discovery.proposals
         beyond = np.unique(self._placed[self._placed >= len(self.modes)])
@@ -169,10 +162,7 @@ class NoteQueue:
 
 
 def measure_progress(queue: NoteQueue, acts: Sequence[Act]) -> dict[str, Any]:
-    """Count what is sorted, and the new modes of the last acts; ``astray``: sorting is no help.
-
-    It is none where the mode that was chosen was seldom among those offered.
-    """
+    """Count what is sorted, and new modes; ``astray``: what was offered was seldom chosen."""
     undone = find_undone(acts)
     done = [
         act.body

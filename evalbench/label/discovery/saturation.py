@@ -121,10 +121,7 @@ def rarefaction(
 def _count_by_surface(
     reviewed: pl.DataFrame,
 ) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
-    """Give each surface, its modes, and its sessions that were read.
-
-    Modes have the ``count`` of sessions that showed each, and how many ``unread`` these stand for.
-    """
+    """Give each surface, its sessions that were read, and its modes with their ``count``."""
     stands_for = (1 / pl.col("chance") - 1).sum()
     for (surface,), own in reviewed.sort("surface").group_by("surface", maintain_order=True):
         shown = own.explode("modes").drop_nulls("modes")

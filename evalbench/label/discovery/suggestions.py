@@ -31,11 +31,7 @@ def measure_similarity(points: Array) -> Array:
 
 
 def group(alike: Array, modes: Array, struck: Struck = (), *, like: float = LIKE) -> Array:
-    """Group n notes by average linkage, down to a mean cosine of ``like``; shape (n,), from 0.
-
-    Notes of a named mode share a group; two named modes never do, nor a note and a mode that it was
-    struck from.
-    """
+    """Group n notes by average linkage, down to a mean cosine of ``like``; never what is apart."""
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
@@ -56,11 +52,7 @@ def group(alike: Array, modes: Array, struck: Struck = (), *, like: float = LIKE
 
 
 def score(alike: Array, modes: Array, notes: Array, struck: Struck = ()) -> tuple[Array, Array]:
-    """Score how well notes fit each named mode; the modes' numbers, and an array (notes, modes).
-
-    It is the mean similarity to a mode's notes over the root of that inside it: the cosine to their
-    middle.
-    """
+    """Score notes by their cosine to the middle of each named mode; the modes, (notes, modes)."""
     named = np.unique(modes[modes >= 0])
     fits = np.zeros((len(notes), len(named)))
     for column, mode in enumerate(named):
@@ -98,10 +90,7 @@ def _rank(values: Array) -> Array:
 
 
 def place(alike: Array, weights: Array, modes: Array, struck: Struck = ()) -> Array:
-    """Suggest where notes nobody named belong: a mode's number, or beyond them a group's; (n,).
-
-    A note joins the nearest mode, or stays with a group of unnamed notes that it is nearer to.
-    """
+    """Suggest where unnamed notes belong: the nearest mode, or beyond them a group; (n,)."""
     placed, waiting = modes.copy(), np.flatnonzero(modes < 0)
     groups = group(alike, modes, struck)
     beyond = modes.max(initial=-1) + 1

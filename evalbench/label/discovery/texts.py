@@ -143,11 +143,7 @@ def read_notes(ledger: Ledger, surface: str, *, until: int) -> pl.DataFrame:
 def signal_rates(
     sessions: pl.DataFrame, placed: pl.DataFrame, *, level: float, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """Count in each cluster the sessions that a signal was raised in, of those it is recorded for.
-
-    Takes sessions of one surface, and ``session_id, cluster``; gives :data:`RATES`, ``signal`` a
-    phrase or :data:`ANY`.
-    """
+    """Count in each cluster the sessions a signal was raised in, of those it is recorded for."""
     raised = {phrase: pl.col(name) == value for name, value, phrase in SIGNALS}
     raised["Tool error"] = pl.col("n_tool_errors") > 0
     recorded = pl.any_horizontal(*(each.is_not_null() for each in raised.values()))

@@ -119,10 +119,7 @@ READ_ONLY = frozenset("failed total_tokens cache_writes metadata tags scores eve
 
 
 def read_span(fields: Row, mapping: Mapping) -> Row:
-    """Return a span's row; ``scores`` and ``events`` are left in it for the format to read.
-
-    The row's messages and ``attributes`` are objects, which become JSON in a frame.
-    """
+    """Return a span's row, its messages as objects; ``scores`` and ``events`` are left in it."""
     plan = _plan(mapping, tuple(fields))
     row: Row = {}
     for column, name in plan.texts:
