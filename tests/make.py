@@ -100,7 +100,7 @@ def notes(ledger, *texts, surface="shop"):
     )
 
 
-def queue(ledger, *annotators, surface="shop", lake_versions=None):
+def queue(ledger, *annotators, surface="shop", lake_versions=None, **more):
     """Draw the sessions s1, s2, ..., each for so many annotators; give the queue's number."""
     chance = {"stratum": "all", "inclusion_probability": 0.5, "reason": "random"}
     items = [
@@ -108,6 +108,7 @@ def queue(ledger, *annotators, surface="shop", lake_versions=None):
         for number, wanted in enumerate(annotators, start=1)
     ]
     drawn = {"seed": 1, "design": {}, "lake_versions": lake_versions or {}, "items": items}
+    drawn |= more
     return ledger.append("queue.drawn", surface, {"surface": surface, **drawn})
 
 
@@ -117,7 +118,9 @@ def labels(*rows, surface="shop", **columns):
     schema = dict.fromkeys(names[:3], pl.String) | {"modes": pl.List(pl.String)}
     frame = pl.DataFrame(rows, schema=schema, orient="row").with_row_index("seq", offset=1)
     numbered = frame.with_columns(pl.col("seq").cast(pl.Int64), surface=pl.lit(surface))
-    return numbered.with_columns(**{"at": pl.lit(START), "labelled_at": None, **columns})
+    return numbered.with_columns(
+        **{"at": pl.lit(START), "labelled_at": None, "after_suggestion": False, **columns}
+    )
 
 
 def verdicts(sessions, fails, *, evaluator="judge", version="1", learnt=False):

@@ -100,11 +100,12 @@ class ModeSplit(Body):
     """``mode.split``: ``source`` was several failure modes.
 
     ``parts`` gives the sessions whose labels go to each, ``notes`` the notes by number; whatever is
-    not listed goes to the part ``otherwise``.
+    not listed goes to the part ``otherwise``. ``names`` are how people name new parts.
     """
 
     surface: Name
     source: Name
+    names: dict[Name, Name] = Field(default={})
     parts: dict[Name, tuple[Name, ...]] = Field(min_length=2)
     notes: dict[Name, tuple[int, ...]] = Field(default={})
     otherwise: Name

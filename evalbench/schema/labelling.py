@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -162,6 +163,7 @@ class QueueDrawn(Body):
 
     ``lake_versions`` pins the frame, so that the stratum of every session can be worked out again.
     ``blind`` keeps outcome, signals and the reason of the draw from annotators until their label.
+    Verdicts of the evaluator ``suggests`` are shown before the label, but on a random fifth.
     """
 
     surface: Name
@@ -172,6 +174,12 @@ class QueueDrawn(Body):
     lake_versions: dict[str, int]
     items: tuple[DrawnItem, ...]
     blind: bool = True
+    suggests: Name | None = None
+
+    def shows_first(self, session_id: str) -> bool:
+        """Whether a session's suggestion is shown before the annotator's own label."""
+        draw = sha256(f"{self.seed}/{session_id}".encode()).digest()[0]
+        return self.suggests is not None and draw >= 256 / 5
 
 
 class ItemReserved(Body):

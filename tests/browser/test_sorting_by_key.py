@@ -1,26 +1,29 @@
-"""Notes sorted into failure modes by keyboard alone, and how many keys a note takes."""
+"""The demo's notes made a codebook by keyboard alone, and how many keys a note takes."""
 
+import re
+
+import numpy as np
 import pytest
 from annotating import chat, open_lab, serving_lab, wait_for
-from test_clusters import THINGS, TOPICS, WIDGET, Desk
+from test_clusters import WIDGET, Desk
 
+from evalbench.demo.company import load_company
 from evalbench.label.codebook.acts import read_codebook
 
-NAMES = {topic: text.split(" {")[0].partition(" the")[0] for topic, text in TOPICS.items()}
+NOTES = 121
+MODES = load_company()[1].modes
+TRUTH = {re.sub(r"\{\w+\}", "17", note): mode.name for mode in MODES for note in mode.notes}
 
 
 @pytest.fixture
 def ws(make_workspace):
-    ws = make_workspace([chat(f"s{number:02d}", turns=1) for number in range(72)])
-    for number, (text, thing) in enumerate((t, th) for th in THINGS for t in TOPICS.values()):
-        session = f"s{number:02d}"
-        body = {"text": text.format(thing), "surface": "shop", "session_id": session}
+    ws = make_workspace([chat(f"s{number:03d}", turns=1) for number in range(NOTES)])
+    chosen = np.random.default_rng(7).permutation(sorted(TRUTH))[:NOTES]
+    for number, text in enumerate(chosen.tolist()):
+        session = f"s{number:03d}"
+        body = {"text": text, "surface": "shop", "session_id": session}
         ws.ledger.append("note.added", session, body)
     return ws
-
-
-def topic_of(text):
-    return next(topic for topic, each in TOPICS.items() if text.split()[0] == each.split()[0])
 
 
 class Analyst(Desk):
@@ -31,12 +34,11 @@ class Analyst(Desk):
         self.keys = self.acts = 0
 
     def press(self, *keys):
-        for key in keys:
-            self.page.keyboard.press(key)
-            self.keys += 1
+        super().press(*keys)
+        self.keys += len(keys)
 
     def type(self, text):
-        self.page.keyboard.type(text)
+        super().type(text)
         self.keys += len(text)
 
     def told(self, act):
@@ -44,26 +46,28 @@ class Analyst(Desk):
         return super().told(act)
 
     def answer(self):
-        """Answer what is asked: a number, the name of a new failure, or what to strike out."""
-        rows = self.root.locator(".sorting blockquote").all_inner_texts()
-        kinds = [topic_of(row) for row in rows]
+        """Answer what is asked: a number, the name of a failure, or what to strike out."""
+        rows = self.root.locator(".sorting blockquote").evaluate_all(
+            "all => all.map(one => one.firstChild.textContent)"
+        )
+        kinds = [TRUTH[row] for row in rows]
         offers = self.root.locator(".sorting .offers b").all_inner_texts()
-        if len(rows) == 1 and NAMES[kinds[0]] in offers:
-            return self.told(lambda: self.press(str(offers.index(NAMES[kinds[0]]) + 1)))
+        if len(rows) == 1 and kinds[0] in offers:
+            return self.told(lambda: self.press(str(offers.index(kinds[0]) + 1)))
         bold = self.root.locator(".sorting > p b")
         believed = bold.inner_text() if len(rows) > 1 and bold.count() else ""
-        kind = next((each for each in kinds if NAMES[each] == believed), kinds[0])
+        kind = believed if believed in kinds else kinds[0]
         for index, each in enumerate(kinds):
             if each != kind:
                 self.press(str(index + 1))
-        if believed == NAMES[kind]:
+        if believed == kind:
             return self.told(lambda: self.press("Enter"))
         self.press("n")
-        self.type(NAMES[kind])
+        self.type(kind)
         return self.told(lambda: self.press("Enter"))
 
 
-def test_notes_are_sorted_by_keyboard_alone(page, ws):
+def test_a_hundred_notes_become_a_codebook_by_keyboard_alone(page, ws, record_property):
     with serving_lab(ws, "03_discover", surface="shop", analyst="ana") as (_, address):
         open_lab(page, address, shown=f"{WIDGET}[data-mode]:not([data-mode='']) .note")
         wait_for((ws.path / "lab/result.json").exists, ws.path / "lab.log")
@@ -77,11 +81,52 @@ def test_notes_are_sorted_by_keyboard_alone(page, ws):
         page.wait_for_selector(f"{WIDGET} .reader", state="hidden")
         while page.locator(f"{WIDGET} .sorting blockquote").count():
             ana.answer()
-        ana.press("p")
-        assert "72 of 72 notes sorted, 6 failures" in ana.root.locator(".where").inner_text()
-        assert page.evaluate("window.seized") is None
+        assert (
+            f"{NOTES} of {NOTES} notes sorted, {len(MODES)} failures"
+            in ana.root.locator(".where").inner_text()
+        )
+        sorting, acts = ana.keys / NOTES, ana.acts
+        sorted_modes = read_codebook(ws.ledger)
+        largest = sorted(MODES, key=lambda mode: -len(held(sorted_modes)[mode.name]))[:3]
+        for mode in largest:
+            ana.go_to(mode.name)
+            ana.chosen(ana.key(mode.name))
+            ana.fill_in(promote=(mode.severity, mode.failure_class))
+        drafts = [mode.name for mode in MODES if mode not in largest]
+        before = read_codebook(ws.ledger)
+        merging = ana.go_to(drafts[0])
+        ana.press("m")
+        ana.go_to(drafts[1], merging=merging)
+        ana.told(lambda: ana.press("Enter"))
+        assert held(read_codebook(ws.ledger)) != held(before)
+        ana.told(lambda: ana.press("z"))
+        assert held(read_codebook(ws.ledger)) == held(before)
+        ana.go_to(drafts[2])
+        ana.chosen(ana.key(drafts[2]))
+        ana.press("ArrowRight", "Space", "x")
+        ana.type("Apart")
+        ana.told(lambda: ana.press("Enter"))
+        assert held(read_codebook(ws.ledger)) != held(before)
+        ana.told(lambda: ana.press("z"))
+        codebook = (ana.keys - sorting * NOTES) / NOTES
     book = read_codebook(ws.ledger)
-    held = {mode.name: len(mode.notes) for mode in book.modes.values() if mode.notes}
-    assert held == dict.fromkeys(NAMES.values(), 12)
-    assert ana.acts <= 40
-    assert ana.keys / 72 < 4
+    assert held(book) == held(before)
+    assert {name: len(notes) for name, notes in held(book).items()} == {
+        mode.name: sum(TRUTH[text] == mode.name for text in texts(ws)) for mode in MODES
+    }
+    promoted = {body["mode"] for body in ws.ledger.bodies("mode.promoted").to_dicts()}
+    assert {book.modes["shop", mode].name for mode in promoted} == {mode.name for mode in largest}
+    record_property("keys a note, sorting", round(sorting, 2))
+    record_property("keys a note, codebook", round(codebook, 2))
+    record_property("acts", acts)
+    assert acts <= 75
+    assert sorting < 6
+
+
+def held(book):
+    """Give the notes of each failure mode that has any, by its name."""
+    return {mode.name: sorted(mode.notes) for mode in book.modes.values() if mode.notes}
+
+
+def texts(ws):
+    return ws.ledger.bodies("note.added")["text"].to_list()

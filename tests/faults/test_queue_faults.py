@@ -16,7 +16,7 @@ ITEMS, EACH, KILLS = 200, 2, 16
 ANNOTATORS = [f"annotator {number}" for number in range(8)]
 SKIPPING = ANNOTATORS[:3]
 HOLD_SECONDS = 0.5
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 180
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["evalbench.label.annotation.queue", "numpy", "pytest"])
 

@@ -4,6 +4,7 @@ import make
 import polars as pl
 import pytest
 
+from evalbench.label.agreement.consensus import latest_labels
 from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.annotation.queue import Queue
 from evalbench.label.annotation.retraction import read_bodies
@@ -294,7 +295,24 @@ def test_a_draft_is_shown_after_ones_own_label_and_marks_the_next_one(shop):
     assert told == {"tell": "suggestion", "session_id": "s1", "verdicts": [draft]}
     base = shop.ledger.bodies("label.set")["seq"].item()
     annotation.answer({**passes("s1"), "verdict": "unsure", "base": base})
-    assert shop.ledger.bodies("label.set")["after_suggestion"].to_list() == [False, True]
+    given = read_bodies(shop.ledger, "label.set")
+    assert given["after_suggestion"].to_list() == [False, True]
+    assert latest_labels(given)["verdict"].to_list() == ["pass"]  # what they said by themselves
+
+
+def test_a_queue_that_suggests_shows_the_judge_before_the_label_but_not_on_a_random_fifth(shop):
+    about = {"lake_versions": shop.lake.versions(), "suggests": "judge/rude"}
+    for seed, shown in ((1, True), (14, False)):
+        number = make.queue(shop.ledger, 1, seed=seed, **about)
+        annotation = Annotation(shop, Queue(shop.ledger, number))
+        assert (
+            annotation.item.get("suggestion", [])
+            == [{"evaluator_id": "judge/rude", "fails": True, "rationale": "curt"}] * shown
+        )
+        annotation.answer(passes("s1") | {"verdict": "unsure" if shown else "pass"})
+        assert shop.ledger.bodies("label.set")["after_suggestion"][-1] == shown
+    draw = Queue(shop.ledger, number).body
+    assert sum(draw.shows_first(f"s{n}") for n in range(10_000)) == pytest.approx(8_000, abs=150)
 
 
 def test_a_page_reads_on_and_searches_in_the_session_that_it_names(shop):

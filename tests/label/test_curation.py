@@ -96,7 +96,7 @@ def test_a_split_needs_some_members_and_not_all(ws, curation):
     assert sizes["Calls twice"] == 5
     assert sorted(sizes.values()) == [5, 7, 12, 12, 13]
     assert curation.members["mode"] == "calls_twice"
-    assert kinds(ws) == ["codebook.proposed", "mode.split", "mode.defined"]
+    assert kinds(ws) == ["codebook.proposed", "mode.split"]
 
 
 def test_members_are_confirmed_and_a_mode_promoted(ws, curation):

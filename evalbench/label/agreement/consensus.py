@@ -10,10 +10,11 @@ ANY = "any"  # the mode that stands for the verdict itself: pass or fail
 def decide(labels: pl.DataFrame, rulings: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
     """Decide for every labelled session and failure mode of its surface whether it fails.
 
-    What an adjudicator ruled holds; else the majority of the annotators, by the last label of each.
-    "unsure" says nothing. Takes ``label.set`` and ``label.adjudicated`` events as ``ledger.bodies``
-    gives them, and the codebook (``surface, mode``). Gives, sorted, :data:`ITEM_KEY`, ``fails``
-    (null in a tie, or where nobody is sure), ``n_annotators`` (those who are sure) and ``n_fail``.
+    What an adjudicator ruled holds; else the majority of the annotators, by the label of each that
+    counts: see :func:`latest_labels`. "unsure" says nothing. Takes ``label.set`` and
+    ``label.adjudicated`` events as ``ledger.bodies`` gives them, and the codebook (``surface,
+    mode``). Gives, sorted, :data:`ITEM_KEY`, ``fails`` (null in a tie, or where nobody is sure),
+    ``n_annotators`` (those who are sure) and ``n_fail``.
     """
     latest, sure = latest_labels(labels), pl.col("verdict") != "unsure"
     sessions = latest.group_by(SESSION_KEY).agg(n_annotators=sure.sum().cast(pl.Int64))
@@ -36,8 +37,12 @@ def decide(labels: pl.DataFrame, rulings: pl.DataFrame, modes: pl.DataFrame) -> 
 
 
 def latest_labels(labels: pl.DataFrame) -> pl.DataFrame:
-    """Return the last label of each session by each annotator, in the order they were written."""
-    return labels.sort("seq").unique([*SESSION_KEY, "actor"], keep="last", maintain_order=True)
+    """Return the label of each session by each annotator that counts, in the order of writing.
+
+    It is the last that they gave before they saw a judge's verdict, else the last.
+    """
+    own_last = labels.sort(~pl.col("after_suggestion"), "seq")
+    return own_last.unique([*SESSION_KEY, "actor"], keep="last").sort("seq")
 
 
 def judgements(

@@ -28,8 +28,9 @@ class Annotation(Desk):
 
     Messages are plain dicts, and so are answers. A label is in the ledger before its receipt is
     given out, and a message that comes twice is done once. ``item`` and ``upcoming`` are
-    transcripts, each with its ``note`` and, labelled before, its ``label``; in a blind queue what
-    tells the outcome is left out of one without a label, which is then ``blind``.
+    transcripts, each with its ``note``, a ``suggestion`` where the queue shows one first and,
+    labelled before, its ``label``; in a blind queue what tells the outcome is left out of one
+    without a label, which is then ``blind``.
     """
 
     ACTS = (
@@ -149,16 +150,7 @@ class Annotation(Desk):
         name = self.item.get("session_id")
         if name not in self._labelled:
             raise LabelError("first your own label: a judge's draft is shown to compare with it")
-        said = self._ws.lake.verdicts(surface=self.surface).filter(session_id=name)
-        drafts = (
-            said.drop_nulls("fails")
-            .select("evaluator_id", "fails", "rationale")
-            .with_columns(pl.col("evaluator_id", "rationale").map_elements(visible, pl.String))
-            .collect()
-        )
-        if drafts.height:
-            self._suggested.add(name)
-        return {"tell": "suggestion", "session_id": name, "verdicts": drafts.to_dicts()}
+        return {"tell": "suggestion", "session_id": name, "verdicts": self._suggest(name)}
 
     def reveal(self) -> Answer:
         """Tell of the item what a blind queue keeps back; its label is then unblinded."""
@@ -262,6 +254,21 @@ class Annotation(Desk):
         if astray := [each.span_id for each in label.anchors if each.span_id not in spans]:
             raise LabelError(f"the session has no span {astray[0]}")
 
+    def _suggest(self, session_id: str, evaluator: str | None = None) -> list[dict[str, Any]]:
+        """Give what judges said of a session; the annotator's label is then after a suggestion."""
+        said = self._ws.lake.verdicts(surface=self.surface).filter(session_id=session_id)
+        if evaluator:
+            said = said.filter(evaluator_id=evaluator)
+        drafts = (
+            said.drop_nulls("fails")
+            .select("evaluator_id", "fails", "rationale")
+            .with_columns(pl.col("evaluator_id", "rationale").map_elements(visible, pl.String))
+            .collect()
+        )
+        if drafts.height:
+            self._suggested.add(session_id)
+        return drafts.to_dicts()
+
     def _lay_out(self, session: Session) -> dict[str, Any]:
         return transcript(session, reason=self._reasons.get(session.session_id, ""))
 
@@ -278,6 +285,8 @@ class Annotation(Desk):
             item["label"] = {**deed.label.model_dump(mode="json"), "seq": deed.seq}
         elif self._queue.body.blind and session_id not in self._revealed:
             item |= {**HIDDEN, "blind": True}
+        if session_id not in self._labelled and self._queue.body.shows_first(session_id):
+            item["suggestion"] = self._suggest(session_id, self._queue.body.suggests)
         return item
 
 

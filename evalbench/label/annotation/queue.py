@@ -230,6 +230,15 @@ def record_draw(
     return ledger.append("queue.drawn", f"{surface}/{quarter}", body)
 
 
+def check_suggested(evaluator: str, verdicts: pl.DataFrame) -> str | None:
+    """Return the evaluator that a queue suggests; LabelError where it has judged nothing."""
+    there = set(verdicts["evaluator_id"])
+    if evaluator and evaluator not in there:
+        known = ", ".join(sorted(there)) or "there are none: run 06_evaluators first"
+        raise LabelError(f"no verdict of {evaluator} can be suggested; evaluators: {known}")
+    return evaluator or None
+
+
 def find_queues(
     ledger: Ledger, surface: str | None = None, *, until: int | None = None
 ) -> pl.DataFrame:

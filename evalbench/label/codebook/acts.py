@@ -66,12 +66,13 @@ def split(
     *,
     otherwise: str,
     notes: Mapping[str, Sequence[int]] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> int:
     """Split a mode; its labels must not go into a draft.
 
     ``parts`` gives the sessions whose labels go to each part, ``notes`` the members; those not
     named go with their session, all the rest to ``otherwise``. A part that is no mode yet becomes a
-    draft.
+    draft, named by ``names``.
     """
 
     def fill(book: Codebook, connection: Connection) -> Fields:
@@ -86,6 +87,7 @@ def split(
         return {"notes": homes}
 
     asked = {"surface": surface, "source": source, "parts": parts, "otherwise": otherwise}
+    asked |= {"names": names or {}}
     return _write(ledger, "mode.split", source, asked, fill)
 
 

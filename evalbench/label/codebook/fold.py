@@ -150,7 +150,10 @@ def _split(state: State, body: schema.ModeSplit) -> None:
         raise LabelError(f"{body.source!r} ends with the split: name its parts anew")
     if odd := ({body.otherwise} | body.notes.keys()) - body.parts.keys():
         raise LabelError(f"{min(odd)!r} is none of the parts {', '.join(body.parts)}")
-    new = {(body.surface, name): Mode(body.surface, name, name) for name in body.parts}
+    new = {
+        (body.surface, name): Mode(body.surface, name, body.names.get(name, name))
+        for name in body.parts
+    }
     parts = [_find_standing({**new, **state}, body.surface, name) for name in body.parts]
     for part in parts:
         _keep_counting(source, part)

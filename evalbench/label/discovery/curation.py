@@ -91,8 +91,8 @@ class Curation(Desk):
         part = make_key(name, taken)
         rest = make_key(f"{whole.name} rest", {*taken, part})
         homes: dict[str, Any] = {"otherwise": rest, "notes": {part: list(notes)}}
+        homes["names"] = {part: name, rest: f"{whole.name}, the rest"}
         seq = codebook.split(self._ws.ledger, self.surface, mode, {part: [], rest: []}, **homes)
-        codebook.edit(self._ws.ledger, self.surface, part, name=name)
         self._chosen = part
         return _done(seq, f"Split {whole.name}: {len(notes)} notes are a part of their own")
 

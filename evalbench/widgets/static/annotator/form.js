@@ -50,7 +50,7 @@ function Form({ desk }) {
       <button type="button" class="attach" hidden=${!state.selecting} onClick=${() => desk.attach(null)}>Attach the selected text</button>
       <textarea ref=${desk.note} rows="3" placeholder="Note (n): what you saw, in your own words" aria-label="Note" aria-keyshortcuts="n"
         value=${form.note} onInput=${(event) => desk.change({ note: event.currentTarget.value })}></textarea>
-      <${Suggestion} verdicts=${state.suggestion} />
+      <${Suggestion} verdicts=${state.suggestion ?? item.suggestion} />
     </div>
     <${Definition} mode=${state.defined} top=${state.top} />
     <footer>
