@@ -138,4 +138,4 @@ class ForecastMade(Body):
     estimate: float
     low: float
     high: float
-    level: float = Field(gt=0.5, lt=1)
+    level: float = Field(gt=0, lt=1)
