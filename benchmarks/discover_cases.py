@@ -89,6 +89,7 @@ def discover_case(case, seed, model=None):
     found = eb.label.cluster(case.texts, alike=alike, rng=rng)
     rows = [(number, "s", text) for number, text in enumerate(case.texts)]
     texts = pl.DataFrame(rows, schema=["seq", "session_id", "text"], orient="row")
+    texts = texts.with_columns(labelled=pl.lit(None, pl.String))
     names = tuple(propose_all(case.texts, found))
     return Discovery("s", texts, found, np.zeros((len(rows), 2)), names, seed, 0, induced)
 

@@ -239,3 +239,25 @@ def test_a_note_moves_with_the_last_word_and_undo_brings_it_back(ws, curation):
     assert read_codebook(ws.ledger).find("shop", "one").notes == (1,)
     assert say(curation, "put", notes=[99], mode="two")["why"].startswith("event 99 is no note")
     assert say(curation, "put", notes=[])["tell"] == "refused"
+
+
+def test_a_note_whose_writer_labelled_one_mode_alone_is_an_example_of_it(ws):
+    make.modes(ws.ledger, "late", "curt")
+    judged = {"surface": "shop", "verdict": "fail"}
+    for number in range(1, 4):
+        ws.ledger.append(
+            "label.set", f"s{number}", judged | {"session_id": f"s{number}", "modes": ["late"]}
+        )
+    both = judged | {"session_id": "s25", "modes": ["late", "curt"]}
+    ws.ledger.append("label.set", "s25", both)  # which of the two its note tells of, nobody said
+    curation = open_curation(ws)
+    [late] = [group for group in curation.groups if group["mode"] == "late"]
+    assert (late["n_notes"], late["n_suggested"]) == (0, 13)
+    say(curation, "sort")
+    while "promises" not in curation.sorting["rows"][0]["text"].lower():
+        say(curation, "later", note=curation.sorting["rows"][0]["notes"][0])
+    assert [each["mode"] for each in curation.sorting["offers"]] == ["late"]
+    assert curation.progress["sorted"] == 0
+    say(curation, "put", notes=[1], name="Another")
+    [late] = [group for group in curation.groups if group["mode"] == "late"]
+    assert late["n_suggested"] < 13  # the last word of a person is the one that counts

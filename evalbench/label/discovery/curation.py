@@ -132,7 +132,7 @@ class Curation(Desk):
 
     def read(self, *, note: int) -> Answer:
         """Open the session that a note was written about."""
-        _, session_id, _ = self._discovery.texts.row(self._place[note])
+        session_id = self._discovery.texts["session_id"][self._place[note]]
         self._session = next(read_sessions(self._ws.lake, self.surface, [session_id]), None)
         if self._session is None:
             raise LabelError(f"the lake has no session {session_id} of {self.surface}")
@@ -331,7 +331,7 @@ class Curation(Desk):
         """Give a note with its text and session, empty where it was not clustered."""
         session_id = text = ""
         if note in self._place:
-            _, session_id, text = self._discovery.texts.row(self._place[note])
+            _, session_id, text, _ = self._discovery.texts.row(self._place[note])
         return {"note": note, "session_id": visible(session_id), "text": visible(text)}
 
     def _rank(self, mode: Mode) -> list[int]:

@@ -157,6 +157,18 @@ def induce(
     return Induced(tuple(concepts), passes, asking.calls, tuple(asking.lost), asking.invented)
 
 
+def count_calls(texts: Sequence[str]) -> tuple[int, int]:
+    """Return about how many calls reading these texts takes, and how many tokens they are given.
+
+    Each text is read once for kinds and twice for its own; four characters are a token, and every
+    call carries its instructions and the kinds so far, some 800.
+    """
+    batches = -(-len(texts) // BATCH)
+    calls = (1 + PASSES) * batches + 1
+    given = sum(len(text[:READ_CHARACTERS]) for text in texts) // 4
+    return calls, (1 + PASSES) * given + 800 * calls
+
+
 class _Asking:
     """Asks a model, and counts what came of it."""
 

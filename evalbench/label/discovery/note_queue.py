@@ -32,7 +32,11 @@ OFFERED = 3  # modes offered for a note
 
 
 class NoteQueue:
-    """Notes, those that say the same as one; ``few``: they are sorted one by one."""
+    """Notes, those that say the same as one; ``few``: they are sorted one by one.
+
+    A note whose writer gave its session one mode alone is an example of that mode, until somebody
+    sorts it elsewhere; it is sorted no more than others.
+    """
 
     def __init__(self, discovery: Discovery, book: Codebook) -> None:
         self._discovery, self.surface = discovery, discovery.surface
@@ -48,7 +52,15 @@ class NoteQueue:
         """Take the codebook as it stands."""
         own = [mode for (surface, _), mode in book.modes.items() if surface == self.surface]
         standing = ("", "retired")  # what was put away is sorted too, and like it is no failure
+        told = {
+            int(one): live
+            for one, session, labelled in zip(
+                self._one, *self._discovery.texts.select("session_id", "labelled"), strict=True
+            )
+            if labelled and (live := book.follow(self.surface, labelled, session))
+        }
         holding = [mode for mode in own if mode.ended in standing and mode.notes]
+        holding += [mode for mode in own if not mode.notes and mode.mode in set(told.values())]
         self.modes: dict[str, Mode] = {mode.mode: mode for mode in holding}
         place = {note: int(one) for note, one in zip(self.numbers, self._one, strict=True)}
         self._named = np.full(len(self._first), -1)
@@ -56,6 +68,11 @@ class NoteQueue:
         for number, mode in enumerate(self.modes.values()):
             self._named[[place[note] for note in mode.notes if note in place]] = number
             self._struck |= {(place[note], number) for note in mode.struck if note in place}
+        self._examples = self._named.copy()
+        numbers = {mode: number for number, mode in enumerate(self.modes)}
+        for one, live in told.items():
+            if self._named[one] < 0 and (one, numbers[live]) not in self._struck:
+                self._examples[one] = numbers[live]
         self.__dict__.pop("_placed", None)
 
     @cached_property
@@ -72,9 +89,9 @@ class NoteQueue:
     def _placed(self) -> np.ndarray:
         """Of each different note a mode's number, or beyond them that of a group."""
         clusters = self._discovery.clusters.assignment[self._first]
-        if self.few and (self._named >= 0).any():
-            return suggestions.place(self._alike, self._weights, self._named, self._struck)
-        return np.where(self._named >= 0, self._named, len(self.modes) + clusters)
+        if self.few and (self._examples >= 0).any():
+            return suggestions.place(self._alike, self._weights, self._examples, self._struck)
+        return np.where(self._examples >= 0, self._examples, len(self.modes) + clusters)
 
     @property
     def _known(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, Collection[tuple[int, int]]]:
@@ -146,10 +163,11 @@ class NoteQueue:
 
     def _offer(self, one: int) -> list[dict[str, Any]]:
         """Offer the modes that fit a note best, each with the number of its most similar note."""
-        named, fits = suggestions.score(self._alike, self._named, np.array([one]), self._struck)
+        named, fits = suggestions.score(self._alike, self._examples, np.array([one]), self._struck)
         modes, offers = list(self.modes.values()), []
         for column in np.argsort(-fits[0], kind="stable"):
-            own = np.flatnonzero(self._named == named[column])
+            own = np.flatnonzero(self._examples == named[column])
+            own = own[own != one] if len(own) > 1 else own
             nearest = self.numbers[self._first[own[self._alike[one, own].argmax()]]]
             if not modes[named[column]].ended:
                 offers.append({"mode": modes[named[column]].mode, "like": nearest})
@@ -176,7 +194,7 @@ def measure_progress(queue: NoteQueue, acts: Sequence[Act]) -> dict[str, Any]:
     return {
         "sorted": queue.sorted,
         "of": len(queue.numbers),
-        "modes": sum(not mode.ended for mode in queue.modes.values()),
+        "modes": sum(bool(mode.notes) and not mode.ended for mode in queue.modes.values()),
         "recent": min(RECENT, len(done)),
         "new": sum(bool(body.name) for body in done[-RECENT:]),
         "astray": len(asked) == 2 * RECENT and 2 * right < len(asked),

@@ -12,7 +12,7 @@ from evalbench.label.annotation.markdown import escape_text
 from evalbench.label.annotation.transcript import SIGNALS
 from evalbench.label.discovery import clustering
 from evalbench.label.discovery.clustering import Clusters
-from evalbench.label.discovery.induction import LOST, Induced, induce
+from evalbench.label.discovery.induction import LOST, Induced, count_calls, induce
 from evalbench.label.discovery.naming import Proposal, propose_all
 from evalbench.label.discovery.suggestions import measure_similarity
 from evalbench.label.discovery.vectors import FEW, OFFLINE, embed_texts, unfold
@@ -37,8 +37,9 @@ RATES = columns(
 class Discovery:
     """Notes of one surface in clusters, with names that nobody has taken yet.
 
-    ``texts`` are ``seq, session_id, text``, none where too few differ; ``position`` is on the map;
-    ``induced`` is what a model made of them.
+    ``texts`` are ``seq, session_id, text`` and ``labelled``, the only mode that the note's writer
+    gave its session, none where too few differ; ``position`` is on the map; ``induced`` is what a
+    model made of them.
     """
 
     surface: str
@@ -72,7 +73,7 @@ class Discovery:
         """Return one row a text: its cluster, how sure that is, and where it lies on the map."""
         assignment, confidence = self.clusters.assignment, self.clusters.confidence
         names = np.array([each.name for each in self.proposals], dtype=object)
-        return self.texts.drop("seq").with_columns(
+        return self.texts.drop("seq", "labelled").with_columns(
             cluster=assignment.astype(np.int64),
             name=pl.Series(names[assignment], dtype=pl.String),
             confidence=confidence,
@@ -98,7 +99,7 @@ def discover(
     at most ``calls``, else typical notes name clusters. ModelError where the embeddings cannot be
     had.
     """
-    notes = read_notes(ws.ledger, surface, until=ledger_seq)
+    notes = _read_labelled(ws.ledger, surface, until=ledger_seq)
     short = notes["text"].str.slice(0, LONG).to_list()
     n_different = len(set(map(clustering.fold_text, short)))
     if n_different < clustering.FEWEST:
@@ -134,6 +135,17 @@ def discover(
     return Discovery(surface, notes, found, position, named, seed, ledger_seq, induced)
 
 
+def _read_labelled(ledger: Ledger, surface: str, *, until: int) -> pl.DataFrame:
+    """Read the notes with the mode of their writer's last label, where it names no other."""
+    notes = retraction.read_notes(ledger, until=until).filter(surface=surface)
+    labels = retraction.read_bodies(ledger, "label.set", until=until).filter(surface=surface)
+    said = labels.sort("seq").unique(["session_id", "actor"], keep="last")
+    one = said.filter(pl.col("modes").list.len() == 1)
+    named = one.select("session_id", "actor", labelled=pl.col("modes").list.first())
+    joined = notes.join(named, on=["session_id", "actor"], how="left", maintain_order="left")
+    return joined.select(*NOTES, "labelled").cast({"seq": pl.Int64})
+
+
 def read_notes(ledger: Ledger, surface: str, *, until: int) -> pl.DataFrame:
     """Read the notes of a surface that stand: ``seq, session_id, text``, in their order."""
     notes = retraction.read_notes(ledger, until=until).filter(surface=surface)
@@ -165,6 +177,19 @@ def rank_clusters(summary: pl.DataFrame, rates: pl.DataFrame) -> pl.DataFrame:
     raised = rates.filter(signal=ANY).select("cluster", "rate", "rate_low", "rate_high")
     ranked = summary.join(raised, on="cluster", how="left")
     return ranked.sort("rate_low", "n", descending=True, nulls_last=True)
+
+
+def say_cost(ws: Workspace, surface: str, *, model: str, calls: int, ledger_seq: int) -> str:
+    """Say before a model is asked how often that will be, and what it will be given."""
+    different = read_notes(ws.ledger, surface, until=ledger_seq)["text"].unique()
+    if not model or model.startswith("offline/") or not len(different):
+        return ""
+    asked, tokens = count_calls(different.to_list())
+    stops = f" It stops after {calls:,}, the rest unread." if asked > calls else ""
+    return (
+        f"{escape_text(model)} will be asked about {asked:,} times, with some {tokens:,} tokens, "
+        f"to read {len(different):,} notes.{stops}"
+    )
 
 
 def headline(discovery: Discovery) -> str:
