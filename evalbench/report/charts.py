@@ -16,10 +16,9 @@ import vl_convert
 
 from evalbench.label.annotation.markdown import visible
 from evalbench.report.sentences import say_interval, say_surface
-from evalbench.report.tables import INK
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
-SOFT, LINE, MARK = "#57606a", "#d0d7de", "#0b5394"
+INK, SOFT, LINE, MARK = "#1b1f24", "#57606a", "#d0d7de", "#0b5394"
 WIDTH = 335
 """Of the plotting area; with the names of the modes beside it a chart fills an A4 page."""
 NAME_WIDTH = 315
@@ -27,8 +26,6 @@ PAGE = 720
 NAMED = 12
 """Clusters whose names find room on a map."""
 CLIPS = re.compile(r'(<clipPath id="|<\w+[^<>]* clip-path="url\(#)clip')
-UNIT = "failures per 1,000 sessions, with interval"
-RATES = "Failures per 1,000 sessions with interval. "
 ENDS = ("", "_low", "_high")
 POINT: dict[str, Any] = {"filled": True, "size": 60, "opacity": 1, "color": MARK}
 
@@ -76,67 +73,6 @@ def _show_hidden(value: Any) -> Any:
 
 alt.renderers.register("evalbench", _render)
 alt.renderers.enable("evalbench")
-
-
-def before_after(frame: pl.DataFrame) -> alt.LayerChart:
-    """Draw each failure mode before and after a release: a point with its interval for either.
-
-    Takes changes of one ``surface`` and ``release``: ``name, reading``, and ``before, after`` with
-    their ends ``_low, _high`` (null where insufficient), as shares.
-    """
-    release = frame["release"][0]
-    moments = {side: f"{side} {release}" for side in ("before", "after")}
-    first = alt.FieldEqualPredicate(field="moment", equal=moments["before"])
-    ordered = frame.sort("after", descending=True, nulls_last=True, maintain_order=True)
-    sides = pl.concat(
-        ordered.with_row_index("place").select(
-            "place",
-            "name",
-            "reading",
-            *((1000 * pl.col(f"{side}{end}")).alias(f"rate{end}") for end in ENDS),
-            moment=pl.lit(moment),
-        )
-        for side, moment in moments.items()
-    ).sort("place", maintain_order=True)
-    shown = alt.Chart(sides, width=WIDTH, height=alt.Step(11)).encode(
-        y=_names(), yOffset=alt.YOffset("moment:N", sort=list(moments.values()))
-    )
-    stroke = _code(alt.Stroke, moments, (SOFT, MARK))
-    interval = shown.mark_rule(strokeWidth=2).encode(
-        x=alt.X("rate_low:Q", title=UNIT, axis=_ticks()),
-        x2="rate_high:Q",
-        stroke=stroke,
-        strokeDash=alt.condition(first, alt.value([4, 3]), alt.value([1, 0])),
-    )
-    point = shown.mark_point(size=60, strokeWidth=2, opacity=1).encode(
-        x="rate:Q",
-        stroke=stroke,
-        fill=_code(alt.Fill, moments, ("white", MARK)),
-        shape=_code(alt.Shape, moments, ("circle", "diamond")),
-    )
-    spoken = _say(
-        sides.with_columns(name=pl.format("{}, {}", "name", "moment")), "rate", decimals=0
-    )
-    layer = [interval, point, _beside(ordered, "reading")]
-    return _layered(layer, _title(frame, f"before and after release {release}"), RATES + spoken)
-
-
-def intervals(frame: pl.DataFrame) -> alt.LayerChart:
-    """Draw a forest plot: the rate of each failure mode with its interval.
-
-    Takes rates of one ``surface`` and ``release``, in the order wanted: ``name, per_1000,
-    low_per_1000, high_per_1000`` (null where insufficient).
-    """
-    release = frame["release"][0]
-    ends = {"per_1000": "rate", "low_per_1000": "rate_low", "high_per_1000": "rate_high"}
-    rates = frame.rename(ends)
-    texts = [
-        say_interval(*row) for row in rates.select("rate", "rate_low", "rate_high").iter_rows()
-    ]
-    layer = _forest(rates, "rate", axis=UNIT)
-    title = _title(frame, "all sessions" if release == "all" else f"release {release}")
-    beside = _beside(rates.with_columns(said=pl.Series(texts, dtype=pl.String)), "said")
-    return _layered([*layer, beside], title, RATES + _say(rates, "rate", decimals=0))
 
 
 def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
@@ -296,12 +232,6 @@ def _weeks(column: str, **options: Any) -> alt.X:
 
 def _ticks(**options: Any) -> alt.Axis:
     return alt.Axis(tickCount=6, labelFlush=False, **options)
-
-
-def _code(channel: Any, moments: dict[str, str], codes: tuple[str, str]) -> Any:
-    """Encode the moments; channels of one field share one legend."""
-    domain = list(moments.values())
-    return channel("moment:N", sort=domain, title=None, scale=alt.Scale(domain=domain, range=codes))
 
 
 def _say(frame: pl.DataFrame, value: str, *after: str, decimals: int = 2) -> str:

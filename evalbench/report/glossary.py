@@ -32,6 +32,7 @@ PARTICULAR: dict[str, dict[str, str]] = _WORDS["particular"]
 """Headings of columns that hold something else in one table, by table."""
 LIMITS: dict[str, str] = _WORDS["limits"]
 READINGS: dict[str, str] = _WORDS["readings"]
+VERDICTS: dict[str, str] = _WORDS["verdicts"]
 WEIGHTS: dict[str, str] = _WORDS["weights"]
 ASKED: dict[str, str] = _WORDS["asked"]
 """Sentences, and parts of them, by the key that stages give."""

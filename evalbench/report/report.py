@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 import polars as pl
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 
+from evalbench.label.annotation.markdown import visible
+from evalbench.report.front import Front
 from evalbench.report.sentences import name_rows
 from evalbench.report.tables import set_table
 from evalbench.snapshot import Snapshot
@@ -28,6 +30,7 @@ class Report:
     view: Snapshot = field(repr=False)  # the keys of an object store are in its settings
     folder: str | Path
     tables: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+    anchors: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
 
     def say(self, markdown: str) -> None:
         """Show a text."""
@@ -71,7 +74,19 @@ class Report:
         if named.is_empty():
             return self.say(empty)
         groups, level = [by] if isinstance(by, str) else list(by), self.view.ws.settings.level
-        display(set_table(name, named.head(first or named.height), by=groups, level=level))
+        how: Any = {"by": groups, "level": level, "anchors": self.anchors}
+        display(set_table(name, named.head(first or named.height), **how))
+
+    def front(self, page: Front) -> None:
+        """Show the first page, keep its tables, and let failures lead to their examples."""
+        self.keep(**page.tables)
+        self.anchors.update(page.anchors)
+        shown = {"text/html": page.to_html(), "text/plain": page.headline}
+        display(shown, raw=True, metadata={"title": visible(page.title)})
+
+    def examples(self, page: Front) -> None:
+        """Show the sessions that the failures of the page lead to."""
+        display(HTML(page.to_html("examples")))
 
     def keep(self, **frames: pl.DataFrame) -> None:
         """Keep tables that the page does not show, or shows as a chart."""
@@ -84,8 +99,9 @@ class Report:
         rows = {name: frame.to_dicts() for name, frame in self.tables.items()}
         write_json(folder.parent / "result.json", rows)
         for name, frame in self.tables.items():
-            lists = pl.selectors.by_dtype(pl.List(pl.String), pl.List(pl.Int64))
-            flat = frame.with_columns(lists.cast(pl.List(pl.String)).list.join("; "))
+            lists = pl.selectors.by_dtype(*map(pl.List, (pl.String, pl.Int64, pl.Float64)))
+            items = lists.cast(pl.List(pl.String)).list.eval(pl.element().fill_null(""))
+            flat = frame.with_columns(items.list.join("; "))
             texts = pl.selectors.string().map_elements(quote_formula, return_dtype=pl.String)
             flat = flat.with_columns(texts)
             flat.write_csv(folder / f"{name}.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")

@@ -227,6 +227,12 @@ def _render_html(executed: Path, ledger: dict[str, Any]) -> str:
     exporter = HTMLExporter(template_name="evalbench", extra_template_basedirs=templates, **hidden)
     notebook = nbformat.read(executed, as_version=4)
     title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", ()))
+    if front := [
+        each.metadata["title"] for each in outputs if each.get("metadata", {}).get("title")
+    ]:
+        # A first page has a headline of its own; what the notebook asks stands in its place.
+        title, notebook.cells = front[0], notebook.cells[1:]
     notebook.metadata.update(title=title, ledger=ledger)
     exporter.register_filter("markdown2html", render_markdown)
     page, _ = exporter.from_notebook_node(notebook)

@@ -16,7 +16,7 @@ from evalbench.evaluate.spec import write_specification
 from evalbench.label.agreement.consensus import ANY
 from evalbench.label.annotation.markdown import escape_text, visible
 from evalbench.operate.evidence import WHOLE
-from evalbench.report.glossary import ASKED, LIMITS, READINGS, WEIGHTS
+from evalbench.report.glossary import ASKED, LIMITS, WEIGHTS
 from evalbench.schema import Design, QueueDrawn
 from evalbench.snapshot import Snapshot
 
@@ -106,63 +106,6 @@ def say_sources(view: Snapshot) -> str:
     return f"{say_count(view.sessions.height, 'session')}{when} of {surfaces}. {stores}"
 
 
-def impact_headline(rates: pl.DataFrame, changes: pl.DataFrame, sample: pl.DataFrame) -> str:
-    """Say in a few lines what fails most, and what each release changed, surface by surface."""
-    lines = []
-    for (surface,), own in rates.group_by("surface", maintain_order=True):
-        labelled = int(sample.filter(surface=surface)["n_labelled"].sum())
-        read = f", {say_count(labelled, 'session')} labelled" if labelled else ""
-        lines += [f"**{_name_surface(surface)}**{read}", f"- {_say_most_frequent(own)}"]
-        released = changes.filter(surface=surface).partition_by("release", maintain_order=True)
-        lines += [f"- {_say_release(release)}" for release in released]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _say_most_frequent(rates: pl.DataFrame) -> str:
-    last = rates.filter(pl.col("release") == rates["release"].last())
-    since = f" since release {escape_text(last['release'][0])}"
-    when = "" if last["release"][0] == WHOLE else since
-    top = last.filter(status="ok").sort("estimate", descending=True).head(1).to_dicts()
-    if not top:
-        return f"Insufficient evidence{when}: no rate can be given."
-    [row] = top
-    said = say_interval(row["per_1000"], row["low_per_1000"], row["high_per_1000"])
-    of = f"{said} of 1,000 sessions ({row['level']:.0%} interval)"
-    return f"Most frequent{when}: *{escape_text(row['name'])}*, {of}."
-
-
-def _say_release(changes: pl.DataFrame) -> str:
-    """Say what became of the failures a release set out to fix, and of the others."""
-    aimed = changes.filter(target="yes")
-    rest = changes.filter(target="").partition_by("reading", as_dict=True)
-    said = [f"Release {escape_text(changes['release'][0])}"]
-    if aimed.height:
-        fixed = [
-            f"*{escape_text(name)}* ({READINGS[how]})"
-            for name, how in aimed["name", "reading"].iter_rows()
-        ]
-        said.append(f"set out to fix {'; '.join(fixed)}.")
-    else:
-        said.append("named no failure to fix.")
-    for reading, words in READINGS.items():
-        rows = rest.get((reading,), changes.clear())
-        if rows.is_empty():
-            continue
-        if reading.startswith(("confirmed", "likely")):
-            numbers = (
-                f"*{escape_text(row['name'])}* {words}, {_say_delta(row)} per 1,000"
-                for row in rows.iter_rows(named=True)
-            )
-            said.append(f"{'; '.join(numbers)}.")
-        elif reading == "cannot tell":
-            other = "the other failure" if rows.height == 1 else f"{rows.height} other failures"
-            said.append(f"For {other} the sample was too small to tell.")
-        else:
-            said.append(f"{say_count(rows.height, 'other failure')} {words}.")
-    return " ".join(said)
-
-
 def say_shifted(shifted: pl.DataFrame) -> str:
     """Say in which releases the evaluators err otherwise than in the others; empty if in none."""
     return " ".join(
@@ -170,10 +113,6 @@ def say_shifted(shifted: pl.DataFrame) -> str:
         " otherwise than in the others, so it is estimated from its own labels alone."
         for surface, release in shifted.iter_rows()
     )
-
-
-def _say_delta(row: Mapping[str, float]) -> str:
-    return say_interval(*(1000 * row[name] for name in ("delta", "low", "high")), signed=True)
 
 
 def say_limits(limits: pl.DataFrame) -> pl.DataFrame:

@@ -3,29 +3,12 @@
 import re
 
 import polars as pl
-import pytest
-from polars.testing import assert_frame_equal
 
 from evalbench.report import charts
 
 
-@pytest.fixture
-def changes():
-    """Give a failure mode that a release changed, and one that cannot be told."""
-    known = {"before": [0.05, None], "before_low": [0.03, None], "before_high": [0.08, None]}
-    known |= {"after": [0.02, None], "after_low": [0.01, None], "after_high": [0.035, None]}
-    about = {"surface": ["shop"] * 2, "release": ["2"] * 2, "name": ["Is rude", "Is <cold>"]}
-    return pl.DataFrame(about | known | {"reading": ["confirmed improvement", "cannot tell"]})
-
-
 def draw(chart):
     return chart._repr_mimebundle_()["text/html"]
-
-
-@pytest.fixture
-def rates(changes):
-    ends = {"before": "per_1000", "before_low": "low_per_1000", "before_high": "high_per_1000"}
-    return changes.rename(ends).with_columns(pl.col(list(ends.values())) * 1000)
 
 
 def agreed():
@@ -38,12 +21,10 @@ def agreed():
     return pl.DataFrame(words | known | weeks).with_columns(pl.col("week").str.to_date())
 
 
-def test_every_chart_is_described_and_drawn_within_the_page(changes, rates):
+def test_every_chart_is_described_and_drawn_within_the_page():
     weeks = {"surface": ["shop"] * 2, "start": ["2026-07-06", "2026-07-13"], "sessions": [5, 0]}
     shares = {"surface": ["shop"], "name": ["stars"], "share": [0.2], "said": ["20%"]}
     for chart in (
-        charts.before_after(changes),
-        charts.intervals(rates),
         charts.over_time(pl.DataFrame(weeks).with_columns(pl.col("start").str.to_date())),
         charts.agreements(agreed(), least=2 / 3),
         charts.alignments(agreed(), least=0.6),
@@ -58,56 +39,32 @@ def test_every_chart_is_described_and_drawn_within_the_page(changes, rates):
         assert "href" not in page.replace("xmlns:xlink", "")
 
 
-def test_before_and_after_differ_in_shape_and_dash_as_well_as_colour(changes):
-    before = changes.clone()
-    specification = charts.before_after(changes).to_dict()
-    interval, point, said = specification["layer"]
-    shape = point["encoding"]["shape"]["scale"]
-    assert shape == {"domain": ["before 2", "after 2"], "range": ["circle", "diamond"]}
-    assert interval["encoding"]["strokeDash"]["condition"]["test"] == {
-        "field": "moment",
-        "equal": "before 2",
-    }
-    assert said["encoding"]["text"]["field"] == "reading"
-    rows = specification["datasets"][interval["data"]["name"]]
-    assert [(row["name"], row["moment"], row["rate"]) for row in rows[:2]] == [
-        ("Is rude", "before 2", 50),
-        ("Is rude", "after 2", 20),
-    ]
-    assert_frame_equal(changes, before)
-
-
-def test_the_description_says_insufficient_aloud(changes, rates):
-    spoken = charts.before_after(changes).to_dict()["description"]
-    assert "Is rude, before 2: 50 (30 to 80)." in spoken
-    assert "Is <cold>, after 2: insufficient." in spoken
-    assert "Is rude: 50 (30 to 80)." in charts.intervals(rates).to_dict()["description"]
+def test_the_description_says_insufficient_aloud():
     said = charts.agreements(agreed(), least=2 / 3).to_dict()["description"]
     assert "Is rude: 0.80 (0.70 to 0.90), people agree." in said
+    assert "Is <cold>: insufficient" in said
 
 
-def test_two_charts_of_a_page_do_not_share_clipping_paths(rates):
+def test_two_charts_of_a_page_do_not_share_clipping_paths():
     import altair as alt
 
     drawn = [
-        alt.Chart(frame).mark_point(clip=True).encode(x="per_1000")._repr_mimebundle_()["text/html"]
-        for frame in (rates, rates.head(1))
+        alt.Chart(frame).mark_point(clip=True).encode(x="alpha")._repr_mimebundle_()["text/html"]
+        for frame in (agreed(), agreed().head(1))
     ]
     names = [page.split('<clipPath id="')[1].split('"')[0] for page in drawn]
     assert names[0] != names[1]
     assert all(f"url(#{name})" in page for name, page in zip(names, drawn, strict=True))
 
 
-def test_a_text_of_a_chart_is_shown_with_its_hidden_characters_and_no_other_change(changes):
-    named = changes.with_columns(release=pl.lit("2' \u202e\\"), name=pl.lit('"clip0 (#clip0'))
-    page = draw(charts.before_after(named))
+def test_a_text_of_a_chart_is_shown_with_its_hidden_characters_and_no_other_change():
+    named = agreed().with_columns(who=pl.Series(['"clip0 (#clip0', "2' \u202e\\"]))
+    page = draw(charts.alignments(named, least=0.6))
     assert "\u202e" not in page
-    assert "before 2' ⟦U+202E⟧\\" in page
+    assert "2' ⟦U+202E⟧\\" in page
     assert '>"clip0 (#clip0<' in page
-    long = charts.before_after(changes.with_columns(release=pl.lit("2 " * 400)))
+    long = charts.alignments(named.with_columns(who=pl.lit("2 " * 400)), least=0.6)
     assert 400 < float(re.search(r'width="([\d.]+)"', draw(long))[1]) < 850
-    dashed = [line for line in page.split("<") if 'stroke-dasharray="4,3"' in line]
-    assert len(dashed) >= 1  # the release before, though its name is no plain word
 
 
 def test_a_map_names_its_clusters_once_and_tells_them_aloud():

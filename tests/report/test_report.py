@@ -73,7 +73,7 @@ def test_a_table_that_is_kept_runs_nothing_in_a_spreadsheet(report, tmp_path):
 def test_a_table_is_shown_as_the_glossary_heads_it_and_kept_whole(report, shown):
     report.table("changes", changes(), by=["surface", "release"])
     [table] = shown
-    page = table.as_raw_html()
+    page = table.data
     for text in (
         "Shop, release 2",
         "Change per 1,000 (95% interval)",
@@ -91,8 +91,8 @@ def test_an_empty_table_is_said_and_kept_and_a_long_one_is_cut_on_the_page_alone
     assert shown[0].data == "None at all."
     rows = pl.concat([changes(name=f"mode {number}") for number in range(5)])
     report.table("changes", rows, first=2)
-    assert "mode 1" in shown[1].as_raw_html()
-    assert "mode 2" not in shown[1].as_raw_html()
+    assert "mode 1" in shown[1].data
+    assert "mode 2" not in shown[1].data
     assert report.tables["changes"].height == 5
     report.table("rates", rows.clear(), keep=False)
     assert "rates" not in report.tables
@@ -100,11 +100,11 @@ def test_an_empty_table_is_said_and_kept_and_a_long_one_is_cut_on_the_page_alone
 
 def test_cells_say_what_is_missing_what_fails_and_how_many_more(workspace):
     row = {"session_id": "s", "said": "x", "labels": list(range(8)), "disputed": ["rude"]}
-    page = set_table("queue", pl.DataFrame([row]), by=[], level=0.9).as_raw_html()
+    page = set_table("queue", pl.DataFrame([row]), by=[], level=0.9).data
     assert "0, 1, 2, 3, 4 and 3 more" in page
     flips = {"who": "judge", "session_id": "s", "before": True, "after": False, "truth": None}
     frame = pl.DataFrame([flips | {"turned": "wrong", "rationale": ""}])
-    page = set_table("flips", frame, by=[], level=0.9).as_raw_html()
+    page = set_table("flips", frame, by=[], level=0.9).data
     assert page.count(">–<") == 2
     assert ">fails<" in page
     assert ">passes<" in page

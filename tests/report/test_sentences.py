@@ -8,9 +8,9 @@ import pytest
 import evalbench as eb
 from evalbench.label.annotation.markdown import render_markdown
 from evalbench.operate.evidence import LIMITS, SAMPLE
-from evalbench.operate.impact import CHANGES, RATES, SHIFTED
+from evalbench.operate.impact import SHIFTED
 from evalbench.report import draws, sentences
-from evalbench.report.glossary import READINGS
+from evalbench.report.glossary import READINGS, VERDICTS
 from evalbench.schema import Design, QueueDrawn
 from evalbench.stats.pooled.readings import (
     CONFIRMED,
@@ -20,19 +20,6 @@ from evalbench.stats.pooled.readings import (
     UNKNOWN,
     WORSENED,
 )
-
-
-def rate(mode, estimate, **columns):
-    row = {"surface": "support_copilot", "release": "2", "mode": mode, "name": f"Is {mode}"}
-    row |= {"status": "ok" if estimate else "insufficient", "estimate": estimate, "level": 0.95}
-    if estimate:
-        row |= {"per_1000": 1000 * estimate, "low_per_1000": 31.2, "high_per_1000": 70.4}
-    return row | columns
-
-
-def change(mode, reading, target="", **columns):
-    row = {"surface": "support_copilot", "release": "2", "mode": mode, "name": f"Is {mode}"}
-    return row | {"reading": reading, "target": target} | columns
 
 
 @pytest.mark.parametrize(
@@ -50,34 +37,9 @@ def test_a_number_stands_with_its_interval(numbers, how, text):
     assert sentences.say_interval(*numbers, **how) == text
 
 
-def test_the_headline_names_the_worst_mode_and_what_became_of_the_targets():
-    rates = pl.DataFrame([rate("rude", 0.0482), rate("cold", None)], schema=RATES)
-    readings = ["no change shown", "confirmed regression", *["cannot tell"] * 2]
-    readings += ["likely improvement"]
-    numbers = {"delta": 0.009, "low": 0.001, "high": 0.02}
-    rows = [change("rude", "confirmed improvement", "yes")]
-    rows += [change(f"m{n}", reading, **numbers) for n, reading in enumerate(readings)]
-    changes = pl.DataFrame(rows, schema=CHANGES)
-    counted = {"surface": "support_copilot", "n_labelled": 1200}
-    sample = pl.DataFrame([counted], schema=SAMPLE)
-    said = sentences.impact_headline(rates, changes, sample)
-    assert said.splitlines() == [
-        "**Support copilot**, 1,200 sessions labelled",
-        "- Most frequent since release 2: *Is rude*, 48 (31 to 70) of 1,000 sessions"
-        " (95% interval).",
-        "- Release 2 set out to fix *Is rude* (got better). *Is m1* got worse, +9 (+1 to +20) per"
-        " 1,000. *Is m4* probably got better, +9 (+1 to +20) per 1,000. 1 other failure showed no"
-        " change worth knowing of. For 2 other failures the sample was too small to tell.",
-    ]
-    nothing = sentences.impact_headline(rates.filter(mode="cold"), changes.clear(), sample)
-    assert "Insufficient evidence since release 2" in nothing
-    unaimed = sentences.impact_headline(rates, changes.filter(target=""), sample)
-    assert "Release 2 named no failure to fix." in unaimed
-
-
 def test_every_reading_of_a_change_has_its_words():
     shown = {f"{how} {what}" for how in (CONFIRMED, LIKELY) for what in (IMPROVED, WORSENED)}
-    assert set(READINGS) == shown | {STEADY, UNKNOWN}
+    assert set(READINGS) == set(VERDICTS) == shown | {STEADY, UNKNOWN}
 
 
 def test_releases_whose_evaluators_err_otherwise_are_named():
@@ -93,16 +55,11 @@ QUOTED = "2.0<meta http-equiv=refresh content=0>[x](//evil.example) # h⟦U+202E
 
 
 def test_a_headline_shows_the_names_that_people_and_traces_gave_and_obeys_none():
-    rates = pl.DataFrame([rate("rude", 0.05, release=HOSTILE, name=HOSTILE)], schema=RATES)
-    numbers = {"delta": 0.009, "low": 0.001, "high": 0.02}
-    changed = change("rude", "confirmed regression", **numbers, release=HOSTILE, name=HOSTILE)
-    sample = pl.DataFrame(schema=SAMPLE)
-    said = sentences.impact_headline(rates, pl.DataFrame([changed], schema=CHANGES), sample)
-    uncovered = pl.DataFrame({"name": [HOSTILE]})
     share = {"weight": "modes", "covered": 1.0, "of": 4.0, "share": 0.25}
-    said += "\n" + sentences.coverage_headline(pl.DataFrame([share]), uncovered)
+    uncovered = pl.DataFrame({"name": [HOSTILE]})
+    said = sentences.coverage_headline(pl.DataFrame([share]), uncovered)
     assert not set("<[]\u202e") & set(said)
-    assert html.unescape(said).count(QUOTED) == 5
+    assert html.unescape(said).count(QUOTED) == 1
 
 
 def test_no_line_of_a_specification_ends_its_block():

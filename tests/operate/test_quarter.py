@@ -1,0 +1,101 @@
+"""The first page is of four quarters, safety first, and says what nobody can know."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from evalbench.operate import quarter
+from evalbench.operate.evidence import WHOLE
+from evalbench.operate.impact import CHANGES, RATES
+
+QUARTERS = ["2025Q4", "2026Q1", "2026Q2", "2026Q3"]
+
+
+def test_a_year_ends_with_the_quarter_reported_on_or_the_last_session(sessions):
+    assert quarter.list_quarters(sessions, "2026Q1") == ["2025Q2", "2025Q3", "2025Q4", "2026Q1"]
+    assert quarter.list_quarters(sessions, WHOLE) == QUARTERS
+    timeless = sessions.with_columns(started_at=pl.lit(None, sessions.schema["started_at"]))
+    assert quarter.list_quarters(timeless, WHOLE) == []
+    history = quarter.trace_history(pl.DataFrame(schema=RATES), sessions, modes(), [])
+    assert history.is_empty()
+
+
+def modes():
+    rows = [("shop", "rude", "polish", "ana"), ("shop", "leak", "safety", "ben")]
+    return pl.DataFrame(rows, ["surface", "mode", "severity", "owner"], orient="row")
+
+
+def rates():
+    rows = [
+        {"surface": "shop", "release": release, "mode": mode, "name": mode, "process": process}
+        | {"process_low": process / 2, "process_high": process * 2, "evaluator": "judge"}
+        for release in ("9", "10")
+        for mode, process in (("rude", 0.05), ("leak", 0.01))
+    ]
+    return pl.DataFrame(rows, schema=RATES)
+
+
+def test_failures_stand_as_of_the_newest_release_safety_first():
+    change = {"surface": "shop", "release": "10", "mode": "rude", "reading": "cannot tell"}
+    changes = pl.DataFrame([change], schema=CHANGES)
+    watched = pl.DataFrame({"surface": ["shop"] * 2, "mode": ["leak"] * 2})
+    failures = quarter.list_failures(rates(), changes, modes(), watched)
+    assert failures.select("mode", "release", "owner", "watched", "reading").rows() == [
+        ("leak", "10", "ben", True, None),
+        ("rude", "10", "ana", False, "cannot tell"),
+    ]
+    assert failures["per_1000"].to_list() == [10.0, 50.0]
+
+
+def test_history_is_by_the_lives_of_releases_within_the_year(sessions):
+    history = quarter.trace_history(rates(), sessions, modes(), QUARTERS)
+    assert history.select("mode", "release").rows() == [
+        ("leak", "9"), ("leak", "10"), ("rude", "9"), ("rude", "10"),
+    ]  # fmt: skip
+    first, second = history["start"][:2]
+    assert first < history["end"][0] < second
+    assert quarter.trace_history(rates(), sessions, modes(), QUARTERS[:1]).is_empty()
+
+
+def catch(frame, labels, verdicts, **columns):
+    found = quarter.catch_rates(
+        frame, verdicts.with_columns(**columns), labels, QUARTERS, level=0.95,
+        rng=np.random.default_rng(1),
+    )  # fmt: skip
+    assert found["quarter"].to_list() == QUARTERS
+    assert found["estimate"].head(3).null_count() == 3
+    assert "at least 10 are needed" in found["reason"][0]
+    return found.row(-1, named=True)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_failing_sessions_are_caught_where_the_right_evaluator_fails_them(frame, labels, share):
+    number = pl.int_range(pl.len())
+    about = {"evaluator_id": pl.lit("judge"), "repeat": pl.lit(0), "learnt": pl.lit(False)}
+    judged = labels.with_columns(**about, judged_at=pl.lit(datetime(2026, 7, 1, tzinfo=UTC)))
+    flagged = pl.col("fails") & (number % 2 == 0 if share < 1 else pl.lit(True))
+    judged = judged.sort("fails").with_columns(fails=flagged)
+    found = catch(frame, labels, judged)
+    assert found["low"] <= found["estimate"] <= found["high"]
+    assert abs(found["estimate"] - share) < 0.25
+    other = catch(frame, labels, judged, mode=pl.lit("another"))
+    assert other["estimate"] == 0
+    halved = catch(frame, labels, judged, learnt=pl.lit(True))
+    assert halved["n"] < found["n"]
+
+
+def test_the_last_word_on_a_decision_counts():
+    at, due = datetime(2026, 9, 1, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)
+    row = {"at": at, "surface": None, "text": "Hire", "owner": "cleo", "due": due}
+    rows = [
+        row | {"seq": seq, "decision": name, "done": done}
+        for seq, (name, done) in enumerate([("a", False), ("b", False), ("a", True)])
+    ]
+    recorded = pl.DataFrame(rows, schema_overrides={"surface": pl.String})
+    late = datetime(2026, 11, 1, tzinfo=UTC)
+    followed = quarter.follow_decisions(recorded, start=at, now=late)
+    assert followed.select("decision", "state").rows() == [("b", "overdue"), ("a", "done")]
+    assert quarter.follow_decisions(recorded, start=late, now=at)["state"].to_list() == ["open"]
+    assert quarter.follow_decisions(recorded.clear(), start=None, now=at).is_empty()
