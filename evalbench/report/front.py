@@ -15,7 +15,7 @@ from evalbench.label.annotation.markdown import visible
 from evalbench.label.annotation.retraction import read_bodies
 from evalbench.label.codebook import acts
 from evalbench.operate import evidence, impact, quarter
-from evalbench.report import figures, front_words
+from evalbench.report import front_words, plots
 from evalbench.report.examples import Example, choose_examples
 from evalbench.report.sentences import say_surface
 from evalbench.schema import columns
@@ -49,7 +49,7 @@ class Front:
     headline: str
     sentences: tuple[str, ...]
     tiles: list[dict[str, Any]]
-    figures: tuple[figures.Figure, ...]
+    figures: tuple[plots.Figure, ...]
     rows: list[dict[str, Any]]
     decisions: list[dict[str, Any]]
     asked: tuple[str, ...]
@@ -70,7 +70,7 @@ class Front:
 
 def make_front(view: Snapshot) -> Front:
     """Compose the first page of a report from what the snapshot holds."""
-    now = _moment(view)
+    now = view.now
     quarters = quarter.list_quarters(view.sessions, view.quarter)
     start = evidence.quarter_window(quarters[-1] if view.quarter != evidence.WHOLE else "all")[0]
     modes = view.modes.select("surface", "mode", "severity", "owner")
@@ -105,9 +105,9 @@ def make_front(view: Snapshot) -> Front:
         ),
         tiles=[row | {"spark": _spark(row["year"])} for row in tiles.iter_rows(named=True)],
         figures=(
-            figures.draw_targets(aimed, anchors),
-            figures.draw_coverage(coverage, quarters, aim[-1] if aim else None),
-            figures.draw_history(history, quarters, anchors),
+            plots.draw_targets(aimed, anchors),
+            plots.draw_coverage(coverage, quarters, aim[-1] if aim else None),
+            plots.draw_history(history, quarters, anchors),
         ),
         rows=[_say_row(row, decisions, anchors) for row in top.iter_rows(named=True)],
         decisions=[
@@ -209,7 +209,7 @@ def _say_row(
     row: dict[str, Any], decisions: pl.DataFrame, anchors: dict[tuple[str, str], str]
 ) -> dict[str, Any]:
     """Say one of the ten rows; what was decided of a failure stands before what is proposed."""
-    rate = [row[name] for name in figures.RATE]
+    rate = [row[name] for name in plots.RATE]
     return {
         "name": row["name"],
         "surface": say_surface(row["surface"]),
@@ -217,7 +217,7 @@ def _say_row(
         "owner": row["owner"] or "nobody",
         "now": front_words.say_rate(*rate),
         "change": front_words.say_change(row),
-        "verdict": figures.judge(row["reading"]),
+        "verdict": plots.judge(row["reading"]),
         "evaluator": "promoted"
         if row["watched"]
         else "made elsewhere"
@@ -239,14 +239,6 @@ def _recorded(view: Snapshot, kind: str) -> pl.DataFrame:
     bodies = read_bodies(view.ws.ledger, kind, until=view.ledger_seq)
     own = pl.col("surface").is_null() | (pl.col("surface") == (view.surface or pl.col("surface")))
     return bodies.filter(own)
-
-
-def _moment(view: Snapshot) -> datetime:
-    """Return the time of the last event, which is when the report speaks."""
-    seq, ledger = view.ledger_seq, view.ws.ledger
-    last = ledger.events(since=seq - 1, until=seq)["at"].to_list()
-    moment: Any = last[0] if last else view.sessions["started_at"].max() or ledger.clock()
-    return moment
 
 
 def _spark(year: list[float | None] | None) -> str:

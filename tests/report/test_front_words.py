@@ -8,7 +8,7 @@ import pytest
 
 from evalbench.operate.quarter import DECISIONS, FAILURES
 from evalbench.report import front_words
-from evalbench.report.figures import find_top, judge
+from evalbench.report.plots import find_top, judge
 from evalbench.stats.pooled.readings import CONFIRMED, IMPROVED, LIKELY, STEADY, UNKNOWN, WORSENED
 
 GAIN, LIKELY_GAIN, LOSS = (
