@@ -66,7 +66,8 @@ def record_run(
     """Record what is in the lake of a run, ``SURFACE@RUN``; what is on record already is not again.
 
     Of golden cases the suite's version is theirs, of any others a hash of cases and inputs. Without
-    outputs in the lake the cases are those that verdicts speak of. ``release`` is by default the one that all outputs name.
+    outputs in the lake the cases are those that verdicts speak of. ``release`` is by default the
+    one that all outputs name.
 
     Raises ReleaseError where the lake knows nothing of the run, or has two answers to a case.
     """
@@ -183,3 +184,39 @@ def check_comparable(runs: pl.DataFrame, outputs: pl.DataFrame) -> None:
 def _name(cases: list[str]) -> str:
     more = f" and {len(cases) - _NAMED} more" if len(cases) > _NAMED else ""
     return ", ".join(sorted(cases)[:_NAMED]) + more
+
+
+def choose_runs(
+    runs: pl.DataFrame,
+    baselines: pl.DataFrame,
+    surface: str,
+    *,
+    names: str = "",
+    baseline: str = "",
+) -> pl.DataFrame:
+    """Choose the runs of a surface to compare, the baseline first; ``names`` are set off by commas.
+
+    By default the baseline is the one that was set last, else the oldest run; compared with it is
+    every run on the same cases. Raises ReleaseError for a run that is not on record, and where
+    there is nothing to compare.
+    """
+    known = runs.filter(surface=surface)
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if odd := {*wanted, baseline} - {"", *known["run"]}:
+        raise ReleaseError(
+            f"no run {', '.join(sorted(odd))} of {surface} is on record; there are"
+            f" {', '.join(known['run']) or 'none yet'}"
+        )
+    own = known.filter(pl.col("run").is_in(wanted)) if wanted else known
+    kept = own.join(baselines.filter(surface=surface), on=["suite", "run"], how="semi")
+    first = baseline or [*kept["run"], *own["run"], ""][0]
+    chosen = known.filter(pl.col("run").is_in([*wanted, first])) if wanted else known
+    if not wanted:
+        asked = known.filter(run=first).select("suite", "suite_version")
+        chosen = known.join(asked, on=["suite", "suite_version"], how="semi")
+    if chosen.height < 2:
+        raise ReleaseError(
+            f"{surface} has {chosen.height} runs to compare, and it takes two on the same cases:"
+            " evalbench ingest OUTPUTS --surface SURFACE --run RUN records one"
+        )
+    return chosen.sort(pl.col("run") != first, "seq")

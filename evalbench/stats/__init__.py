@@ -16,6 +16,7 @@ are named, and where an option is unknown or a number out of range.
 
 from .agreement import agreement
 from .binary import alignment, mcc, proportion
+from .candidates import front_chances, paired_means, shrunken_rates
 from .change import Change, benjamini_hochberg, paired_change
 from .estimate import Estimate
 from .multiclass import table_alignment
@@ -35,14 +36,17 @@ __all__ = [
     "corrected_rate",
     "expected_new",
     "failure_rate",
+    "front_chances",
     "labels_for_rate",
     "labels_next",
     "mcc",
     "mcc_assurance",
     "paired_change",
+    "paired_means",
     "paired_power",
     "proportion",
     "sample_coverage",
+    "shrunken_rates",
     "smallest_change",
     "table_alignment",
     "unseen_modes",
