@@ -1,0 +1,133 @@
+"""Which of two answers is better: win rates in both orders, and one scale for all runs."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from evalbench.release.compare import ANY, ITEM, WORSE
+from evalbench.schema import columns
+
+DUELS = columns((pl.String, "surface run other case"), (pl.Int64, "repeat"), (pl.Float64, "won"))
+"""``won`` is 1 where the output of ``run``, which was shown first, was preferred; a tie is 1/2."""
+PAIRS = columns(
+    (pl.String, "surface run other"),
+    (pl.Int64, "n"),
+    (pl.Float64, "wins wins_low wins_high wins_first wins_second"),
+)
+STRENGTHS = columns((pl.String, "surface run"), (pl.Float64, "strength strength_low strength_high"))
+RESAMPLES = 300
+
+
+def read_duels(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Read preferences of a pairwise judge as :data:`DUELS`: verdicts of a mode "worse than RUN".
+
+    The verdict stands at the run whose output was shown first; a score between 0 and 1 is how much
+    worse it is, 1/2 a tie.
+    """
+    said = verdicts.filter(pl.col("mode").str.starts_with(WORSE), again=0).drop_nulls("fails")
+    worse = pl.when(pl.col("score").is_between(0, 1)).then("score").otherwise(pl.col("fails"))
+    other = pl.col("mode").str.strip_prefix(WORSE)
+    return said.with_columns(other=other, won=1 - worse.cast(pl.Float64)).select(list(DUELS))
+
+
+def make_duels(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Make :data:`DUELS` of outcomes: who passes where the other fails wins, else it is a tie."""
+    whole = outcomes.filter(mode=ANY).drop_nulls("fails")
+    runs = whole["run"].unique(maintain_order=True).to_list()
+    won = 0.5 + (pl.col("fails_other").cast(pl.Int8) - pl.col("fails").cast(pl.Int8)) / 2
+    parts = [
+        whole.filter(run=run)
+        .join(whole.filter(run=other), on=ITEM, suffix="_other")
+        .with_columns(other=pl.lit(other), won=won)
+        .select(list(DUELS))
+        for run, other in combinations(runs, 2)
+    ]
+    return pl.concat([pl.DataFrame(schema=DUELS), *parts])
+
+
+def rate_pairs(duels: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
+    """Return how often each run wins against each other, as :data:`PAIRS`; a tie counts half.
+
+    ``wins`` is the mean of both orders, so that a judge's liking for the first place is nobody's
+    gain; ``wins_first`` and ``wins_second`` are null where that order was not asked.
+    """
+    back = {"run": "other", "other": "run"}
+    second = duels.with_columns(won=1 - pl.col("won")).rename(back).select(duels.columns)
+    both = pl.concat(
+        [duels.with_columns(order=pl.lit("first")), second.with_columns(order=pl.lit("second"))]
+    )
+    rows = []
+    for (surface, run, other), own in both.group_by("surface", "run", "other", maintain_order=True):
+        if str(run) > str(other):
+            continue
+        table = own.pivot(
+            "order",
+            on_columns=["first", "second"],
+            index="case",
+            values="won",
+            aggregate_function="mean",
+        )
+        values = table.select("first", "second").to_numpy()
+        weights = _weigh(values.shape[0], rng)
+        means = [
+            np.nan if each.is_null().all() else each.mean() for each in table["first", "second"]
+        ]
+        with np.errstate(invalid="ignore"):
+            drawn = weights @ np.nan_to_num(values) / (weights @ ~np.isnan(values))
+        wins = np.nanmean(drawn, axis=1)
+        low, high = np.quantile(wins, [(1 - level) / 2, (1 + level) / 2])
+        rows.append((surface, run, other, len(values), np.nanmean(means), low, high, *means))
+    return pl.DataFrame(rows, schema=PAIRS, orient="row").fill_nan(None)
+
+
+def rate_strengths(duels: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
+    """Return each run's chance to win against another of them, by Bradley and Terry (1952).
+
+    Gives columns :data:`STRENGTHS`, the strongest first. A logistic regression of who wins on who
+    takes part; where both orders were asked its intercept takes up what the first place is worth. A
+    tie is half a win of either. The intervals resample cases, which all pairs share. The weak ridge
+    keeps a run that never lost on the scale. It misleads where who beats whom goes in a circle.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    runs = pl.concat([duels["run"], duels["other"]]).unique().sort()
+    pairs = duels.select("run", "other").unique(maintain_order=True)
+    ordered = pairs.join(pairs, left_on=["run", "other"], right_on=["other", "run"], how="semi")
+    place = {run: at for at, run in enumerate(runs)}
+    at = np.arange(pairs.height)
+    design = np.zeros((pairs.height, len(runs)))
+    design[at, [place[run] for run in pairs["run"]]] = 1
+    design[at, [place[run] for run in pairs["other"]]] = -1
+    cases = duels["case"].rank("dense").to_numpy() - 1
+    number = duels.join(pairs.with_row_index("pair"), on=["run", "other"], maintain_order="left")
+    counts = np.zeros((2, int(cases.max()) + 1, pairs.height))
+    for side, won in enumerate((duels["won"].to_numpy(), 1 - duels["won"].to_numpy())):
+        np.add.at(counts[side], (cases, number["pair"].to_numpy()), won)
+    model = LogisticRegression(C=100, solver="newton-cholesky", fit_intercept=ordered.height > 0)
+    rows, sides = np.vstack([design, design]), np.repeat([1, 0], pairs.height)
+
+    def fit(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        strength = model.fit(rows, sides, sample_weight=(weights @ counts).ravel()).coef_[0]
+        beats = 1 / (1 + np.exp(strength - strength[:, None]))
+        np.fill_diagonal(beats, np.nan)
+        mean: NDArray[np.float64] = np.nanmean(beats, axis=1)
+        return mean
+
+    drawn = np.stack([fit(each) for each in _weigh(counts.shape[1], rng) * counts.shape[1]])
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    numbers = {
+        "strength": fit(np.ones(counts.shape[1])),
+        "strength_low": low,
+        "strength_high": high,
+    }
+    found = pl.DataFrame({"surface": duels["surface"][0], "run": runs, **numbers}, schema=STRENGTHS)
+    return found.sort("strength", descending=True)
+
+
+def _weigh(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw the weights of a Bayesian bootstrap of cases."""
+    return rng.dirichlet(np.ones(n), size=RESAMPLES)
