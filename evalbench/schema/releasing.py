@@ -129,7 +129,10 @@ class OverrideClosed(Body):
 
 
 class ForecastMade(Body):
-    """``forecast.made``: failing sessions a week that a release will bring, with its interval."""
+    """``forecast.made``: by how many failing sessions a week a release will change production.
+
+    Without a mode it is of all that fail; it holds for so many ``sessions_a_week``.
+    """
 
     gate: int
     surface: Name
@@ -139,3 +142,4 @@ class ForecastMade(Body):
     low: float
     high: float
     level: float = Field(gt=0, lt=1)
+    sessions_a_week: float = Field(gt=0)

@@ -1,0 +1,189 @@
+"""What a release will do to production: golden results reweighted to traffic, and scored later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from evalbench.release.compare import ANY, ITEM
+from evalbench.schema import ForecastMade, columns
+from evalbench.stats import proportion
+from evalbench.stats.projection import (
+    draw_rates,
+    effective_counts,
+    forecasts_hold,
+    mean_error,
+    project_changes,
+)
+from evalbench.store.workspace import Workspace
+
+LEVEL, DRAWS, WEEKS = 0.9, 4_000, 4
+"""Of the intervals; and the weeks that a forecast speaks of, and that traffic is counted over."""
+FORECAST = columns(
+    (pl.String, "surface mode"),
+    (pl.Float64, "now estimate low high level sessions_a_week"),
+    (pl.Int64, "n_failing n_passing"),
+)
+"""``now`` is failing sessions a week, ``estimate`` by how many that will change; the mode of all of
+them together is :data:`~evalbench.release.compare.ANY`. ``n_failing`` cases fail at the baseline
+and ``n_passing`` pass."""
+SCORED = columns(
+    (pl.String, "surface release mode"),
+    (pl.Float64, "estimate low high level observed observed_low observed_high"),
+    (pl.Boolean, "holds"),
+)
+SCORE = columns((pl.String, "measure"), (pl.Float64, "estimate low high"), (pl.Int64, "n"))
+FAILING = "any failure"
+"""In traffic the mode of all sessions that fail in any mode."""
+
+
+def forecast_release(
+    outcomes: pl.DataFrame,
+    cases: pl.DataFrame,
+    rates: pl.DataFrame,
+    traffic: pl.DataFrame,
+    *,
+    baseline: str,
+    candidate: str,
+    sessions_a_week: float,
+    rng: np.random.Generator,
+) -> pl.DataFrame:
+    """Forecast by how many failing sessions a week the candidate changes production: FORECAST.
+
+    Modes without a rate are left out. Failing cases of a mode stand for the sessions that fail in
+    it, passing cases of *other* modes for all the rest: those of its own were picked for failing.
+    Cases of a segment weigh as much more as it is larger in traffic than among them; a segment
+    without a case is not spoken of. The interval holds the change as counted over four weeks.
+
+    Parameters
+    ----------
+    outcomes : polars.DataFrame
+        Of both runs, as ``find_outcomes`` gives them.
+    cases : polars.DataFrame
+        ``case, picked, segment``: the mode that each was picked for, and whose it is.
+    rates : polars.DataFrame
+        ``mode, estimate, low, high, level`` of production now.
+    traffic : polars.DataFrame
+        As :func:`count_traffic` gives it.
+    """
+    old = outcomes.filter(run=baseline).select(*ITEM, "mode", before="fails")
+    pairs = outcomes.filter(run=candidate).join(old, on=[*ITEM, "mode"])
+    tagged = pairs.drop_nulls(["fails", "before"]).join(cases, on="case", how="left")
+    judged = pl.col("mode").is_in(tagged["mode"].unique().implode())
+    known = rates.drop_nulls("estimate").filter(judged).sort("mode")
+    if known.is_empty():
+        return FORECAST.to_frame()
+    counts = [_count_cases(tagged.filter(mode=mode), traffic, mode) for mode in known["mode"]]
+    kept, failing, newly, passing = np.transpose(counts)
+    ends = (known[name].to_numpy() for name in ("estimate", "low", "high"))
+    shares = draw_rates(*ends, level=known["level"][0], draws=DRAWS, rng=rng)
+    told = {"kept": kept, "failing": failing, "newly": newly, "passing": passing}
+    changes = project_changes(shares, **told, rng=rng)
+    counted = np.sqrt(np.maximum(2 * shares + changes, 0) / sessions_a_week / WEEKS)
+    later = changes + counted * rng.standard_normal(changes.shape)
+    # A session with several failures is one failing session.
+    several = traffic.filter(pl.col("mode").is_in(known["mode"].implode()))["n"].sum()
+    once = traffic.filter(mode=FAILING)["n"].sum() / several if several else 1.0
+
+    def with_all(each: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate([each.sum(axis=0, keepdims=True) * once, each]) * sessions_a_week
+
+    low, high = np.quantile(with_all(later), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    made = {"mode": [ANY, *known["mode"]], "now": with_all(known["estimate"].to_numpy())}
+    made |= {"estimate": with_all(changes).mean(axis=1), "low": low, "high": high}
+    made["n_failing"] = np.rint([failing.sum(), *failing]).astype(np.int64)
+    made["n_passing"] = np.rint([passing.max(), *passing]).astype(np.int64)
+    about = {"surface": outcomes["surface"][0], "level": LEVEL, "sessions_a_week": sessions_a_week}
+    frame = pl.DataFrame(made).with_columns(**{name: pl.lit(each) for name, each in about.items()})
+    return frame.select(list(FORECAST)).cast(FORECAST)
+
+
+def count_traffic(sessions: pl.DataFrame, verdicts: pl.DataFrame, *, by: str = "") -> pl.DataFrame:
+    """Count sessions by segment ``by``, as ``mode, segment, n``: all, failing, and by failure mode.
+
+    ``verdicts`` are of evaluators that count, ``fails`` true or not.
+    """
+    placed = sessions.select("session_id", segment=read_segment(by))
+    fails = placed.join(verdicts.filter("fails").select("session_id", "mode").unique(), on="session_id")
+    parts = [
+        placed.with_columns(mode=pl.lit(ANY)),
+        fails.unique("session_id").with_columns(mode=pl.lit(FAILING)),
+        fails,
+    ]
+    rows = pl.concat(each.select("mode", "segment") for each in parts)
+    return rows.group_by("mode", "segment").agg(n=pl.len().cast(pl.Int64)).sort("mode", "segment")
+
+
+def read_segment(by: str) -> pl.Expr:
+    """Read one segment of the JSON of all; "" is none, and the same of every session."""
+    value = pl.col("segments").str.json_path_match(f"$['{by}']") if by else pl.lit(None, pl.String)
+    return value.fill_null("")
+
+
+def _count_cases(tagged: pl.DataFrame, traffic: pl.DataFrame, mode: str) -> tuple[float, ...]:
+    """Count, weighed by segments: kept and failing cases of a mode, newly failing and passing."""
+    fails, rest = tagged.filter("before"), tagged.filter(~pl.col("before"))
+    rest = rest.filter(pl.col("picked").ne_missing(mode))
+    counts = []
+    for cases, share_of in ((fails, mode), (rest, ANY)):
+        asked = traffic.filter(mode=share_of).select("segment", traffic="n")
+        weight = pl.col("traffic") / pl.len().over("segment")
+        weighed = cases.join(asked, on="segment").with_columns(weight=weight)
+        whole = cases.with_columns(weight=1.0) if asked.is_empty() else weighed
+        counts += effective_counts(whole["fails"].cast(pl.Float64), whole["weight"])
+    return tuple(counts)
+
+
+def record_forecasts(ws: Workspace, forecast: pl.DataFrame, *, gate: int, release: str) -> int:
+    """Write a forecast into the ledger beside the gate it belongs to; give how many rows."""
+    drafts = [
+        ("forecast.made", f"{row['surface']} {release}", _make_body(row, gate, release))
+        for row in forecast.iter_rows(named=True)
+    ]
+    ws.ledger.extend(drafts)
+    return len(drafts)
+
+
+def _make_body(row: dict[str, Any], gate: int, release: str) -> ForecastMade:
+    fields = {name: row[name] for name in ForecastMade.model_fields if name in row}
+    mode = None if row["mode"] == ANY else row["mode"]
+    return ForecastMade(**fields | {"gate": gate, "release": release, "mode": mode})
+
+
+def score_forecasts(made: pl.DataFrame, changes: pl.DataFrame, *, level: float) -> pl.DataFrame:
+    """Put beside each forecast what production showed of the release, as :data:`SCORED`.
+
+    ``changes`` are those of ``release_changes`` with intervals of ``level``: they are no truth
+    either, so a forecast holds where its interval, widened by their error, has the change in it. Of
+    several forecasts of a release the last counts; one without a change of its mode is not scored.
+    """
+    last = made.unique(["surface", "release", "mode"], keep="last", maintain_order=True)
+    ends = {"observed": "delta", "observed_low": "low", "observed_high": "high"}
+    seen = changes.drop_nulls("delta").select(
+        "surface", "release", "mode", **{name: pl.col(end) for name, end in ends.items()}
+    )
+    scale = pl.col("sessions_a_week")
+    both = last.join(seen, on=["surface", "release", "mode"], maintain_order="left")
+    both = both.with_columns((pl.col(name) * scale for name in ends))
+    ends = [both[name].to_numpy() for name in ("estimate", "low", "high", *ends)]
+    holds = pl.Series(forecasts_hold(*ends, level=LEVEL, observed_level=level))
+    return both.with_columns(holds=holds).select(list(SCORED))
+
+
+def score_summary(scored: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
+    """Say how many forecasts held, and by how much they were too high on average: a row each.
+
+    Gives ``measure, estimate, low, high, n``; what cannot be told yet is left out.
+    """
+    if scored.is_empty():
+        return pl.DataFrame(schema=SCORE)
+    held = proportion(scored["holds"].cast(pl.Int8).to_list(), level=level, rng=rng)
+    high = mean_error(scored["estimate"].to_numpy(), scored["observed"].to_numpy(), level=level)
+    rows = [
+        (measure, each.estimate, each.low, each.high, each.n)
+        for measure, each in (("coverage", held), ("bias", high))
+    ]
+    return pl.DataFrame(rows, schema=SCORE, orient="row")

@@ -1,0 +1,113 @@
+"""What a release will do to production, from what it did to cases and what production does now."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from ._arguments import Floats
+from ._resampling import PRIOR, normal_quantile, ratio
+from .estimate import Estimate
+
+RISE, TRANSFER = 0.5, 0.25
+"""Shape of what newly fails over modes, and the error of taking cases for traffic, as a factor."""
+
+
+def effective_counts(value: ArrayLike, weight: ArrayLike) -> tuple[float, float]:
+    """Return the sum and the number that equal weights would need to know as much (Kish 1965)."""
+    x, w = np.asarray(value, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+    n = float(ratio(w.sum() ** 2, (w**2).sum(), 0.0))
+    return n * float(ratio(w @ x, w.sum(), 0.0)), n
+
+
+def draw_rates(
+    estimate: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    level: float,
+    draws: int,
+    rng: np.random.Generator,
+) -> Floats:
+    """Draw (modes, draws) rates that have these estimates and intervals, normal on logits."""
+    ends = np.clip(
+        np.stack([np.asarray(each, dtype=np.float64) for each in (estimate, low, high)]),
+        1e-6,
+        1 - 1e-6,
+    )
+    logits = np.log(ends / (1 - ends))
+    spread = (logits[2] - logits[1]) / 2 / normal_quantile(level)
+    drawn = logits[0][:, None] + spread[:, None] * rng.standard_normal((len(spread), draws))
+    rates: Floats = 1 / (1 + np.exp(-drawn))
+    return rates
+
+
+def project_changes(
+    rates: Floats,
+    *,
+    kept: ArrayLike,
+    failing: ArrayLike,
+    newly: ArrayLike,
+    passing: ArrayLike,
+    errors: Floats | None = None,
+    rng: np.random.Generator,
+) -> Floats:
+    r"""Draw (modes, draws) changes of the share of failing sessions.
+
+    Estimand: what is added to the rate p of each mode once the candidate is in production. By what
+    the baseline does, :math:`q = p\,k + (1 - p)\,r`: k is the chance that what fails now fails
+    still, r that what passes now fails. Cases tell both: ``kept`` of ``failing`` cases that the
+    baseline fails, ``newly`` of ``passing`` ones. k has Jeffreys' prior. r is rare and shared by
+    modes in size: a gamma of shape 1/2 about the mean of all modes, which keeps a mode without any
+    from promising one, and all of them from adding up to many. Of an evaluator with ``errors``
+    (TPR, FPR; (2, modes, draws)) the same holds of its verdicts, and the change is divided by TPR -
+    FPR. It misleads where cases that fail are not like sessions that fail, or cases that pass not
+    like the rest of the traffic; weights of segments go into the counts.
+    """
+    stay, fails, new, passes = (
+        np.asarray(each, dtype=np.float64) for each in (kept, failing, newly, passing)
+    )
+    share, scale = rates, np.ones_like(rates)
+    if errors is not None:
+        scale = errors[0] - errors[1]
+        share = rates * errors[0] + (1 - rates) * errors[1]
+    shape = rates.shape
+    usual = rng.beta(stay.sum() + PRIOR, (fails - stay).sum() + PRIOR, size=shape[1])
+    gone = (fails - stay)[:, None] + 1 - usual
+    keep = rng.beta(stay[:, None] + usual, gone)
+    seen = new.sum() + 1
+    known = 1 / (1 / seen + 1 / (RISE * len(new)))  # modes differ, so their mean is known less well
+    mean = seen / max(passes.sum(), 1.0) * rng.gamma(known, 1 / known, size=shape[1])
+    rise = rng.gamma((new + RISE)[:, None], size=shape) / (passes[:, None] + RISE / mean)
+    change: Floats = ((1 - share) * np.minimum(rise, 1) - share * (1 - keep)) / scale
+    change *= np.exp(TRANSFER * rng.standard_normal(shape))
+    return np.clip(change, -rates, 1 - rates)
+
+
+def forecasts_hold(
+    estimate: Floats,
+    low: Floats,
+    high: Floats,
+    observed: Floats,
+    observed_low: Floats,
+    observed_high: Floats,
+    *,
+    level: float,
+    observed_level: float,
+) -> NDArray[np.bool_]:
+    """Tell which forecasts hold: their interval, widened by the error of what was observed."""
+    narrower = normal_quantile(level) / normal_quantile(observed_level)
+    error = (observed_high - observed_low) / 2 * narrower
+    side = np.where(observed > estimate, high - estimate, estimate - low)
+    return (observed - estimate) ** 2 <= side**2 + error**2
+
+
+def mean_error(forecast: Floats, observed: Floats, *, level: float) -> Estimate:
+    """Estimate by how much forecasts are too high on average, with Student's t."""
+    miss = forecast - observed
+    n, mean = len(miss), float(miss.mean())
+    if n < 2:
+        return Estimate(mean, -np.inf, np.inf, level, "Student's t", n, "one forecast alone")
+    half = float(special.stdtrit(n - 1, (1 + level) / 2) * miss.std(ddof=1) / np.sqrt(n))
+    return Estimate(mean, mean - half, mean + half, level, "Student's t", n)
