@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from evalbench.stats.projection import (
 from evalbench.store.workspace import Workspace
 
 LEVEL, DRAWS, WEEKS = 0.9, 4_000, 4
+SPAN = timedelta(weeks=WEEKS)
 """Of the intervals; and the weeks that a forecast speaks of, and that traffic is counted over."""
 FORECAST = columns(
     (pl.String, "surface mode"),
@@ -85,8 +87,8 @@ def forecast_release(
     counted = np.sqrt(np.maximum(2 * shares + changes, 0) / sessions_a_week / WEEKS)
     later = changes + counted * rng.standard_normal(changes.shape)
     # A session with several failures is one failing session.
-    several = traffic.filter(pl.col("mode").is_in(known["mode"].implode()))["n"].sum()
-    once = traffic.filter(mode=FAILING)["n"].sum() / several if several else 1.0
+    several = int(traffic.filter(pl.col("mode").is_in(known["mode"].implode()))["n"].sum())
+    once = int(traffic.filter(mode=FAILING)["n"].sum()) / several if several else 1.0
 
     def with_all(each: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.concatenate([each.sum(axis=0, keepdims=True) * once, each]) * sessions_a_week
@@ -107,7 +109,9 @@ def count_traffic(sessions: pl.DataFrame, verdicts: pl.DataFrame, *, by: str = "
     ``verdicts`` are of evaluators that count, ``fails`` true or not.
     """
     placed = sessions.select("session_id", segment=read_segment(by))
-    fails = placed.join(verdicts.filter("fails").select("session_id", "mode").unique(), on="session_id")
+    fails = placed.join(
+        verdicts.filter("fails").select("session_id", "mode").unique(), on="session_id"
+    )
     parts = [
         placed.with_columns(mode=pl.lit(ANY)),
         fails.unique("session_id").with_columns(mode=pl.lit(FAILING)),
@@ -127,7 +131,7 @@ def _count_cases(tagged: pl.DataFrame, traffic: pl.DataFrame, mode: str) -> tupl
     """Count, weighed by segments: kept and failing cases of a mode, newly failing and passing."""
     fails, rest = tagged.filter("before"), tagged.filter(~pl.col("before"))
     rest = rest.filter(pl.col("picked").ne_missing(mode))
-    counts = []
+    counts: list[float] = []
     for cases, share_of in ((fails, mode), (rest, ANY)):
         asked = traffic.filter(mode=share_of).select("segment", traffic="n")
         weight = pl.col("traffic") / pl.len().over("segment")
@@ -167,9 +171,9 @@ def score_forecasts(made: pl.DataFrame, changes: pl.DataFrame, *, level: float) 
     )
     scale = pl.col("sessions_a_week")
     both = last.join(seen, on=["surface", "release", "mode"], maintain_order="left")
-    both = both.with_columns((pl.col(name) * scale for name in ends))
-    ends = [both[name].to_numpy() for name in ("estimate", "low", "high", *ends)]
-    holds = pl.Series(forecasts_hold(*ends, level=LEVEL, observed_level=level))
+    both = both.with_columns(pl.col(name) * scale for name in ends)
+    compared = [both[name].to_numpy() for name in ("estimate", "low", "high", *ends)]
+    holds = pl.Series(forecasts_hold(*compared, level=LEVEL, observed_level=level))
     return both.with_columns(holds=holds).select(list(SCORED))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from evalbench import stats
 from evalbench.release.compare import ANY, ITEM, WORSE
 from evalbench.schema import columns
 
@@ -19,7 +20,7 @@ PAIRS = columns(
     (pl.Float64, "wins wins_low wins_high wins_first wins_second"),
 )
 STRENGTHS = columns((pl.String, "surface run"), (pl.Float64, "strength strength_low strength_high"))
-RESAMPLES = 300
+RESAMPLES = 200
 
 
 def read_duels(verdicts: pl.DataFrame) -> pl.DataFrame:
@@ -55,33 +56,21 @@ def rate_pairs(duels: pl.DataFrame, *, level: float, rng: np.random.Generator) -
     ``wins`` is the mean of both orders, so that a judge's liking for the first place is nobody's
     gain; ``wins_first`` and ``wins_second`` are null where that order was not asked.
     """
-    back = {"run": "other", "other": "run"}
-    second = duels.with_columns(won=1 - pl.col("won")).rename(back).select(duels.columns)
-    both = pl.concat(
-        [duels.with_columns(order=pl.lit("first")), second.with_columns(order=pl.lit("second"))]
+    turned = duels.select(
+        "surface", "case", "repeat", run="other", other="run", won=1 - pl.col("won")
     )
+    shown = zip(("first", "second"), (duels, turned.select(duels.columns)), strict=True)
+    both = pl.concat(each.with_columns(shown=pl.lit(place)) for place, each in shown)
     rows = []
-    for (surface, run, other), own in both.group_by("surface", "run", "other", maintain_order=True):
-        if str(run) > str(other):
-            continue
-        table = own.pivot(
-            "order",
-            on_columns=["first", "second"],
-            index="case",
-            values="won",
-            aggregate_function="mean",
-        )
-        values = table.select("first", "second").to_numpy()
-        weights = _weigh(values.shape[0], rng)
-        means = [
-            np.nan if each.is_null().all() else each.mean() for each in table["first", "second"]
-        ]
-        with np.errstate(invalid="ignore"):
-            drawn = weights @ np.nan_to_num(values) / (weights @ ~np.isnan(values))
-        wins = np.nanmean(drawn, axis=1)
-        low, high = np.quantile(wins, [(1 - level) / 2, (1 + level) / 2])
-        rows.append((surface, run, other, len(values), np.nanmean(means), low, high, *means))
-    return pl.DataFrame(rows, schema=PAIRS, orient="row").fill_nan(None)
+    ordered = both.filter(pl.col("run") < pl.col("other")).sort("run", "other")
+    for key, own in ordered.group_by("surface", "run", "other", maintain_order=True):
+        orders = [own.filter(shown=place)["won"].mean() for place in ("first", "second")]
+        each = own.group_by("case", "shown").agg(pl.col("won").mean())
+        cases = each.group_by("case").agg(pl.col("won").mean()).sort("case")
+        values = cases.select("won").to_numpy()
+        [[wins], _] = stats.paired_means(values, baseline=0, level=level, rng=rng)
+        rows.append((*key, wins.n, wins.estimate, wins.low, wins.high, *orders))
+    return pl.DataFrame(rows, schema=PAIRS, orient="row")
 
 
 def rate_strengths(duels: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
@@ -104,7 +93,8 @@ def rate_strengths(duels: pl.DataFrame, *, level: float, rng: np.random.Generato
     design[at, [place[run] for run in pairs["other"]]] = -1
     cases = duels["case"].rank("dense").to_numpy() - 1
     number = duels.join(pairs.with_row_index("pair"), on=["run", "other"], maintain_order="left")
-    counts = np.zeros((2, int(cases.max()) + 1, pairs.height))
+    n = int(cases.max()) + 1
+    counts = np.zeros((2, n, pairs.height))
     for side, won in enumerate((duels["won"].to_numpy(), 1 - duels["won"].to_numpy())):
         np.add.at(counts[side], (cases, number["pair"].to_numpy()), won)
     model = LogisticRegression(C=100, solver="newton-cholesky", fit_intercept=ordered.height > 0)
@@ -117,17 +107,13 @@ def rate_strengths(duels: pl.DataFrame, *, level: float, rng: np.random.Generato
         mean: NDArray[np.float64] = np.nanmean(beats, axis=1)
         return mean
 
-    drawn = np.stack([fit(each) for each in _weigh(counts.shape[1], rng) * counts.shape[1]])
+    weights = n * rng.dirichlet(np.ones(n), size=RESAMPLES)
+    drawn = np.stack([fit(each) for each in weights])
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     numbers = {
-        "strength": fit(np.ones(counts.shape[1])),
+        "strength": fit(np.ones(n)),
         "strength_low": low,
         "strength_high": high,
     }
     found = pl.DataFrame({"surface": duels["surface"][0], "run": runs, **numbers}, schema=STRENGTHS)
     return found.sort("strength", descending=True)
-
-
-def _weigh(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw the weights of a Bayesian bootstrap of cases."""
-    return rng.dirichlet(np.ones(n), size=RESAMPLES)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
 import polars as pl
 
 from evalbench.evaluate import status
 from evalbench.label.codebook import restate
-from evalbench.release import golden, leakage, runs, wear
+from evalbench.release import forecast, golden, leakage, runs, wear
 from evalbench.schema import TABLES
 from evalbench.snapshot.stages import Stages
 
@@ -51,8 +52,7 @@ class Releasing(Stages):
     @cached_property
     def wear(self) -> pl.DataFrame:
         """What decisions and candidates have done to each suite of the surface that has runs."""
-        judged = self.read_run_verdicts(self.runs["run"].to_list())
-        counting = status.counting_verdicts(judged.lazy(), self.statuses)
+        counting = self.judge_runs(self.runs["run"].to_list())
         gates, how = self._events("gate.decided"), {"margin": self.margin, **self.measured}
         return wear.measure_wear(self.cases, self.runs, gates, counting, **how)
 
@@ -67,6 +67,35 @@ class Releasing(Stages):
         """Read what evaluators said of runs, in the modes of now, by ``run, case, repeat``."""
         given = self._read_runs("verdict", names)
         return restate.restate_verdicts(given, self.codebook)
+
+    def judge_runs(self, names: list[str]) -> pl.DataFrame:
+        """Read what evaluators that count, or were made elsewhere, said of runs."""
+        return status.counting_verdicts(self.read_run_verdicts(names).lazy(), self.statuses)
+
+    def forecast(self, outcomes: pl.DataFrame, *, by: str = "", **runs: str) -> pl.DataFrame:
+        """Forecast what the ``candidate`` does to production beside the ``baseline``.
+
+        The latest release that has rates speaks for production as it is, the last four weeks for
+        its traffic; ``by`` names a segment.
+        """
+        newest = self.whole.frame.sort("since")["release"].last()
+        rates = self.whole.rates.filter(status="ok", release=newest).select(
+            "mode", "level", estimate="process", low="process_low", high="process_high"
+        )
+        start = pl.col("started_at").max() - forecast.SPAN
+        recent = self.whole.sessions.filter(pl.col("started_at") > start)
+        judged = self.verdicts.filter(surface=self.surface)
+        traffic = forecast.count_traffic(recent, judged, by=by)
+        cases = self.cases.select("case", picked="mode", segment=forecast.read_segment(by))
+        return forecast.forecast_release(
+            outcomes,
+            cases.unique("case"),
+            rates,
+            traffic,
+            sessions_a_week=recent.height / forecast.WEEKS,
+            rng=np.random.default_rng(self.seed),
+            **runs,
+        )
 
     def _read_runs(self, table: str, names: list[str]) -> pl.DataFrame:
         surfaces = [runs.name_run(str(self.surface), name) for name in names]

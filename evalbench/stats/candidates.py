@@ -54,9 +54,9 @@ def shrunken_rates(
     theta = _draw_logits(logits, (1 - shared) * variance, rng)
     common = np.sqrt(shared * variance) * rng.standard_normal((DRAWS, 1))
     truths = special.expit(theta + common)
-    how = {"level": level, "method": "shrunken to the candidates' mean"}
+    method = "shrunken to the candidates' mean"
     return tuple(
-        Estimate(float(own.mean()), *central_interval(own, level), n=int(n[at]), **how)
+        Estimate(float(own.mean()), *central_interval(own, level), level, method, int(n[at]))
         for at, own in enumerate(truths.T)
     )
 
@@ -159,11 +159,9 @@ def front_chances(fails: ArrayLike, costs: ArrayLike, *, rng: np.random.Generato
     rate, cost = weights @ bad[whole], weights @ dear[whole]
     better = (rate[:, :, None] <= rate[:, None]) & (cost[:, :, None] <= cost[:, None])
     strictly = (rate[:, :, None] < rate[:, None]) | (cost[:, :, None] < cost[:, None])
-    on_front: Floats = 1.0 - (better & strictly).any(axis=1)
-    return on_front.mean(axis=0)
+    chances: Floats = 1 - (better & strictly).any(axis=1).mean(axis=0)
+    return chances
 
 
 def _draw_weights(n: int, rng: np.random.Generator) -> Floats:
-    weights = rng.standard_exponential((RESAMPLES, n))
-    weights /= weights.sum(axis=1, keepdims=True)
-    return weights
+    return rng.dirichlet(np.ones(n), size=RESAMPLES)

@@ -1,0 +1,97 @@
+"""Several candidates on the same cases: the best of many, means beside a baseline, the front."""
+
+import numpy as np
+import pytest
+
+from evalbench.stats import front_chances, paired_means, shrunken_rates
+from evalbench.stats.projection import (
+    draw_rates,
+    effective_counts,
+    forecasts_hold,
+    mean_error,
+    project_changes,
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def test_the_best_of_equal_candidates_is_not_what_it_seems(rng):
+    held = 0
+    for _ in range(25):
+        fails = rng.random((400, 40)) < 0.1
+        best = fails.mean(axis=0).argmin()
+        estimate = shrunken_rates(fails, rng=rng)[best]
+        assert fails[:, best].mean() < 0.09
+        assert estimate.estimate > fails[:, best].mean() + 0.01
+        held += estimate.low <= 0.1 <= estimate.high
+    assert held >= 24
+
+
+def test_a_candidate_that_is_truly_better_is_not_drawn_to_the_others(rng):
+    fails = rng.random((400, 40)) < np.r_[0.03, np.full(39, 0.2)]
+    estimate = shrunken_rates(fails, rng=rng)[0]
+    assert abs(estimate.estimate - fails[:, 0].mean()) < 0.01
+    assert estimate.high < 0.1
+
+
+def test_one_candidate_alone_has_nearly_its_own_interval(rng):
+    fails = np.r_[np.ones(40), np.zeros(360)][:, None]
+    [estimate] = shrunken_rates(fails, rng=rng)
+    assert (round(estimate.estimate, 2), estimate.n) == (0.1, 400)
+    assert (estimate.low, estimate.high) == pytest.approx((0.074, 0.133), abs=0.006)
+    with pytest.raises(ValueError, match="fails must have a known case of each candidate"):
+        shrunken_rates([[np.nan], [np.nan]], rng=rng)
+
+
+def test_a_ratio_profits_from_the_same_cases(rng):
+    base = rng.lognormal(0, 1, 300)
+    means, ratios = paired_means(np.stack([base, 2 * base], axis=1), baseline=0, rng=rng)
+    assert [each.estimate for each in means] == pytest.approx([base.mean(), 2 * base.mean()])
+    assert (ratios[1].low, ratios[1].high) == pytest.approx((2, 2))
+    assert means[1].high / means[1].low > 1.2
+    _, [_, unknown] = paired_means([[1.0, np.nan], [2.0, np.nan]], baseline=0, rng=rng)
+    assert np.isnan(unknown.estimate)
+    assert unknown.reason == "not recorded on both sides"
+
+
+def test_the_front_is_of_those_that_none_beats_in_both(rng):
+    fails = rng.random((500, 4)) < [0.1, 0.1, 0.3, 0.02]
+    costs = np.tile([1.0, 2.0, 2.0, 3.0], (500, 1))
+    chances = front_chances(fails, costs, rng=rng)
+    assert chances[[0, 2, 3]].tolist() == [1.0, 0.0, 1.0]
+    assert 0.05 < chances[1] < 0.95  # as good as the first, and dearer
+
+
+def test_weights_count_as_many_cases_as_they_are_worth():
+    assert effective_counts([1, 0, 1, 0], [1, 1, 1, 1]) == (2, 4)
+    assert effective_counts([1, 0], [3, 1]) == pytest.approx((1.2, 1.6))
+    assert effective_counts([], []) == (0, 0)
+
+
+def test_a_release_that_fixes_half_of_a_mode_is_forecast_so(rng):
+    rates = draw_rates(
+        [0.04, 0.02], [0.035, 0.017], [0.046, 0.024], level=0.95, draws=4000, rng=rng
+    )
+    assert np.quantile(rates[0], [0.025, 0.975]) == pytest.approx([0.035, 0.046], abs=0.001)
+    counts = {"kept": [50, 100], "failing": [100, 100], "newly": [0, 0], "passing": [5000, 5000]}
+    change = project_changes(rates, **counts, rng=rng)
+    assert change.mean(axis=1) == pytest.approx([-0.02, 0], abs=0.001)
+    worse = project_changes(rates, **counts | {"newly": [50, 0]}, rng=rng)
+    assert worse.mean(axis=1) == pytest.approx([-0.01, 0], abs=0.002)
+    assert (project_changes(rates, **counts | {"kept": [0, 0]}, rng=rng) >= -rates).all()
+
+
+def test_a_forecast_is_judged_by_what_was_seen_with_its_error():
+    ends = [np.array(each, dtype=float) for each in ([0, 0, 0], [-1, -1, -1], [1, 1, 1])]
+    seen = [np.array(each, dtype=float) for each in ([0.9, 2, 2], [0.9, 2, -1], [0.9, 2, 5])]
+    assert forecasts_hold(*ends, *seen, level=0.9, observed_level=0.9).tolist() == [
+        True,
+        False,
+        True,
+    ]
+    bias = mean_error(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0]), level=0.95)
+    assert (bias.estimate, round(bias.low, 2), round(bias.high, 2)) == (1, -1.48, 3.48)
+    assert mean_error(np.ones(1), np.ones(1), level=0.9).reason == "one forecast alone"
