@@ -205,6 +205,17 @@ def measure_coverage(
     )
 
 
+def severity_coverage(statuses: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
+    """Sum over surfaces which weight is ``covered, of`` which, by ``severity`` and for "all"."""
+    rates, rows = modes.select(*_MODE, estimate=pl.lit(0.0)), list[Any]()
+    for severity in ("all", *SEVERITIES):
+        own = modes.filter(pl.lit(severity == "all") | (pl.col("severity") == severity))
+        weighed = measure_coverage(statuses, own, rates).filter(weight="severity")
+        rows.append((severity, weighed["covered"].sum(), weighed["of"].sum()))
+    schema = columns((pl.String, "severity"), (pl.Float64, "covered of"))
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
 def list_uncovered(
     statuses: pl.DataFrame, modes: pl.DataFrame, rates: pl.DataFrame
 ) -> pl.DataFrame:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
-from evalbench.operate import evidence, fixes, impact, resolution
+from evalbench.evaluate import status
+from evalbench.label.agreement import consensus
+from evalbench.label.annotation import workload
+from evalbench.label.codebook import fold
+from evalbench.operate import evidence, figures, fixes, impact, resolution, scorecard
 from evalbench.operate.issues import Issue, issue_table, move_table, read_issues
 from evalbench.snapshot.releasing import Releasing
+from evalbench.stats import Estimate
 
 
 class Operating(Releasing):
@@ -36,17 +42,71 @@ class Operating(Releasing):
     @cached_property
     def fixes(self) -> pl.DataFrame:
         """The rates before and after each fix, over whole lives of releases."""
-        frame, changes = self._any_frame, pl.DataFrame(schema=impact.CHANGES)
-        if frame.height:
-            asked = {"margin": self.margin, "level": self.ws.settings.level}
-            changes = impact.release_changes(self.estimated, frame, self.shipped, **asked)
-        return fixes.check_fixes(self.issues, changes, frame, self.truth, self.shipped)
+        told = self._every_change, self._any_frame, self.truth, self.shipped
+        return fixes.check_fixes(self.issues, *told)
 
     @cached_property
     def stale(self) -> pl.DataFrame:
         """The evaluators, and whether what they watch for is still seen."""
         verdicts = self.every_verdict.select(fixes.JUDGED).collect()
         return fixes.find_stale(self.statuses, verdicts, self.truth, self._any_frame)
+
+    @cached_property
+    def scorecard(self) -> pl.DataFrame:
+        """Every metric with its owner and target, and what is known of it in this quarter."""
+        asked = dict.fromkeys([*scorecard.last_quarters(self.quarter, self.now), self.quarter])
+        found = {quarter: self._measure(quarter) for quarter in asked}
+        events = (
+            self.ws.ledger.bodies(kind, until=self.ledger_seq)
+            for kind in ("metric.observed", "target.set")
+        )
+        scope: dict[str, Any] = {"quarter": self.quarter, "surface": self.surface}
+        return scorecard.make_scorecard(found, *events, **scope, level=self.ws.settings.level)
+
+    def _measure(self, quarter: str) -> dict[str, Estimate]:
+        """Measure what can be measured in a quarter; who counts is of its end, if that is over."""
+        start, end = evidence.quarter_window(quarter)
+        then = self
+        if quarter != self.quarter and end:
+            kinds = [*status.KINDS, *fold.KINDS]
+            written = self.ws.ledger.events(kinds, until=self.ledger_seq)
+            before = written.filter(pl.col("at") < end)["seq"].to_list()
+            then = replace(self, ledger_seq=max(before, default=0))
+        counting = then.statuses.filter(pl.col("status").is_in(status.COUNTING))["calibration"]
+        calibrated = self.ws.ledger.bodies("evaluator.calibrated", until=self.ledger_seq)
+        standing = {"coverage": status.severity_coverage(then.statuses, then.modes)}
+        standing["calibrations"] = calibrated.filter(pl.col("seq").is_in(counting.to_list()))
+        window: dict[str, Any] = {"start": start, "end": end, "now": self.now}
+        return figures.measure(replace(self._facts, **standing), **window, **self.measured)
+
+    @cached_property
+    def _facts(self) -> figures.Facts:
+        cadence = workload.measure_cadence(self._events("label.set"), slot_minutes=1)
+        overridden = self.ws.ledger.bodies("gate.overridden", until=self.ledger_seq)
+        gates, none = self._events("gate.decided"), pl.DataFrame()
+        return figures.Facts(
+            sessions=self._any_frame,
+            truth=self.truth,
+            judgements=self.judgements.filter(mode=consensus.ANY),
+            coverage=none,
+            calibrations=none,
+            weeks=cadence,
+            moves=move_table(self._issues),
+            changes=self._every_change,
+            shipped=self.shipped,
+            runs=self.runs,
+            gates=gates,
+            overrides=overridden.filter(pl.col("gate").is_in(gates["seq"].to_list())),
+            fresh=self.freshness,
+        )
+
+    @cached_property
+    def _every_change(self) -> pl.DataFrame:
+        """What each release of any quarter changed."""
+        if self._any_frame.is_empty():
+            return pl.DataFrame(schema=impact.CHANGES)
+        asked = {"margin": self.margin, "level": self.ws.settings.level}
+        return impact.release_changes(self.estimated, self._any_frame, self.shipped, **asked)
 
     @cached_property
     def _issues(self) -> dict[str, Issue]:

@@ -1,0 +1,257 @@
+"""What a workspace's own data give of the scorecard's metrics, in one window of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtri, ndtri, stdtrit
+
+from evalbench import stats
+from evalbench.operate.durations import median_time
+from evalbench.operate.resolution import measure_resolution
+from evalbench.operate.windows import SESSION_KEY
+from evalbench.stats import Estimate
+
+COUNTED = "counted, not sampled"
+FEWEST = 30
+"""Sessions, or sessions with two labels, below which no figure is taken of them."""
+STAGES = {
+    "time_to_detect": "detected",
+    "time_to_mitigate": "mitigated",
+    "time_to_verified_fix": "resolved",
+    "recovery_time": "recovered",
+    "lead_time": "fixed once confirmed",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The frames that figures are taken from, of any time.
+
+    ``sessions`` have an ``inclusion_probability``, null where no draw took them, and ``judgements``
+    are of sessions as a whole. ``coverage`` (``severity, covered, of``: weights of failure modes)
+    and ``calibrations`` are of the evaluators that count at the end of the window. ``weeks`` are of
+    labelling, ``moves`` of issues, ``changes`` of releases; ``fresh`` says of critical failure
+    modes whether they got a golden case in time.
+    """
+
+    sessions: pl.DataFrame
+    truth: pl.DataFrame
+    judgements: pl.DataFrame
+    coverage: pl.DataFrame
+    calibrations: pl.DataFrame
+    weeks: pl.DataFrame
+    moves: pl.DataFrame
+    changes: pl.DataFrame
+    shipped: pl.DataFrame
+    runs: pl.DataFrame
+    gates: pl.DataFrame
+    overrides: pl.DataFrame
+    fresh: pl.DataFrame
+
+
+def measure(
+    facts: Facts,
+    *,
+    start: datetime | None,
+    end: datetime | None,
+    now: datetime,
+    level: float,
+    rng: np.random.Generator,
+) -> dict[str, Estimate]:
+    """Measure what can be measured from ``start`` to ``end``, by the name of the metric.
+
+    Sessions count by when they started, issues by when they were observed, and events by when they
+    were written; an undefined figure says why.
+    """
+
+    def within(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+        at = pl.col(column).cast(pl.Datetime("us", "UTC"))
+        return frame.filter(at >= start if start else True, at < end if end else True)
+
+    asked: dict[str, Any] = {"level": level, "rng": rng}
+    sessions, shipped = within(facts.sessions, "started_at"), within(facts.shipped, "shipped_at")
+    weeks, gates = within(facts.weeks, "week"), within(facts.gates, "at")
+    window: dict[str, Any] = {"start": start, "end": end, "now": now, "level": level}
+    times = measure_resolution(facts.moves, **window).filter(severity="all")
+    judged = facts.judgements.join(sessions, on=SESSION_KEY, how="semi")
+    found = {
+        f"coverage_{severity}".replace(" ", "_"): share(own, of, "failure modes", level)
+        for severity, own, of in facts.coverage.iter_rows()
+    }
+    for metric, stage in STAGES.items():
+        row = times.row(by_predicate=pl.col("stage") == stage, named=True)
+        days, low, high = row["days"], row["days_low"], row["days_high"]
+        found[metric] = Estimate(days, low, high, level, row["method"], row["n"], row["reason"])
+    return found | {
+        **_releases(shipped, facts, **asked),
+        **_issues(within(facts.moves.filter(state="observed"), "at"), facts.moves, **asked),
+        **_sessions(sessions, facts.truth, level),
+        "agreement": _agreement(judged, **asked),
+        "calibration_error": _calibration_error(facts.calibrations, **asked),
+        "overrides": count(within(facts.overrides, "at").height, level),
+        "memo_time": _memo_time(gates, facts.runs, level),
+        "annotation_cadence": mean(weeks["labels"], level),
+        "reviewer_burden": mean((weeks["minutes"] / weeks["annotators"]).drop_nulls(), level),
+        "golden_freshness": _proportion(within(facts.fresh, "since")["in_time"], **asked),
+    }
+
+
+def _releases(shipped: pl.DataFrame, facts: Facts, **asked: Any) -> dict[str, Estimate]:
+    """Tell how many releases a gate decided on, and how many made a failure more frequent."""
+    key = ["surface", "release"]
+    released = shipped.select(key).unique(maintain_order=True)
+    decided = facts.gates.select("surface", run="candidate")
+    gated = decided.join(facts.runs.select("surface", "run", "release"), on=["surface", "run"])
+    gated = pl.concat([gated.select(key), decided.select("surface", release="run")])
+    told = facts.changes.filter(pl.col("reading") != "cannot tell").group_by(key)
+    worse = told.agg(worse=(pl.col("reading") == "confirmed regression").any())
+    again = facts.moves.filter(state="regressed").select(*key, again=True).unique()
+    known = released.join(worse, on=key, how="left").join(again, on=key, how="left")
+    failed = known.select(pl.col("again") | pl.col("worse")).to_series()
+    n = released.height, released.join(gated, on=key, how="semi").height
+    adopted = share(n[1], n[0], "releases", asked["level"])
+    return {"gating_adoption": adopted, "change_failure_rate": _proportion(failed, **asked)}
+
+
+def _issues(observed: pl.DataFrame, moves: pl.DataFrame, **asked: Any) -> dict[str, Estimate]:
+    """Tell of the issues that were observed in the window where they came from and what became."""
+    live = observed["source"] != "red team"
+    own = moves.join(observed, on="issue", how="semi").group_by("issue", maintain_order=True)
+    fate = own.agg("source", shipped=(pl.col("state") == "fix shipped").sum()).explode("source")
+    back = own.agg(back=(pl.col("state") == "regressed").any(), last=pl.col("state").last())
+    fate = fate.unique("issue").join(back, on="issue")
+    fixed = fate.filter(pl.col("shipped") > 0)
+    red = fate.filter(source="red team")["last"].is_in(["fix shipped", "verified"])
+    return {
+        "safety_incidents": count(observed.filter(live, severity="safety").height, asked["level"]),
+        "defect_escape": _proportion(live, **asked),
+        "red_team_remediation": _proportion(red, **asked),
+        "rework": _proportion((fixed["shipped"] > 1) | fixed["back"], **asked),
+    }
+
+
+def _sessions(sessions: pl.DataFrame, truth: pl.DataFrame, level: float) -> dict[str, Estimate]:
+    """Return costs per success, and the 95th percentile of latency."""
+    user = pl.coalesce("group_key", "session_id").rank("dense")
+    known = sessions.with_columns(user=user, success=pl.col("outcome").cast(pl.Float64))
+    priced = known.drop_nulls(["cost_usd", "success"])
+    passed = truth.group_by(SESSION_KEY).agg(passes=(~pl.col("fails")).all())
+    read = priced.join(passed.drop_nulls(), on=SESSION_KEY).drop_nulls("inclusion_probability")
+    weight = 1 / read["inclusion_probability"]
+    approved = read["success"] * read["passes"].cast(pl.Float64) * weight
+    timed = known.drop_nulls("latency_p95_ms")
+    return {
+        "cost_per_success": ratio(priced["cost_usd"], priced["success"], priced["user"], level),
+        "cost_per_approved": ratio(read["cost_usd"] * weight, approved, read["user"], level),
+        "latency_p95": quantile(timed["latency_p95_ms"] / 1000, 0.95, timed["user"], level),
+    }
+
+
+def _agreement(judged: pl.DataFrame, *, level: float, rng: np.random.Generator) -> Estimate:
+    shared = judged.filter(pl.len().over(SESSION_KEY) > 1).sort(*SESSION_KEY, "annotator")
+    items = pl.struct(SESSION_KEY).rank("dense")
+    numbered = shared.with_columns(item=items)
+    if (n := numbered["item"].n_unique()) < FEWEST:
+        return undefined(f"{n} sessions with two labels; {FEWEST} are needed", level, n)
+    item, annotator, value = (numbered[name].to_numpy() for name in ("item", "annotator", "value"))
+    return stats.agreement(item, annotator, value, level=level, rng=rng).alpha
+
+
+def _calibration_error(
+    calibrations: pl.DataFrame, *, level: float, rng: np.random.Generator
+) -> Estimate:
+    """Estimate how far the share that evaluators fail is from the share that fails, on average."""
+    cells = calibrations.select("tp", "fn", "fp", "tn").to_numpy()
+    if not len(cells):
+        return undefined("no evaluator counts", level, 0)
+    draws = np.stack([rng.dirichlet(own + 0.5, 4_000) for own in cells])
+    errors = np.abs(draws[..., 2] - draws[..., 1]).mean(0)
+    middle = float(np.abs((cells[:, 2] - cells[:, 1]) / cells.sum(1)).mean())
+    low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return Estimate(middle, min(low, middle), high, level, "Dirichlet draws", int(cells.sum()))
+
+
+def _memo_time(gates: pl.DataFrame, runs: pl.DataFrame, level: float) -> Estimate:
+    known = gates.select("surface", "at", run="candidate").join(
+        runs.select("surface", "run", recorded="at"), on=["surface", "run"]
+    )
+    hours = (known["at"] - known["recorded"]).dt.total_seconds() / 3600
+    return median_time(hours.filter(hours >= 0), np.ones((hours >= 0).sum()), level=level)
+
+
+def ratio(top: ArrayLike, bottom: ArrayLike, groups: ArrayLike, level: float) -> Estimate:
+    """Estimate a ratio of sums, such as dollars per success; groups are what was sampled.
+
+    The interval is that of the linearised ratio on the scale of its logarithm.
+    """
+    sums = [_sum_groups(values, groups) for values in (top, bottom)]
+    n = len(sums[0])
+    if n < FEWEST or not sums[1].any() or not sums[0].any():
+        return undefined(f"{n} users or sessions, {sums[1].sum():g} of them successful", level, n)
+    middle = sums[0].sum() / sums[1].sum()
+    spread = (sums[0] - middle * sums[1]) / sums[0].sum()
+    half = stdtrit(n - 1, (1 + level) / 2) * np.sqrt(n / (n - 1) * (spread**2).sum())
+    low, high = (middle * np.exp([-half, half])).tolist()
+    return Estimate(float(middle), low, high, level, "linearised ratio", n)
+
+
+def quantile(values: pl.Series, p: float, groups: pl.Series, level: float) -> Estimate:
+    """Estimate a quantile with Woodruff's interval (1952), groups being what was sampled."""
+    n = groups.n_unique()
+    if n < FEWEST:
+        return undefined(f"{n} users or sessions with a time; {FEWEST} are needed", level, n)
+    numbers = values.to_numpy()
+    middle = float(np.quantile(numbers, p))
+    spread = _sum_groups((numbers <= middle) - p, groups) / len(numbers)
+    half = ndtri((1 + level) / 2) * np.sqrt(n / (n - 1) * (spread**2).sum())
+    low, high = np.quantile(numbers, np.clip([p - half, p + half], 0, 1)).tolist()
+    return Estimate(middle, low, high, level, "Woodruff", n)
+
+
+def count(n: int, level: float) -> Estimate:
+    """Return a count of events with Garwood's interval (1936) of their rate."""
+    tail = (1 - level) / 2
+    low = chdtri(2 * n, 1 - tail) / 2 if n else 0.0
+    return Estimate(n, float(low), float(chdtri(2 * n + 2, tail) / 2), level, "Garwood", n)
+
+
+def mean(values: pl.Series, level: float) -> Estimate:
+    """Return the mean over weeks with Student's interval."""
+    n = len(values)
+    if n < 2:
+        return undefined(f"{n} weeks with a label; 2 are needed", level, n)
+    numbers = values.to_numpy().astype(float)
+    half = stdtrit(n - 1, (1 + level) / 2) * numbers.std(ddof=1) / np.sqrt(n)
+    middle = float(numbers.mean())
+    return Estimate(middle, max(middle - half, 0.0), middle + half, level, "Student's t", n)
+
+
+def share(part: float, whole: float, what: str, level: float) -> Estimate:
+    """Return a share of what was counted in full, which has no interval."""
+    if not whole:
+        return undefined(f"no {what}", level, 0)
+    return Estimate(part / whole, np.nan, np.nan, level, COUNTED, round(whole))
+
+
+def undefined(reason: str, level: float, n: int) -> Estimate:
+    """Return no estimate, and why."""
+    return Estimate(np.nan, np.nan, np.nan, level, "", n, reason)
+
+
+def _proportion(values: pl.Series, *, level: float, rng: np.random.Generator) -> Estimate:
+    known = values.drop_nulls()
+    if known.is_empty():
+        return undefined("none in this time", level, 0)
+    return stats.proportion(known.cast(pl.Float64).to_numpy(), level=level, rng=rng)
+
+
+def _sum_groups(values: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    sums: NDArray[np.float64] = np.bincount(place, np.asarray(values, dtype=float))
+    return sums

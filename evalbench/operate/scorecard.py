@@ -1,0 +1,162 @@
+"""The scorecard: every metric with its owner, its target, and what is known of it."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from evalbench.errors import EvalbenchError
+from evalbench.operate.evidence import WHOLE, quarter_window
+from evalbench.schema import TIME, columns
+from evalbench.stats import Estimate
+
+
+class Metric(NamedTuple):
+    """What a metric is called, its unit, and whether higher or lower is better."""
+
+    name: str
+    unit: str
+    better: str
+
+
+METRICS = {
+    key: Metric(**given)
+    for key, given in tomllib.loads(
+        Path(__file__).with_name("metrics.toml").read_text(encoding="utf-8")
+    ).items()
+}
+SCORECARD = columns(
+    (pl.String, "metric name unit better owner"),
+    (pl.Float64, "target value low high level"),
+    (pl.Int64, "n"),
+    (pl.String, "status trend"),
+    (pl.List(pl.Float64), "history"),
+    (pl.List(pl.String), "quarters"),
+    (pl.String, "source reason"),
+    (TIME, "observed_at"),
+)
+"""One row a metric. ``status`` is met, missed, cannot tell, no target, no owner or not recorded;
+``trend`` rising, falling, no change shown, or empty without a value before; ``history`` the values
+of four ``quarters``, null where there is none; ``low`` and ``high`` are null of what was counted in
+full. ``source`` is "measured here", or where a recorded value comes from."""
+_LAST = 4
+
+
+def check_metric(metric: str) -> str:
+    """Return a metric's name; EvalbenchError, which lists all, where there is none."""
+    if metric not in METRICS:
+        raise EvalbenchError(f"no metric is called {metric!r}; there are {', '.join(METRICS)}")
+    return metric
+
+
+def last_quarters(quarter: str, now: datetime) -> list[str]:
+    """Name four quarters, up to the one given, or for "all" up to the one that ``now`` is in."""
+    if quarter == WHOLE:
+        quarter = f"{now.year}Q{(now.month + 2) // 3}"
+    at = 4 * int(quarter[:4]) + int(quarter[5]) - 1
+    return [f"{each // 4}Q{each % 4 + 1}" for each in range(at - _LAST + 1, at + 1)]
+
+
+def make_scorecard(
+    measured: Mapping[str, Mapping[str, Estimate]],
+    observed: pl.DataFrame,
+    targets: pl.DataFrame,
+    *,
+    quarter: str,
+    surface: str | None,
+    level: float,
+) -> pl.DataFrame:
+    """Make the scorecard of a surface, or of the company, as :data:`SCORECARD`.
+
+    ``measured`` are the figures by quarter, in order, and under ``quarter`` itself; ``observed``
+    and ``targets`` are ``metric.observed`` and ``target.set`` events as ``ledger.bodies`` gives
+    them. What is measured here counts before what was recorded; a surface without a target of its
+    own is held to the company's.
+    """
+    recorded = observed.filter(pl.col("surface").eq_missing(pl.lit(surface)))
+    held = targets.filter(
+        pl.col("mode").is_null(), pl.col("surface").is_null() | pl.col("surface").eq(surface or "")
+    ).sort(pl.col("surface").is_not_null(), "seq")
+    quarters = [each for each in measured if each != WHOLE]
+    rows = []
+    for key, metric in METRICS.items():
+        known = {each: _find(key, each, measured[each], recorded, level) for each in measured}
+        own = held.filter(metric=key).tail(1).to_dicts()
+        target = own[0]["target"] if own else None
+        found, about = known[quarter]
+        owner = own[0]["owner"] if own else about.get("owner", "")
+        row = {"metric": key, **metric._asdict(), "owner": owner, "target": target, "level": level}
+        row |= {"value": found.estimate, "low": found.low, "high": found.high, "n": found.n}
+        row |= {"reason": found.reason, "observed_at": about.get("observed_at")}
+        row["source"] = about.get("source", "measured here" if found.is_defined else "")
+        row |= {"history": [_number(known[each][0].estimate) for each in quarters]}
+        row |= {"quarters": quarters, "status": _read(found, target, owner, metric.better)}
+        rows.append(row | {"trend": _trend(found, quarter, quarters, known)})
+    numbers = pl.col("value", "low", "high").fill_nan(None)
+    return pl.DataFrame(rows, schema=SCORECARD).with_columns(numbers)
+
+
+def _find(
+    metric: str,
+    quarter: str,
+    measured: Mapping[str, Estimate],
+    recorded: pl.DataFrame,
+    level: float,
+) -> tuple[Estimate, dict[str, Any]]:
+    """Return what is known of a metric in a quarter, and who recorded it where somebody did."""
+    found = measured.get(metric, Estimate(np.nan, np.nan, np.nan, level, "", 0))
+    start, end = quarter_window(quarter)
+    own = recorded.filter(
+        pl.col("observed_at") >= start if start else True,
+        pl.col("observed_at") < end if end else True,
+        metric=metric,
+    ).sort("observed_at", "seq")
+    if found.is_defined or own.is_empty():
+        return found, {}
+    last = own.row(-1, named=True)
+    low, high = (np.nan if last[name] is None else last[name] for name in ("low", "high"))
+    about = {name: last[name] for name in ("owner", "observed_at")}
+    about["source"] = last["source"] or "recorded"
+    return Estimate(last["value"], low, high, level, "recorded", 1), about
+
+
+def _read(found: Estimate, target: float | None, owner: str, better: str) -> str:
+    """Say how a value stands to its target: by its whole interval, where it has one."""
+    if not found.is_defined:
+        return "not recorded"
+    if not owner:
+        return "no owner"
+    if target is None:
+        return "no target"
+    sign = 1 if better == "higher" else -1
+    ends = [found.estimate if math.isnan(end) else end for end in (found.low, found.high)]
+    reached = [sign * (end - target) >= 0 for end in ends]
+    return "met" if all(reached) else "cannot tell" if any(reached) else "missed"
+
+
+def _trend(found: Estimate, quarter: str, quarters: list[str], known: Mapping[str, Any]) -> str:
+    """Compare a value with that of the quarter before: the interval of the difference (MOVER)."""
+    now, before = (found if quarter in quarters else known[quarters[-1]][0]), known[quarters[-2]][0]
+    if not (now.is_defined and before.is_defined):
+        return ""
+    moved = now.estimate - before.estimate
+    below = math.hypot(_gap(now, now.low), _gap(before, before.high))
+    above = math.hypot(_gap(now, now.high), _gap(before, before.low))
+    if moved - below > 0:
+        return "rising"
+    return "falling" if moved + above < 0 else "no change shown"
+
+
+def _gap(estimate: Estimate, end: float) -> float:
+    return 0.0 if math.isnan(end) else abs(end - estimate.estimate)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
