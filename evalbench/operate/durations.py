@@ -28,9 +28,9 @@ def median_time(
 
     .. math:: \hat F_1(t) = \sum_{s \le t} \hat S(s-) \, d_1(s) / n(s),
 
-    with Kaplan and Meier's S of done or dropped and the n(s) followed then. Times at which fewer
-    than five were followed are passed over (Lai & Ying 1991): of one that enters alone and ends,
-    S would be zero for ever. The interval holds the times at which a half is not refused, by the
+    with Kaplan and Meier's S of done or dropped and the n(s) followed then. Times before five were
+    followed are passed over (as Lai & Ying 1991): of one that enters alone and ends, S would be
+    zero for ever. The interval holds the times at which a half is not refused, by the
     variance of Marubini & Valsecchi (1995, 10.14) on the scale of log(-log). Its high end is
     infinite where those followed longest do not show a half.
 
@@ -50,12 +50,13 @@ def median_time(
     own = np.searchsorted(found.surv_times, times[end == 1])
     n, d = found.n_risk, found.n_events
     d1 = np.bincount(own, minlength=len(n)).astype(float)
-    kept = n >= FEWEST
+    kept = np.maximum.accumulate(n) >= FEWEST
     share, se = incidence(n[kept], d[kept], d1[kept])
     at = found.surv_times[kept]
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.log(-np.log1p(-share))
         off = (scale - np.log(np.log(2))) * -np.log1p(-share) * (1 - share) / se
+    off[share >= 1] = np.inf  # all are done by then
     reached = np.flatnonzero(share >= 0.5)
     z = ndtri((1 + level) / 2)
     low, high = np.flatnonzero(off > -z), np.flatnonzero(off > z)

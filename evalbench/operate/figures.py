@@ -15,6 +15,7 @@ from evalbench import stats
 from evalbench.operate.durations import median_time
 from evalbench.operate.resolution import measure_resolution
 from evalbench.operate.windows import SESSION_KEY
+from evalbench.schema import TIME
 from evalbench.stats import Estimate
 
 COUNTED = "counted, not sampled"
@@ -71,8 +72,7 @@ def measure(
     """
 
     def within(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-        at = pl.col(column).cast(pl.Datetime("us", "UTC"))
-        return frame.filter(at >= start if start else True, at < end if end else True)
+        return keep_within(frame, column, start, end)
 
     asked: dict[str, Any] = {"level": level, "rng": rng}
     sessions, shipped = within(facts.sessions, "started_at"), within(facts.shipped, "shipped_at")
@@ -94,7 +94,7 @@ def measure(
         **_sessions(sessions, facts.truth, level),
         "agreement": _agreement(judged, **asked),
         "calibration_error": _calibration_error(facts.calibrations, **asked),
-        "overrides": count(within(facts.overrides, "at").height, level),
+        "overrides": count(within(facts.overrides, "at"), facts.gates, "gate was decided", level),
         "memo_time": _memo_time(gates, facts.runs, level),
         "annotation_cadence": mean(weeks["labels"], level),
         "reviewer_burden": mean((weeks["minutes"] / weeks["annotators"]).drop_nulls(), level),
@@ -128,8 +128,9 @@ def _issues(observed: pl.DataFrame, moves: pl.DataFrame, **asked: Any) -> dict[s
     fate = fate.unique("issue").join(back, on="issue")
     fixed = fate.filter(pl.col("shipped") > 0)
     red = fate.filter(source="red team")["last"].is_in(["fix shipped", "verified"])
+    safety, level = observed.filter(live, severity="safety"), asked["level"]
     return {
-        "safety_incidents": count(observed.filter(live, severity="safety").height, asked["level"]),
+        "safety_incidents": count(safety, moves, "issue was ever recorded", level),
         "defect_escape": _proportion(live, **asked),
         "red_team_remediation": _proportion(red, **asked),
         "rework": _proportion((fixed["shipped"] > 1) | fixed["back"], **asked),
@@ -185,6 +186,15 @@ def _memo_time(gates: pl.DataFrame, runs: pl.DataFrame, level: float) -> Estimat
     return median_time(hours.filter(hours >= 0), np.ones((hours >= 0).sum()), level=level)
 
 
+def keep_within(
+    frame: pl.DataFrame, column: str, start: datetime | None, end: datetime | None
+) -> pl.DataFrame:
+    """Keep the rows of a window: from its start, up to its end."""
+    at = pl.col(column).cast(TIME)
+    frame = frame.filter(at >= start) if start else frame
+    return frame.filter(at < end) if end else frame
+
+
 def ratio(top: ArrayLike, bottom: ArrayLike, groups: ArrayLike, level: float) -> Estimate:
     """Estimate a ratio of sums, such as dollars per success; groups are what was sampled.
 
@@ -214,9 +224,14 @@ def quantile(values: pl.Series, p: float, groups: pl.Series, level: float) -> Es
     return Estimate(middle, low, high, level, "Woodruff", n)
 
 
-def count(n: int, level: float) -> Estimate:
-    """Return a count of events with Garwood's interval (1936) of their rate."""
-    tail = (1 - level) / 2
+def count(events: pl.DataFrame, kept: pl.DataFrame, what: str, level: float) -> Estimate:
+    """Return a count of events with Garwood's interval (1936) of their rate.
+
+    It is undefined where nothing is ``kept`` of what they would be events of.
+    """
+    if kept.is_empty():
+        return undefined(f"no {what}", level, 0)
+    n, tail = events.height, (1 - level) / 2
     low = chdtri(2 * n, 1 - tail) / 2 if n else 0.0
     return Estimate(n, float(low), float(chdtri(2 * n + 2, tail) / 2), level, "Garwood", n)
 
@@ -225,7 +240,7 @@ def mean(values: pl.Series, level: float) -> Estimate:
     """Return the mean over weeks with Student's interval."""
     n = len(values)
     if n < 2:
-        return undefined(f"{n} weeks with a label; 2 are needed", level, n)
+        return undefined(f"labels came in {n} of the weeks; 2 are needed", level, n)
     numbers = values.to_numpy().astype(float)
     half = stdtrit(n - 1, (1 + level) / 2) * numbers.std(ddof=1) / np.sqrt(n)
     middle = float(numbers.mean())
@@ -253,5 +268,4 @@ def _proportion(values: pl.Series, *, level: float, rng: np.random.Generator) ->
 
 def _sum_groups(values: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
     _, place = np.unique(np.asarray(groups), return_inverse=True)
-    sums: NDArray[np.float64] = np.bincount(place, np.asarray(values, dtype=float))
-    return sums
+    return np.bincount(place, np.asarray(values, dtype=float)).astype(np.float64)

@@ -14,6 +14,7 @@ import polars as pl
 
 from evalbench.errors import EvalbenchError
 from evalbench.operate.evidence import WHOLE, quarter_window
+from evalbench.operate.figures import keep_within, undefined
 from evalbench.schema import TIME, columns
 from evalbench.stats import Estimate
 
@@ -80,18 +81,22 @@ def make_scorecard(
     them. What is measured here counts before what was recorded; a surface without a target of its
     own is held to the company's.
     """
-    recorded = observed.filter(pl.col("surface").eq_missing(pl.lit(surface)))
+    said = observed.filter(pl.col("surface").eq_missing(pl.lit(surface))).sort("observed_at", "seq")
     held = targets.filter(
         pl.col("mode").is_null(), pl.col("surface").is_null() | pl.col("surface").eq(surface or "")
     ).sort(pl.col("surface").is_not_null(), "seq")
+    owned = {row["metric"]: row for row in held.iter_rows(named=True)}
+    recorded = {each: _last(said, each) for each in measured}
     quarters = [each for each in measured if each != WHOLE]
     rows = []
     for key, metric in METRICS.items():
-        known = {each: _find(key, each, measured[each], recorded, level) for each in measured}
-        own = held.filter(metric=key).tail(1).to_dicts()
-        target = own[0]["target"] if own else None
-        found, about = known[quarter]
-        owner = own[0]["owner"] if own else about.get("owner", "")
+        known = {
+            each: _find(measured[each].get(key), recorded[each].get(key), level)
+            for each in measured
+        }
+        own, (found, about) = owned.get(key, {}), known[quarter]
+        target = own.get("target")
+        owner = own.get("owner") or about.get("owner", "")
         row = {"metric": key, **metric._asdict(), "owner": owner, "target": target, "level": level}
         row |= {"value": found.estimate, "low": found.low, "high": found.high, "n": found.n}
         row |= {"reason": found.reason, "observed_at": about.get("observed_at")}
@@ -103,28 +108,22 @@ def make_scorecard(
     return pl.DataFrame(rows, schema=SCORECARD).with_columns(numbers)
 
 
+def _last(said: pl.DataFrame, quarter: str) -> dict[str, dict[str, Any]]:
+    """Return what was recorded last of each metric in a quarter."""
+    own = keep_within(said, "observed_at", *quarter_window(quarter))
+    return {row["metric"]: row for row in own.iter_rows(named=True)}
+
+
 def _find(
-    metric: str,
-    quarter: str,
-    measured: Mapping[str, Estimate],
-    recorded: pl.DataFrame,
-    level: float,
+    measured: Estimate | None, recorded: dict[str, Any] | None, level: float
 ) -> tuple[Estimate, dict[str, Any]]:
-    """Return what is known of a metric in a quarter, and who recorded it where somebody did."""
-    found = measured.get(metric, Estimate(np.nan, np.nan, np.nan, level, "", 0))
-    start, end = quarter_window(quarter)
-    own = recorded.filter(
-        pl.col("observed_at") >= start if start else True,
-        pl.col("observed_at") < end if end else True,
-        metric=metric,
-    ).sort("observed_at", "seq")
-    if found.is_defined or own.is_empty():
+    """Return what is known of a metric, and who recorded it where somebody did."""
+    found = measured or undefined("nobody recorded it", level, 0)
+    if found.is_defined or not recorded:
         return found, {}
-    last = own.row(-1, named=True)
-    low, high = (np.nan if last[name] is None else last[name] for name in ("low", "high"))
-    about = {name: last[name] for name in ("owner", "observed_at")}
-    about["source"] = last["source"] or "recorded"
-    return Estimate(last["value"], low, high, level, "recorded", 1), about
+    low, high = (np.nan if recorded[end] is None else recorded[end] for end in ("low", "high"))
+    about = {"source": "recorded"} | {name: recorded[name] for name in recorded if recorded[name]}
+    return Estimate(recorded["value"], low, high, level, "recorded", 1), about
 
 
 def _read(found: Estimate, target: float | None, owner: str, better: str) -> str:

@@ -118,4 +118,5 @@ class Operating(Releasing):
     def _any_frame(self) -> pl.DataFrame:
         """Sessions of any quarter in the order of their releases; none where there are none."""
         sessions = self.whole.sessions
-        return self.whole.frame if sessions.height else sessions.with_columns(since="started_at")
+        none = {"since": pl.col("started_at"), "inclusion_probability": pl.lit(None, pl.Float64)}
+        return self.whole.frame if sessions.height else sessions.with_columns(**none)

@@ -1,0 +1,151 @@
+"""The scorecard has every metric, an owner for each, and says what is not recorded."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from shop import START, fill
+
+import evalbench as eb
+from evalbench.errors import EvalbenchError, LedgerError
+from evalbench.operate import figures
+from evalbench.operate.scorecard import METRICS, check_metric, last_quarters, make_scorecard
+from evalbench.stats import Estimate
+
+NONE = np.nan
+HOW = {"quarter": "2026Q3", "surface": None, "level": 0.95}
+
+
+@pytest.fixture
+def ledger(workspace):
+    return replace(workspace.ledger, clock=lambda: START + timedelta(days=40))
+
+
+def observe(ledger, value, *, day=1, **more):
+    at = START + timedelta(days=day)
+    body = {"metric": "satisfaction", "owner": "eva", "value": value, "observed_at": at}
+    ledger.append("metric.observed", "satisfaction", body | more)
+
+
+def target(ledger, value, metric="satisfaction", **more):
+    body = {"metric": metric, "target": value, "owner": "ana"}
+    ledger.append("target.set", metric, body | more)
+
+
+def score(ledger, measured=None, metric="satisfaction", **how):
+    quarters = last_quarters("2026Q3", START)
+    by_quarter = {quarter: {} for quarter in quarters} | {"2026Q3": measured or {}}
+    given = by_quarter | how.pop("before", {})
+    events = (ledger.bodies(kind) for kind in ("metric.observed", "target.set"))
+    table = make_scorecard(given, *events, **HOW | how)
+    assert table["metric"].to_list() == list(METRICS)
+    return table.row(by_predicate=pl.col("metric") == metric, named=True)
+
+
+def test_four_quarters_end_with_the_one_that_is_asked_for():
+    assert last_quarters("2026Q2", START) == ["2025Q3", "2025Q4", "2026Q1", "2026Q2"]
+    assert last_quarters("all", START)[-1] == "2026Q3"
+
+
+def test_what_nobody_recorded_says_so_and_what_is_recorded_comes_with_its_owner(ledger):
+    row = score(ledger)
+    assert (row["status"], row["value"], row["reason"]) == (
+        "not recorded",
+        None,
+        "nobody recorded it",
+    )
+    observe(ledger, 3.0, day=-30)
+    observe(ledger, 4.2, low=4.0, high=4.4, source="survey")
+    observe(ledger, 1.0, surface="shop")
+    row = score(ledger)
+    assert (row["owner"], row["value"], row["source"]) == ("eva", 4.2, "survey")
+    assert (row["status"], row["trend"], row["history"][-2:]) == ("no target", "rising", [3.0, 4.2])
+    target(ledger, 4.1)
+    assert score(ledger)["status"] == "cannot tell"
+    target(ledger, 3.9)
+    assert score(ledger)["status"] == "met"
+    target(ledger, 4.5)
+    assert (score(ledger)["status"], score(ledger)["owner"]) == ("missed", "ana")
+    assert score(ledger, surface="shop")["value"] == 1.0
+    target(ledger, 0.5, surface="shop")
+    assert score(ledger, surface="shop")["target"] == 0.5
+    assert score(ledger)["target"] == 4.5
+
+
+def test_nothing_enters_without_an_owner_or_under_another_name(ledger):
+    body = {"metric": "latency_p95", "target": 1}
+    with pytest.raises(LedgerError, match="owner"):
+        ledger.append("target.set", "x", body)
+    with pytest.raises(LedgerError, match="owner"):
+        ledger.append("metric.observed", "x", {"metric": "x", "value": 1, "observed_at": START})
+    with pytest.raises(EvalbenchError, match="latency_p95"):
+        check_metric("latency")
+
+
+def test_what_is_measured_here_counts_before_what_was_recorded_and_needs_an_owner(ledger):
+    found = {"rework": Estimate(0.2, 0.1, 0.3, 0.95, "m", 50)}
+    observe(ledger, 0.9, metric="rework")
+    row = score(ledger, found, "rework")
+    assert (row["status"], row["value"], row["source"]) == ("no owner", 0.2, "measured here")
+    target(ledger, 0.35, "rework")
+    before = {"2026Q2": {"rework": Estimate(0.6, 0.5, 0.7, 0.95, "m", 50)}}
+    row = score(ledger, found, "rework", before=before)
+    assert (row["status"], row["trend"]) == ("met", "falling")
+    near = {"2026Q2": {"rework": Estimate(0.25, 0.15, 0.35, 0.95, "m", 50)}}
+    assert score(ledger, found, "rework", before=near)["trend"] == "no change shown"
+
+
+def test_a_ratio_counts_users_and_a_quantile_too():
+    rng = np.random.default_rng(1)
+    cost, success = rng.exponential(1, 400), rng.random(400) < 0.5
+    alone = figures.ratio(cost, success, np.arange(400), 0.95)
+    assert alone.estimate == pytest.approx(cost.sum() / success.sum())
+    grouped = figures.ratio(
+        np.repeat(cost, 4), np.repeat(success, 4), np.repeat(np.arange(400), 4), 0.95
+    )
+    assert (grouped.low, grouped.high) == pytest.approx((alone.low, alone.high))
+    p95 = figures.quantile(pl.Series(cost), 0.95, pl.Series(range(400)), 0.95)
+    assert p95.low < p95.estimate < p95.high
+    assert "29 users" in figures.ratio(cost[:29], success[:29], np.arange(29), 0.95).reason
+
+
+@pytest.mark.slow
+def test_the_intervals_of_a_ratio_and_of_a_quantile_hold_the_truth():
+    rng, held = np.random.default_rng(2), []
+    for _ in range(400):
+        users = rng.integers(0, 60, 240)
+        cost = rng.exponential(rng.lognormal(0, 0.3, 60)[users])
+        success = rng.random(240) < 0.5
+        ratio = figures.ratio(cost, success, users, 0.95)
+        p90 = figures.quantile(pl.Series(cost), 0.9, pl.Series(users), 0.95)
+        draw = rng.exponential(rng.lognormal(0, 0.3, 20_000))
+        held.append(
+            (
+                ratio.low <= draw.mean() / 0.5 <= ratio.high,
+                p90.low <= np.quantile(draw, 0.9) <= p90.high,
+            )
+        )
+    assert np.mean(held, axis=0) == pytest.approx([0.94, 0.94], abs=0.03)
+
+
+def test_the_count_of_nothing_kept_is_unknown_and_that_of_nothing_seen_is_nought():
+    kept = pl.DataFrame({"a": [1]})
+    nothing = figures.count(kept.clear(), kept, "gate", 0.95)
+    assert (nothing.estimate, nothing.low) == (0, 0)
+    assert nothing.high == pytest.approx(3.689, abs=1e-3)  # Garwood (1936), table of 0 events
+    assert figures.count(kept, kept.clear(), "gate", 0.95).reason == "no gate"
+
+
+def test_every_view_has_a_scorecard_however_little_it_holds(workspace, tmp_path):
+    rows = eb.snapshot(workspace).scorecard
+    assert set(rows["status"]) == {"not recorded"}
+    shop = fill(tmp_path / "shop")
+    observe(shop.ledger, 3.0, surface="shop")
+    for quarter in ("all", "2026Q3", "2031Q1"):
+        rows = eb.snapshot(shop, "shop", quarter).scorecard
+        assert rows.height == len(METRICS)
+        known = rows.filter(pl.col("status") != "not recorded")["metric"].to_list()
+        assert ("satisfaction" in known) == (quarter != "2031Q1")
+        assert rows.filter(metric="coverage_all")["value"].to_list() == [0.0]
