@@ -29,11 +29,10 @@ def add_case(
     workspace: Workspace = None,
 ) -> None:
     """Make a case of a failure that people confirmed."""
-    from evalbench.snapshot import take_snapshot
     from evalbench.snapshot.cases import keep_case
 
-    view = take_snapshot(eb.open(workspace), surface=surface)
-    typer.echo(keep_case(view, session_id, mode=mode, expected=expected, suite=suite).case)
+    asked = {"mode": mode, "expected": expected, "suite": suite}
+    typer.echo(keep_case(eb.open(workspace), surface, session_id, **asked).case)
 
 
 @golden.command("list")

@@ -7,23 +7,28 @@ from evalbench.label.annotation.retraction import read_notes
 from evalbench.release import golden, leakage
 from evalbench.schema import GoldenAdded
 from evalbench.session import read_session
-from evalbench.snapshot.releasing import Releasing
+from evalbench.snapshot import take_snapshot
+from evalbench.store.workspace import Workspace
 
 
 def keep_case(
-    view: Releasing, session_id: str, *, mode: str, expected: str, suite: str = "golden"
+    ws: Workspace,
+    surface: str,
+    session_id: str,
+    *,
+    mode: str,
+    expected: str,
+    suite: str = "golden",
 ) -> GoldenAdded:
-    """Add a failing session of the snapshot's surface to a suite, and return the case.
+    """Add a session that fails to a suite, and return the case.
 
     Raises ReleaseError where nobody confirmed the failure by a label or a note, or the case leaks;
     LabelError where the codebook has no such mode.
     """
-    surface, ledger = str(view.surface), view.ws.ledger
-    found = view.codebook.find(surface, mode)
-    own = {"surface": surface, "session_id": session_id}
+    view = take_snapshot(ws, surface=surface)
+    found, own = view.codebook.find(surface, mode), {"session_id": session_id, "surface": surface}
     failing = view.truth.filter(pl.col("fails"), mode=mode, **own)
-    noted = read_notes(ledger, until=view.ledger_seq).filter(**own)
-    if failing.is_empty() and noted.is_empty():
+    if failing.is_empty() and read_notes(ws.ledger).filter(**own).is_empty():
         raise ReleaseError(
             f"nobody confirmed that session {session_id} shows {found.name!r}: a case is made of "
             "what most annotators, or the adjudicator, found to fail; `evalbench annotate` labels"
@@ -31,10 +36,9 @@ def keep_case(
     anchors = view.labels.filter(**own)["anchors"].explode().drop_nulls().to_list()
     shown = [each["span_id"] for each in anchors if each["mode"] in (mode, None)]
     asked = {"mode": mode, "severity": found.severity or "user impact"}
-    session = read_session(view.ws, surface, session_id)
+    session = read_session(ws, surface, session_id)
     case = golden.make_case(session, expected, mode=asked, suite=suite, span_id=(*shown, None)[0])
-    case = golden.redact_case(view.ws, case)
-    cases = golden.read_cases(ledger)
-    leakage.refuse_leaks(case, cases, view.places)
-    golden.add_cases(view.ws, [case])
+    case = golden.redact_case(ws, case)
+    leakage.refuse_leaks(case, view.cases, view.places)
+    golden.add_cases(ws, [case])
     return case

@@ -9,6 +9,7 @@ from evalbench.label.agreement.cases import Adjudication
 from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.browsing.browsing import Browsing
 from evalbench.label.discovery.curation import Curation
+from evalbench.snapshot.cases import keep_case
 from evalbench.widgets.screens import Adjudicator, Annotator, Browser, ClusterDesk
 
 Desk = TypeVar("Desk", ClusterDesk, Adjudicator)
@@ -20,6 +21,7 @@ def annotate(annotation: Annotation) -> Annotator:
     The receipt of a label leaves before the next session is fetched: the browser has that one
     already, and nobody waits for the one after it. Any other answer follows what came of it.
     """
+    annotation.keep = keep_case
     desk = Annotator(about=annotation.about, policies=annotation.policies)
 
     def show() -> None:
@@ -46,6 +48,7 @@ def annotate(annotation: Annotation) -> Annotator:
 
 def curate(curation: Curation) -> ClusterDesk:
     """Show clusters of notes: what was done is told after what came of it can be seen."""
+    curation.keep = keep_case
     desk = ClusterDesk(reason=curation.reason, weak=curation.weak)
 
     def show() -> None:

@@ -7,6 +7,7 @@ from annotating import WIDGET
 from test_nothing_lost import CHATS, NOTE, notice, open_desk, press, read_labels, wait_at
 
 from evalbench.label.codebook.acts import read_codebook
+from evalbench.release.golden import read_cases
 from evalbench.widgets.screens import Annotator
 
 
@@ -113,7 +114,7 @@ def test_keys_are_shown_and_changed_in_the_codebook_by_key(page, ws):
     assert read_codebook(ws.ledger).find("shop", "ignores the question").key == "k"
 
 
-def test_a_mode_is_proposed_in_place_and_a_comment_sent(page, ws):
+def test_a_mode_is_proposed_in_place_a_comment_sent_and_a_golden_case_kept(page, ws):
     open_desk(page, ws)
     press(page, "m")
     page.keyboard.type("Too slow")
@@ -131,6 +132,16 @@ def test_a_mode_is_proposed_in_place_and_a_comment_sent(page, ws):
     assert read_codebook(ws.ledger).find("shop", "too_slow").status == "draft"
     assert ws.ledger.bodies("comment.added")["text"].to_list() == ["is this one mine?"]
     assert read_labels(ws) == [("s00", "fail", [])]
+    press(page, "G")
+    assert "label a session with a failure mode" in notice(page)
+    press(page, "1", "Enter")
+    wait_at(page, "s02")
+    press(page, "G")
+    page.keyboard.type("Answers within a minute.")
+    press(page, "Enter")
+    page.wait_for_selector(".asking", state="detached")
+    case = read_cases(ws.ledger).row(0, named=True)
+    assert (case["session_id"], case["expected"]) == ("s01", "Answers within a minute.")
 
 
 def test_what_cannot_be_submitted_says_why_and_the_list_of_keys_is_whole(page, ws):

@@ -50,6 +50,16 @@ def say(curation, act, **given):
     return curation.answer({"act": act, **given})
 
 
+def test_the_session_of_a_note_is_made_a_golden_case(ws, curation):
+    kept = []
+    curation.keep = lambda _, *about, **asked: kept.append((*about, *asked.values()))
+    mode, note = keys(curation)["rude"], curation._discovery.texts["seq"][30]
+    done = say(curation, "keep_note", note=note, mode=mode, expected="Stays polite.")
+    assert done["tell"] == "done"
+    assert kept == [("shop", "s31", mode, "Stays polite.")]
+    assert read_codebook(ws.ledger).find("shop", mode).status == "draft"
+
+
 def test_the_first_act_on_a_group_makes_it_a_draft(ws, curation):
     found = keys(curation)
     assert [group["status"] for group in curation.groups] == ["found"] * 4

@@ -6,13 +6,17 @@ from make import MODE_FIELDS, llm, modes, said, sessions, spans, user, workspace
 from evalbench.cli import main
 from evalbench.evaluate.spec import Specification, define
 from evalbench.evaluate.split import assign_split
+from evalbench.label.annotation.labelling import Annotation
+from evalbench.label.annotation.queue import Queue
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.release import golden
+from evalbench.widgets import desk
 
 SIDES = {
     side: [f"s{n}" for n in range(40) if assign_split("shop", f"s{n}", None) == side]
     for side in ("train", "test")
 }
+DRAWN = {"stratum": "all", "inclusion_probability": 0.5, "reason": "random"}
 FAILED, PASSED, TAUGHT = *SIDES["test"][:2], SIDES["train"][0]
 ASKED = {
     FAILED: "My parcel was promised for Monday and has not come. What now?",
@@ -96,3 +100,15 @@ def test_the_starter_suite_is_a_suite_of_attacks(ws, run, tmp_path):
     told = run("import", out, "--as", "inspect", "--surface", "bank").splitlines()[-1]
     assert told == "added=0 rejected=0 duplicates=25"
     assert "no shape is 'x'" in run("export", out, "--as", "x", status=3)
+
+
+def test_at_the_desk_a_failure_becomes_a_case_in_one_act(ws):
+    items = [{"session_id": name, "annotators": 1, **DRAWN} for name in (FAILED, PASSED)]
+    about = {"surface": "shop", "seed": 1, "design": {}, "lake_versions": ws.lake.versions()}
+    queue = ws.ledger.append("queue.drawn", "shop", about | {"items": items})
+    annotation = Annotation(ws, Queue(ws.ledger, queue))
+    desk.annotate(annotation)
+    kept = {"act": "golden", "mode": "rude", "expected": "Says when. Mail to al@example.com"}
+    assert "nobody confirmed" in annotation.answer(kept | {"session_id": PASSED})["why"]
+    assert annotation.answer(kept | {"session_id": FAILED})["tell"] == "done"
+    assert "<EMAIL_" in golden.read_cases(ws.ledger)["expected"].item()

@@ -1,5 +1,6 @@
 """What a desk answers to the messages of a browser."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -9,14 +10,21 @@ from evalbench.errors import EvalbenchError, LabelError
 from evalbench.label.annotation.transcript import READING
 from evalbench.session import Session
 from evalbench.settings import say_invalid
+from evalbench.store.workspace import Workspace
 
 Answer = dict[str, Any]
 
 
 class Desk:
-    """A person at a page, whose messages are acts of the desk, or of reading the open session."""
+    """A person at a page, whose messages are acts of the desk, or of reading the open session.
+
+    ``keep`` makes a golden case, which is no matter of labels: whoever shows a desk sets it.
+    """
 
     ACTS: ClassVar[tuple[str, ...]] = ()
+    keep: Callable[..., Any]
+    surface: str
+    _ws: Workspace
     _session: Session | None = None
 
     def answer(self, message: Any) -> Answer | None:
@@ -41,6 +49,11 @@ class Desk:
             known = isinstance(error, EvalbenchError)
             why = f"{'' if known else f'{type(error).__name__}: '}{error}"
         return {"tell": "refused", "why": why}
+
+    def golden(self, *, session_id: str, mode: str, expected: str) -> Answer:
+        """Make a golden case of a session that fails, by what should have been done."""
+        self.keep(self._ws, self.surface, session_id, mode=mode, expected=expected)
+        return {"tell": "done", "said": "It is a golden case: no release may fail it again"}
 
     def _find_session(self, session_id: str) -> Session | None:
         """Find an open session, by default the one that is shown."""

@@ -35,7 +35,7 @@ class Annotation(Desk):
 
     ACTS = (
         *"submit skip undo redo previous next open touch suggestion reveal items pin".split(),
-        *("propose", "comment"),
+        *("propose", "comment", "golden"),
     )
 
     def __init__(self, ws: Workspace, queue: Queue) -> None:

@@ -39,7 +39,7 @@ class Curation(Desk):
 
     ACTS = (
         *"choose rename merge split sort put later confirm judge leave promote".split(),
-        *("retire", "undo", "read"),
+        *("retire", "undo", "read", "keep_note"),
     )
 
     def __init__(self, ws: Workspace, discovery: Discovery) -> None:
@@ -137,6 +137,12 @@ class Curation(Desk):
         if self._session is None:
             raise LabelError(f"the lake has no session {session_id} of {self.surface}")
         return {"tell": "item", "item": transcript(self._session)}
+
+    def keep_note(self, *, note: int, mode: str, expected: str) -> Answer:
+        """Make a golden case of the session that a note was written about."""
+        self._propose(mode)
+        _, session_id, _ = self._discovery.texts.row(self._place[note])
+        return self.golden(session_id=session_id, mode=mode, expected=expected)
 
     def confirm(self, *, mode: str) -> None:
         """Begin to look at the sampled members of a cluster, one after another."""

@@ -115,7 +115,7 @@ class AnnotatorDesk extends Component {
     const item = model.get("item");
     if (draft) this.kept.put(item.session_id, { ...EMPTY, ...draft, base: item.label?.seq ?? 0 });
     if (["skip", "undo", "redo", "previous", "next", "open"].includes(asked.act)) this.paint(item);
-    else if (["propose", "comment"].includes(asked.act)) this.close();
+    else if (["propose", "comment", "golden"].includes(asked.act)) this.close();
   }
 
   showSaved({ session_id, seq }) {
@@ -243,6 +243,7 @@ class AnnotatorDesk extends Component {
     this.work();
     const { verdict, modes, severity, note, anchors, seconds } = this.form;
     const said = { verdict, modes, severity, note, anchors, seconds: Math.round(seconds * 10) / 10 };
+    this.failed = modes.length ? { session_id: item.session_id, mode: modes[0] } : null;
     this.send({ act: "submit", session_id: item.session_id, base: item.label?.seq ?? 0, ...said });
   }
 
@@ -254,6 +255,14 @@ class AnnotatorDesk extends Component {
     this.setState({ asking });
   }
 
+  // Of the session on the screen, where it is labelled already; else of the one labelled before it.
+  askGolden() {
+    const { session_id, label } = this.item;
+    if (label) this.failed = label.modes.length ? { session_id, mode: label.modes[0] } : null;
+    if (this.failed) this.ask("golden");
+    else this.setState({ notice: "First label a session with a failure mode: a golden case is made of a failure." });
+  }
+
   skip(reason) {
     if (reason.trim()) this.send({ act: "skip", session_id: this.item.session_id, reason: reason.trim() });
   }
@@ -262,6 +271,7 @@ class AnnotatorDesk extends Component {
     const { asking } = this.state;
     const given = Object.fromEntries([...this.root.current.querySelectorAll(".asking input")].map(({ name, value }) => [name, value]));
     if (asking === "skip") return this.skip(given.reason);
+    if (asking === "golden") return this.send({ act: asking, ...this.failed, ...given });
     if (asking === "comment") return this.send({ act: asking, session_id: this.item.session_id, ...given });
     const { name, definition } = given;
     if (name.trim() && definition.trim() && !this.form.note) this.change({ note: `${name}: ${definition}` });

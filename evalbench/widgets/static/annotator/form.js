@@ -67,6 +67,7 @@ function Form({ desk }) {
 const ASKED = {
   skip: ["Skip this session", [["reason", "Why? Type, or press 1 to 3"]]],
   propose: ["None of these: a failure mode for the analyst", [["name", "Its name"], ["definition", "One sentence: what goes wrong"]]],
+  golden: ["A golden case of the last failure: no release may fail it again", [["expected", "What should the product have done?"]]],
   comment: ["A word to whoever leads the labelling", [["text", "About this session"]]],
 };
 
