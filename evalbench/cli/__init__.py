@@ -276,18 +276,33 @@ def anchor(
 
 
 @app.command()
-def verify(
+def bundle(
+    report: Annotated[Path, typer.Argument(help="Folder of a report.")],
+    file: Annotated[Path, typer.Argument(help="Zip file to write, for evalbench verify.")],
+    workspace: Workspace = None,
+) -> None:
+    """Pack a report with the events and versions that it rests on, for an auditor."""
+    from evalbench.store.bundle import write_bundle
+
+    typer.echo(f"events={write_bundle(eb.open(workspace), report, file)}")
+
+
+@app.command("verify")
+def verify_all(
     reports: Annotated[Path, typer.Option(help="Folder of reports.")] = Path("reports"),
     anchor: Annotated[Path | None, typer.Option(help="File of evalbench anchor.")] = None,
     signers: Annotated[
         Path | None, typer.Option(help="Allowed signers, one of whom signed the anchor.")
     ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Check this bundle instead.")] = None,
     workspace: Workspace = None,
 ) -> None:
     """Check ledger, lake, reports and an anchor. Prints 0, or what is broken with status 1."""
-    from evalbench.store import verification
+    from evalbench.store.bundle import verify_bundle
+    from evalbench.store.verification import verify
 
-    found = verification.verify(workspace, reports=reports, anchor=anchor, signers=signers)
+    how: dict[str, Any] = {"reports": reports, "anchor": anchor, "signers": signers}
+    found = verify_bundle(bundle) if bundle else verify(workspace, **how)
     for note in found.notes:
         typer.echo(note, err=True)
     typer.echo("\n".join(found.flaws) or 0)

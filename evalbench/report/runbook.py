@@ -110,6 +110,7 @@ def run(
     html = made / "report.html"
     html.write_text(_render_html(executed, ledger), encoding="utf-8")
     pdf = _print_pdf(html, made / "report.pdf")
+    _draw_slides(html, made / "figures")
     about = {"ledger": ledger, "result_sha256": digest, "workspace": workspace.identity}
     write_json(made / "manifest.json", _manifest(source, given) | about)
     _put_in_place(made, folder)
@@ -248,13 +249,36 @@ def _print_pdf(html: Path, pdf: Path) -> Path | None:
     browser = find_browser()
     if browser is None:
         return None
-    with tempfile.TemporaryDirectory() as profile:
-        command = [browser, *_HEADLESS, f"--user-data-dir={profile}", f"--print-to-pdf={pdf}"]
-        with suppress(subprocess.TimeoutExpired):
-            subprocess.run([*command, html.as_uri()], capture_output=True, timeout=120, check=False)
+    _browse(browser, html, f"--print-to-pdf={pdf}")
     if not pdf.exists():
         raise NotebookError(f"{browser} printed no PDF of {html}")
     return pdf
+
+
+def _draw_slides(html: Path, folder: Path) -> None:
+    """Draw every figure of the page as a picture for a slide: ``{folder}/{its name}.png``."""
+    browser, page = find_browser(), html.read_text("utf-8")
+    figures = list(re.finditer(r'(?s)<figure id="([\w-]+)".*?</figure>', page))
+    if browser is None or not figures:
+        return
+    folder.mkdir()
+    styles = "".join(re.findall(r"(?s)<style.*?</style>", page))
+    for found in figures:
+        slide = folder / f"{found[1]}.html"
+        # All sizes are in units of the root's font, so that a slide is the page, larger.
+        head = f'<!DOCTYPE html><html style="font-size:30px"><meta charset="utf-8">{styles}'
+        body = f'<body class="slide"><main><div class="front">{found[0]}</div></main></html>'
+        slide.write_text(head + body, encoding="utf-8")
+        picture = f"--screenshot={slide.with_suffix('.png')}"
+        _browse(browser, slide, picture, "--window-size=1920,1080", "--hide-scrollbars")
+        slide.unlink()
+
+
+def _browse(browser: str, page: Path, *asked: str) -> None:
+    """Open a page in a browser without a window, in a profile of its own."""
+    with tempfile.TemporaryDirectory() as profile, suppress(subprocess.TimeoutExpired):
+        command = [browser, *_HEADLESS, f"--user-data-dir={profile}", *asked, page.as_uri()]
+        subprocess.run(command, capture_output=True, timeout=120, check=False)
 
 
 def _put_in_place(made: Path, folder: Path) -> None:
