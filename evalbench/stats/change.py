@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._arguments import Floats, Integers, binary_values, check_lengths, check_level, check_margin
-from ._resampling import Statistic, Units, inflation, wilson
+from ._resampling import Statistic, Units, inflation, ratio, wilson
 from .estimate import Estimate
 from .planning import smallest_change
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +98,7 @@ def paired_change(
     cells, few = units.total, units.caution
     fixed, newly_failing = int(cells[1]), int(cells[2])
     effect = inflation(_DIFFERENCE, units, level)
-    low, high = _newcombe_paired(cells / effect, level)
+    low, high = map(float, newcombe_paired(cells / effect, level))
     p_value, mid_p = _flip_p_values(units.patterns[:, 2] - units.patterns[:, 1], units.times)
     if mid_p >= 1 - level:
         low, high = min(low, 0.0), max(high, 0.0)
@@ -168,37 +164,47 @@ def _score_estimate(rate: Statistic, units: Units, level: float) -> Estimate:
     return Estimate(estimate, float(low), float(high), level, "Wilson", int(n), units.caution)
 
 
-def _newcombe_paired(cells: Floats, level: float) -> tuple[float, float]:
-    """Newcombe's method 10; the cells are both fail, fixed, newly failing, neither fails."""
-    both, fixed, new, neither = cells
-    n = cells.sum()
-    if n == 0:
-        return -1.0, 1.0
-    p1, p2 = (both + new) / n, (both + fixed) / n
-    (l1, l2), (u1, u2) = wilson(np.array([both + new, both + fixed]), n, level)
+def newcombe_paired(cells: Floats, level: float) -> tuple[Floats, Floats]:
+    """Return Newcombe's interval, method 10, of the difference of two paired rates.
+
+    The cells (..., 4) are both fail, fixed, newly failing, neither fails.
+    """
+    both, fixed, new, neither = np.moveaxis(cells, -1, 0)
+    n = cells.sum(axis=-1)
+    p1, p2 = ratio(both + new, n, 0.5), ratio(both + fixed, n, 0.5)
+    (l1, u1), (l2, u2) = (wilson(count, n, level) for count in (both + new, both + fixed))
     association = both * neither - new * fixed
-    scale = math.sqrt((both + new) * (fixed + neither) * (both + fixed) * (new + neither))
+    scale = np.sqrt((both + new) * (fixed + neither) * (both + fixed) * (new + neither))
     # Newcombe's continuity correction of phi: positive association is understated, never flipped.
-    corrected = max(association - n / 2, 0.0) if association > 0 else association
-    phi = corrected / scale if scale else 0.0
-    under, over = (p1 - l1, u2 - p2), (u1 - p1, p2 - l2)
-    low, high = (math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0)) for a, b in (under, over))
-    return float(p1 - p2 - low), float(p1 - p2 + high)
+    corrected = np.where(association > 0, np.maximum(association - n / 2, 0.0), association)
+    phi = ratio(corrected, scale, 0.0)
+    low, high = (
+        np.where(n > 0, np.sqrt(np.maximum(a * a - 2 * phi * a * b + b * b, 0.0)), 1.0)
+        for a, b in ((p1 - l1, u2 - p2), (u1 - p1, p2 - l2))
+    )
+    return p1 - p2 - low, p1 - p2 + high
+
+
+def flip_chances(steps: Floats, times: Integers) -> Floats:
+    """Return the chance of each sum of ``steps`` when every sign is a fair coin, exactly.
+
+    That of the sum k is at place k, from the end where it is negative. It is the inverse Fourier
+    transform of the product of the cosines; for steps of one, the binomial of McNemar's test.
+    """
+    places = 2 * int(np.abs(steps) @ times) + 1
+    angle = 2 * np.pi * np.arange(places) / places
+    transform = np.ones(places)
+    for step, count in zip(steps, times, strict=True):
+        transform *= np.cos(angle * step) ** count
+    chances: Floats = np.maximum(np.fft.fft(transform).real / places, 0.0)
+    return chances
 
 
 def _flip_p_values(net: Floats, times: Integers) -> tuple[float, float]:
-    """Two-sided p-value and mid-p of the sum of ``net`` when every sign is a fair coin, exactly.
-
-    The sums' distribution is the inverse Fourier transform of the product of the cosines; for steps
-    of one this is the binomial of the exact McNemar test.
-    """
+    """Return the two-sided p-value and mid-p of the sum of ``net``, each sign being a coin."""
     observed, total = abs(int(net @ times)), int(np.abs(net) @ times)
     if observed == 0:
         return 1.0, 1.0
-    angle = 2 * np.pi * np.arange(2 * total + 1) / (2 * total + 1)
-    transform = np.ones(2 * total + 1)
-    for step, count in zip(net, times, strict=True):
-        transform *= np.cos(angle * step) ** count
-    chance = np.fft.fft(transform).real / (2 * total + 1)
+    chance = flip_chances(net, times)
     p_value = np.clip(2 * chance[observed : total + 1].sum(), 0.0, 1.0)
     return float(p_value), float(max(p_value - chance[observed], 0.0))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike
+from scipy import special
 
-from ._arguments import Columns, Integers, check_level, whole_numbers
+from ._arguments import Columns, Floats, Integers, check_level, whole_numbers
 from ._cells import posterior, tabulate
 from ._resampling import PRIOR, wilson
 from .binary import MEASURES
@@ -36,13 +38,30 @@ def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) ->
     if churn < 0 or turning > 1 + 1e-9:
         raise ValueError(f"churn must lie between 0 and (1 - change) / 2, got {churn!r}")
     turning = min(turning, 1.0)
-    first, last = scipy.stats.binom.ppf([1e-12, 1 - 1e-12], n, turning)
-    turned = np.arange(first, last + 1)
-    needed = scipy.stats.binom.isf((1 - level) / 2, turned, 0.5)
-    beyond, at_least = (scipy.stats.binom.sf(k, turned, 0.5) for k in (needed, needed - 1))
-    needed += (beyond + at_least) / 2 >= (1 - level) / 2
-    shown = scipy.stats.binom.sf(needed - 1, turned, (churn + change) / turning)
-    return float(scipy.stats.binom.pmf(turned, n, turning) @ shown)
+    spread = 8 * math.sqrt(n * turning * (1 - turning)) + 12  # beyond it lies less than 1e-12
+    turned = np.arange(
+        max(int(n * turning - spread), 0), min(math.ceil(n * turning + spread), n) + 1
+    )
+    needed = _needed((1 - level) / 2, 1 << int(turned[-1]).bit_length())[turned]
+    shown = _beyond(needed - 1, turned, (churn + change) / turning)
+    below = np.where(turned > 0, special.bdtr(np.maximum(turned - 1, 0), n, turning), 0.0)
+    return float((special.bdtr(turned, n, turning) - below) @ shown)
+
+
+@lru_cache(maxsize=64)
+def _needed(tail: float, most: int) -> Floats:
+    """Return how many of 0, 1, ... cases that turned must fail anew for the mid-p to show it."""
+    turned = np.arange(most, dtype=np.float64)
+    needed = np.ceil(special.bdtrik(1 - tail, np.maximum(turned, 1), 0.5) - 1e-9)
+    needed += (_beyond(needed, turned, 0.5) + _beyond(needed - 1, turned, 0.5)) / 2 >= tail
+    return needed
+
+
+def _beyond(count: Floats, n: Floats, chance: float) -> Floats:
+    """Return the chance that more than ``count`` of ``n`` come up; a fraction of scipy.stats."""
+    inside = np.clip(count, 0, np.maximum(n - 1, 0))
+    some: Floats = special.betainc(inside + 1, np.maximum(n - inside, 1), chance)
+    return np.where(count < 0, 1.0, np.where(count >= n, 0.0, some))
 
 
 def smallest_change(n: int, *, churn: float, level: float = 0.95) -> float:

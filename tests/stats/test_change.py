@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from evalbench.stats import benjamini_hochberg, paired_change
-from evalbench.stats.change import _flip_p_values, _newcombe_paired
+from evalbench.stats.change import _flip_p_values, newcombe_paired
 
 
 def columns(both, fixed, new, neither):
@@ -90,7 +90,7 @@ def test_what_the_mid_p_shows_newcombes_interval_shows_too(n):
         shown = fixed < new and _flip_p_values(np.array([1, -1]), np.array([new, fixed]))[1] < 0.05
         for both in range(n - fixed - new + 1) if shown else ():
             cells = np.array([both, fixed, new, n - both - fixed - new], dtype=float)
-            assert _newcombe_paired(cells, 0.95)[0] > 0
+            assert newcombe_paired(cells, 0.95)[0] > 0
 
 
 def test_nulls_are_dropped_by_pair_and_counted(rng):
