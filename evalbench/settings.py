@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evalbench.errors import SettingsError
 
@@ -59,6 +60,55 @@ class Evaluators(_Section):
     days: int = Field(default=90, ge=1)
 
 
+class DecisionRow(_Section):
+    """One row of a decision's scorecard; ``owner`` answers for it.
+
+    ``metric`` is a failure mode, a severity, "any" failure, "each" mode (a row each), "latency" or
+    "cost". ``limit`` is a share of cases, of latency and cost a relative change. ``kind`` is what
+    is made of a metric of failures: its rate beside the baseline's, an upper "bound" whatever the
+    baseline does, "attack" (one failing case blocks), "repeats" (failing in any of so many), "drop
+    best" and "segments", ``by`` a segment: without its best value, and each value for itself.
+    """
+
+    metric: str = Field(min_length=1)
+    owner: str = Field(min_length=1)
+    role: Literal["primary", "guardrail", "watch"]
+    limit: float = Field(gt=0, lt=1)
+    kind: Literal["rate", "bound", "attack", "repeats", "drop best", "segments"] = "rate"
+    by: str = ""
+    repeats: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> DecisionRow:
+        if (self.kind in ("drop best", "segments")) != bool(self.by):
+            raise ValueError("by names a segment, with kind 'drop best' or 'segments' alone")
+        if (self.kind == "repeats") != (self.repeats > 1):
+            raise ValueError("repeats is 2 or more with kind 'repeats', and left out else")
+        role = {"bound": "guardrail", "attack": "watch"}.get(self.kind, self.role)
+        if self.role != role:
+            raise ValueError(f"kind {self.kind!r} takes the role {role!r}, got {self.role!r}")
+        if self.metric in ("latency", "cost") and self.kind != "rate":
+            raise ValueError(f"{self.metric} is no failure: it takes no kind")
+        return self
+
+
+class Decision(_Section):
+    """What a gate decides: ``[decisions.NAME]``, with a ``[[decisions.NAME.rows]]`` for each row.
+
+    ``title`` is the question, ``rollback`` the rule by which a release is taken back, and ``risk``
+    says for how long the gate may be overridden. Evaluators made elsewhere have no calibration
+    here: those in ``trusted`` count all the same, and the memo says so.
+    """
+
+    title: str = Field(min_length=1)
+    surface: str = Field(min_length=1)
+    suite: str = "golden"
+    risk: Literal["low", "medium", "high"]
+    rollback: str = Field(min_length=1)
+    trusted: tuple[str, ...] = ()
+    rows: tuple[DecisionRow, ...] = Field(min_length=1)
+
+
 class Limits(_Section):
     """What one file may cost.
 
@@ -95,6 +145,7 @@ class Settings(_Section):
     evaluators: Evaluators = Evaluators()
     limits: Limits = Limits()
     surfaces: dict[str, Surface] = {}
+    decisions: dict[str, Decision] = {}
 
 
 def load_settings(path: Path) -> Settings:

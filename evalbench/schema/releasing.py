@@ -76,8 +76,8 @@ class BaselineSet(Body):
 class GateRow(Body):
     """One row of a decision: what it asks, and how it reads.
 
-    ``power`` is the chance to block a change of the size of its limit; ``more`` cases would settle
-    it, None where no number would.
+    ``power`` is the chance to show a change of the size of its limit; ``more`` cases would settle
+    it, None where no number would. Of cases ``newly_failing`` and ``fixed`` turned.
     """
 
     row: Name
@@ -88,6 +88,8 @@ class GateRow(Body):
     low: float | None = None
     high: float | None = None
     n: int = Field(ge=0)
+    newly_failing: int | None = None
+    fixed: int | None = None
     power: float | None = None
     more: int | None = None
     reading: GateReading
@@ -95,7 +97,10 @@ class GateRow(Body):
 
 
 class GateDecided(Body):
-    """``gate.decided``: whether a candidate may ship, by every row of a decision."""
+    """``gate.decided``: whether a candidate may ship, by every row of a decision.
+
+    ``false_block`` is how often these rows would have blocked a release that changes nothing.
+    """
 
     decision: Name
     surface: Name
@@ -105,6 +110,9 @@ class GateDecided(Body):
     suite_version: Name
     verdict: GateReading
     rows: tuple[GateRow, ...] = Field(min_length=1)
+    false_block: float
+    false_block_low: float
+    false_block_high: float
     lake_versions: dict[str, int]
     ledger_seq: int
 

@@ -92,7 +92,7 @@ def paired_rate(
     old, new = _runs(before), _runs(after)
     known = ~(np.isnan(old) | np.isnan(new))
     if not known.any():
-        return _nothing("no case was judged on both sides", level, len(swaps))
+        return nothing("no case was judged on both sides", swaps, level)
     case = np.broadcast_to(np.arange(len(old))[:, None], old.shape)[known]
     shared: NDArray[np.int64] | None = case if old.shape[1] > 1 else None
     change = paired_change(old[known], new[known], groups=shared, level=level, rng=rng)
@@ -118,7 +118,7 @@ def paired_rate(
         against = min(turned, float(cases))
         if planned:
             return float(special.betaincinv(against + 1, cases - against + PRIOR, ASSURANCE))
-        return (against + PRIOR) / (cases + 1)
+        return (against + 1 / 3) / (cases + 2 / 3)  # the median of what is known of it
 
     def shows(n: int, size: float, *, alpha: float, sign: int, planned: bool = False) -> float:
         back = churn(improved if sign > 0 else worsened, planned)
@@ -156,7 +156,7 @@ def resampled(
     old, new = _runs(before), _runs(after)
     value = float(statistic(old, new))
     if not math.isfinite(value):
-        return _nothing("nothing was recorded to compare", level, len(swaps))
+        return nothing("nothing was recorded to compare", swaps, level)
     side = swaps[:, :, None]
     swapped = np.sort(statistic(np.where(side, new, old), np.where(side, old, new)))
     picked = rng.integers(len(old), size=(len(swaps), len(old)))
@@ -200,7 +200,7 @@ def upper_bound(
     """
     old, new, known = _worst(before, after)
     if not known.any():
-        return _nothing("no case of the candidate was judged", level, len(swaps))
+        return nothing("no case of the candidate was judged", swaps, level)
     n, fails = int(known.sum()), int(new[known].sum())
     low, high = (float(end) for end in modified_wilson(fails, n, level))
     estimate = Estimate(fails / n, low, high, level, "modified Wilson", n)
@@ -229,11 +229,11 @@ def existence(
     """
     old, new, known = _worst(before, after)
     if not known.any():
-        return _nothing("no case of the candidate was judged", level, len(swaps))
+        return nothing("no case of the candidate was judged", swaps, level)
     n, fails = int(known.sum()), int(new[known].sum())
     low, high = (float(end) for end in modified_wilson(fails, n, level))
     estimate = Estimate(fails / n, low, high, level, "modified Wilson", n)
-    replayed = 1.0 - np.where(swaps, old, new)[:, known].any(axis=1)
+    replayed: Floats = 1.0 - np.where(swaps, old, new)[:, known].max(axis=1)
 
     def shows(cases: int, size: float, **_: object) -> float:
         return 1 - (1 - size) ** cases
@@ -342,6 +342,7 @@ def _worst(before: ArrayLike, after: ArrayLike) -> tuple[Floats, Floats, NDArray
     return np.where(np.isnan(old), new, old), new, known
 
 
-def _nothing(reason: str, level: float, replays: int) -> Evidence:
+def nothing(reason: str, swaps: NDArray[np.bool_], level: float) -> Evidence:
+    """Return what a row shows of which nothing is known."""
     missing = Estimate(math.nan, math.nan, math.nan, level, "none", 0, reason)
-    return Evidence(0, missing, 1.0, 1.0, np.ones(replays), lambda *_: 0.0)
+    return Evidence(0, missing, 1.0, 1.0, np.ones(len(swaps)), lambda *_: 0.0)

@@ -53,12 +53,14 @@ def _needed(tail: float, most: int) -> Floats:
     """Return how many of 0, 1, ... cases that turned must fail anew for the mid-p to show it."""
     turned = np.arange(most, dtype=np.float64)
     needed = np.ceil(special.bdtrik(1 - tail, np.maximum(turned, 1), 0.5) - 1e-9)
-    needed += (_beyond(needed, turned, 0.5) + _beyond(needed - 1, turned, 0.5)) / 2 >= tail
-    return needed
+    shown = (_beyond(needed, turned, 0.5) + _beyond(needed - 1, turned, 0.5)) / 2 < tail
+    lacking: Floats = np.where(shown, needed, needed + 1)
+    return lacking
 
 
-def _beyond(count: Floats, n: Floats, chance: float) -> Floats:
+def _beyond(count: ArrayLike, n: ArrayLike, chance: float) -> Floats:
     """Return the chance that more than ``count`` of ``n`` come up; a fraction of scipy.stats."""
+    count, n = np.asarray(count, np.float64), np.asarray(n, np.float64)
     inside = np.clip(count, 0, np.maximum(n - 1, 0))
     some: Floats = special.betainc(inside + 1, np.maximum(n - inside, 1), chance)
     return np.where(count < 0, 1.0, np.where(count >= n, 0.0, some))
