@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 import evalbench as eb
+from evalbench.cli.gate import gate, override
 from evalbench.cli.golden import golden
 from evalbench.cli.options import (
     Columns,
@@ -181,6 +182,8 @@ def browse(
 labels, codebook, verdicts = (typer.Typer(no_args_is_help=True) for _ in range(3))
 app.add_typer(labels, name="labels", help="Labels, ratings and notes to a file, and from one.")
 app.add_typer(codebook, name="codebook", help="Failure modes to a file, and from one.")
+app.command()(gate)
+app.add_typer(override, name="override", help="Ship in spite of a gate, on the record.")
 app.add_typer(golden, name="golden", help="Cases that a release must not fail again.")
 app.add_typer(verdicts, name="verdicts", help="Verdicts of evaluators elsewhere.")
 

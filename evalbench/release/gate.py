@@ -22,7 +22,7 @@ from evalbench.store.ledger import Ledger
 GATING = "gating"
 KEY = ["mode", "evaluator_id", "evaluator_version"]
 TURNED = columns(
-    (pl.String, "surface mode case"), (pl.Int64, "repeat"), (pl.String, "rationale asked")
+    (pl.String, "surface mode name case"), (pl.Int64, "repeat"), (pl.String, "rationale asked")
 )
 
 
@@ -216,8 +216,8 @@ def list_turned(case: Case, *, fails: bool) -> pl.DataFrame:
     turned = both.filter(pl.col("fails") == fails, pl.col("fails_before") != fails)
     outputs = case.outputs.filter(run=case.candidate).select("case", "repeat", asked="first_input")
     told = turned if fails else turned.with_columns(rationale="rationale_before")
-    joined = told.join(outputs, on=["case", "repeat"], how="left")
-    return joined.select(list(TURNED)).cast(dict(TURNED)).sort(key)
+    joined = told.join(outputs, on=["case", "repeat"], how="left").join(case.judging, on="mode")
+    return joined.select(pl.col(name).cast(dtype) for name, dtype in TURNED.items()).sort(key)
 
 
 def record(ledger: Ledger, decided: GateDecided) -> int:
@@ -235,10 +235,13 @@ def _tell(row: scorecard.Row, read: gating.RowReading) -> GateRow:
     found, change = row.evidence.estimate, row.evidence.change
     numbers = {name: getattr(found, name) for name in ("estimate", "low", "high")}
     known = {name: value if found.is_defined else None for name, value in numbers.items()}
+    unit = {"bound": "rate", "attack": "rate"}.get(row.asked.kind, "change")
+    unit = "relative" if row.asked.metric in scorecard.MEASURED else unit
     return GateRow(
         row=row.name,
         role=row.asked.role,
         owner=row.asked.owner,
+        unit=unit,  # type: ignore[arg-type]
         limit=row.asked.limit,
         **known,
         n=row.evidence.cases,

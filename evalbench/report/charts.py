@@ -75,6 +75,25 @@ alt.renderers.register("evalbench", _render)
 alt.renderers.enable("evalbench")
 
 
+def gate_rows(frame: pl.DataFrame) -> alt.LayerChart:
+    """Draw the change that each row of a gate shows, with its interval, and its limit dashed.
+
+    Takes rows of one ``surface``, in the order wanted: ``row, estimate, low, high, limit`` as
+    shares of cases, and ``said``.
+    """
+    ends = {"change": "estimate", "change_low": "low", "change_high": "high", "limit": "limit"}
+    numbers = {name: 1000 * pl.col(column) for name, column in ends.items()}
+    rows = frame.select("surface", "said", name="row", **numbers)
+    limit = alt.Chart(rows).mark_tick(color=SOFT, thickness=2, height=16)
+    layer = [
+        alt.Chart().mark_rule(color=LINE).encode(x=alt.datum(0)),
+        *_forest(rows, "change", axis="change per 1,000 cases, with interval; tick: limit"),
+        limit.encode(y=_names(), x="limit:Q"),
+        _beside(rows, "said"),
+    ]
+    return _layered(layer, _title(frame, "candidate beside baseline"), _say(rows, "change", "said"))
+
+
 def agreements(frame: pl.DataFrame, *, least: float) -> alt.LayerChart:
     """Draw how far people agree on each failure mode: alpha with its interval, AC1 hollow.
 

@@ -92,8 +92,22 @@ class Report:
         """Keep tables that the page does not show, or shows as a chart."""
         self.tables.update(frames)
 
+    def attach(self, **texts: str) -> None:
+        """Write texts for other programs beside the report: ``memo_md`` becomes ``memo.md``."""
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (Path(self.folder) / ".".join(name.rsplit("_", 1))).write_text(text, encoding="utf-8")
+
     def write(self) -> None:
-        """Write ``result.json``, each table as a list of its rows, and ``tables/{name}.csv``."""
+        """Write ``result.json``, each table as a list of its rows, and ``tables/{name}.csv``.
+
+        Overrides of gates stand at the end of every report until they are closed.
+        """
+        open_ones = self.view.overrides.filter(pl.col("standing") != "closed")
+        if open_ones.height:
+            self.say("## Overrides that stand")
+            until = pl.col("expires_at").dt.strftime("%-d %B %Y")
+            self.table("overrides", open_ones.with_columns(until=until))
         folder = Path(self.folder) / "tables"
         folder.mkdir(parents=True, exist_ok=True)
         rows = {name: frame.to_dicts() for name, frame in self.tables.items()}

@@ -12,6 +12,8 @@ from evalbench.schema.labelling import Body, Name, Severity
 Suite = Literal["golden", "regression", "adversarial", "policy", "segment", "canary"]
 GateReading = Literal["pass", "block", "insufficient"]
 RowRole = Literal["primary", "guardrail", "watch"]
+RowUnit = Literal["change", "rate", "relative"]
+"""Of a row's numbers: a change of a share of cases, such a share, or a change in proportion."""
 RUN_SIGN = "@"
 """The lake's surface ``SURFACE@RUN`` holds what a candidate did on the cases of a suite."""
 
@@ -83,6 +85,7 @@ class GateRow(Body):
     row: Name
     role: RowRole
     owner: Name
+    unit: RowUnit
     limit: float
     estimate: float | None = None
     low: float | None = None
@@ -118,7 +121,10 @@ class GateDecided(Body):
 
 
 class GateOverridden(Body):
-    """``gate.overridden``: a person ships in spite of open rows; the verdict stays as it is."""
+    """``gate.overridden``: a person ships in spite of open rows; the verdict stays as it is.
+
+    ``role`` is the one that the actor holds; what they say of it ends at ``expires_at``.
+    """
 
     gate: int
     role: Name

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import polars as pl
 
 from evalbench.evaluate import status
+from evalbench.evaluate.score import score
 from evalbench.label.codebook import restate
-from evalbench.release import forecast, golden, leakage, runs, wear
+from evalbench.release import forecast, gate, golden, leakage, overrides, runs, wear
 from evalbench.schema import TABLES
 from evalbench.snapshot.stages import Stages
 
@@ -97,11 +100,60 @@ class Releasing(Stages):
             **runs,
         )
 
+    def read_gate(self, name: str, candidate: str, baseline: str = "") -> tuple[Self, gate.Case]:
+        """Read what a decision is made on, and the snapshot of its surface that it is made at.
+
+        Gating evaluators first judge what they have not of both runs; the pin of the verdicts then
+        moves to where these are. ``baseline`` "" is the one that was set.
+        """
+        decision = gate.find_decision(self.ws.settings.decisions, name)
+        view = replace(self, surface=decision.surface)
+        found = gate.find_runs(view.runs, view.baselines, decision, candidate, baseline)
+        both = [found, candidate]
+        view = view._score_missing(both)
+        case = gate.Case(
+            name,
+            decision,
+            baseline=found,
+            candidate=candidate,
+            runs=view.runs,
+            verdicts=view.read_run_verdicts(both),
+            outputs=view.read_outputs(both),
+            statuses=view.statuses,
+            modes=view.modes,
+            golden=view.cases,
+            pins=view.pins,
+        )
+        return view, case
+
+    @cached_property
+    def overrides(self) -> pl.DataFrame:
+        """Every override of a gate of the surface, and how it stands."""
+        return overrides.read_overrides(self.ws.ledger, until=self.ledger_seq, surface=self.surface)
+
+    def _score_missing(self, names: list[str]) -> Self:
+        gating = self.statuses.filter(status=gate.GATING)["evaluator_id"]
+        wanted = [self.specifications[name] for name in gating]
+        versions = [(each.evaluator_id, each.version) for each in wanted]
+        given = self._scan_runs("verdict", names).filter(pl.col("error").is_null(), repeat=0)
+        by = given.select("evaluator_id", "evaluator_version").rows()
+        outputs = self._scan_runs("session", names)
+        if sum(each in versions for each in by) >= len(wanted) * len(outputs):
+            return self
+        for name in names:
+            own = outputs.filter(surface=runs.name_run(str(self.surface), name))
+            score(self.ws, wanted, own.select("session_id"), run=name)
+        now = self.ws.lake.versions()["verdict"]
+        return replace(self, lake_versions={**self.lake_versions, "verdict": now})
+
     def _read_runs(self, table: str, names: list[str]) -> pl.DataFrame:
+        return runs.with_cases(self._scan_runs(table, names))
+
+    def _scan_runs(self, table: str, names: list[str]) -> pl.DataFrame:
         surfaces = [runs.name_run(str(self.surface), name) for name in names]
         version = self.lake_versions[table]
         parts = [
             self.ws.lake.scan(table, surface=surface, version=version).collect()
             for surface in surfaces
         ]
-        return runs.with_cases(pl.concat(parts) if parts else TABLES[table].to_frame())
+        return pl.concat(parts) if parts else TABLES[table].to_frame()

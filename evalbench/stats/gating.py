@@ -24,10 +24,12 @@ from ._arguments import Floats, check_level
 from ._resampling import PRIOR, from_draws, modified_wilson, normal_quantile
 from .change import Change, flip_chances, newcombe_paired, paired_change
 from .estimate import Estimate
-from .planning import MOST, POWER, paired_power
+from .planning import POWER, paired_power
 
 ROLES = ("primary", "guardrail", "watch")
-REPLAYS = 2_000
+REPLAYS = 5_000
+LARGEST = 100_000
+"""Cases beyond which none are asked for."""
 ASSURANCE = 0.8
 """With which cases are planned: that many times, cases turn no more often than is reckoned with."""
 _power = lru_cache(maxsize=4096)(paired_power)
@@ -86,8 +88,9 @@ def paired_rate(
 ) -> Evidence:
     """Compare the share of runs that fail; repeats of a case are swapped together.
 
-    The test is McNemar's one-sided mid-p, or its like for steps of several repeats; the interval is
-    that of :func:`~evalbench.stats.change.paired_change`.
+    The test is McNemar's, exact and one-sided, or its like for steps of several repeats: by its
+    mid-p a single row might block an unchanged release in more than 5%. The interval is that of
+    :func:`~evalbench.stats.change.paired_change`.
     """
     old, new = _runs(before), _runs(after)
     known = ~(np.isnan(old) | np.isnan(new))
@@ -102,7 +105,7 @@ def paired_rate(
     chances = flip_chances(turned, times)
     total = len(chances) // 2
     in_order = np.roll(chances, total)
-    tail = in_order[::-1].cumsum()[::-1] - in_order / 2
+    tail = in_order[::-1].cumsum()[::-1]
 
     def worse(net: ArrayLike) -> Floats:
         p: Floats = np.minimum(tail[np.asarray(net, dtype=np.int64) + total], 1.0)
@@ -124,7 +127,7 @@ def paired_rate(
         back = churn(improved if sign > 0 else worsened, planned)
         if not (n and size < 1):
             return 0.0
-        return _power(n, size, churn=min(back, (1 - size) / 2), level=1 - 2 * alpha)
+        return _power(n, size, churn=min(back, (1 - size) / 2), level=1 - 2 * alpha, exact=True)
 
     def clears(n: int, size: float) -> float:
         back = min(churn((improved + worsened) / 2, True), 0.5)
@@ -299,18 +302,22 @@ def _read(
 
     power = None if shows is None else shows(each.cases, limit, alpha=alpha, sign=sign)
     if role == "guardrail" and found.high < limit:
-        why = "shown to be worse, by less than its limit" if blocked else ""
-        return RowReading("pass", why, power)
+        why = "shown to be worse, by less than its limit" if blocked else _compare(found)
+        return RowReading("pass", why if shows else "surely under its limit", power)
     if blocked:
-        return RowReading("block", "fails" if each.certain else "shown to be worse", power)
+        return RowReading("block", "it fails" if each.certain else "shown to be worse", power)
     if role == "primary" and found.high < 0:
         return RowReading("pass", "shown to be better", power)
     if role == "primary" and found.low > -limit:
         return RowReading("block", "an improvement of its limit is excluded", power)
     if role == "watch" and power is not None and power >= POWER:
-        return RowReading("pass", "", power)
+        return RowReading("pass", _compare(found), power)
     more = _plan(settles, each, sign * limit)
     return RowReading("insufficient", "too few cases to tell", power, more)
+
+
+def _compare(found: Estimate) -> str:
+    return "shown to be better" if found.high < 0 else "no change shown"
 
 
 def _plan(settles: Callable[[int], bool], each: Evidence, limit: float) -> int | None:
@@ -321,11 +328,11 @@ def _plan(settles: Callable[[int], bool], each: Evidence, limit: float) -> int |
         half = normal_quantile(found.level)
         spread = (found.high - found.low) / 2 / half
         needed = each.cases * ((half + special.ndtri(POWER)) * spread / max(gap, 1e-9)) ** 2
-        return max(math.ceil(needed) - each.cases, 1) if needed < MOST else None
+        return max(math.ceil(needed) - each.cases, 1) if needed < LARGEST else None
     most = max(each.cases, 1)
     while not settles(most):
         most *= 2
-        if most > MOST:
+        if most > LARGEST:
             return None
     return bisect_left(range(most), True, lo=each.cases, key=settles) - each.cases
 

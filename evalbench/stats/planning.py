@@ -22,8 +22,10 @@ PLANS, DRAWS = 200, 400
 MOST = 10_000_000
 
 
-def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) -> float:
-    """Return the chance that McNemar's mid-p test on ``n`` cases shows a change as such.
+def paired_power(
+    n: int, change: float, *, churn: float, level: float = 0.95, exact: bool = False
+) -> float:
+    """Return the chance that McNemar's test, by its mid-p or exact, shows a change on ``n`` cases.
 
     Cases turn from pass to fail at the rate ``churn + change`` and back at ``churn``; both the
     number of cases that turn and their split are binomial, and the power is summed exactly. The
@@ -42,18 +44,19 @@ def paired_power(n: int, change: float, *, churn: float, level: float = 0.95) ->
     turned = np.arange(
         max(int(n * turning - spread), 0), min(math.ceil(n * turning + spread), n) + 1
     )
-    needed = _needed((1 - level) / 2, 1 << int(turned[-1]).bit_length())[turned]
+    needed = _needed((1 - level) / 2, 1 << int(turned[-1]).bit_length(), exact)[turned]
     shown = _beyond(needed - 1, turned, (churn + change) / turning)
     below = np.where(turned > 0, special.bdtr(np.maximum(turned - 1, 0), n, turning), 0.0)
     return float((special.bdtr(turned, n, turning) - below) @ shown)
 
 
 @lru_cache(maxsize=64)
-def _needed(tail: float, most: int) -> Floats:
-    """Return how many of 0, 1, ... cases that turned must fail anew for the mid-p to show it."""
+def _needed(tail: float, most: int, exact: bool) -> Floats:
+    """Return how many of 0, 1, ... cases that turned must fail anew for the test to show it."""
     turned = np.arange(most, dtype=np.float64)
     needed = np.ceil(special.bdtrik(1 - tail, np.maximum(turned, 1), 0.5) - 1e-9)
-    shown = (_beyond(needed, turned, 0.5) + _beyond(needed - 1, turned, 0.5)) / 2 < tail
+    more, as_many = _beyond(needed, turned, 0.5), _beyond(needed - 1, turned, 0.5)
+    shown = as_many <= tail if exact else (more + as_many) / 2 < tail
     lacking: Floats = np.where(shown, needed, needed + 1)
     return lacking
 
