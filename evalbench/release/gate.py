@@ -181,8 +181,8 @@ def find_runs(
     return baseline
 
 
-def decide(case: Case, *, level: float, rng: np.random.Generator) -> GateDecided:
-    """Read all rows of a decision; the gate reads as the worst of them."""
+def answer(case: Case, *, level: float, rng: np.random.Generator) -> GateDecided:
+    """Read all rows of a decision: may the candidate ship? The gate reads as the worst of them."""
     asked = case.decision.rows
     rows = scorecard.measure_rows(asked, case.sides, case.judging, level=level, rng=rng)
     readings, error = gating.read_rows(
