@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 import evalbench as eb
 from evalbench.cli.gate import gate, override
 from evalbench.cli.golden import golden
+from evalbench.cli.issues import issues
 from evalbench.cli.options import (
     Columns,
     Pairs,
@@ -25,6 +26,7 @@ from evalbench.cli.options import (
     show_progress,
     tell,
 )
+from evalbench.cli.record import print_scorecard, record
 from evalbench.errors import EvalbenchError
 
 app = typer.Typer(
@@ -185,6 +187,9 @@ app.add_typer(codebook, name="codebook", help="Failure modes to a file, and from
 app.command()(gate)
 app.add_typer(override, name="override", help="Ship in spite of a gate, on the record.")
 app.add_typer(golden, name="golden", help="Cases that a release must not fail again.")
+app.add_typer(issues, name="issues", help="Failures, followed until a fix is shown.")
+app.add_typer(record, name="record", help="Metrics, targets, releases and decisions.")
+app.command("scorecard")(print_scorecard)
 app.add_typer(verdicts, name="verdicts", help="Verdicts of evaluators elsewhere.")
 
 

@@ -206,10 +206,10 @@ def measure_coverage(
 
 
 def severity_coverage(statuses: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
-    """Sum over surfaces which weight is ``covered, of`` which, by ``severity`` and for "all"."""
+    """Sum over surfaces which weight is ``covered, of`` which, by ``severity``; of all it is ""."""
     rates, rows = modes.select(*_MODE, estimate=pl.lit(0.0)), list[Any]()
-    for severity in ("all", *SEVERITIES):
-        own = modes.filter(pl.lit(severity == "all") | (pl.col("severity") == severity))
+    for severity in ("", *SEVERITIES):
+        own = modes.filter(severity=severity) if severity else modes
         weighed = measure_coverage(statuses, own, rates).filter(weight="severity")
         rows.append((severity, weighed["covered"].sum(), weighed["of"].sum()))
     schema = columns((pl.String, "severity"), (pl.Float64, "covered of"))

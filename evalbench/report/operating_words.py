@@ -1,0 +1,68 @@
+"""What reports say of issues, of how long they take, and of the scorecard's metrics."""
+
+import math
+
+import polars as pl
+
+from evalbench.report.sentences import say_number
+
+NOT_RECORDED = "not recorded"
+UNITS = {
+    "share": (100, 0, "{}%"),
+    "dollars": (1, 4, "${}"),
+    "number": (1, 2, "{}"),
+    "count": (1, 0, "{}"),
+    "days": (1, 1, "{}"),
+    "hours": (1, 1, "{}"),
+    "minutes": (1, 0, "{}"),
+    "seconds": (1, 1, "{}"),
+}
+"""By what a value of each unit is multiplied, its decimals, and how it is written."""
+
+
+def say_scorecard(scorecard: pl.DataFrame) -> pl.DataFrame:
+    """Write each metric's value with its interval (``value_said``) and its ``target_said``."""
+    rows = scorecard.select("unit", "value", "low", "high", "target").iter_rows()
+    said = [(_say_value(*row[:4]), _say(row[0], row[4])) for row in rows]
+    schema = {"value_said": pl.String, "target_said": pl.String}
+    return scorecard.hstack(pl.DataFrame(said, schema=schema, orient="row"))
+
+
+def say_resolution(resolution: pl.DataFrame) -> pl.DataFrame:
+    """Write the median days with their interval (``days_said``); those of no issue are left out."""
+    rows = resolution.select("days", "days_low", "days_high", "reason").iter_rows()
+    said = [_say_days(*row) for row in rows]
+    kept = resolution.with_columns(days_said=pl.Series(said, dtype=pl.String))
+    return kept.filter(pl.col("n") > 0)
+
+
+def say_issues(issues: pl.DataFrame) -> pl.DataFrame:
+    """Write the times of issues as days: ``observed`` and ``since``."""
+    day = {"observed": "observed_at", "since": "state_at"}
+    return issues.with_columns(
+        **{name: pl.col(at).dt.strftime("%Y-%m-%d") for name, at in day.items()}
+    )
+
+
+def _say(unit: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    scale, decimals, form = UNITS[unit]
+    return form.format(say_number(value * scale, decimals=decimals))
+
+
+def _say_value(unit: str, value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return NOT_RECORDED
+    if low is None or high is None:
+        return _say(unit, value)
+    top = "or more" if math.isinf(high) else f"to {_say(unit, high)}"
+    return f"{_say(unit, value)} ({_say(unit, low)} {top})"
+
+
+def _say_days(days: float, low: float, high: float, reason: str) -> str:
+    if math.isnan(low):
+        return reason
+    if math.isnan(days):
+        return f"{reason}: {_say('days', low)} days or more"
+    return _say_value("days", days, low, high)
