@@ -85,6 +85,7 @@ def estimate_surfaces(
     labels: pl.DataFrame,
     modes: pl.DataFrame,
     *,
+    judged: float = 1.0,
     level: float,
     rng: np.random.Generator,
 ) -> list[SurfaceRates]:
@@ -111,7 +112,7 @@ def estimate_surfaces(
             known = recorded.select(*SESSION_KEY, mode=mode, fails=~pl.col("outcome"))
         releases = sessions["release"].unique(maintain_order=True).to_list()
         counted = count_windows(
-            covered, known, verdicts.filter(surface=surface), list(names), rng=rng
+            covered, known, verdicts.filter(surface=surface), list(names), judged=judged, rng=rng
         )
         some = bool(names and counted.releases)
         found = pooled_rates(counted.counts, level=level, rng=rng) if some else None

@@ -52,6 +52,7 @@ def count_windows(
     verdicts: pl.DataFrame,
     modes: list[str],
     *,
+    judged: float = 1.0,
     rng: np.random.Generator,
 ) -> SurfaceWindows:
     """Count one surface: sessions, labels and failures by release, mode and what its judge says.
@@ -80,7 +81,7 @@ def count_windows(
     stratum, group = (_number(cells[name]) for name in ("stratum", "group"))
     drawn = cells.filter("drawn")
     known = _spread(drawn, labels, modes, cells.height, "fails")
-    says, versions, names, learnt = _lead(cells, verdicts, modes, known)
+    says, versions, names, learnt = _lead(cells, verdicts, modes, known, LEAST_JUDGED * judged)
     chance, inflation, doubt = _doubt(drawn, labels, modes, known, says, learnt, window, rng)
     usable = ~np.isnan(chance) & ~learnt
     shape = (len(modes), len(releases), int(stratum.max(initial=-1)) + 1)
@@ -227,7 +228,11 @@ class _Judge:
 
 
 def _lead(
-    cells: pl.DataFrame, verdicts: pl.DataFrame, modes: list[str], known: NDArray[np.float64]
+    cells: pl.DataFrame,
+    verdicts: pl.DataFrame,
+    modes: list[str],
+    known: NDArray[np.float64],
+    least: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_], NDArray[np.bool_]]:
     """Return who speaks for each mode: cells by session, versions and names by release.
 
@@ -255,7 +260,7 @@ def _lead(
             able = [
                 (best[judge.name], judge.judged[release], number)
                 for number, judge in enumerate(judges)
-                if judge.judged[release] >= LEAST_JUDGED
+                if judge.judged[release] >= least
             ]
             if able:
                 number, here = max(able)[2], window == release

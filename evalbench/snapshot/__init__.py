@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 from evalbench.operate import evidence
-from evalbench.snapshot.operating import Operating
+from evalbench.snapshot.monitoring import Monitoring
 from evalbench.store.workspace import Workspace, open_workspace
 
 
-class Snapshot(Operating):
+class Snapshot(Monitoring):
     """Everything that notebooks ask for, at one pinned state."""
 
 

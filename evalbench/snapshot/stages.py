@@ -122,7 +122,7 @@ class Stages(Pinned):
     @cached_property
     def estimated(self) -> list[impact.SurfaceRates]:
         """Rates of all failure modes in all releases, each over its whole life."""
-        return self._estimate(self.whole.frame, self.truth, self.modes)
+        return self.estimate(self.whole.frame, self.truth, self.modes)
 
     @cached_property
     def rates(self) -> pl.DataFrame:
@@ -166,6 +166,18 @@ class Stages(Pinned):
         noted = drafts.label_drafts(book, self._notes, self.labels)
         return self._rate_overall(noted, book.to_frame().filter(status="draft"))
 
+    def estimate(
+        self, frame: pl.DataFrame, *labels_and_modes: Any, judged: float = 1.0
+    ) -> list[impact.SurfaceRates]:
+        """Estimate rates, where evaluators ``judged`` a share of the sessions, chosen at random.
+
+        What is defined here may have learnt from labels of the train split.
+        """
+        learnt = pl.col("evaluator_id").is_in(list(self.specifications))
+        verdicts = self.verdicts.with_columns(learnt=learnt)
+        about = {"judged": judged, **self.measured}
+        return impact.estimate_surfaces(frame, verdicts, *labels_and_modes, **about)
+
     @cached_property
     def _notes(self) -> pl.DataFrame:
         return texts.read_notes(self.ws.ledger, str(self.surface), until=self.ledger_seq)
@@ -179,15 +191,9 @@ class Stages(Pinned):
         """The same of any quarter."""
         return self if self.quarter == evidence.WHOLE else replace(self, quarter=evidence.WHOLE)
 
-    def _estimate(self, frame: pl.DataFrame, *labels_and_modes: Any) -> list[impact.SurfaceRates]:
-        """Estimate rates; what is defined here may have learnt from labels of the train split."""
-        learnt = pl.col("evaluator_id").is_in(list(self.specifications))
-        verdicts = self.verdicts.with_columns(learnt=learnt)
-        return impact.estimate_surfaces(frame, verdicts, *labels_and_modes, **self.measured)
-
     def _rate_overall(self, labels: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
         whole = self.frame.with_columns(release=pl.lit(evidence.WHOLE))
-        return impact.rates_table(self._estimate(whole, labels, modes), quarter=self.quarter)
+        return impact.rates_table(self.estimate(whole, labels, modes), quarter=self.quarter)
 
     def _place(self, seq: int, draw: QueueDrawn) -> pl.DataFrame:
         """Put the sessions of a draw into their strata again, by what the lake held then."""

@@ -137,3 +137,47 @@ def _decompose(old: Floats, new: Floats, merge: NDArray[np.bool_] | None) -> dic
     mix = ((share_new - share_old) * (rate_old + rate_new) / 2).sum(axis=1)
     system = ((share_old + share_new) / 2 * (rate_new - rate_old)).sum(axis=1)
     return {"whole": judge + mix + system, "judge": judge, "mix": mix, "system": system}
+
+
+def find_cause(whole: Estimate, judge: Estimate | None, canary: Estimate | None) -> str:
+    """Name what moved a judged failure rate: "judge", "product", "traffic", or that none can be.
+
+    ``whole`` is the shift of the rate in production; ``judge`` that of its verdicts on the same
+    bytes, judged again; ``canary`` that of fixed cases, replayed and judged by one judge. None was
+    not looked at. A cause moved where its interval excludes 0 and it makes up half of the whole; it
+    is still where its interval excludes that half. Traffic is what remains where both are still;
+    one of the two is named where it moved and the other is still. "several" moved together;
+    "cannot tell" is anything else, and "no move shown" where nothing moved.
+
+    Assumes that the cases replayed, and the sessions judged again, are like the traffic: a change
+    that spares them reads as traffic.
+
+    Examples
+    --------
+    >>> whole, still = (Estimate(x, x - 0.01, x + 0.01, 0.95, "", 100) for x in (0.08, 0.0))
+    >>> find_cause(whole, still, still), find_cause(whole, still, whole)
+    ('traffic', 'product')
+    """
+    looked = {"judge": judge, "product": canary}
+    shown = _excludes_zero(whole)
+    half = abs(whole.estimate) / 2 if shown else 0.0
+    side = np.sign(whole.estimate) if shown else 0
+    moved, still = list[str](), list[str]()
+    for name, each in looked.items():
+        if each is None:
+            continue
+        if _excludes_zero(each) and (not shown or side * each.estimate >= half):
+            moved.append(name)
+        elif max(side * each.low, side * each.high) < half:
+            still.append(name)
+    if len(moved) > 1:
+        return "several"
+    if not shown:
+        return moved[0] if moved else "no move shown"
+    if len(moved) + len(still) < len(looked):
+        return "cannot tell"
+    return moved[0] if moved else "traffic"
+
+
+def _excludes_zero(estimate: Estimate) -> bool:
+    return estimate.low > 0 or estimate.high < 0

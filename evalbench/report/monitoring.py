@@ -1,0 +1,110 @@
+"""What 09 says and draws of production: alerts first, then budgets, then what moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from evalbench.label.annotation.markdown import escape_text
+from evalbench.operate.alerts import OVER, UNKNOWN
+from evalbench.operate.drift import MOVED
+from evalbench.report.charts import LINE, MARK, PAGE, SOFT
+from evalbench.report.sentences import say_count, say_interval, say_number, say_surface
+
+CAUSES = {
+    "judge": "the evaluator",
+    "provider": "the provider's model",
+    "release": "the product's own release",
+    "traffic": "the traffic",
+    "several": "several at once",
+}
+DRAWN, NAMED = 6, 3  # failure modes that find room on a chart, and in a sentence
+
+
+def monitor_headline(
+    alerts: pl.DataFrame, budgets: pl.DataFrame, causes: pl.DataFrame, traffic: pl.DataFrame
+) -> str:
+    """Say what is above its target, which budgets are spent, and what moved."""
+    over, unknown = alerts.filter(reading=OVER), alerts.filter(reading=UNKNOWN)
+    since = pl.col("raised").dt.to_string("%e %B").str.strip_chars()
+    named = over.select("name", since).iter_rows()
+    told = "; ".join(f"*{escape_text(name)}*, seen on {day}" for name, day in named)
+    watched = alerts.height - unknown.height
+    if alerts.is_empty():
+        lines = ["**No failure has a target**, so none can alert."]
+    elif over.height:
+        verb = "is" if over.height == 1 else "are"
+        lines = [f"**{say_count(over.height, 'failure')} {verb} above target**: {told}."]
+    else:
+        lines = [
+            f"**No alert**: none of {say_count(watched, 'failure')} is shown above its target."
+        ]
+    if unknown.height:
+        lines.append(f"{say_count(unknown.height, 'failure')} with a target cannot be watched.")
+    single = budgets.drop_nulls("mode")
+    if single.height:
+        spent = single.filter(reading="exhausted")
+        worst = ", ".join(f"*{escape_text(name)}*" for name in spent["name"].head(NAMED))
+        said = f"{spent.height} of {say_count(single.height, 'error budget')} exhausted"
+        lines.append(f"{said}, the most severe first: {worst}." if worst else f"{said}.")
+    for name, cause in causes.select("name", "cause").iter_rows():
+        if cause in CAUSES:
+            lines.append(f"What moved *{escape_text(name)}* is {CAUSES[cause]}.")
+    changed = traffic.filter(reading=MOVED).height
+    if changed:
+        what = say_count(changed, "share")
+        lines.append(f"{what} of the traffic moved by more than the tolerance.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def say_alerts(alerts: pl.DataFrame) -> pl.DataFrame:
+    """Add ``evidence`` in words, and why where there is none."""
+    said = [
+        why or f"{_say_odds(highest)} of {say_number(threshold)}"
+        for highest, threshold, why in alerts.select("highest", "threshold", "why").iter_rows()
+    ]
+    return alerts.with_columns(evidence=pl.Series(said, dtype=pl.String))
+
+
+def _say_odds(value: float) -> str:
+    return "over a million" if value > 1e6 else say_number(value, decimals=0 if value >= 10 else 1)
+
+
+def say_causes(causes: pl.DataFrame) -> pl.DataFrame:
+    """Write the cause in words."""
+    return causes.with_columns(pl.col("cause").replace(CAUSES))
+
+
+def rates_over_time(frame: pl.DataFrame, *, every: str) -> alt.FacetChart:
+    """Draw the rate of each failure mode by period: band, line and target; hollow: no labels.
+
+    Takes rows of one ``surface``: ``name, start, per_1000`` with its ends, ``held_to`` and
+    ``n_labels``. The first :data:`DRAWN` names are drawn.
+    """
+    names = frame.drop_nulls("per_1000")["name"].unique(maintain_order=True).head(DRAWN).to_list()
+    shown = frame.filter(pl.col("name").is_in(names)).with_columns(
+        target=1000 * pl.col("held_to"), read=pl.col("n_labels") > 0
+    )
+    width = (PAGE - 90) / 2
+    axis = alt.Axis(format="%e %b", tickCount=5, grid=False)
+    base = alt.Chart(shown, width=width, height=90).encode(
+        x=alt.X("start:T", title=None, axis=axis)
+    )
+    value = alt.Y("per_1000:Q", title=None, axis=alt.Axis(tickCount=3, gridColor=LINE))
+    band = base.mark_area(color=MARK, opacity=0.15).encode(y="low_per_1000:Q", y2="high_per_1000:Q")
+    target = base.mark_line(color=SOFT, strokeDash=[4, 3]).encode(y="target:Q")
+    line = base.mark_line(color=MARK, strokeWidth=1.5).encode(y=value)
+    fill: Any = alt.Fill(
+        "read:N", legend=None, scale=alt.Scale(domain=[True, False], range=[MARK, "white"])
+    )
+    point = base.mark_point(size=36, stroke=MARK, opacity=1).encode(y=value, fill=fill)
+    title = f"{say_surface(frame['surface'][0])}: failures per 1,000 sessions, by {every}"
+    last = shown.drop_nulls("per_1000").unique("name", keep="last", maintain_order=True)
+    rows = last.select("name", "start", "per_1000", "low_per_1000", "high_per_1000").iter_rows()
+    spoken = " ".join(f"{name}, from {day}: {say_interval(*ends)}." for name, day, *ends in rows)
+    header = alt.Header(title=None, labelFontSize=12, labelAnchor="start", labelLimit=round(width))
+    facet = alt.Facet("name:N", sort=names, header=header)
+    drawn = alt.layer(band, target, line, point, data=shown).facet(facet, columns=2)
+    return drawn.properties(title=title, description=f"{title}. {spoken}")

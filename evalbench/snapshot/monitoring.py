@@ -1,0 +1,141 @@
+"""The stages composed for production: whether it is well, and if not, what moved."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from evalbench.errors import EvalbenchError
+from evalbench.evaluate import calibrate, spec, status
+from evalbench.label.annotation import retraction
+from evalbench.observe.sampling.signals import SIGNALS
+from evalbench.operate import alerts, canaries, drift, evidence, impact, monitor
+from evalbench.snapshot.operating import Operating
+
+PERIODS = {"day": "1d", "week": "1w"}
+
+
+class Monitoring(Operating):
+    """Production of one surface in one quarter, beside all that went before it."""
+
+    @cached_property
+    def targets(self) -> pl.DataFrame:
+        """What the owners of failure modes hold them to, of all surfaces."""
+        events = retraction.read_bodies(self.ws.ledger, "target.set", until=self.ledger_seq)
+        return alerts.read_targets(events)
+
+    @cached_property
+    def watched(self) -> dict[str, Any]:
+        """The ``start`` of the quarter, its ``end``, and ``now``: the last session in it."""
+        now = self.sessions["started_at"].max()
+        if self.surface is None or not isinstance(now, datetime):
+            raise EvalbenchError("monitoring needs one surface that has sessions in this window")
+        own = f"{now.year}Q{(now.month + 2) // 3}" if self.quarter == "all" else self.quarter
+        start, end = map(datetime.fromisoformat, map(str, evidence.quarter_window(own)))
+        return {"start": start, "end": end, "now": now}
+
+    @cached_property
+    def judges(self) -> pl.DataFrame:
+        """The evaluator that speaks for each failure mode, and how it errs."""
+        spoken = calibrate.current_verdicts(self.verdicts, self.specifications)
+        truth = self.truth.rename({"fails": "truth"})
+        pairs = calibrate.pair_verdicts(spoken, truth, self._known, self.specifications)
+        tested, settings = pairs.filter(pl.col("split") != "train"), self.ws.settings.evaluators
+        about = {"by": calibrate.KEY, "settings": settings, **self.measured}
+        return alerts.choose_judges(calibrate.measure_alignment(tested, **about))
+
+    @property
+    def counting(self) -> list[spec.Specification]:
+        """The evaluators defined here that count, and so may judge new sessions."""
+        able = self.statuses.filter(pl.col("status").is_in(status.COUNTING))["evaluator_id"]
+        return [self.specifications[name] for name in able]
+
+    def choose_sample(self, share: float) -> pl.DataFrame:
+        """Choose the sessions of the quarter that evaluators judge: a share, by a hash."""
+        return monitor.choose_sample(self._current, share)
+
+    def watch_rates(self, every: str, *, share: float) -> pl.DataFrame:
+        """Estimate the rate of each failure mode by "day" or "week" of the quarter."""
+        found = self._estimate_periods(PERIODS[every], self.truth, share)
+        return monitor.period_rates(found, self.modes, self.targets, start=self.watched["start"])
+
+    def spend_budgets(self, *, share: float) -> pl.DataFrame:
+        """Set what failed in the quarter against what the targets allow."""
+        found = self._estimate_periods("1q", self.truth, share)
+        return monitor.spend_budgets(found, self.modes, self.targets, **self.watched)
+
+    def score_nowcasts(self, *, share: float) -> pl.DataFrame:
+        """Set what the judges alone said of the quarter beside what its labels say."""
+        start = self.watched["start"]
+        labels = self.truth.join(self._current, on=impact.SESSION_KEY, how="anti")
+        guessed = self._estimate_periods("1q", labels, share)
+        frame = monitor.put_in_periods(self._current, start=start, every="1q")
+        silent = self.verdicts.clear().with_columns(learnt=pl.lit(False))
+        read = impact.estimate_surfaces(frame, silent, self.truth, self.modes, **self.measured)
+        return monitor.score_nowcasts(guessed, read, start=start)
+
+    @cached_property
+    def alerts(self) -> pl.DataFrame:
+        """The evidence against each target that an evaluator speaks for."""
+        stream = alerts.judge_stream(self.verdicts, self.judges)
+        when = {name: self.watched[name] for name in ("start", "end")}
+        company = (self.targets, self.codebook.live, self.judges, stream, self._known)
+        return alerts.watch_targets(*company, weights=status.SEVERITIES, **when)
+
+    def compare_traffic(self, days: int, *, tolerance: float) -> pl.DataFrame:
+        """Compare the traffic of the last ``days`` with that of the ``days`` before."""
+        sides = (drift.list_traits(part, self.spans, SIGNALS) for part in self._split_recent(days))
+        return drift.compare_mix(*sides, tolerance=tolerance, level=self.ws.settings.level)
+
+    def find_causes(self, days: int, *, segment: str) -> pl.DataFrame:
+        """Say of each failure mode what moved it in the last ``days``, against those before."""
+        stream = alerts.judge_stream(self.verdicts, self.judges)
+        before, after = (
+            canaries.with_segment(stream, part, segment) for part in self._split_recent(days)
+        )
+        every = self.every_verdict.filter(surface=self.surface).collect()
+        runs = self.runs.filter(suite=canaries.CANARY)
+        replayed = self.read_run_verdicts(runs["run"].to_list())
+        steady = [name for name, each in self.specifications.items() if each.kind != "judge"]
+        return canaries.find_causes(
+            before,
+            after,
+            canaries.judged_again(every, self.judges),
+            canaries.pair_replays(runs, replayed),
+            self.modes,
+            steady=steady,
+            **self.measured,
+        )
+
+    @cached_property
+    def gaps(self) -> pl.DataFrame:
+        """How far failures on suites were from those in production, release by release."""
+        released = self.runs.drop_nulls("release")
+        judged = self.read_run_verdicts(released["run"].to_list())
+        rates = self.rates if released.height else pl.DataFrame(schema=impact.RATES)
+        return monitor.compare_offline(released, judged, rates, **self.measured)
+
+    @cached_property
+    def _known(self) -> pl.DataFrame:
+        """The sessions of the quarter and all before it, with their strata."""
+        frame: pl.DataFrame = self.whole.frame
+        return frame.filter(pl.col("started_at") < self.watched["end"])
+
+    @property
+    def _current(self) -> pl.DataFrame:
+        return self._known.filter(pl.col("started_at") >= self.watched["start"])
+
+    def _estimate_periods(
+        self, every: str, truth: pl.DataFrame, share: float
+    ) -> list[impact.SurfaceRates]:
+        frame = monitor.put_in_periods(self._known, start=self.watched["start"], every=every)
+        return self.estimate(frame, truth, self.modes, judged=share)
+
+    def _split_recent(self, days: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the sessions of the ``days`` before the last ``days``, and of the latter."""
+        at, back = pl.col("started_at"), self.watched["now"] - timedelta(days=days)
+        before = self._known.filter(at > back - timedelta(days=days), at <= back)
+        return before, self._known.filter(at > back)
