@@ -200,6 +200,8 @@ def _story(ws):
     """Tell what people did, with plain words: every kind of event at least once."""
     for name in ("rude", "cold", "late", "old", "whole"):
         yield "mode.defined", {**MODE, "mode": name, "name": f"Is {name}"}
+    held = {"metric": "failure rate", "mode": "rude", "target": 0.01, "owner": "ana"}
+    yield "target.set", {**held, "surface": SURFACE}
     shipped = {"release": "10", "targets": ("rude",), "shipped_at": START + timedelta(hours=120)}
     yield "release.shipped", shipped
     design = Design(by=("release",), always=("reported",), evaluators=(plant("judge"),))

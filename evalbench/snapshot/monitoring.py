@@ -11,7 +11,7 @@ import polars as pl
 from evalbench.errors import EvalbenchError
 from evalbench.evaluate import calibrate, spec, status
 from evalbench.label.annotation import retraction
-from evalbench.observe.sampling.signals import SIGNALS
+from evalbench.observe.sampling.draw import SIGNALS
 from evalbench.operate import alerts, canaries, drift, evidence, impact, monitor
 from evalbench.snapshot.operating import Operating
 
@@ -50,8 +50,8 @@ class Monitoring(Operating):
     @property
     def counting(self) -> list[spec.Specification]:
         """The evaluators defined here that count, and so may judge new sessions."""
-        able = self.statuses.filter(pl.col("status").is_in(status.COUNTING))["evaluator_id"]
-        return [self.specifications[name] for name in able]
+        able = set(self.statuses.filter(pl.col("status").is_in(status.COUNTING))["evaluator_id"])
+        return [each for name, each in self.specifications.items() if name in able]
 
     def choose_sample(self, share: float) -> pl.DataFrame:
         """Choose the sessions of the quarter that evaluators judge: a share, by a hash."""

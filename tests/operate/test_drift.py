@@ -4,7 +4,7 @@ import make
 import polars as pl
 import pytest
 
-from evalbench.observe.sampling.signals import SIGNALS
+from evalbench.observe.sampling.draw import SIGNALS
 from evalbench.operate import drift
 
 

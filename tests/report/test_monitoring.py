@@ -29,7 +29,9 @@ def test_it_says_what_is_above_target_before_anything_else():
         [{"name": "Is rude", "cause": "provider"}, {"name": "Slow", "cause": "no move shown"}],
         [{"reading": "moved"}, {"reading": "cannot tell"}],
     ).splitlines()
-    assert said[0].startswith("- **1 failure is above target**: *Is &#42;rude&#42;*, seen on 3 July")
+    assert said[0].startswith(
+        "- **1 failure is above target**: *Is &#42;rude&#42;*, seen on 3 July"
+    )
     assert said[1:] == [
         "- 1 failure with a target cannot be watched.",
         "- 1 of 1 error budget exhausted, the most severe first: *Is rude*.",
