@@ -206,10 +206,10 @@ def measure_coverage(
 
 
 def severity_coverage(statuses: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
-    """Sum over surfaces which weight is ``covered, of`` which, by ``severity``; of all it is ""."""
+    """Sum over surfaces which weight is ``covered, of`` which, by ``severity`` and for "all"."""
     rates, rows = modes.select(*_MODE, estimate=pl.lit(0.0)), list[Any]()
-    for severity in ("", *SEVERITIES):
-        own = modes.filter(severity=severity) if severity else modes
+    for severity in ("all", *SEVERITIES):
+        own = modes if severity == "all" else modes.filter(severity=severity)
         weighed = measure_coverage(statuses, own, rates).filter(weight="severity")
         rows.append((severity, weighed["covered"].sum(), weighed["of"].sum()))
     schema = columns((pl.String, "severity"), (pl.Float64, "covered of"))

@@ -24,7 +24,7 @@ FEWEST = 30
 STAGES = {
     "time_to_detect": "detected",
     "time_to_mitigate": "mitigated",
-    "days_to_fix": "resolved",
+    "time_to_verified_fix": "resolved",
     "recovery_time": "recovered",
     "lead_time": "fixed once confirmed",
 }
@@ -81,7 +81,7 @@ def measure(
     times = measure_resolution(facts.moves, **window).filter(severity="all")
     judged = facts.judgements.join(sessions, on=SESSION_KEY, how="semi")
     found = {
-        "_".join(["coverage", *severity.split()]): share(own, of, "failure modes", level)
+        f"coverage_{severity}".replace(" ", "_"): share(own, of, "failure modes", level)
         for severity, own, of in facts.coverage.iter_rows()
     }
     for metric, stage in STAGES.items():

@@ -148,4 +148,4 @@ def test_every_view_has_a_scorecard_however_little_it_holds(workspace, tmp_path)
         assert rows.height == len(METRICS)
         known = rows.filter(pl.col("status") != "not recorded")["metric"].to_list()
         assert ("satisfaction" in known) == (quarter != "2031Q1")
-        assert rows.filter(metric="coverage")["value"].to_list() == [0.0]
+        assert rows.filter(metric="coverage_all")["value"].to_list() == [0.0]
