@@ -84,15 +84,18 @@ def chat(name, *texts, turns=2):
     return {"id": name, "messages": messages}
 
 
-def label(page, keys):
-    """Label what is shown with these keys; give the session and the number of its receipt."""
-    root = page.locator(WIDGET)
+def do(page, act, widget=WIDGET):
+    """Do an act, or press keys; give the session that was shown, and the number of the event."""
+    root = page.locator(widget)
     session, before = (root.get_attribute(f"data-{name}") for name in ("session", "saved"))
-    for key in keys:
-        page.keyboard.press(key)
+    if callable(act):
+        act()
+    else:
+        for key in act:
+            page.keyboard.press(key)
     page.wait_for_function(
         "([widget, before]) => (document.querySelector(widget).dataset.saved ?? null) !== before",
-        arg=[WIDGET, before],
+        arg=[widget, before],
         polling=5,
     )
     return session, int(root.get_attribute("data-saved"))
@@ -229,7 +232,7 @@ def label_twenty(page, reopen, end):
             reopen()
             assert page.locator(WIDGET).get_attribute("data-session") == before
         keys, verdict, modes = WAYS[turn % len(WAYS)]
-        session, seq = label(page, keys)
+        session, seq = do(page, keys)
         expected.append((seq, session, verdict, modes))
     end()
     return expected

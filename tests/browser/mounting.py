@@ -5,7 +5,10 @@ from playwright.sync_api import Page
 
 HOME = "http://127.0.0.1:9/"
 PAGE = "<!doctype html><html lang=en><title>Desk</title><body style='margin:0'>"
-MOUNT = """async ([esm, css, state]) => {
+MOUNT = """async ([esm, css, packed]) => {
+  const unpack = (it) => (it?.bytes ? new DataView(new Uint8Array(it.bytes).buffer) : it);
+  const read = (told) => Object.fromEntries(Object.entries(told).map(([k, v]) => [k, unpack(v)]));
+  const state = read(packed);
   const sheet = document.createElement("style");
   sheet.textContent = css;
   document.head.append(sheet);
@@ -24,7 +27,7 @@ MOUNT = """async ([esm, css, state]) => {
     for (const [kind, told] of answers) {
       if (kind === "msg") tell("msg:custom", told);
       else {
-        Object.assign(state, told);
+        Object.assign(state, read(told));
         for (const name of Object.keys(told)) tell(`change:${name}`);
       }
       await sleep(0);
@@ -48,6 +51,10 @@ MOUNT = """async ([esm, css, state]) => {
 }"""
 
 
+def pack(value):
+    return {"bytes": [*value]} if isinstance(value, bytes) else value
+
+
 def mount(page: Page, widget: AnyWidget) -> None:
     """Show a widget in a page of its own; ``window.server`` slows and stops what is behind it.
 
@@ -61,7 +68,7 @@ def mount(page: Page, widget: AnyWidget) -> None:
     names = sorted({*widget.trait_names(sync=True)} - {*base, "_esm", "_css", "_anywidget_id"})
 
     def change(changes):
-        out.append(("state", {changes["name"]: changes["new"]}))
+        out.append(("state", {changes["name"]: pack(changes["new"])}))
 
     widget.observe(change, names)
 
@@ -73,5 +80,5 @@ def mount(page: Page, widget: AnyWidget) -> None:
     page.route(f"{HOME}**", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
     page.goto(HOME)
     page.expose_function("askPython", ask)
-    state = {name: getattr(widget, name) for name in names}
+    state = {name: pack(getattr(widget, name)) for name in names}
     page.evaluate(MOUNT, [widget._esm, widget._css, state])

@@ -8,8 +8,8 @@ from annotating import (
     WIDGET,
     chat,
     check_labels,
+    do,
     kill_kernels,
-    label,
     label_twenty,
     open_lab,
     open_page,
@@ -66,7 +66,7 @@ def test_hostile_traces_do_nothing_on_a_page_and_twenty_labels_survive(page, mak
         for name in ("h1", "t1", "h2"):
             assert page.locator(WIDGET).get_attribute("data-session") == name
             check_hostile(page, name)
-            session, seq = label(page, ("Enter",))
+            session, seq = do(page, ("Enter",))
             expected.append((seq, session, "pass", []))
         expected += label_twenty(page, lambda: open_page(page, address), server.kill)
     check_labels(ws, expected)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from annotating import chat, open_lab, serving_lab, wait_for
+from annotating import chat, do, open_lab, serving_lab, wait_for
 
 WIDGET = ".evalbench-clusters"
 CELLS = ".jp-Notebook .jp-Cell"
@@ -50,15 +50,7 @@ class Desk:
 
     def told(self, act):
         """Do an act; give the number of its event."""
-        before = self.root.get_attribute("data-saved")
-        act()
-        self.page.wait_for_function(
-            "([widget, before]) => (document.querySelector(widget).dataset.saved ?? null) "
-            "!== before",
-            arg=[WIDGET, before],
-            polling=5,
-        )
-        return int(self.root.get_attribute("data-saved"))
+        return do(self.page, act, WIDGET)[1]
 
     def chosen(self, mode):
         self.page.wait_for_selector(f"{WIDGET}[data-mode='{mode}'] .note")

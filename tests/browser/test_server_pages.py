@@ -9,7 +9,7 @@ from annotating import (
     WIDGET,
     chat,
     disagree,
-    label,
+    do,
     open_page,
     running,
     serving_page,
@@ -22,20 +22,6 @@ DESK = ".evalbench-adjudicator"
 BROWSER = ".evalbench-browser"
 
 
-def decide(page, keys):
-    """Decide the open case with these keys; give its session."""
-    root = page.locator(DESK)
-    session, before = (root.get_attribute(f"data-{name}") for name in ("session", "saved"))
-    for key in keys:
-        page.keyboard.press(key)
-    page.wait_for_function(
-        "([desk, before]) => (document.querySelector(desk).dataset.saved ?? null) !== before",
-        arg=[DESK, before],
-        polling=5,
-    )
-    return session
-
-
 def test_twenty_cases_are_decided_by_keyboard(page, make_workspace):
     ws = make_workspace([chat(f"s{number:02d}") for number in range(21)])
     said = disagree(ws, [f"s{number:02d}" for number in range(21)])
@@ -46,7 +32,7 @@ def test_twenty_cases_are_decided_by_keyboard(page, make_workspace):
         assert "ana" not in page.locator(".side-by-side").inner_text()
         decided = []
         for turn in range(20):
-            decided.append(decide(page, letters[turn % 3]))
+            decided.append(do(page, letters[turn % 3], DESK)[0])
             if turn == 0:
                 told = page.locator(f"{DESK} .told").inner_text()
                 assert "ana" in told
@@ -114,7 +100,7 @@ def test_a_server_that_goes_and_comes_back_is_found_again(page, make_workspace):
     ws = make_workspace([chat(f"s{number:02d}") for number in range(6)])
     with serving_page(ws) as (server, address):
         open_page(page, address)
-        first, _ = label(page, PASS)
+        first, _ = do(page, PASS)
         server.kill()
         server.wait()
         page.wait_for_selector("#line:has-text('does not answer')")
@@ -126,7 +112,7 @@ def test_a_server_that_goes_and_comes_back_is_found_again(page, make_workspace):
         again = wait_for(lambda: [e for e in log.read_text().split() if e.startswith("http")], log)
         assert again == [address]  # the key is the same
         page.wait_for_function("!document.querySelector('#line').textContent")
-        second, _ = label(page, PASS)
+        second, _ = do(page, PASS)
     assert ws.ledger.bodies("label.set")["session_id"].to_list() == [first, second]
 
 

@@ -4,11 +4,15 @@ import re
 
 import numpy as np
 import pytest
-from annotating import chat, open_lab, serving_lab, wait_for
+from annotating import chat
+from mounting import mount
 from test_clusters import WIDGET, Desk
 
 from evalbench.demo.company import load_company
 from evalbench.label.codebook.acts import read_codebook
+from evalbench.label.discovery.curation import Curation
+from evalbench.label.discovery.texts import discover
+from evalbench.widgets.desk import curate
 
 NOTES = 121
 MODES = load_company()[1].modes
@@ -68,47 +72,46 @@ class Analyst(Desk):
 
 
 def test_a_hundred_notes_become_a_codebook_by_keyboard_alone(page, ws, record_property):
-    with serving_lab(ws, "03_discover", surface="shop", analyst="ana") as (_, address):
-        open_lab(page, address, shown=f"{WIDGET}[data-mode]:not([data-mode='']) .note")
-        wait_for((ws.path / "lab/result.json").exists, ws.path / "lab.log")
-        ana = Analyst(page)
-        ana.root.locator(".clusters").focus()
-        ana.press("s")
-        page.wait_for_selector(f"{WIDGET} .sorting blockquote")
-        ana.press("o")
-        page.wait_for_selector(f"{WIDGET} .reader .turn")
-        ana.press("Escape")
-        page.wait_for_selector(f"{WIDGET} .reader", state="hidden")
-        while page.locator(f"{WIDGET} .sorting blockquote").count():
-            ana.answer()
-        assert (
-            f"{NOTES} of {NOTES} notes sorted, {len(MODES)} failures"
-            in ana.root.locator(".where").inner_text()
-        )
-        sorting, acts = ana.keys / NOTES, ana.acts
-        sorted_modes = read_codebook(ws.ledger)
-        largest = sorted(MODES, key=lambda mode: -len(held(sorted_modes)[mode.name]))[:3]
-        for mode in largest:
-            ana.go_to(mode.name)
-            ana.chosen(ana.key(mode.name))
-            ana.fill_in(promote=(mode.severity, mode.failure_class))
-        drafts = [mode.name for mode in MODES if mode not in largest]
-        before = read_codebook(ws.ledger)
-        merging = ana.go_to(drafts[0])
-        ana.press("m")
-        ana.go_to(drafts[1], merging=merging)
-        ana.told(lambda: ana.press("Enter"))
-        assert held(read_codebook(ws.ledger)) != held(before)
-        ana.told(lambda: ana.press("z"))
-        assert held(read_codebook(ws.ledger)) == held(before)
-        ana.go_to(drafts[2])
-        ana.chosen(ana.key(drafts[2]))
-        ana.press("ArrowRight", "Space", "x")
-        ana.type("Apart")
-        ana.told(lambda: ana.press("Enter"))
-        assert held(read_codebook(ws.ledger)) != held(before)
-        ana.told(lambda: ana.press("z"))
-        codebook = (ana.keys - sorting * NOTES) / NOTES
+    mount(page, curate(Curation(ws, discover(ws, "shop", seed=7, ledger_seq=ws.ledger.head()))))
+    page.wait_for_selector(f"{WIDGET}[data-mode]:not([data-mode='']) .note")
+    ana = Analyst(page)
+    ana.root.locator(".clusters").focus()
+    ana.press("s")
+    page.wait_for_selector(f"{WIDGET} .sorting blockquote")
+    ana.press("o")
+    page.wait_for_selector(f"{WIDGET} .reader .turn")
+    ana.press("Escape")
+    page.wait_for_selector(f"{WIDGET} .reader", state="hidden")
+    while page.locator(f"{WIDGET} .sorting blockquote").count():
+        ana.answer()
+    assert (
+        f"{NOTES} of {NOTES} notes sorted, {len(MODES)} failures"
+        in ana.root.locator(".where").inner_text()
+    )
+    sorting, acts = ana.keys / NOTES, ana.acts
+    sorted_modes = read_codebook(ws.ledger)
+    largest = sorted(MODES, key=lambda mode: -len(held(sorted_modes)[mode.name]))[:3]
+    for mode in largest:
+        ana.go_to(mode.name)
+        ana.chosen(ana.key(mode.name))
+        ana.fill_in(promote=(mode.severity, mode.failure_class))
+    drafts = [mode.name for mode in MODES if mode not in largest]
+    before = read_codebook(ws.ledger)
+    merging = ana.go_to(drafts[0])
+    ana.press("m")
+    ana.go_to(drafts[1], merging=merging)
+    ana.told(lambda: ana.press("Enter"))
+    assert held(read_codebook(ws.ledger)) != held(before)
+    ana.told(lambda: ana.press("z"))
+    assert held(read_codebook(ws.ledger)) == held(before)
+    ana.go_to(drafts[2])
+    ana.chosen(ana.key(drafts[2]))
+    ana.press("ArrowRight", "Space", "x")
+    ana.type("Apart")
+    ana.told(lambda: ana.press("Enter"))
+    assert held(read_codebook(ws.ledger)) != held(before)
+    ana.told(lambda: ana.press("z"))
+    codebook = (ana.keys - sorting * NOTES) / NOTES
     book = read_codebook(ws.ledger)
     assert held(book) == held(before)
     assert {name: len(notes) for name, notes in held(book).items()} == {
