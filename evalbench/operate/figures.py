@@ -122,10 +122,17 @@ def _releases(shipped: pl.DataFrame, facts: Facts, **asked: Any) -> dict[str, Es
 def _issues(observed: pl.DataFrame, moves: pl.DataFrame, **asked: Any) -> dict[str, Estimate]:
     """Tell of the issues that were observed in the window where they came from and what became."""
     live = observed["source"] != "red team"
-    own = moves.join(observed, on="issue", how="semi").group_by("issue", maintain_order=True)
-    fate = own.agg("source", shipped=(pl.col("state") == "fix shipped").sum()).explode("source")
-    back = own.agg(back=(pl.col("state") == "regressed").any(), last=pl.col("state").last())
-    fate = fate.unique("issue").join(back, on="issue")
+    state = pl.col("state")
+    fate = (
+        moves.join(observed, on="issue", how="semi")
+        .group_by("issue", maintain_order=True)
+        .agg(
+            pl.col("source").first(),
+            last=state.last(),
+            shipped=(state == "fix shipped").sum(),
+            back=(state == "regressed").any(),
+        )
+    )
     fixed = fate.filter(pl.col("shipped") > 0)
     red = fate.filter(source="red team")["last"].is_in(["fix shipped", "verified"])
     safety, level = observed.filter(live, severity="safety"), asked["level"]
