@@ -9,7 +9,7 @@ import polars as pl
 
 from evalbench.operate.issues import STEPS
 from evalbench.operate.windows import SESSION_KEY
-from evalbench.schema import TIME, columns
+from evalbench.schema import columns
 
 FIXES = columns(
     (pl.String, "issue surface mode state release"),
@@ -24,7 +24,7 @@ sessions since then that ran on one. People saw the failure ``again`` in so many
 ``old`` ones of older releases. ``proposed`` is the state that the evidence speaks for, if any."""
 STALE = columns(
     (pl.String, "evaluator_id surface mode kind owner status"),
-    (TIME, "last_seen"),
+    (pl.Date, "last"),
     (pl.Int64, "watched"),
     (pl.String, "proposed reason"),
 )
@@ -91,10 +91,10 @@ def find_stale(
         if newest is None:
             continue
         lately = timed.filter(pl.col("started_at") > newest - QUIET)
-        last = timed.filter("fails")["started_at"].max()
+        last = timed.filter("fails")["started_at"].dt.date().max()
         about = {name: row[name] for name in ("evaluator_id", "kind", "owner", "status")} | place
         watched = lately.select(SESSION_KEY).n_unique()
-        about |= {"last_seen": last, "watched": watched}
+        about |= {"last": last, "watched": watched}
         rows.append(about | _propose(row["status"], lately, watched))
     return pl.DataFrame(rows, schema=STALE)
 
