@@ -19,8 +19,9 @@ from evalbench.store.workspace import Workspace
 MODE_KEY = ["surface", "mode"]
 JUDGE_KEY = ["surface", "mode", "evaluator_id", "evaluator_version"]
 TARGETS = columns((pl.String, "surface mode"), (pl.Float64, "held_to"), (pl.String, "held_by"))
-HISTORY = timedelta(days=91)
-"""Before a quarter, from which it is learnt how days differ."""
+HISTORY = timedelta(days=91)  # before a quarter, from which it is learnt how days differ
+# ``seen_from`` is the rate above which an alert can come, the evaluator's errors at their worst; it
+# is ``raised`` on the day on which the evidence, ``highest`` so far, first reached ``threshold``.
 ALERTS = columns(
     (pl.String, "surface mode name severity owner evaluator_id"),
     (pl.Float64, "held_to seen_from e_value highest threshold dispersion"),
@@ -28,9 +29,6 @@ ALERTS = columns(
     (TIME, "raised"),
     (pl.String, "reading why"),
 )
-"""``seen_from`` is the rate above which an alert can come, the evaluator's errors at their worst;
-``highest`` the most evidence up to now, and an alert is ``raised`` where it reaches the
-``threshold``, on the day when it did so first."""
 OVER, QUIET, UNKNOWN = "above target", "no alert", "cannot tell"
 
 
@@ -98,6 +96,8 @@ def _weigh(
 ) -> dict[str, Any]:
     if row["evaluator_id"] is None:
         return {"reading": UNKNOWN, "why": "no evaluator that counts was measured against people"}
+    if not 0 <= row["held_to"] < 1:
+        return {"reading": UNKNOWN, "why": "its target is no share of sessions, such as 0.01"}
     day = (pl.col("started_at") - start).dt.total_days()
     past = judged.filter(pl.col("started_at").is_between(start - HISTORY, start, closed="left"))
     now = judged.filter(pl.col("started_at").is_between(start, end, closed="left"))

@@ -20,20 +20,17 @@ from evalbench.stats import Estimate
 from evalbench.stats.shift import find_cause
 
 CANARY = "canary"
-FEWEST = 30
-"""Sessions judged again, or cases replayed, under which nothing is read from them."""
-MOST_RUNS = 7
-"""Runs of canaries on either side: a week of daily ones."""
+FEWEST = 30  # sessions judged again, or cases replayed, under which nothing is read from them
+MOST_RUNS = 7  # runs of canaries on either side: a week of daily ones
 PARTS = ("whole", "judge", "canary", "mix")
+# Shifts of the share of sessions that the judge fails: the ``whole`` in production, on the same
+# bytes judged again (``judge``), on cases replayed (``canary``), and by segments (``mix``).
 CAUSES = columns(
     (pl.String, "surface mode name cause"),
     (pl.Float64, "before after"),
     (pl.Float64, " ".join(f"{part}{end}" for part in PARTS for end in ("", "_low", "_high"))),
     (pl.Int64, "n_before n_after n_again n_cases"),
 )
-"""Shifts of the share of sessions that the judge fails: the ``whole`` in production, on the same
-bytes judged again (``judge``), on the cases replayed (``canary``), and by the segments of the
-traffic (``mix``)."""
 
 
 def judged_again(verdicts: pl.DataFrame, judges: pl.DataFrame) -> pl.DataFrame:
@@ -108,9 +105,9 @@ def find_causes(
         row |= {"before": old["fails"].mean(), "after": new["fails"].mean()}
         row |= {"n_again": twice.height, "n_cases": cases["case"].n_unique()}
         parts = zip(PARTS, (moved.whole, judge, canary, moved.mix), strict=True)
-        for name, each in ((name, each) for name, each in parts if each is not None):
-            row |= {name: each.estimate, f"{name}_low": each.low, f"{name}_high": each.high}
-        rows.append(row)
+        rows.append(row.copy())
+        for name, each in parts:
+            rows[-1] |= each.cells(name) if each else {}
     names = modes.select(*MODE_KEY, "name")
     table = pl.DataFrame(rows, schema={k: v for k, v in CAUSES.items() if k != "name"})
     shown = table.join(names, on=MODE_KEY).select(list(CAUSES))

@@ -35,12 +35,10 @@ def monitor_headline(
     if alerts.is_empty():
         lines = ["**No failure has a target**, so none can alert."]
     elif over.height:
-        verb = "is" if over.height == 1 else "are"
-        lines = [f"**{say_count(over.height, 'failure')} {verb} above target**: {told}."]
+        lines = [f"**Above target: {say_count(over.height, 'failure')}**. {told}."]
     else:
-        lines = [
-            f"**No alert**: none of {say_count(watched, 'failure')} is shown above its target."
-        ]
+        of = say_count(watched, "failure")
+        lines = [f"**No alert**: of {of} with a target none is shown to be above it."]
     if unknown.height:
         lines.append(f"{say_count(unknown.height, 'failure')} with a target cannot be watched.")
     single = budgets.drop_nulls("mode")
@@ -77,34 +75,36 @@ def say_causes(causes: pl.DataFrame) -> pl.DataFrame:
     return causes.with_columns(pl.col("cause").replace(CAUSES))
 
 
-def rates_over_time(frame: pl.DataFrame, *, every: str) -> alt.FacetChart:
+def rates_over_time(frame: pl.DataFrame) -> alt.FacetChart:
     """Draw the rate of each failure mode by period: band, line and target; hollow: no labels.
 
-    Takes rows of one ``surface``: ``name, start, per_1000`` with its ends, ``held_to`` and
-    ``n_labels``. The first :data:`DRAWN` names are drawn.
+    Takes rows of one ``surface``, whose first :data:`DRAWN` names are drawn: ``name, start, often``
+    with its ends, ``held_to, n_labels``.
     """
-    names = frame.drop_nulls("per_1000")["name"].unique(maintain_order=True).head(DRAWN).to_list()
+    names = frame["name"].unique(maintain_order=True).head(DRAWN).to_list()
     shown = frame.filter(pl.col("name").is_in(names)).with_columns(
-        target=1000 * pl.col("held_to"), read=pl.col("n_labels") > 0
+        pl.col("often", "often_low", "often_high", "held_to") * 1000, read=pl.col("n_labels") > 0
     )
-    width = (PAGE - 90) / 2
-    axis = alt.Axis(format="%e %b", tickCount=5, grid=False)
-    base = alt.Chart(shown, width=width, height=90).encode(
-        x=alt.X("start:T", title=None, axis=axis)
+    width, title = (
+        (PAGE - 90) / 2,
+        f"{say_surface(frame['surface'][0])}: failures per 1,000 sessions",
     )
-    value = alt.Y("per_1000:Q", title=None, axis=alt.Axis(tickCount=3, gridColor=LINE))
-    band = base.mark_area(color=MARK, opacity=0.15).encode(y="low_per_1000:Q", y2="high_per_1000:Q")
-    target = base.mark_line(color=SOFT, strokeDash=[4, 3]).encode(y="target:Q")
-    line = base.mark_line(color=MARK, strokeWidth=1.5).encode(y=value)
-    fill: Any = alt.Fill(
-        "read:N", legend=None, scale=alt.Scale(domain=[True, False], range=[MARK, "white"])
-    )
-    point = base.mark_point(size=36, stroke=MARK, opacity=1).encode(y=value, fill=fill)
-    title = f"{say_surface(frame['surface'][0])}: failures per 1,000 sessions, by {every}"
-    last = shown.drop_nulls("per_1000").unique("name", keep="last", maintain_order=True)
-    rows = last.select("name", "start", "per_1000", "low_per_1000", "high_per_1000").iter_rows()
+    day = alt.X("start:T", title=None, axis=alt.Axis(format="%e %b", tickCount=5, grid=False))
+    base = alt.Chart(shown, width=width, height=90).encode(x=day)
+    value = alt.Y("often:Q", title=None, axis=alt.Axis(tickCount=3, gridColor=LINE))
+    read: Any = alt.Scale(domain=[True, False], range=[MARK, "white"])
+    layer = [
+        base.mark_area(color=MARK, opacity=0.15).encode(y="often_low:Q", y2="often_high:Q"),
+        base.mark_line(color=SOFT, strokeDash=[4, 3]).encode(y="held_to:Q"),
+        base.mark_line(color=MARK, strokeWidth=1.5).encode(y=value),
+        base.mark_point(size=36, stroke=MARK, opacity=1).encode(
+            y=value, fill=alt.Fill("read:N", legend=None, scale=read)
+        ),
+    ]
+    last = shown.unique("name", keep="last", maintain_order=True)
+    rows = last.select("name", "start", "often", "often_low", "often_high").iter_rows()
     spoken = " ".join(f"{name}, from {day}: {say_interval(*ends)}." for name, day, *ends in rows)
     header = alt.Header(title=None, labelFontSize=12, labelAnchor="start", labelLimit=round(width))
     facet = alt.Facet("name:N", sort=names, header=header)
-    drawn = alt.layer(band, target, line, point, data=shown).facet(facet, columns=2)
+    drawn = alt.layer(*layer, data=shown).facet(facet, columns=2)
     return drawn.properties(title=title, description=f"{title}. {spoken}")

@@ -35,6 +35,10 @@ class Estimate:
         """Whether the estimate is a number."""
         return not math.isnan(self.estimate)
 
+    def cells(self, name: str) -> dict[str, float]:
+        """Return the value and the ends of its interval, by the names of columns."""
+        return {name: self.estimate, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def to_frame(self) -> pl.DataFrame:
         """One row, a column a field."""
         import polars as pl  # the only frame in the mathematics, and only for who asks for one

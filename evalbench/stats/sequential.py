@@ -13,14 +13,10 @@ from numpy.typing import ArrayLike
 from ._arguments import Floats, Integers, check_lengths, codes, whole_numbers
 from ._resampling import ratio
 
-BETS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
-"""By how much a session that fails multiplies the evidence."""
-ALPHA = 0.05
-"""Chance of a false alert in a quarter, of all failure modes of a company together."""
-MOST = 1e300
-"""Evidence beyond which it is not counted."""
-KNOWN = 30
-"""Failures at which what history says of overdispersion counts half."""
+BETS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)  # by how much a user who fails multiplies the evidence
+ALPHA = 0.05  # chance of a false alert in a quarter, of all failure modes of a company together
+MOST = 1e300  # evidence beyond which it is not counted
+KNOWN = 30  # failures at which what history says of overdispersion counts half
 
 
 def evidence(
@@ -36,27 +32,17 @@ def evidence(
 
     The unit is a user's day, with the mean :math:`x` of its sessions. A bet :math:`b` multiplies
     the evidence by :math:`1 + \lambda (x - p_0)`, :math:`\lambda = (b - 1) / (1 - p_0)`, whose mean
-    is at most 1 where the rate is at most :math:`p_0`. The e-value is the mean over the bets of
-    :data:`BETS` and over all days as a start; what has not started yet is held as cash, at 1. So a
-    rate that rises late is found as soon as one that was high from the first day.
+    is at most 1 where the rate is at most :math:`p_0`. The e-value is the mean over :data:`BETS`
+    (those with :math:`b p_0 < 1`) and over all days as a start; what has not started yet is held as
+    cash, at 1. Alert where it reaches :math:`1 / \alpha`.
 
     From each start on, a user counts on the first day alone: one who comes back and fails again is
-    no new evidence of how many users it goes wrong for (an intraclass correlation of .3 over the
-    quarter would otherwise alarm in 3% of the quiet quarters of a single mode at 1,000 to 1).
-    A day's evidence is raised to the power of one in ``dispersion``, for days that differ by more
-    than chance (:func:`overdispersion`).
+    no new evidence (else an intraclass correlation of .3 over the quarter takes a quiet mode to
+    1,000 to 1 in 3% of quarters). A day's evidence is raised to the power of one in ``dispersion``,
+    for days that differ by more than chance (:func:`overdispersion`). It misleads where users share
+    a cause that lies outside the product.
 
-    Assumes that users are independent. It misleads where a few of them share a cause that lies
-    outside the product, such as one customer's faulty documents.
-
-    Parameters
-    ----------
-    day : array_like of whole numbers in [0, days)
-        Of each user's day; ``user`` and ``value``, the mean of its sessions in [0, 1], beside it.
-    target : float
-        The rate :math:`p_0`, in [0, 1). Bets with :math:`b p_0 \ge 1` are left out.
-
-    Gives an array (days,). Alert where it reaches :math:`1 / \alpha`.
+    ``day``, whole numbers in [0, days), ``user`` and ``value`` in [0, 1] are of one length.
 
     Source: Ville (1939); Waudby-Smith & Ramdas (2024), JRSS B 86:1; Shin, Ramdas & Rinaldo (2023)
     for the mixture over starts.
@@ -71,15 +57,14 @@ def evidence(
     days_seen = whole_numbers("day", day).astype(np.int64)
     means = np.asarray(value, dtype=np.float64)
     check_lengths(day=days_seen, user=user, value=means)
-    for name, given, holds in (
-        ("target", target, 0 <= target < 1),
-        ("dispersion", dispersion, dispersion >= 1),
-        ("value", means, ((means >= 0) & (means <= 1)).all()),
-        ("days", days, days > days_seen.max()),
+    for name, given, holds, bounds in (
+        ("target", target, 0 <= target < 1, "a share"),
+        ("dispersion", dispersion, dispersion >= 1, "at least 1"),
+        ("value", means, ((means >= 0) & (means <= 1)).all(), "a share"),
+        ("days", days, days > days_seen.max(), "above every day"),
     ):
         if not holds:
-            bounds = {"dispersion": "at least 1", "days": "above every day"}
-            raise ValueError(f"{name} must be {bounds.get(name, 'a share')}, got {given}")
+            raise ValueError(f"{name} must be {bounds}, got {given}")
     bets = np.array([bet for bet in BETS if bet * target < 1])
     if not len(bets):
         return np.ones(days)
@@ -107,19 +92,12 @@ def _day_before(day: Integers, user: Integers) -> Integers:
 
 
 def overdispersion(users: ArrayLike, sums: ArrayLike, squares: ArrayLike) -> Floats:
-    r"""Return by how much the days of a history vary more than users do, at least 1.
+    """Return by how much the days of a history vary more than users do, at least 1.
 
     The squared sums of days about their week's mean, over what the variance of user-days leads one
-    to expect. Weekdays that differ count as well: raised to one in this, the evidence of a bad
-    weekday is worth what it is worth. With few failures, where days can hardly differ by much, it
-    is drawn to 1 (half at :data:`KNOWN`).
-
-    Parameters
-    ----------
-    users, sums, squares : array_like, shape (..., days)
-        How many users came on each day, the sum of their means and that of their squares.
-
-    Gives an array (...).
+    to expect; weekdays that differ count as well. With few failures, where days can hardly differ
+    by much, it is drawn to 1 (half at :data:`KNOWN`). ``users`` who came on each day, the ``sums``
+    of their means and of these ``squares`` are arrays (..., days), the result (...).
 
     Source: McCullagh & Nelder (1989), Generalized Linear Models, 4.5; evidence to a power of less
     than one: Grünwald & van Ommen (2017), Bayesian Analysis 12:1069.
@@ -145,25 +123,11 @@ def overdispersion(users: ArrayLike, sums: ArrayLike, squares: ArrayLike) -> Flo
 
 
 def judged_target(target: float, *, tpr_high: float, fpr_high: float) -> float:
-    """Return the share that an evaluator flags at worst where the rate keeps to its target.
-
-    ``tpr_high`` and ``fpr_high`` are the upper ends of what is known of its errors.
-
-    Examples
-    --------
-    >>> round(judged_target(0.02, tpr_high=0.9, fpr_high=0.01), 4)
-    0.0278
-    """
+    """Return the share that an evaluator flags at worst where the rate keeps to its target."""
     return target * tpr_high + (1 - target) * fpr_high
 
 
 def spend_alpha(weights: ArrayLike) -> Floats:
-    """Divide :data:`ALPHA` over failure modes by the weight of their severity.
-
-    Examples
-    --------
-    >>> spend_alpha([9, 1]).round(4).tolist()
-    [0.045, 0.005]
-    """
+    """Divide :data:`ALPHA` over failure modes by the weights of their severity."""
     shares = np.asarray(weights, dtype=np.float64)
     return ALPHA * ratio(shares, shares.sum(), 0.0)

@@ -51,8 +51,8 @@ def test_a_change_is_read_only_where_all_of_its_interval_is_beyond_tolerance():
     found = drift.compare_mix(before, after, tolerance=0.05, level=0.95)
     german = found.row(by_predicate=pl.col("value") == "de", named=True)
     assert german["reading"] == "moved"
-    assert german["delta"] == pytest.approx(0.3)
-    assert 0.05 < german["low"] < 0.3 < german["high"]
+    assert german["shift"] == pytest.approx(0.3)
+    assert 0.05 < german["shift_low"] < 0.3 < german["shift_high"]
     assert (german["n_before"], german["n_after"]) == (600, 600)
     readings = dict(found.select("trait", "reading").iter_rows())
     assert readings["model"] == "within tolerance"
@@ -69,7 +69,7 @@ def test_another_model_is_a_change_of_all_sessions():
     sessions = make_traffic(300, 0.0, prefix="a")
     before, after = list_traits(sessions), list_traits(sessions, model=pl.lit("m2"))
     found = drift.compare_mix(before, after, tolerance=0.05, level=0.95).head(2)
-    assert found.select("trait", "value", "delta").rows() == [
+    assert found.select("trait", "value", "shift").rows() == [
         ("model", "m1", -1),
         ("model", "m2", 1),
     ]

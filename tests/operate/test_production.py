@@ -52,8 +52,8 @@ def test_a_failure_far_above_its_target_alerts_and_spends_its_budget(shop):
     assert budget["spent_low"] <= 34 <= budget["spent_high"]
     assert found["rates"]["start"].is_sorted()
     for row in found["rates"].iter_rows(named=True):
-        assert row["low_per_1000"] < 1000 / 12 < row["high_per_1000"]
-    assert "**1 failure is above target**: *Is rude*, seen on" in found["said"]
+        assert row["often_low"] < 1 / 12 < row["often_high"]
+    assert "**Above target: 1 failure**. *Is rude*, seen on" in found["said"]
     assert "1 of 1 error budget exhausted" in found["said"]
     assert found["causes"]["cause"].to_list() == ["no move shown"]
 
@@ -66,10 +66,10 @@ def test_a_period_without_labels_has_a_nowcast_that_is_scored_when_they_come(sho
     guessed, told = (view.estimate(frame, labels, view.modes) for labels in (known, view.truth))
     [rate] = monitor.period_rates(guessed, view.modes, view.targets, start=later).to_dicts()
     assert (rate["start"], rate["n_labels"]) == (later.date(), 0)
-    assert rate["low_per_1000"] < 1000 / 12 < rate["high_per_1000"]
+    assert rate["often_low"] < 1 / 12 < rate["often_high"]
     [scored] = monitor.score_nowcasts(guessed, told, start=later).to_dicts()
     assert scored["reading"] == "held"
-    assert scored["low"] < scored["missed"] < scored["high"]
+    assert scored["shift_low"] < scored["shift"] < scored["shift_high"]
     off = told[0].found.processes[0][1]
     moved = replace(off, estimate=0.4, low=0.35, high=0.45)
     wrong = replace(told[0], found=replace(told[0].found, processes=((moved, moved),)))

@@ -29,9 +29,7 @@ def test_it_says_what_is_above_target_before_anything_else():
         [{"name": "Is rude", "cause": "provider"}, {"name": "Slow", "cause": "no move shown"}],
         [{"reading": "moved"}, {"reading": "cannot tell"}],
     ).splitlines()
-    assert said[0].startswith(
-        "- **1 failure is above target**: *Is &#42;rude&#42;*, seen on 3 July"
-    )
+    assert said[0].startswith("- **Above target: 1 failure**. *Is &#42;rude&#42;*, seen on 3 July")
     assert said[1:] == [
         "- 1 failure with a target cannot be watched.",
         "- 1 of 1 error budget exhausted, the most severe first: *Is rude*.",
@@ -41,7 +39,7 @@ def test_it_says_what_is_above_target_before_anything_else():
 
 
 def test_quiet_and_nothing_to_watch_are_not_the_same():
-    assert say([{"name": "Slow", "reading": "no alert"}]).startswith("- **No alert**: none of 1")
+    assert say([{"name": "Slow", "reading": "no alert"}]).startswith("- **No alert**: of 1 failure")
     assert say() == "- **No failure has a target**, so none can alert."
 
 
@@ -57,14 +55,14 @@ def test_evidence_is_said_against_what_is_needed():
 
 def test_rates_are_drawn_with_target_and_hollow_where_nobody_has_read_any():
     rows = [
-        {"surface": "shop", "name": name, "start": date(2026, 7, 6 + 7 * week), "per_1000": 20.0}
-        | {"low_per_1000": 10.0, "high_per_1000": 40.0, "held_to": 0.01, "n_labels": week}
+        {"surface": "shop", "name": name, "start": date(2026, 7, 6 + 7 * week), "often": 0.02}
+        | {"often_low": 0.01, "often_high": 0.04, "held_to": 0.01, "n_labels": week}
         for name in (f"mode {at}" for at in range(8))
         for week in (0, 1)
     ]
-    drawn = monitoring.rates_over_time(table(WATCHED, *rows), every="week").to_dict()
+    drawn = monitoring.rates_over_time(table(WATCHED, *rows)).to_dict()
     data = next(iter(drawn["datasets"].values()))
     assert len({row["name"] for row in data}) == monitoring.DRAWN
-    assert {row["target"] for row in data} == {10.0}
+    assert {row["held_to"] for row in data} == {10.0}
     assert [row["read"] for row in data[:2]] == [False, True]
     assert "mode 0, from 2026-07-13: 20 (10 to 40)." in drawn["description"]

@@ -18,11 +18,11 @@ def test_the_interval_is_newcombes_and_wider_for_more_values():
     # Newcombe (1998), table II, case a: 56/70 and 48/80 give a difference of .2 (.0524 to .3339).
     both = (single(48 / 80, n=80), single(56 / 70, n=70))
     [change] = share_changes(*both)
-    found = change.delta
+    found = change.shift
     assert [found.estimate, found.low, found.high] == pytest.approx([0.2, 0.0524, 0.3339], abs=5e-5)
     assert (change.before.n, change.after.n, found.n) == (80, 70, 150)
     several, _ = share_changes(single(0.6, 0.4, n=80), single(0.8, 0.2, n=70))
-    assert several.delta.low < found.low
+    assert several.shift.low < found.low
 
 
 def test_sessions_of_one_user_count_for_less():
@@ -44,7 +44,7 @@ def test_it_covers_where_users_differ():
             own = rng.beta(share * 4, (1 - share) * 4, 200)
             sides.append((n, rng.binomial(n, own)[:, None]))
         [change] = share_changes(*sides)
-        held.append(change.delta.low <= 0.1 <= change.delta.high)
+        held.append(change.shift.low <= 0.1 <= change.shift.high)
     assert np.mean(held) >= 0.93
 
 
