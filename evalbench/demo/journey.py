@@ -21,6 +21,8 @@ from evalbench.demo.closing import (
 )
 from evalbench.demo.company import ANNOTATORS, QUARTERS, Surface, load_company, quarter_bounds
 from evalbench.demo.conversation import Facts
+from evalbench.demo.operating import close_quarter, open_issues, set_targets, ship_fixes
+from evalbench.demo.releasing import collect_cases, decide_release, name_last, write_decisions
 from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import SUFFIX, write_traces
 from evalbench.errors import EvalbenchError
@@ -70,6 +72,7 @@ FLOOR = 45
 DRAWN_AFTER, LABELLED_AFTER, ADJUDICATED_AFTER = (timedelta(days=days) for days in (2, 5, 1))
 EVALUATED_AFTER, REPORTED_AFTER = timedelta(days=9), timedelta(days=10)
 # The surface whose evaluators are proposed and promoted; of the others ``06_evaluators`` does.
+GATED = "support_copilot"
 EVALUATED = "code_reviewer"
 CURATOR = "demo-curator"
 ADJUDICATOR = "dario"
@@ -87,6 +90,7 @@ class Journey:
     closing: pl.DataFrame
     told: str
     page: Path
+    memo: Path
 
 
 def run(
@@ -98,6 +102,8 @@ def run(
     say: Say = str,
 ) -> Journey:
     """Play the year on an empty workspace, report its quarters, and compare with the truth."""
+    (ws.path / "evalbench.toml").write_text(write_decisions(load_company()), encoding="utf-8")
+    ws = open_workspace(ws.path, user=ws.user)
     play_year(ws, seed=seed, sessions_per_surface=sessions_per_surface, quarters=quarters, say=say)
     end = quarter_bounds(quarters[-1])[1]
     say("propose evaluators")
@@ -118,7 +124,10 @@ def run(
     compared = compare_changes(pl.DataFrame(changes, schema=impact.CHANGES), company)
     told = say_coverage(closing, compared)
     page = write_closing(closing, told, reports, ws.path / "reports" / "demo.html")
-    return Journey(proposals, reports, closing, told, page)
+    say("decide on the last release")
+    asked = {"decision": GATED, "seed": seed} | name_last(company, GATED)
+    memo = runbook.run("08_gate", asked, workspace=ws, reports=ws.path / "reports").html
+    return Journey(proposals, reports, closing, told, page, memo)
 
 
 def play_year(
@@ -146,8 +155,9 @@ def play_year(
         ws.lake.append("verdict", judgements.judge_sessions(each, rng=judging))
     now = quarter_bounds(QUARTERS[0])[0]
     _define_modes(_at(ws, now), company)
+    set_targets(_at(ws, now).ledger, company)
     releases = sorted(
-        (release.shipped_at, surface.surface, release.release, release.targets)
+        (release.shipped_at, surface.surface, surface, release)
         for surface in company
         for release in surface.releases
     )
@@ -155,10 +165,13 @@ def play_year(
         say(f"draw and label {quarter}")
         end = quarter_bounds(quarter)[1]
         while releases and releases[0][0] < end:
-            moment, name, release, targets = releases.pop(0)
+            moment, name, surface, release = releases.pop(0)
             now = max(now, moment)
-            body = {"surface": name, "release": release, "shipped_at": moment, "targets": targets}
-            _at(ws, now).ledger.append("release.shipped", f"{name}/{release}", body)
+            decide_release(_at(ws, now), surface, release, seed=seed)
+            body = {"surface": name, "release": release.release, "shipped_at": moment}
+            shipped = f"{name}/{release.release}", {**body, "targets": release.targets}
+            _at(ws, now).ledger.append("release.shipped", *shipped)
+            ship_fixes(_at(ws, now).ledger, surface, release)
         now = end + DRAWN_AFTER
         queues = [_draw_queue(_at(ws, now), each, quarter, rng=reading) for each in simulated]
         now += LABELLED_AFTER
@@ -170,6 +183,11 @@ def play_year(
             labels = ws.ledger.bodies("label.set", since=number).filter(queue=number)
             rulings = judgements.adjudicate_sessions(each, labels, codebook, rng=deciding)
             _write(_at(ws, now), "label.adjudicated", rulings, actor=ADJUDICATOR)
+        truth = take_snapshot(_at(ws, now)).truth
+        for surface in company:
+            open_issues(_at(ws, now).ledger, surface, truth)
+            collect_cases(_at(ws, now), surface, truth)
+        close_quarter(_at(ws, now).ledger, quarter, end=end)
 
 
 def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
@@ -192,6 +210,7 @@ def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
     )
     for title, report in journey.reports.items():
         console.print(f"{title}: {report}")
+    console.print(f"May the last release ship? {journey.memo}")
     console.print(str(journey.page))
     return journey
 
