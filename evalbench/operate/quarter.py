@@ -1,23 +1,17 @@
 """What the first page of a quarter's report shows: failures by severity, and the year beside it."""
 
 from datetime import datetime
-from typing import Any
 
-import numpy as np
 import polars as pl
 
-from evalbench import stats
 from evalbench.operate.evidence import WHOLE, quarter_window
 from evalbench.operate.impact import RELEASE_KEY
-from evalbench.operate.windows import SESSION_KEY
 from evalbench.schema import TIME, columns
 
 MODE_KEY = ["surface", "mode"]
 SEVERITIES = ("safety", "user impact", "polish")
 """In the order in which everything is listed."""
 YEAR = 4
-FEWEST = 10
-"""Failing sessions under which no catch rate is given."""
 LIKE_THESE = {
     name: 1000 * pl.col(process)
     for name, process in (
@@ -41,10 +35,8 @@ HISTORY = columns(
     (pl.Float64, "per_1000 low_per_1000 high_per_1000"),
 )
 """The rate of each failure in each release, from its first session in the year to its last."""
-CAUGHT = columns((pl.String, "quarter"), (pl.Float64, "estimate low high"), (pl.Int64, "n"))
-CAUGHT["reason"] = pl.String()
 DECISIONS = columns(
-    (pl.String, "decision surface text owner state"), (TIME, "due"), (pl.Int64, "seq")
+    (pl.String, "decision surface mode text owner state"), (TIME, "due"), (pl.Int64, "seq")
 )
 
 
@@ -121,72 +113,6 @@ def trace_history(
     )
 
 
-def catch_rates(
-    frame: pl.DataFrame,
-    verdicts: pl.DataFrame,
-    truth: pl.DataFrame,
-    quarters: list[str],
-    *,
-    level: float,
-    rng: np.random.Generator,
-) -> pl.DataFrame:
-    """Estimate by quarter which share of failing sessions some evaluator flags, for the right one.
-
-    Takes sessions with their strata (``group_key, stratum, drawn, split``), verdicts with
-    ``learnt``, and what people decided. A session is caught where a failure that people see in it
-    is failed by an evaluator of that failure. Where any evaluator may have learnt from labels, the
-    train split is left out.
-    """
-    latest = (
-        verdicts.drop_nulls("fails")
-        .sort("judged_at", "repeat")
-        .group_by([*SESSION_KEY, "mode", "evaluator_id"])
-    )
-    flagged = latest.agg(pl.col("fails").last()).group_by([*SESSION_KEY, "mode"])
-    judged = truth.join(flagged.agg(flagged=pl.col("fails").any()), [*SESSION_KEY, "mode"], "left")
-    fails, caught = pl.col("fails"), pl.col("fails") & pl.col("flagged").fill_null(False)
-    unclear = fails.is_null().any() & ~fails.any()
-    sessions = judged.group_by(SESSION_KEY).agg(
-        fails=pl.when(~unclear).then(fails.any()), caught=caught.any()
-    )
-    placed = frame.drop_nulls("stratum")
-    if "learnt" in verdicts.columns and verdicts["learnt"].any():
-        placed = placed.filter(pl.col("split") != "train")
-    rows = []
-    for quarter, stream in zip(quarters, rng.spawn(len(quarters)), strict=True):
-        start, end = quarter_window(quarter)
-        own = placed.filter(pl.col("started_at") >= start, pl.col("started_at") < end)
-        read = (
-            own.filter("drawn").join(sessions.drop_nulls("fails"), on=SESSION_KEY).sort(SESSION_KEY)
-        )
-        rows.append({"quarter": quarter} | _catch_rate(own, read, level=level, rng=stream))
-    return pl.DataFrame(rows, schema=CAUGHT)
-
-
-def _catch_rate(
-    placed: pl.DataFrame, read: pl.DataFrame, *, level: float, rng: np.random.Generator
-) -> dict[str, Any]:
-    failing = int(read["fails"].sum())
-    if failing < FEWEST:
-        why = f"people found {failing} failing sessions; at least {FEWEST} are needed"
-        return {"n": failing, "reason": why}
-    groups = read["group_key"]
-    shared = groups.fill_null("alone " + read["session_id"])
-    stratum = pl.format("{}: {}", "surface", "stratum")
-    sizes = placed.group_by(stratum=stratum, maintain_order=True).agg(n=pl.len().cast(pl.Int64))
-    found = stats.alignment(
-        read["fails"].cast(pl.Float64).to_numpy(),
-        read["caught"].cast(pl.Float64).to_numpy(),
-        groups=shared.to_numpy() if shared.is_duplicated().any() else None,
-        strata=read.select(stratum).to_series().to_numpy(),
-        population={name: sizes[name].to_numpy() for name in sizes.columns},
-        level=level,
-        rng=rng,
-    ).tpr
-    ends = {"estimate": found.estimate, "low": found.low, "high": found.high}
-    return ends | {"n": failing, "reason": found.reason}
-
-
 def follow_decisions(
     recorded: pl.DataFrame, *, start: datetime | None, now: datetime
 ) -> pl.DataFrame:
@@ -211,3 +137,16 @@ def follow_decisions(
         .select(pl.col(name).cast(kind) for name, kind in DECISIONS.items())
         .sort("due", "seq")
     )
+
+
+def find_steps(issues: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+    """Return the next ``step`` for failure modes, and when it is ``due`` if that was decided.
+
+    What leadership decided on a failure stands before the next step of its open issue.
+    """
+    decided = decisions.filter(pl.col("state") != "done").select(*MODE_KEY, "due", step="text")
+    going = issues.filter(pl.col("next_step") != "").select(
+        *MODE_KEY, due=pl.lit(None, TIME), step="next_step"
+    )
+    known = pl.concat([decided, going]).drop_nulls(MODE_KEY)
+    return known.unique(MODE_KEY, keep="first", maintain_order=True)

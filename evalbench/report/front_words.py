@@ -185,6 +185,15 @@ def say_rate(value: float | None, low: float | None, high: float | None) -> str:
     return say_interval(value, low, high) if value >= 0.5 else f"under 1 (0 to {high:.0f})"
 
 
+def say_metric(value: float | None, *, unit: str) -> str:
+    """Write the value of a metric in its unit."""
+    if value is None or unit == "share":
+        return say_share(value)
+    if unit == "dollars":
+        return f"${value:,.2f}" if value >= 1 else f"${value:.2g}"
+    return say_number(value, decimals=0 if value >= 10 else 1)
+
+
 def say_share(value: float | None) -> str:
     """Write a share; what is nearly nothing or all is never called so."""
     if value is None:

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from evalbench.operate.evidence import quarter_window
-from evalbench.operate.quarter import by_severity
-from evalbench.report.front_words import say_quarter, say_rate
+from evalbench.operate.quarter import SEVERITIES, by_severity
+from evalbench.report.front_words import say_quarter, say_rate, say_share
 from evalbench.report.glossary import VERDICTS
 from evalbench.report.sentences import say_interval, say_number, say_surface
 
@@ -157,34 +157,36 @@ def draw_history(
     return Figure("year", title, note, _quarter_ticks(quarters), panels=tuple(panels), empty=empty)
 
 
-def draw_coverage(coverage: pl.DataFrame, quarters: list[str], target: float | None) -> Figure:
+def draw_coverage(scorecard: pl.DataFrame, severities: pl.Series) -> Figure:
     """Draw by severity the share of failure modes that an evaluator which counts watches.
 
-    Takes ``quarter, severity, covered, of``, a quarter after the other.
+    Takes the scorecard, and the severity of every failure mode.
     """
-    panels = []
-    width = 100 / max(len(quarters), 1)
-    for (severity,), own in coverage.group_by("severity", maintain_order=True):
-        shares = [
-            (row["quarter"], 100 * row["covered"] / row["of"] if row["of"] else 0.0)
-            for row in own.iter_rows(named=True)
-        ]
-        at = {name: place * width for place, name in enumerate(quarters)}
-        steps = tuple((at[name], at[name] + width, *[share] * 3) for name, share in shares)
-        counts = own.select("covered", "of").rows()
-        said = f"{counts[-1][0]} of {counts[-1][1]}"
-        spoken = " ".join(
-            f"{say_quarter(name)}: {covered} of {of}."
-            for name, (covered, of) in zip(own["quarter"], counts, strict=True)
+    panels, quarters = [], list[str]()
+    for severity in SEVERITIES:
+        of = int((severities == severity).sum())
+        [row] = scorecard.filter(metric=f"coverage_{severity}".replace(" ", "_")).to_dicts()
+        if not of:
+            continue
+        quarters, width = row["quarters"], 100 / len(row["quarters"])
+        shares = [(at * width, value) for at, value in enumerate(row["history"])]
+        steps = tuple((at, at + width, *[100 * v] * 3) for at, v in shares if v is not None)
+        now = row["value"] or 0.0
+        spoken = ", ".join(
+            f"{say_quarter(name)} {say_share(value)}"
+            for name, value in zip(quarters, row["history"], strict=True)
         )
-        name = str(severity).capitalize()
-        panels.append(Panel(name, "", "", said, spoken, steps, line=target and 100 * target))
-    title = "Failures watched, by severity"
-    note = "Failure modes with a promoted evaluator, at each quarter's close, of all."
-    note += " Dotted: target." if target else " No target is recorded."
+        aim = row["target"]
+        about = f"target {say_share(aim)}" if aim else "no target"
+        said = f"{round(now * of)} of {of}"
+        line = 100 * aim if aim else None
+        panels.append(Panel(severity.capitalize(), about, "", said, spoken, steps, line=line))
+    note = "Failure modes with a promoted evaluator, of all; dotted: target."
     empty = "" if panels else "No failure mode counts yet."
     ticks = _quarter_ticks(quarters)
-    return Figure("coverage", title, note, ticks, panels=tuple(panels), empty=empty)
+    return Figure(
+        "coverage", "Failures watched, by severity", note, ticks, panels=tuple(panels), empty=empty
+    )
 
 
 def judge(reading: str | None) -> str:

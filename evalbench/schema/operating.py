@@ -95,10 +95,14 @@ class MetricObserved(Body):
 
 
 class DecisionRecorded(Body):
-    """``decision.recorded``: what leadership was asked for, and decided, by when."""
+    """``decision.recorded``: what leadership was asked for, and decided, by when.
+
+    It may be about one failure ``mode``; the last event of a ``decision`` counts.
+    """
 
     decision: Name
     surface: Name | None = None
+    mode: Name | None = None
     text: str = Field(min_length=1)
     owner: Name
     due: datetime

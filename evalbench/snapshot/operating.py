@@ -12,7 +12,7 @@ from evalbench.evaluate import status
 from evalbench.label.agreement import consensus
 from evalbench.label.annotation import workload
 from evalbench.label.codebook import fold
-from evalbench.operate import evidence, figures, fixes, impact, resolution, scorecard
+from evalbench.operate import catches, evidence, figures, fixes, impact, resolution, scorecard
 from evalbench.operate.issues import Issue, issue_table, move_table, read_issues
 from evalbench.snapshot.releasing import Releasing
 from evalbench.stats import Estimate
@@ -77,7 +77,10 @@ class Operating(Releasing):
         standing = {"coverage": status.severity_coverage(then.statuses, then.modes)}
         standing["calibrations"] = calibrated.filter(pl.col("seq").is_in(counting.to_list()))
         window: dict[str, Any] = {"start": start, "end": end, "now": self.now}
-        return figures.measure(replace(self._facts, **standing), **window, **self.measured)
+        found = figures.measure(replace(self._facts, **standing), **window, **self.measured)
+        placed = figures.keep_within(self._any_frame, "started_at", start, end)
+        caught = catches.catch_rate(placed, self.judging, self.truth, **self.measured)
+        return found | {"catch_rate": caught}
 
     @cached_property
     def _facts(self) -> figures.Facts:
@@ -119,4 +122,5 @@ class Operating(Releasing):
         """Sessions of any quarter in the order of their releases; none where there are none."""
         sessions = self.whole.sessions
         none = {"since": pl.col("started_at"), "inclusion_probability": pl.lit(None, pl.Float64)}
+        none |= {"stratum": pl.lit(""), "drawn": pl.lit(False), "split": pl.lit("")}
         return self.whole.frame if sessions.height else sessions.with_columns(**none)

@@ -169,14 +169,9 @@ class Stages(Pinned):
     def estimate(
         self, frame: pl.DataFrame, *labels_and_modes: Any, judged: float = 1.0
     ) -> list[impact.SurfaceRates]:
-        """Estimate rates, where evaluators ``judged`` a share of the sessions, chosen at random.
-
-        What is defined here may have learnt from labels of the train split.
-        """
-        learnt = pl.col("evaluator_id").is_in(list(self.specifications))
-        verdicts = self.verdicts.with_columns(learnt=learnt)
+        """Estimate rates, where evaluators ``judged`` a share of the sessions, chosen at random."""
         about = {"judged": judged, **self.measured}
-        return impact.estimate_surfaces(frame, verdicts, *labels_and_modes, **about)
+        return impact.estimate_surfaces(frame, self.judging, *labels_and_modes, **about)
 
     @cached_property
     def _notes(self) -> pl.DataFrame:
@@ -185,6 +180,12 @@ class Stages(Pinned):
     @cached_property
     def _counting_verdicts(self) -> pl.DataFrame:
         return status.counting_verdicts(self.every_verdict, self.statuses)
+
+    @cached_property
+    def judging(self) -> pl.DataFrame:
+        """The verdicts, and whether who gave each may have ``learnt`` from the train split."""
+        learnt = pl.col("evaluator_id").is_in(list(self.specifications))
+        return self.verdicts.with_columns(learnt=learnt)
 
     @cached_property
     def whole(self) -> Stages:

@@ -2,9 +2,7 @@
 
 from datetime import UTC, datetime
 
-import numpy as np
 import polars as pl
-import pytest
 
 from evalbench.operate import quarter
 from evalbench.operate.evidence import WHOLE
@@ -59,41 +57,14 @@ def test_history_is_by_the_lives_of_releases_within_the_year(sessions):
     assert quarter.trace_history(rates(), sessions, modes(), QUARTERS[:1]).is_empty()
 
 
-def catch(frame, labels, verdicts, **columns):
-    found = quarter.catch_rates(
-        frame, verdicts.with_columns(**columns), labels, QUARTERS, level=0.95,
-        rng=np.random.default_rng(1),
-    )  # fmt: skip
-    assert found["quarter"].to_list() == QUARTERS
-    assert found["estimate"].head(3).null_count() == 3
-    assert "at least 10 are needed" in found["reason"][0]
-    return found.row(-1, named=True)
-
-
-@pytest.mark.parametrize("share", [1.0, 0.5])
-def test_failing_sessions_are_caught_where_the_right_evaluator_fails_them(frame, labels, share):
-    number = pl.int_range(pl.len())
-    about = {"evaluator_id": pl.lit("judge"), "repeat": pl.lit(0), "learnt": pl.lit(False)}
-    judged = labels.with_columns(**about, judged_at=pl.lit(datetime(2026, 7, 1, tzinfo=UTC)))
-    flagged = pl.col("fails") & (number % 2 == 0 if share < 1 else pl.lit(True))
-    judged = judged.sort("fails").with_columns(fails=flagged)
-    found = catch(frame, labels, judged)
-    assert found["low"] <= found["estimate"] <= found["high"]
-    assert abs(found["estimate"] - share) < 0.25
-    other = catch(frame, labels, judged, mode=pl.lit("another"))
-    assert other["estimate"] == 0
-    halved = catch(frame, labels, judged, learnt=pl.lit(True))
-    assert halved["n"] < found["n"]
-
-
 def test_the_last_word_on_a_decision_counts():
     at, due = datetime(2026, 9, 1, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)
-    row = {"at": at, "surface": None, "text": "Hire", "owner": "cleo", "due": due}
+    row = {"at": at, "surface": None, "mode": None, "text": "Hire", "owner": "cleo", "due": due}
     rows = [
         row | {"seq": seq, "decision": name, "done": done}
         for seq, (name, done) in enumerate([("a", False), ("b", False), ("a", True)])
     ]
-    recorded = pl.DataFrame(rows, schema_overrides={"surface": pl.String})
+    recorded = pl.DataFrame(rows, schema_overrides={"surface": pl.String, "mode": pl.String})
     late = datetime(2026, 11, 1, tzinfo=UTC)
     followed = quarter.follow_decisions(recorded, start=at, now=late)
     assert followed.select("decision", "state").rows() == [("b", "overdue"), ("a", "done")]
