@@ -134,7 +134,7 @@ def _say_tile(row: dict[str, Any]) -> dict[str, Any]:
 
 def _say_row(row: dict[str, Any], anchors: dict[tuple[str, str], str]) -> dict[str, Any]:
     """Say one of the ten rows; what people decided to do stands before what is proposed."""
-    made = "made elsewhere" if row["evaluator"] else "none"
+    made = "external" if row["evaluator"] else "none"
     step = row["step"] or front_words.say_step(row)
     return {
         "name": row["name"],
