@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROWS = 10
 TILES = {
-    "coverage": "Failures watched, by severity",
+    "coverage_all": "Failures watched, by severity",
     "catch_rate": "Failing sessions caught",
     "time_to_verified_fix": "Median days to a verified fix",
     "cost_per_success": "Cost per success",
