@@ -21,6 +21,7 @@ from evalbench.release.golden import (
 )
 from evalbench.release.leakage import list_objections
 from evalbench.schema import GoldenAdded
+from evalbench.session.messages import read_value
 from evalbench.store.tabular import (
     ImportReport,
     Record,
@@ -148,9 +149,20 @@ def _write_shape(record: Record, shape: str) -> Record:
         return {"description": case, "vars": given, "assert": [grader], "metadata": about}
     given_as, expected_as, about_as = SHAPES[shape]
     made = {"id": case, given_as: messages, expected_as: expected, about_as: about}
-    if shape == "deepeval":  # its input is a text
-        made |= {given_as: last, about_as: about | {"messages": messages}}
+    own = {"inspect": [*map(_name_calls, messages)], "deepeval": last}.get(shape, messages)
+    if own != messages:
+        made |= {given_as: own, about_as: about | {"messages": messages}}
     return made
+
+
+def _name_calls(message: Record) -> Record:
+    """Write the tool calls of a message as Inspect has them: arguments are no text."""
+    calls = [
+        {**each, "function": each["function"]["name"]}
+        | {"arguments": read_value(each["function"]["arguments"]) or {}}
+        for each in message.get("tool_calls") or ()
+    ]
+    return message | ({"tool_calls": calls} if calls else {})
 
 
 def _read_shape(record: Record, shape: str) -> Record:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
 from evalbench import stats
 from evalbench.release.golden import CASE_KEY, SUITE_KEY, live
-from evalbench.schema import TIME, columns
+from evalbench.schema import columns
 from evalbench.stats.selection import best_of, rate_gap
 
 IN_DAYS = 10
@@ -17,15 +17,15 @@ IN_DAYS = 10
 CRITICAL = ("safety", "user impact")
 FRESHNESS = columns(
     (pl.String, "surface mode severity"),
-    (TIME, "since first_case_at"),
+    (pl.Date, "since first_case"),
     (pl.Int64, "working_days"),
-    (pl.Boolean, "in_time"),
+    (pl.String, "timely"),
 )
 WEAR = columns(
     (pl.String, "surface suite"),
     (pl.Int64, "cases decisions candidates"),
     (pl.Float64, "optimism"),
-    (TIME, "retire_at"),
+    (pl.Date, "retire_on"),
     (pl.Int64, "n_old n_fresh"),
     (pl.Float64, "old old_low old_high fresh fresh_low fresh_high gap gap_low gap_high level"),
 )
@@ -36,24 +36,24 @@ def list_freshness(modes: pl.DataFrame, cases: pl.DataFrame, *, now: datetime) -
     """Say of each critical failure mode when its first case came, as :data:`FRESHNESS`.
 
     ``modes`` are ``surface, mode, severity, since``: since when each counts. ``working_days`` run
-    from then to its first case, else to ``now``; ``in_time`` is null while both are still open.
+    from then to its first case, else to ``now``; it is ``timely`` "in time", "late", or "open".
     """
-    first = cases.group_by("surface", "mode").agg(first_case_at=pl.min("added_at"))
-    known = modes.filter(pl.col("severity").is_in(CRITICAL))
+    first = cases.group_by("surface", "mode").agg(first_case=pl.min("added_at").dt.date())
+    known = modes.filter(pl.col("severity").is_in(CRITICAL)).cast({"since": pl.Date})
     joined = known.join(first, on=["surface", "mode"], how="left").sort("since", "mode")
-    ends = joined["first_case_at"].fill_null(now)
-    days = np.busday_count(joined["since"].dt.date().to_numpy(), ends.dt.date().to_numpy())
-    late = pl.col("working_days") > IN_DAYS
-    judged = pl.when(pl.col("first_case_at").is_not_null() | late).then(~late)
+    ends = joined["first_case"].fill_null(now.date())
+    days = np.busday_count(joined["since"].to_numpy(), ends.to_numpy())
     counted = joined.with_columns(working_days=pl.Series(np.maximum(days, 0), dtype=pl.Int64))
-    return counted.with_columns(in_time=judged).select(*FRESHNESS).cast(FRESHNESS)
+    told = pl.when(pl.col("working_days") > IN_DAYS).then(pl.lit("late"))
+    told = told.when(pl.col("first_case").is_null()).then(pl.lit("open"))
+    return counted.with_columns(timely=told.otherwise(pl.lit("in time"))).select(*FRESHNESS)
 
 
 def measure_freshness(
     freshness: pl.DataFrame, *, level: float, rng: np.random.Generator
 ) -> stats.Estimate | None:
     """Estimate the share of critical failure modes with a case in time; None of no mode."""
-    judged = freshness["in_time"].drop_nulls()
+    judged = freshness.filter(pl.col("timely") != "open")["timely"] == "in time"
     return stats.proportion(judged, level=level, rng=rng) if len(judged) else None
 
 
@@ -76,7 +76,7 @@ def measure_wear(
     ``gap`` says that it does worse on these. New cases may be harder than old ones: then the gap is
     no wear.
 
-    Retirement is proposed (``retire_at``) for the day when, at the pace of runs so far, the
+    Retirement is proposed (``retire_on``) for the day when, at the pace of runs so far, the
     optimism reaches ``margin``; null where the pace or the spread is unknown, or that is more than
     ten years off.
 
@@ -106,7 +106,7 @@ def measure_wear(
             "decisions": gates.filter(**key).height,
             "candidates": own["run"].n_unique(),
             "optimism": found.optimism,
-            "retire_at": _propose(own["at"], found.last(margin)),
+            "retire_on": _propose(own["at"], found.last(margin)),
             "n_old": len(old),
             "n_fresh": len(fresh),
             "level": level,
@@ -127,11 +127,11 @@ def judge_cases(cases: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     return by_mode.group_by(*SUITE_KEY, "run", "case").agg(pl.any("fails")).sort("run", "case")
 
 
-def _propose(at: pl.Series, last: float) -> datetime | None:
+def _propose(at: pl.Series, last: float) -> date | None:
     """Return the day of the candidate with the number ``last``, at the pace of those before."""
     begun, seen = at[0], at[-1]
     days = (seen - begun) / timedelta(days=1) / max(len(at) - 1, 1) * (last - 1)
-    return begun + timedelta(days=days) if 0 < days < 3652 else None
+    return (begun + timedelta(days=days)).date() if 0 < days < 3652 else None
 
 
 def _spread(name: str, estimate: stats.Estimate) -> dict[str, float]:

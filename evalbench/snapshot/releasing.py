@@ -38,7 +38,9 @@ class Releasing(Stages):
     @cached_property
     def places(self) -> pl.DataFrame:
         """Where golden cases must not stand: what evaluators and the product have seen."""
-        return leakage.gather_places(self.specifications, self.frame, self.spans)
+        unseen = self.sessions.with_columns(labelled=pl.lit(False), split=pl.lit(""))
+        seen = unseen if unseen.is_empty() else self.frame
+        return leakage.gather_places(self.specifications, seen, self.spans)
 
     @cached_property
     def freshness(self) -> pl.DataFrame:

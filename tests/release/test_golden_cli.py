@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import pytest
 from make import MODE_FIELDS, llm, modes, said, sessions, spans, user, workspace
@@ -39,16 +40,17 @@ def ws(tmp_path):
     return ws
 
 
+def run_golden(ws, capsys, *arguments, status=0):
+    with pytest.raises(SystemExit) as ended:
+        main(["golden", *map(str, arguments), "--workspace", str(ws.path)])
+    told = capsys.readouterr()
+    assert ended.value.code == status, told.err
+    return told.err if status else told.out
+
+
 @pytest.fixture
 def run(ws, capsys):
-    def run(*arguments, status=0):
-        with pytest.raises(SystemExit) as ended:
-            main(["golden", *map(str, arguments), "--workspace", str(ws.path)])
-        told = capsys.readouterr()
-        assert ended.value.code == status, told.err
-        return told.err if status else told.out
-
-    return run
+    return partial(run_golden, ws, capsys)
 
 
 def test_a_failure_becomes_a_case_that_is_listed_and_retired(ws, run):
@@ -88,7 +90,9 @@ def test_what_an_evaluator_learnt_from_is_refused_and_shown(ws, run):
     assert f"stands in the training label of session {TAUGHT}" in refused
 
 
-def test_the_starter_suite_is_a_suite_of_attacks(ws, run, tmp_path):
+def test_the_starter_suite_is_a_suite_of_attacks(tmp_path, capsys):
+    ws = workspace(tmp_path / "new")  # nothing was ingested yet
+    run = partial(run_golden, ws, capsys)
     assert run("starter", "shop").splitlines()[-1] == "added=25 rejected=0 duplicates=0"
     assert run("starter", "shop").splitlines()[-1] == "added=0 rejected=0 duplicates=25"
     cases = golden.read_cases(ws.ledger)

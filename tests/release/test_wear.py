@@ -49,12 +49,12 @@ def test_a_critical_mode_needs_a_case_within_ten_working_days():
         for mode, days in {"early": 14, "late": 15}.items()
     )
     found = wear.list_freshness(modes, cases, now=FRIDAY).sort("mode")
-    told = found.select("mode", "working_days", "in_time").rows()
+    told = found.select("mode", "working_days", "timely").rows()
     assert told == [
-        ("early", 10, True),
-        ("late", 11, False),
-        ("missing", 44, False),
-        ("open", 4, None),
+        ("early", 10, "in time"),
+        ("late", 11, "late"),
+        ("missing", 44, "late"),
+        ("open", 4, "open"),
     ]
     share = wear.measure_freshness(found, level=0.95, rng=np.random.default_rng(1))
     assert (share.estimate, share.n) == (pytest.approx(1 / 3), 3)
@@ -80,7 +80,7 @@ def test_forty_equal_candidates_wear_a_suite_out():
     assert row["fresh_low"] < 0.2 < row["fresh_high"]
     assert row["gap_low"] < row["fresh"] - row["old"] < row["gap_high"]
     assert 0.04 < row["optimism"] < 0.08
-    assert START < row["retire_at"] < START + timedelta(days=40)
+    assert START.date() < row["retire_on"] < (START + timedelta(days=40)).date()
 
 
 def test_a_suite_that_served_once_is_not_worn():
@@ -91,7 +91,7 @@ def test_a_suite_that_served_once_is_not_worn():
     ).row(0, named=True)
     assert (row["candidates"], row["n_old"], row["n_fresh"]) == (1, 0, 3)
     assert row["fresh"] == pytest.approx(1 / 3)
-    assert row["retire_at"] is None
+    assert row["retire_on"] is None
     assert np.isnan(row["gap"])
     empty = wear.measure_wear(make_cases([]), make_runs(0), NO_GATES, judged, **HOW, rng=None)
     assert empty.schema == wear.WEAR
