@@ -27,7 +27,8 @@ WEAR = columns(
     (pl.Float64, "optimism"),
     (pl.Date, "retire_on"),
     (pl.Int64, "n_old n_fresh"),
-    (pl.Float64, "old old_low old_high fresh fresh_low fresh_high gap gap_low gap_high level"),
+    (pl.Float64, "fresh_gap fresh_gap_low fresh_gap_high level"),
+    (pl.Float64, "old old_low old_high fresh fresh_low fresh_high"),
 )
 """Rates are shares of cases that the candidate fails; ``optimism`` is one too."""
 
@@ -44,9 +45,11 @@ def list_freshness(modes: pl.DataFrame, cases: pl.DataFrame, *, now: datetime) -
     ends = joined["first_case"].fill_null(now.date())
     days = np.busday_count(joined["since"].to_numpy(), ends.to_numpy())
     counted = joined.with_columns(working_days=pl.Series(np.maximum(days, 0), dtype=pl.Int64))
-    told = pl.when(pl.col("working_days") > IN_DAYS).then(pl.lit("late"))
-    told = told.when(pl.col("first_case").is_null()).then(pl.lit("open"))
-    return counted.with_columns(timely=told.otherwise(pl.lit("in time"))).select(*FRESHNESS)
+    waits = (
+        pl.when(pl.col("first_case").is_null()).then(pl.lit("open")).otherwise(pl.lit("in time"))
+    )
+    late = pl.when(pl.col("working_days") > IN_DAYS).then(pl.lit("late")).otherwise(waits)
+    return counted.with_columns(timely=late).select(*FRESHNESS)
 
 
 def measure_freshness(
@@ -63,18 +66,20 @@ def measure_wear(
     gates: pl.DataFrame,
     verdicts: pl.DataFrame,
     *,
+    candidate: str = "",
+    baseline: str = "",
     margin: float,
     level: float,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
     """Measure what use has done to each suite that has runs, as :data:`WEAR`.
 
-    ``decisions`` are the gates decided on it, ``candidates`` the runs. ``optimism`` is by how much
-    the best of these seems better than it is, were all equally good
-    (:func:`~evalbench.stats.selection.best_of`). The last run's rate is given on ``old`` cases,
-    which an earlier run was on, and on ``fresh`` ones, which nobody could choose it by; a positive
-    ``gap`` says that it does worse on these. New cases may be harder than old ones: then the gap is
-    no wear.
+    ``decisions`` are the gates decided on it, ``candidates`` the runs but the ``baseline``.
+    ``optimism`` is by how much the best of these seems better than it is, were all equally good
+    (:func:`~evalbench.stats.selection.best_of`). The rate of the ``candidate``, by default the last
+    run, is given on ``old`` cases, which others were run on too, and on ``fresh`` ones, which
+    nobody could choose it by; a positive ``fresh_gap`` says that it does worse on these. New cases
+    may be harder than old ones: then the gap is no wear.
 
     Retirement is proposed (``retire_on``) for the day when, at the pace of runs so far, the
     optimism reaches ``margin``; null where the pace or the spread is unknown, or that is more than
@@ -92,15 +97,16 @@ def measure_wear(
     """
     outcomes = judge_cases(cases, verdicts)
     rows = []
-    for (surface, suite), own in runs.sort("seq").group_by(SUITE_KEY, maintain_order=True):
+    tried = runs.filter(pl.col("run") != baseline).sort("seq")
+    for (surface, suite), own in tried.group_by(SUITE_KEY, maintain_order=True):
         key = {"surface": surface, "suite": suite}
         told = outcomes.filter(**key).join(own.select("run"), on="run", how="semi")
         wide = told.pivot("case", index="run", values="fails", aggregate_function="first")
         found = best_of(wide.drop("run").cast(pl.Float64).to_numpy())
-        last, before = own["run"][-1], told.filter(pl.col("run") != own["run"][-1])
-        latest = told.filter(run=last)
-        old = latest.join(before, on="case", how="semi")["fails"]
-        fresh = latest.join(before, on="case", how="anti")["fails"]
+        chosen = candidate or own["run"][-1]
+        latest, seen = told.filter(run=chosen), told.filter(pl.col("run") != chosen)
+        old = latest.join(seen, on="case", how="semi")["fails"]
+        fresh = latest.join(seen, on="case", how="anti")["fails"]
         row = key | {
             "cases": live(cases).filter(**key).height,
             "decisions": gates.filter(**key).height,
@@ -114,7 +120,7 @@ def measure_wear(
         for name, sample in (("old", old), ("fresh", fresh)):
             if len(sample):
                 row |= _spread(name, stats.proportion(sample, level=level, rng=rng))
-        rows.append(row | _spread("gap", rate_gap(old, fresh, level=level)))
+        rows.append(row | _spread("fresh_gap", rate_gap(old, fresh, level=level)))
     return pl.DataFrame(rows, WEAR)
 
 

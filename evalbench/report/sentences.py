@@ -54,6 +54,32 @@ def say_count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def say_suite(wear: pl.DataFrame, freshness: pl.DataFrame) -> str:
+    """Say how worn a suite is, and whether new critical failure modes become cases in time."""
+    lines = []
+    for row in wear.iter_rows(named=True):
+        counts = say_count(row["candidates"], "candidate"), say_count(row["decisions"], "decision")
+        line = f"The {row['suite']} suite has served {' and '.join(counts)}."
+        if math.isfinite(row["optimism"]):
+            seems = say_number(1000 * row["optimism"])
+            line += f" If all were equal, the best would look better by {seems} of 1,000 cases."
+        if row["n_fresh"] and row["n_old"]:
+            rates = [
+                say_interval(*(1000 * row[f"{name}{end}"] for end in ("", "_low", "_high")))
+                for name in ("old", "fresh")
+            ]
+            line += f" The candidate fails {rates[0]} of 1,000 on cases that others were run on"
+            line += f", and {rates[1]} on fresh ones."
+        by = row["retire_on"]
+        lines.append(line + (f" Replace it by {by.day} {by:%B %Y}." if by else ""))
+    due = freshness.filter(pl.col("timely") != "open")
+    timely = due.filter(timely="in time").height
+    if due.height:
+        modes = say_count(due.height, "critical failure mode")
+        lines.append(f"{timely} of {modes} got a case within 10 working days.")
+    return " ".join(lines)
+
+
 def say_surface(surface: str) -> str:
     """Write a surface's key as a name: "Support copilot" of "support_copilot"."""
     return surface[:1].upper() + surface[1:].replace("_", " ")

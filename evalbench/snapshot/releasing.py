@@ -54,11 +54,11 @@ class Releasing(Stages):
         modes = self.modes.join(began.with_columns(since=since), on=["surface", "mode"])
         return wear.list_freshness(modes, self.cases, now=self.now)
 
-    @cached_property
-    def wear(self) -> pl.DataFrame:
-        """What decisions and candidates have done to each suite of the surface that has runs."""
+    def read_wear(self, candidate: str = "", baseline: str = "") -> pl.DataFrame:
+        """Read what decisions and candidates have done to each suite of the surface with runs."""
         counting = self.judge_runs(self.runs["run"].to_list())
         gates, how = self._events("gate.decided"), {"margin": self.margin, **self.measured}
+        how |= {"candidate": candidate, "baseline": baseline}
         return wear.measure_wear(self.cases, self.runs, gates, counting, **how)
 
     def read_outputs(self, names: list[str]) -> pl.DataFrame:

@@ -78,7 +78,7 @@ def test_forty_equal_candidates_wear_a_suite_out():
     assert (row["n_old"], row["n_fresh"]) == (200, 200)
     assert row["old"] < 0.2 - 0.03
     assert row["fresh_low"] < 0.2 < row["fresh_high"]
-    assert row["gap_low"] < row["fresh"] - row["old"] < row["gap_high"]
+    assert row["fresh_gap_low"] < row["fresh"] - row["old"] < row["fresh_gap_high"]
     assert 0.04 < row["optimism"] < 0.08
     assert START.date() < row["retire_on"] < (START + timedelta(days=40)).date()
 
@@ -92,7 +92,7 @@ def test_a_suite_that_served_once_is_not_worn():
     assert (row["candidates"], row["n_old"], row["n_fresh"]) == (1, 0, 3)
     assert row["fresh"] == pytest.approx(1 / 3)
     assert row["retire_on"] is None
-    assert np.isnan(row["gap"])
+    assert np.isnan(row["fresh_gap"])
     empty = wear.measure_wear(make_cases([]), make_runs(0), NO_GATES, judged, **HOW, rng=None)
     assert empty.schema == wear.WEAR
 
