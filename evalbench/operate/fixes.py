@@ -12,7 +12,7 @@ from evalbench.operate.windows import SESSION_KEY
 from evalbench.schema import columns
 
 FIXES = columns(
-    (pl.String, "issue surface mode state release"),
+    (pl.String, "issue surface title mode state release"),
     (pl.List(pl.String), "carriers"),
     (pl.Int64, "n_sessions n_carrying again old"),
     (pl.Float64, "exposure before before_low before_high after after_low after_high"),
@@ -56,7 +56,9 @@ def check_fixes(
             about = {"surface": issue["surface"]}
             own = changes.filter(mode=issue["mode"] or "", **about)
             seen = failed.filter(mode=issue["mode"] or "", **about)
-            row = {name: issue[name] for name in ("issue", "mode", "state", "release")} | about
+            row = {
+                name: issue[name] for name in ("issue", "title", "mode", "state", "release")
+            } | about
             rows.append(row | _check(row, own, frame.filter(**about), seen))
             twice = shipped.filter(release=issue["release"] or "", **about).height > 1
             rows[-1]["reason"] += "; it was announced twice, the first counts" if twice else ""

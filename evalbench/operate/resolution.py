@@ -48,6 +48,7 @@ def measure_resolution(
     the ``start`` of the window, or from when it was opened if that is later, to its ``end`` or
     ``now``.
     """
+    now = max([now, *moves["recorded_at"]])  # the clock of the last event may be behind
     last = min(now, end) if end else now
     issues = [
         (rows["severity"][0], list(rows.select("state", "at", "recorded_at").iter_rows()))

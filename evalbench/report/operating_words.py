@@ -23,7 +23,7 @@ UNITS = {
 def say_scorecard(scorecard: pl.DataFrame) -> pl.DataFrame:
     """Write each metric's value with its interval (``value_said``) and its ``target_said``."""
     rows = scorecard.select("unit", "value", "low", "high", "target").iter_rows()
-    said = [(_say_value(*row[:4]), _say(row[0], row[4])) for row in rows]
+    said = [(_say_value(*row[:4]), _say_target(row[0], row[4])) for row in rows]
     schema = {"value_said": pl.String, "target_said": pl.String}
     return scorecard.hstack(pl.DataFrame(said, schema=schema, orient="row"))
 
@@ -44,11 +44,14 @@ def say_issues(issues: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _say(unit: str, value: float | None) -> str:
-    if value is None:
-        return ""
+def _say(unit: str, value: float) -> str:
     scale, decimals, form = UNITS[unit]
     return form.format(say_number(value * scale, decimals=decimals))
+
+
+def _say_target(unit: str, value: float | None) -> str:
+    scale, _, form = UNITS[unit]
+    return "" if value is None else form.format(f"{value * scale:g}")
 
 
 def _say_value(unit: str, value: float | None, low: float | None, high: float | None) -> str:

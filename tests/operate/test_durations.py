@@ -109,3 +109,9 @@ def test_the_interval_holds_the_median(monkeypatch):
     from operate_issues import coverage
 
     assert coverage(150, np.random.default_rng(3)) >= 0.9
+
+
+def test_a_clock_behind_the_events_cuts_nothing_off():
+    frame = moves(*[(1, ("observed", 0), ("fix shipped", 400 + n)) for n in range(5)])
+    frame = frame.with_columns(recorded_at=pl.max_horizontal("at", "recorded_at"))
+    assert resolve(frame, "mitigated")["done"] == 5

@@ -154,7 +154,14 @@ def changed(reading, **fields):
     ],
 )
 def test_what_the_rates_speak_for(frame, labels, shipped, state, release, reading, proposed):
-    issue = {"issue": "i", "surface": "shop", "mode": "rude", "state": state, "release": release}
+    issue = {
+        "issue": "i",
+        "title": "Is rude",
+        "surface": "shop",
+        "mode": "rude",
+        "state": state,
+        "release": release,
+    }
     since = pl.when(pl.col("release") == "10").then(START + timedelta(hours=200)).otherwise(START)
     frame = frame.with_columns(since=since)
     issues = pl.DataFrame([issue], schema_overrides={"release": pl.String})
@@ -170,7 +177,14 @@ def test_exposure_counts_the_sessions_that_do_not_carry_the_fix_and_a_name_used_
     frame, labels, shipped
 ):
     since = pl.when(pl.col("release") == "10").then(START + timedelta(hours=100)).otherwise(START)
-    issue = {"issue": "i", "surface": "shop", "mode": "rude", "state": "verified", "release": "10"}
+    issue = {
+        "issue": "i",
+        "title": "Is rude",
+        "surface": "shop",
+        "mode": "rude",
+        "state": "verified",
+        "release": "10",
+    }
     twice = pl.concat([shipped, shipped])
     found = check_fixes(
         pl.DataFrame([issue, issue | {"issue": "j", "release": "8"}, issue | {"mode": None}]),
