@@ -23,7 +23,7 @@ def in_utc(moment: datetime | None) -> dict[str, Any]:
 
 
 @issues.command("open")
-def open_issue(
+def open_one(
     surface: Annotated[str, typer.Option(help="Product surface.")],
     mode: Annotated[
         Text, typer.Option(help="Its failure mode, which names title and owner.")
@@ -38,24 +38,24 @@ def open_issue(
     workspace: Workspace = None,
 ) -> None:
     """Follow a failure from now on; one that people found in a session is confirmed at once."""
-    from evalbench.operate import issues as lifecycle
+    from evalbench.operate.issues import open_issue
     from evalbench.snapshot import take_snapshot
 
     view = take_snapshot(eb.open(workspace), surface=surface)
-    about: dict[str, Any] = {"surface": surface, "session_ids": tuple(session)}
-    if mode:
-        told = view.modes, view.sessions, view.truth
-        about = lifecycle.describe_failure(*told, mode, session)
     given = {"title": title, "severity": severity, "owner": owner, "source": source}
     given |= {"runbook": runbook, "observed_at": in_utc(at).get("at")}
-    about |= {name: value for name, value in given.items() if value}
-    if missing := [each for each in ("title", "severity", "owner") if each not in about]:
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value}
+    if mode:
+        typer.echo(view.open_issue(mode, *session, **fields))
+        return
+    if missing := [each for each in ("title", "severity", "owner") if each not in fields]:
         raise IssueError(f"give --{missing[0]}, or a --mode that has one")
-    typer.echo(lifecycle.open_issue(view.ws.ledger, **about))
+    fields |= {"surface": surface, "session_ids": tuple(session)}
+    typer.echo(open_issue(view.ws.ledger, **fields))
 
 
 @issues.command("move")
-def move_issue(
+def move_one(
     issue: Annotated[str, typer.Argument(help="Name of the issue.")],
     state: Annotated[str, typer.Argument(help="confirmed, reproduced, fix-shipped, verified, …")],
     release: Annotated[Text, typer.Option(help="That ships the fix, or showed it again.")] = None,
@@ -65,16 +65,12 @@ def move_issue(
     workspace: Workspace = None,
 ) -> None:
     """Move an issue on. A fix is verified only where the rate is shown to be lower."""
-    from evalbench.operate import issues as lifecycle
     from evalbench.snapshot import take_snapshot
 
-    view = take_snapshot(eb.open(workspace))
     words = state.replace("-", " ").replace("wont", "won't")
     given = {"release": release, "mode": mode, "reason": reason, "moved_at": in_utc(at).get("at")}
-    how: dict[str, Any] = {name: value for name, value in given.items() if value}
-    if words in ("verified", "regressed"):
-        how["fixes"] = view.fixes
-    typer.echo(f"seq={lifecycle.move_issue(view.ws.ledger, issue, words, **how)}")
+    fields = {name: value for name, value in given.items() if value}
+    typer.echo(f"seq={take_snapshot(eb.open(workspace)).move_issue(issue, words, **fields)}")
 
 
 @issues.command("list")

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from evalbench.stats import Estimate
+from evalbench.stats.amounts import undefined
 
 FEWEST = 5
 """Those done, or followed at a time, below which nothing is said of it."""
@@ -45,7 +46,7 @@ def median_time(
     times, end, entries = times[followed], end[followed], entries[followed]
     done = int((end == 1).sum())
     if done < FEWEST:
-        return _undefined(f"{done} done; at least {FEWEST} are needed", level, len(times))
+        return undefined(f"{done} done; at least {FEWEST} are needed", level, len(times))
     found = SurvfuncRight(times, 1.0 * (end > 0), entry=entries)
     own = np.searchsorted(found.surv_times, times[end == 1])
     n, d = found.n_risk, found.n_events
@@ -61,7 +62,7 @@ def median_time(
     z = ndtri((1 + level) / 2)
     low, high = np.flatnonzero(off > -z), np.flatnonzero(off > z)
     if not len(low):
-        return _undefined("far fewer than half were done in the time seen", level, len(times))
+        return undefined("far fewer than half were done in the time seen", level, len(times))
     lower, upper = float(at[low[0]]), float(at[high[0]]) if len(high) else np.inf
     reason = "" if len(reached) else "fewer than half were done"
     middle = float(at[reached[0]]) if len(reached) else np.nan
@@ -85,7 +86,3 @@ def incidence(
     own = before * d1 / n**2
     variance += 2 * (np.cumsum(share * own) - share * np.cumsum(own))
     return share, np.sqrt(np.maximum(variance, 0))
-
-
-def _undefined(reason: str, level: float, n: int) -> Estimate:
-    return Estimate(np.nan, np.nan, np.nan, level, METHOD, n, reason)

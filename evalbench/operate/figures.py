@@ -8,19 +8,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri, ndtri, stdtrit
 
 from evalbench import stats
 from evalbench.operate.durations import median_time
 from evalbench.operate.resolution import measure_resolution
 from evalbench.operate.windows import SESSION_KEY
 from evalbench.schema import TIME
-from evalbench.stats import Estimate
+from evalbench.stats import Estimate, amounts
+from evalbench.stats.amounts import FEWEST, undefined
 
 COUNTED = "counted, not sampled"
-FEWEST = 30
-"""Sessions, or sessions with two labels, below which no figure is taken of them."""
 STAGES = {
     "time_to_detect": "detected",
     "time_to_mitigate": "mitigated",
@@ -79,6 +76,7 @@ def measure(
     weeks, gates = within(facts.weeks, "week"), within(facts.gates, "at")
     window: dict[str, Any] = {"start": start, "end": end, "now": now, "level": level}
     times = measure_resolution(facts.moves, **window).filter(severity="all")
+    burden = weeks["minutes"] / weeks["annotators"]
     judged = facts.judgements.join(sessions, on=SESSION_KEY, how="semi")
     found = {
         f"coverage_{severity}".replace(" ", "_"): share(own, of, "failure modes", level)
@@ -96,8 +94,8 @@ def measure(
         "calibration_error": _calibration_error(facts.calibrations, **asked),
         "overrides": count(within(facts.overrides, "at"), facts.gates, "gate was decided", level),
         "memo_time": _memo_time(gates, facts.runs, level),
-        "annotation_cadence": mean(weeks["labels"], level),
-        "reviewer_burden": mean((weeks["minutes"] / weeks["annotators"]).drop_nulls(), level),
+        "annotation_cadence": amounts.mean(weeks["labels"], level=level),
+        "reviewer_burden": amounts.mean(burden.drop_nulls(), level=level),
         "golden_freshness": _proportion(within(facts.fresh, "since")["in_time"], **asked),
     }
 
@@ -154,10 +152,12 @@ def _sessions(sessions: pl.DataFrame, truth: pl.DataFrame, level: float) -> dict
     weight = 1 / read["inclusion_probability"]
     approved = read["success"] * read["passes"].cast(pl.Float64) * weight
     timed = known.drop_nulls("latency_p95_ms")
+    seconds, of = timed["latency_p95_ms"] / 1000, {"level": level}
+    paid, spent = priced["cost_usd"], read["cost_usd"] * weight
     return {
-        "cost_per_success": ratio(priced["cost_usd"], priced["success"], priced["user"], level),
-        "cost_per_approved": ratio(read["cost_usd"] * weight, approved, read["user"], level),
-        "latency_p95": quantile(timed["latency_p95_ms"] / 1000, 0.95, timed["user"], level),
+        "cost_per_success": amounts.ratio(paid, priced["success"], groups=priced["user"], **of),
+        "cost_per_approved": amounts.ratio(spent, approved, groups=read["user"], **of),
+        "latency_p95": amounts.quantile(seconds, 0.95, groups=timed["user"], **of),
     }
 
 
@@ -202,56 +202,13 @@ def keep_within(
     return frame.filter(at < end) if end else frame
 
 
-def ratio(top: ArrayLike, bottom: ArrayLike, groups: ArrayLike, level: float) -> Estimate:
-    """Estimate a ratio of sums, such as dollars per success; groups are what was sampled.
-
-    The interval is that of the linearised ratio on the scale of its logarithm.
-    """
-    sums = [_sum_groups(values, groups) for values in (top, bottom)]
-    n = len(sums[0])
-    if n < FEWEST or not sums[1].any() or not sums[0].any():
-        return undefined(f"{n} users or sessions, {sums[1].sum():g} of them successful", level, n)
-    middle = sums[0].sum() / sums[1].sum()
-    spread = (sums[0] - middle * sums[1]) / sums[0].sum()
-    half = stdtrit(n - 1, (1 + level) / 2) * np.sqrt(n / (n - 1) * (spread**2).sum())
-    low, high = (middle * np.exp([-half, half])).tolist()
-    return Estimate(float(middle), low, high, level, "linearised ratio", n)
-
-
-def quantile(values: pl.Series, p: float, groups: pl.Series, level: float) -> Estimate:
-    """Estimate a quantile with Woodruff's interval (1952), groups being what was sampled."""
-    n = groups.n_unique()
-    if n < FEWEST:
-        return undefined(f"{n} users or sessions with a time; {FEWEST} are needed", level, n)
-    numbers = values.to_numpy()
-    middle = float(np.quantile(numbers, p))
-    spread = _sum_groups((numbers <= middle) - p, groups) / len(numbers)
-    half = ndtri((1 + level) / 2) * np.sqrt(n / (n - 1) * (spread**2).sum())
-    low, high = np.quantile(numbers, np.clip([p - half, p + half], 0, 1)).tolist()
-    return Estimate(middle, low, high, level, "Woodruff", n)
-
-
 def count(events: pl.DataFrame, kept: pl.DataFrame, what: str, level: float) -> Estimate:
-    """Return a count of events with Garwood's interval (1936) of their rate.
-
-    It is undefined where nothing is ``kept`` of what they would be events of.
-    """
-    if kept.is_empty():
-        return undefined(f"no {what}", level, 0)
-    n, tail = events.height, (1 - level) / 2
-    low = chdtri(2 * n, 1 - tail) / 2 if n else 0.0
-    return Estimate(n, float(low), float(chdtri(2 * n + 2, tail) / 2), level, "Garwood", n)
-
-
-def mean(values: pl.Series, level: float) -> Estimate:
-    """Return the mean over weeks with Student's interval."""
-    n = len(values)
-    if n < 2:
-        return undefined(f"labels came in {n} of the weeks; 2 are needed", level, n)
-    numbers = values.to_numpy().astype(float)
-    half = stdtrit(n - 1, (1 + level) / 2) * numbers.std(ddof=1) / np.sqrt(n)
-    middle = float(numbers.mean())
-    return Estimate(middle, max(middle - half, 0.0), middle + half, level, "Student's t", n)
+    """Count events; it is undefined where nothing is ``kept`` of what they would be events of."""
+    return (
+        undefined(f"no {what}", level, 0)
+        if kept.is_empty()
+        else amounts.count(events.height, level=level)
+    )
 
 
 def share(part: float, whole: float, what: str, level: float) -> Estimate:
@@ -261,18 +218,8 @@ def share(part: float, whole: float, what: str, level: float) -> Estimate:
     return Estimate(part / whole, np.nan, np.nan, level, COUNTED, round(whole))
 
 
-def undefined(reason: str, level: float, n: int) -> Estimate:
-    """Return no estimate, and why."""
-    return Estimate(np.nan, np.nan, np.nan, level, "", n, reason)
-
-
 def _proportion(values: pl.Series, *, level: float, rng: np.random.Generator) -> Estimate:
     known = values.drop_nulls()
     if known.is_empty():
         return undefined("none in this time", level, 0)
     return stats.proportion(known.cast(pl.Float64).to_numpy(), level=level, rng=rng)
-
-
-def _sum_groups(values: ArrayLike, groups: ArrayLike) -> NDArray[np.float64]:
-    _, place = np.unique(np.asarray(groups), return_inverse=True)
-    return np.bincount(place, np.asarray(values, dtype=float)).astype(np.float64)

@@ -14,9 +14,10 @@ import polars as pl
 
 from evalbench.errors import EvalbenchError
 from evalbench.operate.evidence import WHOLE, quarter_window
-from evalbench.operate.figures import keep_within, undefined
+from evalbench.operate.figures import keep_within
 from evalbench.schema import TIME, columns
 from evalbench.stats import Estimate
+from evalbench.stats.amounts import undefined
 
 
 class Metric(NamedTuple):

@@ -13,7 +13,15 @@ from evalbench.label.agreement import consensus
 from evalbench.label.annotation import workload
 from evalbench.label.codebook import fold
 from evalbench.operate import catches, evidence, figures, fixes, impact, resolution, scorecard
-from evalbench.operate.issues import Issue, issue_table, move_table, read_issues
+from evalbench.operate.issues import (
+    Issue,
+    describe_failure,
+    issue_table,
+    move_issue,
+    move_table,
+    open_issue,
+    read_issues,
+)
 from evalbench.snapshot.releasing import Releasing
 from evalbench.stats import Estimate
 
@@ -30,6 +38,16 @@ class Operating(Releasing):
         follow = self.codebook.follow
         modes = [mode and (follow(surface, mode, own) or mode) for surface, mode, own in keys]
         return table.with_columns(mode=pl.Series(modes, dtype=pl.String))
+
+    def open_issue(self, mode: str, *session_ids: str, **fields: Any) -> str:
+        """Follow a failure mode, as seen in some sessions, from now on; give the issue's name."""
+        told = self.modes, self.whole.sessions, self.truth
+        return open_issue(self.ws.ledger, **describe_failure(*told, mode, session_ids) | fields)
+
+    def move_issue(self, issue: str, state: str, **fields: Any) -> int:
+        """Move an issue into another state, by what these rates show; give the event's number."""
+        fixes = self.fixes if state in ("verified", "regressed") else None
+        return move_issue(self.ws.ledger, issue, state, fixes=fixes, **fields)
 
     @cached_property
     def resolution(self) -> pl.DataFrame:

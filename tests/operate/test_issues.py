@@ -120,8 +120,7 @@ def test_a_failure_that_people_confirmed_is_opened_in_one_call(shop):
     failing = view.truth.filter("fails")["session_id"][0]
     passing = view.truth.filter(~pl.col("fails"))["session_id"][0]
     found = (view.modes, view.sessions, view.truth, "rude")
-    about = describe_failure(*found, [failing])
-    assert open_issue(shop.ledger, **about) == "shop-1"
+    assert view.open_issue("rude", failing) == "shop-1"
     [row] = eb.snapshot(shop, "shop").issues.to_dicts()
     assert (row["state"], row["severity"], row["owner"]) == ("confirmed", "user impact", "ana")
     assert row["observed_at"] == view.sessions.filter(session_id=failing)["started_at"][0]
