@@ -46,3 +46,7 @@ class NotebookError(EvalbenchError):
 
 class IssueError(EvalbenchError):
     """An issue cannot be opened, or not be moved into that state yet."""
+
+
+class CellError(NotebookError):
+    """A cell of a notebook failed as nobody meant it to: no refusal, but a fault."""

@@ -27,7 +27,7 @@ from evalbench.cli.options import (
     tell,
 )
 from evalbench.cli.record import print_scorecard, record
-from evalbench.errors import EvalbenchError
+from evalbench.errors import CellError, EvalbenchError
 
 app = typer.Typer(
     help="Evaluate an AI product on its real production traffic.",
@@ -331,7 +331,8 @@ def _join_parameters(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run a command; an error is one clear line, and a traceback only with ``--debug``.
 
-    Status 2 is a wrong command line, 1 a file of which nothing could be used, 3 any other error.
+    Status 2 is a wrong command line, 3 a refusal, and 1 what nobody meant to happen, or a file of
+    which nothing could be used.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
@@ -344,8 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except Exception as error:
         if debug:
             raise
+        refused = isinstance(error, EvalbenchError) and not isinstance(error, CellError)
         message = f"{type(error).__name__}: {error} (unexpected; --debug shows where)"
-        if isinstance(error, EvalbenchError):
-            message = str(error)
-    typer.echo(f"evalbench: {message}", err=True)
-    sys.exit(3)
+        typer.echo(f"evalbench: {error if refused else message}", err=True)
+    sys.exit(3 if refused else 1)

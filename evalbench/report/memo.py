@@ -23,7 +23,12 @@ def rows_table(decided: GateDecided) -> pl.DataFrame:
     order = {"block": 0, "insufficient": 1, "pass": 2}
     rows = [
         row.model_dump()
-        | {"surface": decided.surface, "shows": _say(row), "at_most": _say_limit(row)}
+        | {
+            "surface": decided.surface,
+            "limit": _sign(row) * row.limit,
+            "shows": _say(row),
+            "at_most": _say_limit(row),
+        }
         | {"told": _tell(row), "said": READINGS[row.reading]}
         for row in sorted(decided.rows, key=lambda row: order[row.reading])
     ]
@@ -113,9 +118,12 @@ def _say(row: GateRow) -> str:
 
 
 def _say_limit(row: GateRow) -> str:
-    sign = -1 if row.role == "primary" else 1
-    limit = sign * row.limit * SCALES[row.unit]
+    limit = _sign(row) * row.limit * SCALES[row.unit]
     return say_number(limit, signed=row.unit != "rate") + UNITS[row.unit]
+
+
+def _sign(row: GateRow) -> int:
+    return -1 if row.role == "primary" else 1
 
 
 def _tell(row: GateRow) -> str:

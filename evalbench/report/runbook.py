@@ -28,7 +28,8 @@ from papermill.exceptions import PapermillExecutionError  # type: ignore[import-
 from pydantic import TypeAdapter, ValidationError
 from traitlets import default
 
-from evalbench.errors import NotebookError
+from evalbench import errors
+from evalbench.errors import CellError, NotebookError
 from evalbench.label.annotation.markdown import render_markdown
 from evalbench.report.report import write_json
 from evalbench.schema import ReportPublished
@@ -90,7 +91,8 @@ def run(
     for byte. The report is made aside and takes its place whole; the ledger hears of it only then.
 
     Raises NotebookError for no such notebook, a parameter that is unknown, missing or of another
-    type, a pin that the ledger has not reached, or a cell that failed.
+    type, a pin that the ledger has not reached, or a cell that
+    refused; CellError for one that failed otherwise.
     """
     source = find_notebook(notebook)
     given = _check_parameters(source, parameters)
@@ -215,7 +217,8 @@ def _execute(source: Path, executed: Path, parameters: dict[str, Any], progress:
             on_cell_complete=lambda cell_index, **_: progress(cell_index + 1, total),
         )
     except PapermillExecutionError as error:
-        raise NotebookError(
+        refused = isinstance(getattr(errors, error.ename, None), type)
+        raise (NotebookError if refused else CellError)(
             f"{source.name}, cell {error.cell_index}: {error.ename}: {error.evalue}"
             f" (the executed notebook: {executed})"
         ) from None

@@ -258,7 +258,8 @@ def read_rows(
       an improvement of its limit: it does not do what the release is for.
     - a guardrail passes where its interval lies under its limit, even if it is shown to be worse.
       Cases are planned so that all guardrails of an unchanged release pass with 80% power.
-    - a watched row passes where its power to show a worsening of its limit is at least 80%.
+    - a watched row passes where its interval lies under its limit, or its power to show a worsening
+      of that size is at least 80%.
 
     Anything else is insufficient. The error of the gate is counted on the replays of all rows, by
     Holm's first step; it leaves primary rows' aims out, which an unchanged release never reaches.
@@ -305,18 +306,22 @@ def _read(
         why = "shown to be worse, by less than its limit" if blocked else _compare(found)
         return RowReading("pass", why if shows else "surely under its limit", power)
     if blocked:
-        return RowReading("block", "it fails" if each.certain else "shown to be worse", power)
+        return RowReading(
+            "block", "one failing case is enough" if each.certain else "shown to be worse", power
+        )
     if role == "primary" and found.high < 0:
         return RowReading("pass", "shown to be better", power)
     if role == "primary" and found.low > -limit:
         return RowReading("block", "an improvement of its limit is excluded", power)
-    if role == "watch" and power is not None and power >= POWER:
-        return RowReading("pass", _compare(found), power)
+    if role == "watch" and (found.high < limit or (power or 0.0) >= POWER):
+        return RowReading("pass", "no case fails" if each.certain else _compare(found), power)
     more = _plan(settles, each, sign * limit)
     return RowReading("insufficient", "too few cases to tell", power, more)
 
 
 def _compare(found: Estimate) -> str:
+    if found.low > 0:
+        return "perhaps worse, by less than its limit"
     return "shown to be better" if found.high < 0 else "no change shown"
 
 
