@@ -35,7 +35,7 @@ class Facts:
     are of sessions as a whole. ``coverage`` (``severity, covered, of``: weights of failure modes)
     and ``calibrations`` are of the evaluators that count at the end of the window. ``weeks`` are of
     labelling, ``moves`` of issues, ``changes`` of releases; ``fresh`` says of critical failure
-    modes whether they got a golden case in time.
+    modes whether they got a golden case in time (``timely``).
     """
 
     sessions: pl.DataFrame
@@ -76,6 +76,7 @@ def measure(
     weeks, gates = within(facts.weeks, "week"), within(facts.gates, "at")
     window: dict[str, Any] = {"start": start, "end": end, "now": now, "level": level}
     times = measure_resolution(facts.moves, **window).filter(severity="all")
+    fresh = within(facts.fresh, "since").filter(pl.col("timely") != "open")
     burden = weeks["minutes"] / weeks["annotators"]
     judged = facts.judgements.join(sessions, on=SESSION_KEY, how="semi")
     found = {
@@ -96,7 +97,7 @@ def measure(
         "memo_time": _memo_time(gates, facts.runs, level),
         "annotation_cadence": amounts.mean(weeks["labels"], level=level),
         "reviewer_burden": amounts.mean(burden.drop_nulls(), level=level),
-        "golden_freshness": _proportion(within(facts.fresh, "since")["in_time"], **asked),
+        "golden_freshness": _proportion(fresh["timely"] == "in time", **asked),
     }
 
 
