@@ -52,6 +52,8 @@ def median_time(
     n, d = found.n_risk, found.n_events
     d1 = np.bincount(own, minlength=len(n)).astype(float)
     kept = np.maximum.accumulate(n) >= FEWEST
+    if not kept.any():
+        return undefined(f"never {FEWEST} were followed at a time", level, len(times))
     share, se = incidence(n[kept], d[kept], d1[kept])
     at = found.surv_times[kept]
     with np.errstate(divide="ignore", invalid="ignore"):

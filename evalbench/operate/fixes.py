@@ -147,7 +147,8 @@ def _check(
         proposed = ""
     if back.height and row["state"] in ("fix shipped", "verified"):
         proposed = "regressed"
-    found |= {"proposed": proposed, "reason": f"release {fix}: {found['reading']}"}
+    more = "" if proposed else "; label more of it, with 02_sample -p decide release"
+    found |= {"proposed": proposed, "reason": f"release {fix}: {found['reading']}{more}"}
     if row["mode"] is None:
         found["reason"] = "it is of no failure mode, so no rate tells: name one, with --mode"
     elif change.is_empty():

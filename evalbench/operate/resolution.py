@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -32,6 +32,8 @@ RESOLUTION = columns(
 """``days`` is until half of the ``n`` issues are ``done``; those that will not be fixed never are.
 ``left_out`` were done before anybody opened them here, so how many there were is not known."""
 _DAY = 86_400
+_AT_ONCE = timedelta(minutes=1)
+"""What is written together has moments of its own."""
 
 
 def measure_resolution(
@@ -88,7 +90,7 @@ def _find_spell(
 
 
 def _measure(spells: list[Any], start: datetime | None, level: float) -> dict[str, Any]:
-    late = [spell for spell in spells if spell[3] and spell[2] < spell[1]]
+    late = [spell for spell in spells if spell[3] and spell[2] < spell[1] - _AT_ONCE]
     kept = [spell for spell in spells if spell not in late and not (start and spell[2] < start)]
     days = [
         [

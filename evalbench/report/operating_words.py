@@ -9,7 +9,7 @@ from evalbench.report.sentences import say_number
 NOT_RECORDED = "not recorded"
 UNITS = {
     "share": (100, 0, "{}%"),
-    "dollars": (1, 4, "${}"),
+    "dollars": (1, 2, "${}"),
     "number": (1, 2, "{}"),
     "count": (1, 0, "{}"),
     "days": (1, 1, "{}"),
@@ -46,6 +46,8 @@ def say_issues(issues: pl.DataFrame) -> pl.DataFrame:
 
 def _say(unit: str, value: float) -> str:
     scale, decimals, form = UNITS[unit]
+    if unit == "dollars" and 0 < value < 1:
+        decimals = 1 - math.floor(math.log10(value))
     return form.format(say_number(value * scale, decimals=decimals))
 
 

@@ -50,6 +50,11 @@ def test_where_there_is_no_median_it_says_why(time, end, reason):
     assert any(each in found.reason for each in reason.split("|"))
 
 
+def test_where_each_is_followed_for_a_moment_nothing_is_said():
+    entry = np.arange(1.0, 9)
+    assert "never 5" in median_time(entry + 0.1, [1] * 8, entry=entry, level=0.95).reason
+
+
 def test_one_that_enters_alone_and_ends_does_not_end_the_curve():
     late = median_time([1, *range(20, 60)], [1] * 41, entry=[0.5, *[10] * 40], level=0.95)
     assert late.estimate == 39
@@ -109,6 +114,13 @@ def test_the_interval_holds_the_median(monkeypatch):
     from operate_issues import coverage
 
     assert coverage(150, np.random.default_rng(3)) >= 0.9
+
+
+def test_what_is_confirmed_as_it_is_opened_took_no_time():
+    opened = 1 + 1e-9  # the event is written a moment after its move was timed
+    frame = moves(*[(opened, ("observed", 0), ("confirmed", 1))] * 5)
+    found = resolve(frame, "confirmed")
+    assert (found["done"], found["days"], found["left_out"]) == (5, 0, 0)
 
 
 def test_a_clock_behind_the_events_cuts_nothing_off():
