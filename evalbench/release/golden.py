@@ -34,11 +34,6 @@ CASES = columns(
 )
 """A row a case that ever was; ``messages`` are JSON texts, ``retired_at`` is null while it is live,
 ``reason`` says why it was retired."""
-SUITES = columns(
-    (pl.String, "surface suite version"),
-    (pl.Int64, "cases retired"),
-    (TIME, "changed_at"),
-)
 
 
 def read_cases(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
@@ -68,36 +63,21 @@ def live(cases: pl.DataFrame) -> pl.DataFrame:
 
 
 def list_suites(cases: pl.DataFrame) -> pl.DataFrame:
-    """Count the cases of each suite, as :data:`SUITES`; a suite of none has no version."""
+    """Return ``surface, suite, version, cases, retired``; a suite of no case has no version."""
     standing = pl.col("retired_at").is_null()
     counted = cases.group_by(SUITE_KEY).agg(
         pl.col("case").filter(standing).sort().alias("held"),
-        cases=standing.sum().cast(pl.Int64),
-        retired=(~standing).sum().cast(pl.Int64),
-        changed_at=pl.max_horizontal(pl.max("added_at"), pl.max("retired_at")),
+        cases=standing.sum(),
+        retired=(~standing).sum(),
     )
     versions = [hash_suite(held) if len(held) else None for held in counted["held"]]
     named = counted.with_columns(version=pl.Series(versions, dtype=pl.String))
-    return named.select(*SUITES).sort(SUITE_KEY)
+    return named.drop("held").sort(SUITE_KEY)
 
 
 def hash_suite(held: Iterable[str]) -> str:
     """Return the version of a suite: the same for the same live cases, whatever their order."""
     return _hash(sorted(held))
-
-
-def suite_version(cases: pl.DataFrame, surface: str, suite: str) -> str:
-    """Return the version of one suite.
-
-    Raises ReleaseError where it has no live case.
-    """
-    held = live(cases).filter(surface=surface, suite=suite)["case"]
-    if held.is_empty():
-        raise ReleaseError(
-            f"the {suite} suite of {surface} has no case: `evalbench golden add` makes one of a "
-            "failing session, `evalbench golden import` reads a file"
-        )
-    return hash_suite(held)
 
 
 def hash_case(content: Mapping[str, Any]) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 import polars as pl
 
-from evalbench.errors import ReleaseError
 from evalbench.release.golden import CASE_KEY, live, read_words, write_row
 from evalbench.schema import Evaluator, GoldenAdded, columns
 
@@ -151,15 +150,6 @@ def list_objections(
     }
     keys = [tuple(getattr(case, name) for name in CASE_KEY) for case in wanted]
     return {number: reasons[key] for number, key in enumerate(keys) if key in reasons}
-
-
-def refuse_leaks(case: GoldenAdded, cases: pl.DataFrame, places: pl.DataFrame) -> None:
-    """Raise ReleaseError where a case leaks, with the name of the place."""
-    if why := list_objections([case], cases, places):
-        raise ReleaseError(
-            f"the case {why[0]}: a suite cannot tell what was learnt from what is known; take "
-            "another failing session, best of the test split"
-        )
 
 
 def _cut(places: pl.DataFrame) -> pl.DataFrame:

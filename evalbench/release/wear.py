@@ -52,14 +52,6 @@ def list_freshness(modes: pl.DataFrame, cases: pl.DataFrame, *, now: datetime) -
     return counted.with_columns(timely=late).select(*FRESHNESS)
 
 
-def measure_freshness(
-    freshness: pl.DataFrame, *, level: float, rng: np.random.Generator
-) -> stats.Estimate | None:
-    """Estimate the share of critical failure modes with a case in time; None of no mode."""
-    judged = freshness.filter(pl.col("timely") != "open")["timely"] == "in time"
-    return stats.proportion(judged, level=level, rng=rng) if len(judged) else None
-
-
 def measure_wear(
     cases: pl.DataFrame,
     runs: pl.DataFrame,

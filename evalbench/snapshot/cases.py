@@ -39,6 +39,10 @@ def keep_case(
     session = read_session(ws, surface, session_id)
     case = golden.make_case(session, expected, mode=asked, suite=suite, span_id=(*shown, None)[0])
     case = golden.redact_case(ws, case)
-    leakage.refuse_leaks(case, view.cases, view.places)
+    if why := leakage.list_objections([case], view.cases, view.places):
+        raise ReleaseError(
+            f"the case {why[0]}: a suite cannot tell what was learnt from what is known; take "
+            "another failing session, best of the test split"
+        )
     golden.add_cases(ws, [case])
     return case
