@@ -13,7 +13,8 @@ from claims import claim, run_parts, show
 from joblib import Parallel, delayed
 from scipy.stats import betabinom
 
-from evalbench.stats import paired_change, what_moved
+from evalbench.stats import paired_change
+from evalbench.stats.mix import share_changes
 from evalbench.stats.sequential import ALPHA, BETS, evidence, overdispersion, spend_alpha
 from evalbench.stats.shift import find_cause
 
@@ -176,8 +177,8 @@ def planted(rng, cause):
     flagged = {"before": judged(fails["before"], tpr), "after": judged(fails["after"], fpr)}
     again = np.full(2_000, np.nan)
     again[:1_000] = judged(fails["before"][:1_000], fpr)
-    before, after = ({"segment": segments[when], "fails": flagged[when]} for when in segments)
-    whole = what_moved(before, after, level=1 - ALPHA / len(WEIGHTS), rng=rng).whole
+    sides = ((np.ones(2_000), flagged[when][:, None]) for when in segments)
+    whole = share_changes(*sides, level=1 - ALPHA / len(WEIGHTS))[0].shift
     judge = paired_change(flagged["before"][:1_000], again[:1_000], rng=rng).delta
     kind = (rng.random(400) < hard["before"]).astype(int)
     cases = [judged(rng.random((7, 400)) < rate[kind], fpr).ravel() for rate in (rates, worse)]

@@ -23,12 +23,12 @@ def answer(number):
     return f"Tracking number TR-{number}, no tool returned it." if number % 2 else "On its way."
 
 
-def fill_lake(ws, n, surface="support", *, say=answer, users=0, name="s-{}"):
+def fill_lake(ws, n, surface="support", *, say=answer, users=0, name="s-{}", at=None):
     """Put n sessions into the lake, of so many users; ``say`` gives the answer of each number."""
     rows = []
     for number in range(n):
-        own = {"surface": surface, "session_id": name.format(number), "trace_id": f"t-{number}"}
-        own |= {"input": f"Where is item-{number}?", "output": say(number)}
+        own = {"surface": surface} | dict.fromkeys(("session_id", "trace_id"), name.format(number))
+        own |= {"input": f"Where is item-{number}?", "output": say(number), "started_at": at}
         facts = {"group_key": f"u{number % users}"} if users else {}
         rows.append(own | facts | {"span_id": "a", "kind": "agent"})
         rows.append(own | {"span_id": "b", "parent_id": "a", "kind": "llm"})

@@ -17,6 +17,7 @@ from evalbench.operate.alerts import JUDGE_KEY, MODE_KEY
 from evalbench.operate.windows import SESSION_KEY
 from evalbench.schema import columns
 from evalbench.stats import Estimate
+from evalbench.stats.mix import share_changes
 from evalbench.stats.shift import find_cause
 
 CANARY = "canary"
@@ -80,9 +81,9 @@ def find_causes(
 ) -> pl.DataFrame:
     """Say of each failure mode what moved the share that its judge fails, as :data:`CAUSES`.
 
-    ``before`` and ``after`` are verdicts on production with ``segment``; ``steady`` are evaluators
-    that say the same of the same bytes for as long as their version is one. The intervals of the
-    whole hold for all modes at once.
+    ``before`` and ``after`` are verdicts on production with ``segment`` and ``user``; ``steady``
+    are evaluators that say the same of the same bytes as long as their version is one. The
+    intervals of the whole hold for all modes at once.
     """
     pairs, one_release = replays
     rows, at_once = [], 1 - (1 - level) / max(before.select(MODE_KEY).n_unique(), 1)
@@ -93,18 +94,20 @@ def find_causes(
             continue
         twice, cases = again.filter(**own), pairs.filter(**own)
         sides = [{"segment": each["segment"], "fails": each["fails"]} for each in (old, new)]
-        moved = stats.what_moved(*sides, level=at_once, rng=rng)
+        mix = stats.what_moved(*sides, level=level, rng=rng).mix
+        [change] = share_changes(*map(_count_users, (old, new)), level=at_once)
+        whole = change.shift
         judge = _paired(twice, "first", "again", "session_id", level, rng)
         if set(old["evaluator_id"]) <= set(steady):
             judge = Estimate(0.0, 0.0, 0.0, level, "same version", old.height)
         canary = _paired(cases, "before", "after", "case", level, rng)
-        cause = find_cause(moved.whole, judge, canary)
+        cause = find_cause(whole, judge, canary)
         if cause == "product":
             cause = "provider" if one_release else "release"
         row: dict[str, Any] = own | {"cause": cause, "n_before": old.height, "n_after": new.height}
-        row |= {"before": old["fails"].mean(), "after": new["fails"].mean()}
+        row |= {"before": change.before.estimate, "after": change.after.estimate}
         row |= {"n_again": twice.height, "n_cases": cases["case"].n_unique()}
-        parts = zip(PARTS, (moved.whole, judge, canary, moved.mix), strict=True)
+        parts = zip(PARTS, (whole, judge, canary, mix), strict=True)
         rows.append(row.copy())
         for name, each in parts:
             rows[-1] |= each.cells(name) if each else {}
@@ -115,10 +118,15 @@ def find_causes(
 
 
 def with_segment(verdicts: pl.DataFrame, sessions: pl.DataFrame, segment: str) -> pl.DataFrame:
-    """Put the ``segment`` of its session beside each verdict; "" where none is recorded."""
+    """Put ``segment`` ("" where not recorded) and ``user`` of its session beside each verdict."""
     value = pl.col("segments").str.json_path_match(f"$.{segment}").fill_null("")
-    known = sessions.select(*SESSION_KEY, "started_at", segment=value)
-    return verdicts.join(known, on=SESSION_KEY)
+    user = pl.coalesce("group_key", "session_id")
+    return verdicts.join(sessions.select(*SESSION_KEY, user=user, segment=value), on=SESSION_KEY)
+
+
+def _count_users(verdicts: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    users = verdicts.group_by("user").agg(pl.len(), pl.col("fails").sum())
+    return users["len"].to_numpy(), users.select("fails").to_numpy()
 
 
 def _paired(

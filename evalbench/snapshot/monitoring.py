@@ -32,7 +32,10 @@ class Monitoring(Operating):
         """The ``start`` of the quarter, its ``end``, and ``now``: the last session in it."""
         now = self.sessions["started_at"].max()
         if self.surface is None or not isinstance(now, datetime):
-            raise EvalbenchError("monitoring needs one surface that has sessions in this window")
+            raise EvalbenchError(
+                "monitoring needs one surface whose sessions have a time in this window;"
+                " see `evalbench run 01_observe`"
+            )
         own = f"{now.year}Q{(now.month + 2) // 3}" if self.quarter == "all" else self.quarter
         start, end = map(datetime.fromisoformat, map(str, evidence.quarter_window(own)))
         return {"start": start, "end": end, "now": now}

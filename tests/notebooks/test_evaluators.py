@@ -3,6 +3,7 @@
 import orjson
 import pytest
 from judged_sessions import fill_lake
+from make import START
 
 import evalbench as eb
 from evalbench.report import runbook
@@ -30,7 +31,7 @@ def label(session):
 
 def test_what_is_proposed_is_adopted_calibrated_and_counts_once_promoted(workspace, tmp_path):
     workspace.ledger.extend(
-        [("mode.defined", MODE["mode"], MODE), *map(label, fill_lake(workspace, 240))]
+        [("mode.defined", MODE["mode"], MODE), *map(label, fill_lake(workspace, 240, at=START))]
     )
 
     def run(name, **given):
@@ -59,3 +60,12 @@ def test_what_is_proposed_is_adopted_calibrated_and_counts_once_promoted(workspa
     assert found["proposals"] == found["candidates"] == found["uncovered"] == []
     assert [row["share"] for row in found["coverage"][:2]] == [1, 1]
     assert [row["status"] for row in found["standing"]] == ["gating"]
+
+    fill_lake(workspace, 40, name="t-{}", at=START)
+    held = {"surface": "support", "metric": "failure rate", "mode": MODE["mode"], "owner": "ana"}
+    workspace.ledger.append("target.set", MODE["mode"], held | {"target": 0.01})
+    watched, found = run("09_monitor", judge=True, record=True)
+    assert [row["reading"] for row in found["alerts"]] == ["above target"]
+    assert workspace.ledger.bodies("alert.raised")["mode"].to_list() == [MODE["mode"]]
+    assert "40 verdicts given now" in watched.html.read_text()
+    assert eb.snapshot(workspace, "support").verdicts.height == 280

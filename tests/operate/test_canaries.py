@@ -28,7 +28,9 @@ def every(nth):
 
 
 def judged(names, fails):
-    return make.verdicts(make.sessions(*names), fails).with_columns(segment=pl.lit("a"))
+    return make.verdicts(make.sessions(*names), fails).with_columns(
+        segment=pl.lit("a"), user="session_id"
+    )
 
 
 def replay(rates, releases):
@@ -99,7 +101,7 @@ def test_a_replay_is_paired_with_the_last_word_on_the_run_before():
 
 def test_segments_are_read_from_the_session():
     sessions = make.sessions("a", "b", segments='{"intent":"refund"}', started_at=START)
-    verdicts = judged(["a", "b"], every(1)).drop("segment")
+    verdicts = judged(["a", "b"], every(1)).drop("segment", "user")
     found = canaries.with_segment(verdicts, sessions, "intent")
-    assert found["segment"].to_list() == ["refund", "refund"]
+    assert found.select("segment", "user").rows() == [("refund", "a"), ("refund", "b")]
     assert canaries.with_segment(verdicts, sessions, "tier")["segment"].to_list() == ["", ""]

@@ -120,7 +120,7 @@ def test_clocks_that_run_backwards_and_a_release_twice_change_nothing(shop):
 
 def test_an_empty_quarter_and_no_surface_are_refused_with_the_next_step(shop):
     for view in (eb.snapshot(shop, "shop", "2020Q1"), eb.snapshot(shop)):
-        with pytest.raises(EvalbenchError, match="one surface that has sessions"):
+        with pytest.raises(EvalbenchError, match="one surface whose sessions have a time"):
             _ = view.alerts
 
 
