@@ -17,6 +17,8 @@ ANY = "any"
 WORSE = "worse than "
 """Begins the mode of a verdict that an output is worse than that of the run it names."""
 ITEM = ["case", "repeat"]
+ASKED = 120
+"""Characters of an input that a list of cases shows."""
 OUTCOMES = columns(
     (pl.String, "surface run case"),
     (pl.Int64, "repeat"),
@@ -31,17 +33,19 @@ COMPARED = columns(
 )
 """``delta`` has the interval of ``level``, which pays for all comparisons made at once; ``mde`` is
 the smallest change that so many cases show with 80% power, ``unknown`` counts pairs left out."""
-TURNED = columns((pl.String, "surface run mode case"), (pl.Int64, "repeat"), (pl.String, "turned"))
+TURNED = columns(
+    (pl.String, "surface run turned mode case"), (pl.Int64, "repeat"), (pl.String, "asked")
+)
 SUMMARY = columns(
     (pl.String, "surface run"),
     (pl.Int64, "n"),
-    (pl.Float64, "seen seen_low seen_high rate rate_low rate_high"),
+    (pl.Float64, "seen seen_low seen_high failing failing_low failing_high"),
     (pl.Float64, "cost cost_low cost_high cost_ratio cost_ratio_low cost_ratio_high"),
     (pl.Float64, "seconds seconds_low seconds_high seconds_ratio"),
     (pl.Float64, "seconds_ratio_low seconds_ratio_high on_front"),
 )
-"""``seen`` is the share of outputs that fail, ``rate`` the same with the choice among all runs paid
-for; ``on_front`` is the chance that no other run is both better and cheaper."""
+"""``seen`` is the share of outputs that fail, ``failing`` the same with the choice among all runs
+paid for; ``on_front`` is the chance that no other run is both better and cheaper."""
 
 
 def find_outcomes(verdicts: pl.DataFrame) -> pl.DataFrame:
@@ -101,16 +105,19 @@ def compare_runs(
     return pl.DataFrame(rows, schema=COMPARED).fill_nan(None)
 
 
-def list_turned(outcomes: pl.DataFrame, baseline: str) -> pl.DataFrame:
+def list_turned(outcomes: pl.DataFrame, outputs: pl.DataFrame, baseline: str) -> pl.DataFrame:
     """List each output that fails now and did not at the baseline, and each that is fixed.
 
-    Gives columns :data:`TURNED`, those of whole outputs first.
+    Gives columns :data:`TURNED`, what newly fails and whole outputs first; ``asked`` is the
+    beginning of the input, where the outputs are in the lake.
     """
+    asked = outputs.select("case", asked=pl.col("first_input").str.slice(0, ASKED)).unique("case")
     old = outcomes.filter(run=baseline).select(*ITEM, "mode", before="fails")
     pairs = outcomes.filter(pl.col("run") != baseline).join(old, on=[*ITEM, "mode"])
     turned = pl.when("fails").then(pl.lit("newly failing")).otherwise(pl.lit("fixed"))
     changed = pairs.filter(pl.col("fails") != pl.col("before")).with_columns(turned=turned)
-    return changed.select(list(TURNED)).sort("run", pl.col("mode") != ANY, "mode", "turned", *ITEM)
+    named = changed.join(asked, on="case", how="left").select(list(TURNED))
+    return named.sort("run", pl.col("turned") == "fixed", pl.col("mode") != ANY, "mode", *ITEM)
 
 
 def summarize_runs(
@@ -136,7 +143,7 @@ def summarize_runs(
         own = whole.filter(run=row["run"])
         shared = own["case"].to_list() if own["case"].is_duplicated().any() else None
         seen = stats.proportion(own["fails"].to_list(), groups=shared, **how)
-        row |= {"n": seen.n, **_ends("seen", seen), **_ends("rate", shrunken)}
+        row |= {"n": seen.n, **_ends("seen", seen), **_ends("failing", shrunken)}
     for name, value in (("cost", pl.col("cost_usd")), ("seconds", _seconds())):
         table = spread_runs(outputs.with_columns(value.alias(name)), name, by=["case"])
         same = pl.concat(
@@ -149,7 +156,7 @@ def summarize_runs(
         if name == "cost" and np.isfinite(bad + spent).all(axis=1).any():
             for row, chance in zip(rows, stats.front_chances(bad, spent, rng=rng), strict=True):
                 row["on_front"] = float(chance)
-    return pl.DataFrame(rows, schema=SUMMARY).fill_nan(None).sort("rate", "run")
+    return pl.DataFrame(rows, schema=SUMMARY).fill_nan(None).sort("failing", "run")
 
 
 def spread_runs(rows: pl.DataFrame, value: str, *, by: list[str] = ITEM) -> pl.DataFrame:
@@ -165,19 +172,40 @@ def recommend(compared: pl.DataFrame, summary: pl.DataFrame, *, margin: float) -
 
     "better": shown to fail less than the baseline, and of such the one of the lowest rate.
     "cheaper": none is, but this one is shown not to fail more by the margin, and to cost less.
-    "keep": neither; "cannot tell": neither, and these cases could not show a change of the margin.
+    "worse": all are shown to fail more. "cannot tell": none of it, and these cases could not show a
+    change of the margin; else "keep".
     """
     whole = compared.filter(mode=ANY).join(summary.drop("n"), on=["surface", "run"])
-    better = whole.filter(reading="improvement").sort("rate")
+    better = whole.filter(reading="improvement").sort("failing")
     cheaper = whole.filter(pl.col("high") < margin, pl.col("cost_ratio_high") < 1).sort("cost")
     for kind, rows in (("better", better), ("cheaper", cheaper)):
         if rows.height:
             return {"kind": kind, **rows.row(0, named=True)}
-    open_ = whole.filter(reading="insufficient")
-    return {
-        "kind": "cannot tell" if open_.height else "keep",
-        **(open_ or whole).row(0, named=True),
+    kind = "cannot tell" if whole["reading"].eq("insufficient").any() else "keep"
+    kind = "worse" if whole["reading"].eq("regression").all() else kind
+    return {"kind": kind, **whole.sort("delta").row(0, named=True)}
+
+
+def list_limits(
+    verdicts: pl.DataFrame, compared: pl.DataFrame, summary: pl.DataFrame, known: list[str]
+) -> pl.DataFrame:
+    """Count what these cases cannot tell, as the report's limits: ``surface, limit, n, of, names``.
+
+    ``known`` are the evaluators that are defined here.
+    """
+    free = summary.filter(pl.col("cost").is_null())["run"].sort()
+    foreign = verdicts.filter(~pl.col("evaluator_id").is_in(known))["evaluator_id"].unique().sort()
+    small, silent = compared.filter(reading="insufficient"), verdicts["fails"].null_count()
+    counts = {
+        "cases": (1, 1, ""),
+        "runs tried": (summary.height, summary.height, ""),
+        "runs insufficient": (small.height, compared.height, ""),
+        "outputs not judged": (silent, verdicts.height, ""),
+        "no cost": (len(free), summary.height, ", ".join(free)),
+        "judged elsewhere": (len(foreign), 1, ", ".join(foreign)),
     }
+    rows = [(summary["surface"][0], name, *each) for name, each in counts.items() if each[0]]
+    return pl.DataFrame(rows, schema=["surface", "limit", "n", "of", "names"], orient="row")
 
 
 def _seconds() -> pl.Expr:

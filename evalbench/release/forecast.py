@@ -22,6 +22,8 @@ from evalbench.stats.projection import (
 from evalbench.store.workspace import Workspace
 
 LEVEL, DRAWS, WEEKS = 0.9, 4_000, 4
+LEAST = 30
+"""Passing cases under which nobody can say what will newly fail."""
 SPAN = timedelta(weeks=WEEKS)
 """Of the intervals; and the weeks that a forecast speaks of, and that traffic is counted over."""
 FORECAST = columns(
@@ -35,7 +37,7 @@ and ``n_passing`` pass."""
 SCORED = columns(
     (pl.String, "surface release mode"),
     (pl.Float64, "estimate low high level observed observed_low observed_high"),
-    (pl.Boolean, "holds"),
+    (pl.String, "reading"),
 )
 SCORE = columns((pl.String, "measure"), (pl.Float64, "estimate low high"), (pl.Int64, "n"))
 FAILING = "any failure"
@@ -55,10 +57,11 @@ def forecast_release(
 ) -> pl.DataFrame:
     """Forecast by how many failing sessions a week the candidate changes production: FORECAST.
 
-    Modes without a rate are left out. Failing cases of a mode stand for the sessions that fail in
-    it, passing cases of *other* modes for all the rest: those of its own were picked for failing.
-    Cases of a segment weigh as much more as it is larger in traffic than among them; a segment
-    without a case is not spoken of. The interval holds the change as counted over four weeks.
+    Modes without a rate, or without :data:`LEAST` passing cases, are left out. Failing cases of a
+    mode stand for the sessions that fail in it, passing cases of *other* modes for all the rest:
+    those of its own were picked for failing. Cases of a segment weigh as much more as it is larger
+    in traffic than among them; a segment without a case is not spoken of. The interval holds the
+    change as counted over four weeks.
 
     Parameters
     ----------
@@ -76,10 +79,13 @@ def forecast_release(
     tagged = pairs.drop_nulls(["fails", "before"]).join(cases, on="case", how="left")
     judged = pl.col("mode").is_in(tagged["mode"].unique().implode())
     known = rates.drop_nulls("estimate").filter(judged).sort("mode")
+    counts = [_count_cases(tagged.filter(mode=mode), traffic, mode) for mode in known["mode"]]
+    kept, failing, newly, passing = np.reshape(counts, (-1, 4)).T
+    enough = passing >= LEAST
+    known = known.filter(pl.Series(enough, dtype=pl.Boolean))
     if known.is_empty():
         return FORECAST.to_frame()
-    counts = [_count_cases(tagged.filter(mode=mode), traffic, mode) for mode in known["mode"]]
-    kept, failing, newly, passing = np.transpose(counts)
+    kept, failing, newly, passing = (each[enough] for each in (kept, failing, newly, passing))
     ends = (known[name].to_numpy() for name in ("estimate", "low", "high"))
     shares = draw_rates(*ends, level=known["level"][0], draws=DRAWS, rng=rng)
     told = {"kept": kept, "failing": failing, "newly": newly, "passing": passing}
@@ -173,8 +179,9 @@ def score_forecasts(made: pl.DataFrame, changes: pl.DataFrame, *, level: float) 
     both = last.join(seen, on=["surface", "release", "mode"], maintain_order="left")
     both = both.with_columns(pl.col(name) * scale for name in ends)
     compared = [both[name].to_numpy() for name in ("estimate", "low", "high", *ends)]
-    holds = pl.Series(forecasts_hold(*compared, level=LEVEL, observed_level=level))
-    return both.with_columns(holds=holds).select(list(SCORED))
+    held = pl.Series(forecasts_hold(*compared, level=LEVEL, observed_level=level), dtype=pl.Boolean)
+    reading = pl.select(pl.when(held).then(pl.lit("held")).otherwise(pl.lit("missed"))).to_series()
+    return both.with_columns(reading=reading).select(list(SCORED))
 
 
 def score_summary(scored: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
@@ -184,7 +191,7 @@ def score_summary(scored: pl.DataFrame, *, level: float, rng: np.random.Generato
     """
     if scored.is_empty():
         return pl.DataFrame(schema=SCORE)
-    held = proportion(scored["holds"].cast(pl.Int8).to_list(), level=level, rng=rng)
+    held = proportion((scored["reading"] == "held").cast(pl.Int8).to_list(), level=level, rng=rng)
     high = mean_error(scored["estimate"].to_numpy(), scored["observed"].to_numpy(), level=level)
     rows = [
         (measure, each.estimate, each.low, each.high, each.n)

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import special
 
 from evalbench import stats
 from evalbench.release.compare import ANY, ITEM, WORSE
@@ -20,7 +21,7 @@ PAIRS = columns(
     (pl.Float64, "wins wins_low wins_high wins_first wins_second"),
 )
 STRENGTHS = columns((pl.String, "surface run"), (pl.Float64, "strength strength_low strength_high"))
-RESAMPLES = 200
+RESAMPLES, RIDGE = 2_000, 100.0
 
 
 def read_duels(verdicts: pl.DataFrame) -> pl.DataFrame:
@@ -54,7 +55,7 @@ def rate_pairs(duels: pl.DataFrame, *, level: float, rng: np.random.Generator) -
     """Return how often each run wins against each other, as :data:`PAIRS`; a tie counts half.
 
     ``wins`` is the mean of both orders, so that a judge's liking for the first place is nobody's
-    gain; ``wins_first`` and ``wins_second`` are null where that order was not asked.
+    gain; ``wins_first`` and ``wins_second`` are null where only one order was asked.
     """
     turned = duels.select(
         "surface", "case", "repeat", run="other", other="run", won=1 - pl.col("won")
@@ -65,6 +66,7 @@ def rate_pairs(duels: pl.DataFrame, *, level: float, rng: np.random.Generator) -
     ordered = both.filter(pl.col("run") < pl.col("other")).sort("run", "other")
     for key, own in ordered.group_by("surface", "run", "other", maintain_order=True):
         orders = [own.filter(shown=place)["won"].mean() for place in ("first", "second")]
+        orders = [None, None] if None in orders else orders
         each = own.group_by("case", "shown").agg(pl.col("won").mean())
         cases = each.group_by("case").agg(pl.col("won").mean()).sort("case")
         values = cases.select("won").to_numpy()
@@ -97,23 +99,28 @@ def rate_strengths(duels: pl.DataFrame, *, level: float, rng: np.random.Generato
     counts = np.zeros((2, n, pairs.height))
     for side, won in enumerate((duels["won"].to_numpy(), 1 - duels["won"].to_numpy())):
         np.add.at(counts[side], (cases, number["pair"].to_numpy()), won)
-    model = LogisticRegression(C=100, solver="newton-cholesky", fit_intercept=ordered.height > 0)
-    rows, sides = np.vstack([design, design]), np.repeat([1, 0], pairs.height)
-
-    def fit(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        strength = model.fit(rows, sides, sample_weight=(weights @ counts).ravel()).coef_[0]
-        beats = 1 / (1 + np.exp(strength - strength[:, None]))
-        np.fill_diagonal(beats, np.nan)
-        mean: NDArray[np.float64] = np.nanmean(beats, axis=1)
-        return mean
-
+    both = ordered.height > 0
+    model = LogisticRegression(C=RIDGE, fit_intercept=both)
+    sides, totals = np.repeat([1, 0], pairs.height), counts.sum(axis=1)
+    model.fit(np.vstack([design, design]), sides, sample_weight=totals.ravel())
+    # A resample is one Newton step from the fit: the weights of cases move it little.
+    features = np.hstack([design, np.ones((pairs.height, 1))]) if both else design
+    found = np.append(model.coef_[0], model.intercept_ if both else [])
+    wins = special.expit(features @ found)
+    scores = (counts[0] - counts.sum(axis=0) * wins) @ features
+    curvature = (features.T * (totals.sum(axis=0) * wins * (1 - wins))) @ features
+    curvature += np.eye(len(found)) / RIDGE
     weights = n * rng.dirichlet(np.ones(n), size=RESAMPLES)
-    drawn = np.stack([fit(each) for each in weights])
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    numbers = {
-        "strength": fit(np.ones(n)),
-        "strength_low": low,
-        "strength_high": high,
-    }
-    found = pl.DataFrame({"surface": duels["surface"][0], "run": runs, **numbers}, schema=STRENGTHS)
-    return found.sort("strength", descending=True)
+    moved = found + np.linalg.solve(curvature, ((weights - 1) @ scores).T).T
+    strength = _beat(np.vstack([found, moved])[:, : len(runs)])
+    low, high = np.quantile(strength[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    numbers = {"strength": strength[0], "strength_low": low, "strength_high": high}
+    table = pl.DataFrame({"surface": duels["surface"][0], "run": runs, **numbers}, schema=STRENGTHS)
+    return table.sort("strength", descending=True)
+
+
+def _beat(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean chance of each run to beat another, from (draws, runs) strengths."""
+    chances = special.expit(logits[:, :, None] - logits[:, None])
+    mean: NDArray[np.float64] = (chances.sum(axis=2) - 0.5) / (logits.shape[1] - 1)
+    return mean

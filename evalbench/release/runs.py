@@ -194,14 +194,14 @@ def choose_runs(
     names: str = "",
     baseline: str = "",
 ) -> pl.DataFrame:
-    """Choose the runs of a surface to compare, the baseline first; ``names`` are set off by commas.
+    """Choose the runs of a surface to compare, the baseline first; names set off by ";".
 
     By default the baseline is the one that was set last, else the oldest run; compared with it is
     every run on the same cases. Raises ReleaseError for a run that is not on record, and where
     there is nothing to compare.
     """
     known = runs.filter(surface=surface)
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = [name.strip() for name in names.split(";") if name.strip()]
     if odd := {*wanted, baseline} - {"", *known["run"]}:
         raise ReleaseError(
             f"no run {', '.join(sorted(odd))} of {surface} is on record; there are"

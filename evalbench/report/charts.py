@@ -207,6 +207,42 @@ def seen_by_reading(frame: pl.DataFrame) -> alt.LayerChart:
     return _layered(layer, _title(frame, "kinds of failure seen"), spoken)
 
 
+def pareto(frame: pl.DataFrame) -> alt.LayerChart:
+    """Draw how often each run fails against what it costs, both with intervals.
+
+    Takes rows of one ``surface``: ``run``, ``failing`` as a share and ``cost`` of a case, with
+    their ends, and ``on_front``: hollow is a run that another one probably beats in both.
+    """
+    told = [f"{name}{end}" for name in ("failing", "cost") for end in ENDS]
+    rows = frame.with_columns(pl.col(told) * 1000, front=pl.col("on_front") >= 0.5)
+    shown = alt.Chart(rows, width=PAGE, height=300)
+    x = alt.X("cost:Q", title="$ per 1,000 cases", scale=alt.Scale(zero=False), axis=_ticks())
+    y = alt.Y("failing:Q", title="failing of 1,000 cases", axis=_ticks())
+    across = shown.mark_rule(color=SOFT).encode(x="cost_low:Q", x2="cost_high:Q", y=y)
+    along = shown.mark_rule(color=SOFT).encode(x=x, y="failing_low:Q", y2="failing_high:Q")
+    point = shown.mark_point(size=80, strokeWidth=2, opacity=1, stroke=MARK).encode(
+        x=x, y=y, fill=alt.condition("datum.front", alt.value(MARK), alt.value("white"))
+    )
+    said = shown.mark_text(align="left", dx=9, dy=-9, fontSize=12, color=INK)
+    layer = [across, along, point, said.encode(x=x, y=y, text="run:N")]
+    named = rows.rename({"run": "name"})
+    spoken = _say(named, "failing", decimals=0) + " Cost: " + _say(named, "cost")
+    return _layered(layer, _title(frame, "failures and cost of each run"), spoken)
+
+
+def standings(frame: pl.DataFrame) -> alt.LayerChart:
+    """Draw how often each run fails, with interval; hollow as it was seen, luck included.
+
+    Takes rows of one ``surface`` in the order wanted: ``run``, ``failing`` with its ends and
+    ``seen``, as shares.
+    """
+    told = ["seen", *(f"failing{end}" for end in ENDS)]
+    rows = frame.with_columns(pl.col(told) * 1000, name="run")
+    axis = "failing of 1,000 cases, with interval; hollow: as seen"
+    layer = [*_forest(rows, "failing", axis=axis), _hollow(rows, "seen")]
+    return _layered(layer, _title(frame, "failures of each run"), _say(rows, "failing", decimals=0))
+
+
 def _layered(layer: list[Any], title: str, spoken: str) -> alt.LayerChart:
     """Lay marks over one another, under a title, and say them in words."""
     return alt.LayerChart(layer=layer, title=title, description=f"{title}. {spoken}")

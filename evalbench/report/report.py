@@ -61,19 +61,22 @@ class Report:
         empty: str = "None.",
         first: int | None = None,
         keep: bool = True,
+        level: float | None = None,
     ) -> None:
         """Show the table of this name in the glossary and keep all of its columns and rows.
 
         The values of the columns ``by`` become headings between the rows, of which the page shows
         the ``first``, all without it; ``empty`` is said of no rows. ``keep`` is false where they
-        are kept under another name already.
+        are kept under another name already;
+        ``level`` is that of the intervals where it is not the settings'.
         """
         named = name_rows(frame, self.view)
         if keep:
             self.tables[name] = named
         if named.is_empty():
             return self.say(empty)
-        groups, level = [by] if isinstance(by, str) else list(by), self.view.ws.settings.level
+        groups = [by] if isinstance(by, str) else list(by)
+        level = level or self.view.ws.settings.level
         how: Any = {"by": groups, "level": level, "anchors": self.anchors}
         display(set_table(name, named.head(first or named.height), **how))
 

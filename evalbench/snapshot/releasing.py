@@ -12,7 +12,8 @@ import polars as pl
 from evalbench.evaluate import status
 from evalbench.evaluate.score import score
 from evalbench.label.codebook import restate
-from evalbench.release import forecast, gate, golden, leakage, overrides, runs, wear
+from evalbench.operate import impact
+from evalbench.release import forecast, gate, golden, leakage, overrides, replay, runs, wear
 from evalbench.schema import TABLES
 from evalbench.snapshot.stages import Stages
 
@@ -83,6 +84,8 @@ class Releasing(Stages):
         The latest release that has rates speaks for production as it is, the last four weeks for
         its traffic; ``by`` names a segment.
         """
+        if self.whole.sessions.is_empty():
+            return forecast.FORECAST.to_frame()
         newest = self.whole.frame.sort("since")["release"].last()
         rates = self.whole.rates.filter(status="ok", release=newest).select(
             "mode", "level", estimate="process", low="process_low", high="process_high"
@@ -112,7 +115,7 @@ class Releasing(Stages):
         view = replace(self, surface=decision.surface)
         found = gate.find_runs(view.runs, view.baselines, decision, candidate, baseline)
         both = [found, candidate]
-        view = view._score_missing(both)
+        view = view.score_missing(both)
         case = gate.Case(
             name,
             decision,
@@ -128,12 +131,41 @@ class Releasing(Stages):
         )
         return view, case
 
+    def replay(self, decision: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Ask today's gate of each past release, and which regressions of production it caught.
+
+        ``decision`` "" is the first one of the surface; without one nothing is asked.
+        """
+        settings, own = self.ws.settings.decisions, self.whole
+        decision = (
+            decision
+            or [*(name for name, each in settings.items() if each.surface == self.surface), ""][0]
+        )
+        if not decision or own.sessions.is_empty():
+            return replay.replay(replay.PAIRS.to_frame(), [], impact.CHANGES.to_frame())
+        order = own.frame.unique("release", maintain_order=True)["release"].to_list()
+        pairs = replay.pair_releases(own.runs, order)
+        cases = [
+            own.read_gate(decision, candidate, baseline)[1]
+            for candidate, baseline in pairs.select("candidate", "baseline").iter_rows()
+        ]
+        answers = [gate.answer(case, **self.measured) for case in cases]
+        return replay.replay(pairs, answers, own.changes)
+
+    @cached_property
+    def scored_forecasts(self) -> pl.DataFrame:
+        """What production showed of each release, beside what was forecast."""
+        made, level = self._events("forecast.made"), self.ws.settings.level
+        changes = self.whole.changes if made.height else impact.CHANGES.to_frame()
+        return forecast.score_forecasts(made, changes, level=level)
+
     @cached_property
     def overrides(self) -> pl.DataFrame:
         """Every override of a gate of the surface, and how it stands."""
         return overrides.read_overrides(self.ws.ledger, until=self.ledger_seq, surface=self.surface)
 
-    def _score_missing(self, names: list[str]) -> Self:
+    def score_missing(self, names: list[str]) -> Self:
+        """Let gating evaluators judge what they have not of runs; return a snapshot that has it."""
         gating = self.statuses.filter(status=gate.GATING)["evaluator_id"]
         wanted = [self.specifications[name] for name in gating]
         versions = [(each.evaluator_id, each.version) for each in wanted]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 
@@ -188,7 +188,7 @@ class Stages(Pinned):
         return self.verdicts.with_columns(learnt=learnt)
 
     @cached_property
-    def whole(self) -> Stages:
+    def whole(self) -> Self:
         """The same of any quarter."""
         return self if self.quarter == evidence.WHOLE else replace(self, quarter=evidence.WHOLE)
 
