@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -46,6 +47,26 @@ SUMMARY = columns(
 )
 """``seen`` is the share of outputs that fail, ``failing`` the same with the choice among all runs
 paid for; ``on_front`` is the chance that no other run is both better and cheaper."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Runs that answered the same cases, ``names``, the ``baseline`` among them.
+
+    ``verdicts`` are on these, ``every`` has the outcomes of all runs that were tried on the cases,
+    and ``outputs`` are their sessions.
+    """
+
+    baseline: str
+    names: list[str]
+    verdicts: pl.DataFrame
+    every: pl.DataFrame
+    outputs: pl.DataFrame
+
+    @property
+    def outcomes(self) -> pl.DataFrame:
+        """The outcomes of the runs that are compared."""
+        return self.every.filter(pl.col("run").is_in(self.names))
 
 
 def find_outcomes(verdicts: pl.DataFrame) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from evalbench.release.compare import ANY, ITEM
 from evalbench.schema import ForecastMade, columns
 from evalbench.stats import proportion
 from evalbench.stats.projection import (
+    at_level,
     draw_rates,
     effective_counts,
     forecasts_hold,
@@ -28,15 +29,15 @@ SPAN = timedelta(weeks=WEEKS)
 """Of the intervals; and the weeks that a forecast speaks of, and that traffic is counted over."""
 FORECAST = columns(
     (pl.String, "surface mode"),
-    (pl.Float64, "now estimate low high level sessions_a_week"),
+    (pl.Float64, "now change low high level sessions_a_week"),
     (pl.Int64, "n_failing n_passing"),
 )
-"""``now`` is failing sessions a week, ``estimate`` by how many that will change; the mode of all of
+"""``now`` is failing sessions a week, ``change`` by how many that will change; the mode of all of
 them together is :data:`~evalbench.release.compare.ANY`. ``n_failing`` cases fail at the baseline
 and ``n_passing`` pass."""
 SCORED = columns(
     (pl.String, "surface release mode"),
-    (pl.Float64, "estimate low high level observed observed_low observed_high"),
+    (pl.Float64, "change low high level seen_change seen_low seen_high"),
     (pl.String, "reading"),
 )
 SCORE = columns((pl.String, "measure"), (pl.Float64, "estimate low high"), (pl.Int64, "n"))
@@ -101,7 +102,7 @@ def forecast_release(
 
     low, high = np.quantile(with_all(later), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
     made = {"mode": [ANY, *known["mode"]], "now": with_all(known["estimate"].to_numpy())}
-    made |= {"estimate": with_all(changes).mean(axis=1), "low": low, "high": high}
+    made |= {"change": with_all(changes).mean(axis=1), "low": low, "high": high}
     made["n_failing"] = np.rint([failing.sum(), *failing]).astype(np.int64)
     made["n_passing"] = np.rint([passing.max(), *passing]).astype(np.int64)
     about = {"surface": outcomes["surface"][0], "level": LEVEL, "sessions_a_week": sessions_a_week}
@@ -159,6 +160,7 @@ def record_forecasts(ws: Workspace, forecast: pl.DataFrame, *, gate: int, releas
 
 def _make_body(row: dict[str, Any], gate: int, release: str) -> ForecastMade:
     fields = {name: row[name] for name in ForecastMade.model_fields if name in row}
+    fields["estimate"] = row["change"]
     mode = None if row["mode"] == ANY else row["mode"]
     return ForecastMade(**fields | {"gate": gate, "release": release, "mode": mode})
 
@@ -170,18 +172,17 @@ def score_forecasts(made: pl.DataFrame, changes: pl.DataFrame, *, level: float) 
     either, so a forecast holds where its interval, widened by their error, has the change in it. Of
     several forecasts of a release the last counts; one without a change of its mode is not scored.
     """
-    last = made.unique(["surface", "release", "mode"], keep="last", maintain_order=True)
-    ends = {"observed": "delta", "observed_low": "low", "observed_high": "high"}
-    seen = changes.drop_nulls("delta").select(
-        "surface", "release", "mode", **{name: pl.col(end) for name, end in ends.items()}
-    )
-    scale = pl.col("sessions_a_week")
-    both = last.join(seen, on=["surface", "release", "mode"], maintain_order="left")
-    both = both.with_columns(pl.col(name) * scale for name in ends)
-    compared = [both[name].to_numpy() for name in ("estimate", "low", "high", *ends)]
-    held = pl.Series(forecasts_hold(*compared, level=LEVEL, observed_level=level), dtype=pl.Boolean)
+    key = ["surface", "release", "mode"]
+    last = made.unique(key, keep="last", maintain_order=True).rename({"estimate": "change"})
+    seen = changes.drop_nulls("delta").select(*key, observed=pl.concat_list("delta", "low", "high"))
+    both = last.join(seen, on=key, maintain_order="left")
+    observed = np.reshape(both["observed"].to_list(), (-1, 3)).T
+    observed = at_level(observed, level=level, to=LEVEL) * both["sessions_a_week"].to_numpy()
+    held = pl.Series(forecasts_hold(both.select("change", "low", "high").to_numpy().T, observed))
     reading = pl.select(pl.when(held).then(pl.lit("held")).otherwise(pl.lit("missed"))).to_series()
-    return both.with_columns(reading=reading).select(list(SCORED))
+    names = ("seen_change", "seen_low", "seen_high")
+    ends = {name: pl.Series(each) for name, each in zip(names, observed, strict=True)}
+    return both.with_columns(**ends, reading=reading).select(list(SCORED)).cast(SCORED)
 
 
 def score_summary(scored: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
@@ -192,7 +193,7 @@ def score_summary(scored: pl.DataFrame, *, level: float, rng: np.random.Generato
     if scored.is_empty():
         return pl.DataFrame(schema=SCORE)
     held = proportion((scored["reading"] == "held").cast(pl.Int8).to_list(), level=level, rng=rng)
-    high = mean_error(scored["estimate"].to_numpy(), scored["observed"].to_numpy(), level=level)
+    high = mean_error(scored["change"].to_numpy(), scored["seen_change"].to_numpy(), level=level)
     rows = [
         (measure, each.estimate, each.low, each.high, each.n)
         for measure, each in (("coverage", held), ("bias", high))

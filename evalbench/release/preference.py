@@ -36,6 +36,12 @@ def read_duels(verdicts: pl.DataFrame) -> pl.DataFrame:
     return said.with_columns(other=other, won=1 - worse.cast(pl.Float64)).select(list(DUELS))
 
 
+def find_duels(verdicts: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Read the preferences of a pairwise judge; without one, make them of outcomes."""
+    duels = read_duels(verdicts)
+    return make_duels(outcomes) if duels.is_empty() else duels
+
+
 def make_duels(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Make :data:`DUELS` of outcomes: who passes where the other fails wins, else it is a tie."""
     whole = outcomes.filter(mode=ANY).drop_nulls("fails")

@@ -9,6 +9,8 @@ import polars as pl
 
 from evalbench.label.annotation.markdown import escape_text
 from evalbench.release.compare import ANY
+from evalbench.release.forecast import score_summary
+from evalbench.release.replay import catch_rate
 from evalbench.report.sentences import say_count, say_interval, say_number
 
 FIRST = {
@@ -52,12 +54,14 @@ def say_advice(
     return " ".join(said)
 
 
-def say_record(caught: pl.DataFrame, scores: pl.DataFrame) -> str:
+def say_record(caught: pl.DataFrame, scored: pl.DataFrame, **measured: Any) -> str:
     """Say how often today's gate would have caught a regression, and how forecasts did.
 
-    ``caught`` is that of ``catch_rate``, ``scores`` of ``score_summary``.
+    Takes the regressions of ``replay``, the forecasts of ``score_forecasts``, and the level and
+    generator of intervals.
     """
-    rows = {row.pop("measure"): row for row in pl.concat([caught, scores]).iter_rows(named=True)}
+    found = pl.concat([catch_rate(caught, **measured), score_summary(scored, **measured)])
+    rows = {row.pop("measure"): row for row in found.iter_rows(named=True)}
     said = []
     if rate := rows.get("catch rate"):
         share = _say_ends(rate, 100)

@@ -13,7 +13,17 @@ from evalbench.evaluate import status
 from evalbench.evaluate.score import score
 from evalbench.label.codebook import restate
 from evalbench.operate import impact
-from evalbench.release import forecast, gate, golden, leakage, overrides, replay, runs, wear
+from evalbench.release import (
+    compare,
+    forecast,
+    gate,
+    golden,
+    leakage,
+    overrides,
+    replay,
+    runs,
+    wear,
+)
 from evalbench.schema import TABLES
 from evalbench.snapshot.stages import Stages
 
@@ -77,6 +87,23 @@ class Releasing(Stages):
     def judge_runs(self, names: list[str]) -> pl.DataFrame:
         """Read what evaluators that count, or were made elsewhere, said of runs."""
         return status.counting_verdicts(self.read_run_verdicts(names).lazy(), self.statuses)
+
+    def read_candidates(self, names: str, baseline: str) -> tuple[Self, compare.Candidates]:
+        """Read runs to compare, as ``choose_runs`` takes them, and the snapshot that has them.
+
+        Gating evaluators first judge what they have not. Raises ReleaseError where runs were not
+        asked the same.
+        """
+        known = self.runs, self.baselines, str(self.surface)
+        chosen = runs.choose_runs(*known, names=names, baseline=baseline)
+        wanted, first = chosen["run"].to_list(), chosen["run"][0]
+        view = self.score_missing(wanted)
+        verdicts = view.judge_runs(wanted)
+        runs.check_comparable(chosen, verdicts)
+        tried = runs.choose_runs(*known, baseline=first)["run"].to_list()
+        every = compare.find_outcomes(view.judge_runs(tried))
+        outputs = view.read_outputs(tried)
+        return view, compare.Candidates(first, wanted, verdicts, every, outputs)
 
     def forecast(self, outcomes: pl.DataFrame, *, by: str = "", **runs: str) -> pl.DataFrame:
         """Forecast what the ``candidate`` does to production beside the ``baseline``.

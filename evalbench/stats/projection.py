@@ -85,22 +85,22 @@ def project_changes(
     return np.clip(change, -rates, 1 - rates)
 
 
-def forecasts_hold(
-    estimate: Floats,
-    low: Floats,
-    high: Floats,
-    observed: Floats,
-    observed_low: Floats,
-    observed_high: Floats,
-    *,
-    level: float,
-    observed_level: float,
-) -> NDArray[np.bool_]:
-    """Tell which forecasts hold: their interval, widened by the error of what was observed."""
-    narrower = normal_quantile(level) / normal_quantile(observed_level)
-    error = (observed_high - observed_low) / 2 * narrower
-    side = np.where(observed > estimate, high - estimate, estimate - low)
-    return (observed - estimate) ** 2 <= side**2 + error**2
+def forecasts_hold(forecast: ArrayLike, observed: ArrayLike) -> NDArray[np.bool_]:
+    """Tell which forecasts hold: their interval, widened by the error of what was observed.
+
+    Both are (3, n): estimate, low and high, of one level.
+    """
+    (estimate, low, high), (seen, seen_low, seen_high) = np.asarray(forecast), np.asarray(observed)
+    side = np.where(seen > estimate, high - estimate, estimate - low)
+    holds: NDArray[np.bool_] = (seen - estimate) ** 2 <= side**2 + ((seen_high - seen_low) / 2) ** 2
+    return holds
+
+
+def at_level(interval: ArrayLike, *, level: float, to: float) -> Floats:
+    """Return (3, n) estimates with ends of another level, as if they were normal on either side."""
+    ends = np.asarray(interval, dtype=np.float64)
+    moved: Floats = ends[0] + (ends - ends[0]) * normal_quantile(to) / normal_quantile(level)
+    return moved
 
 
 def mean_error(forecast: Floats, observed: Floats, *, level: float) -> Estimate:

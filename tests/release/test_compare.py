@@ -184,13 +184,13 @@ def test_a_forecast_weighs_cases_by_traffic_and_is_scored(view, outcomes):
     assert made["mode"].to_list() == ["any", "rude", "slow"]
     whole, rude, _ = made.to_dicts()
     assert rude["now"] == pytest.approx(0.06 * rude["sessions_a_week"], rel=0.35)
-    assert rude["low"] < rude["estimate"] < 0
-    assert -rude["now"] < rude["estimate"] < -0.4 * rude["now"]
-    assert whole["estimate"] < rude["estimate"]
+    assert rude["low"] < rude["change"] < 0
+    assert -rude["now"] < rude["change"] < -0.4 * rude["now"]
+    assert whole["change"] < rude["change"]
     seq = forecast.record_forecasts(view.ws, made, gate=1, release="2")
     assert seq == 3
     told = view.ws.ledger.bodies("forecast.made")
-    delta = rude["estimate"] / rude["sessions_a_week"]
+    delta = rude["change"] / rude["sessions_a_week"]
     seen = {"surface": "shop", "release": "2", "mode": ["rude", "slow"], "delta": [delta, 0.05]}
     changes = pl.DataFrame(seen).with_columns(
         low=pl.col("delta") - 1e-3, high=pl.col("delta") + 1e-3
@@ -217,7 +217,7 @@ def test_cases_of_a_segment_weigh_as_it_does_in_traffic():
         rng = np.random.default_rng(2)
         outcomes = make_outcomes(fails, mode="m")
         made = forecast.forecast_release(outcomes, tagged, rates, traffic, **how, rng=rng)
-        return made.filter(mode="m")["estimate"].to_list()
+        return made.filter(mode="m")["change"].to_list()
 
     [mostly_a], [mostly_b] = ask(of_other, 8, 2), ask(of_other, 2, 8)
     assert mostly_b < mostly_a - 30
@@ -265,6 +265,7 @@ def test_todays_gate_is_asked_of_past_releases():
     assert caught.select("release", "gate").rows() == [("2", "block"), ("3", "pass")]
     [rate] = replay.catch_rate(caught, **HOW, rng=np.random.default_rng(0)).to_dicts()
     assert (rate["estimate"], rate["n"]) == (0.5, 2)
-    said = advice.say_record(pl.DataFrame([rate]), forecast.SCORE.to_frame())
+    nothing = forecast.SCORED.to_frame()
+    said = advice.say_record(caught, nothing, **HOW, rng=np.random.default_rng(0))
     assert said.startswith("Today's gate blocks the release of 50 (")
     assert replay.catch_rate(caught.head(0), **HOW, rng=np.random.default_rng(0)).is_empty()

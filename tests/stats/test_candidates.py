@@ -5,6 +5,7 @@ import pytest
 
 from evalbench.stats import front_chances, paired_means, shrunken_rates
 from evalbench.stats.projection import (
+    at_level,
     draw_rates,
     effective_counts,
     forecasts_hold,
@@ -85,13 +86,12 @@ def test_a_release_that_fixes_half_of_a_mode_is_forecast_so(rng):
 
 
 def test_a_forecast_is_judged_by_what_was_seen_with_its_error():
-    ends = [np.array(each, dtype=float) for each in ([0, 0, 0], [-1, -1, -1], [1, 1, 1])]
-    seen = [np.array(each, dtype=float) for each in ([0.9, 2, 2], [0.9, 2, -1], [0.9, 2, 5])]
-    assert forecasts_hold(*ends, *seen, level=0.9, observed_level=0.9).tolist() == [
-        True,
-        False,
-        True,
-    ]
+    forecast = [[0.0] * 3, [-1.0] * 3, [1.0] * 3]
+    observed = [[0.9, 2, 2], [0.9, 2, -1], [0.9, 2, 5]]
+    assert forecasts_hold(forecast, observed).tolist() == [True, False, True]
+    assert at_level([[1.0], [-0.96], [2.96]], level=0.95, to=0.9)[1:].ravel() == pytest.approx(
+        [-0.645, 2.645], abs=1e-3
+    )
     bias = mean_error(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0]), level=0.95)
     assert (bias.estimate, round(bias.low, 2), round(bias.high, 2)) == (1, -1.48, 3.48)
     assert mean_error(np.ones(1), np.ones(1), level=0.9).reason == "one forecast alone"
