@@ -95,7 +95,7 @@ def _measure(spells: list[Any], start: datetime | None, level: float) -> dict[st
     days = [
         [
             (moment - begun).total_seconds() / _DAY
-            for moment in (max(followed, start or followed), at)
+            for moment in (max(followed, start or followed), max(at, followed))
         ]
         for begun, followed, at, _ in kept
     ]
