@@ -27,6 +27,16 @@ PLANT = (
 """HTML, Markdown, Jinja, and characters that turn or hide text, within the length of a name."""
 SURFACE = f"shop<i id={SIGN}>[l](//e)|\u202e"
 """Shorter: it names a folder of the lake."""
+OLD, NEW = f"old<i id={SIGN}>", f"new<i id={SIGN}>"
+"""Runs of the surface, which name folders too."""
+SETTINGS = f"""[decisions.ship]
+title = {json.dumps(PLANT)}
+surface = {json.dumps(SURFACE)}
+risk = "low"
+rollback = {json.dumps(PLANT)}
+trusted = [{json.dumps("theirs" + PLANT)}]
+rows = [{{metric = "any", owner = {json.dumps(PLANT)}, role = "watch", limit = 0.05}}]
+"""
 CLOSED = {"kind", "status"}
 """Columns whose few words the product chose itself."""
 KEPT = {
@@ -36,6 +46,7 @@ KEPT = {
     ("Design", "evaluators"),  # planted already, as the columns that a stratum is made of
     ("Design", "targets"),  # likewise
     ("DrawnItem", "stratum"),
+    ("RunRecorded", "run"),
     ("ModeDefined", "key"),  # one of a few keys of the keyboard
     # Made by the product of what an evaluator is: closed names, and a hash.
     ("EvaluatorDefined", "parameters"),
@@ -151,6 +162,7 @@ def _find_types(annotation):
 
 def fill(path):
     """Make the workspace; give it with the text fields of event bodies that were planted."""
+    (path / "evalbench.toml").write_text(SETTINGS)
     ws, seen = open_workspace(path, user=plant("tester")), set()
     sessions = _sessions()
     spans = sessions.select("session_id", "started_at").with_columns(
@@ -171,6 +183,11 @@ def fill(path):
     defined = pl.col("evaluator_version").replace(plant("1"), JUDGE.version)
     silent = pl.when(pl.col("fails").is_null()).then("error")
     ws.lake.append("verdict", planted.with_columns(error=silent, evaluator_version=defined))
+    theirs = planted.filter(pl.col("evaluator_version") == plant("1"), repeat=0)
+    for run, shift in ((OLD, 0), (NEW, 1)):
+        named = {"surface": pl.lit(f"{SURFACE}@{run}"), "evaluator_id": pl.lit(plant("theirs"))}
+        judged = theirs.with_columns(**named, fails=pl.col("fails").shift(shift))
+        ws.lake.append("verdict", judged)
     (ws.rejected / "a.jsonl").parent.mkdir(parents=True, exist_ok=True)
     reject = {"line": 1, "reason": PLANT, "text": PLANT}
     (ws.rejected / "a.jsonl").write_text(json.dumps(reject) + "\n")
@@ -245,6 +262,11 @@ def _story(ws):
     pins = {"lake_versions": versions, "ledger_seq": ws.ledger.head()}
     yield "evaluator.calibrated", {**judge, **counts, "level": 0.95, **pins}
     yield "evaluator.promoted", {**judge, "calibration": ws.ledger.head()}
+    for run in (OLD, NEW):
+        about = {"surface": SURFACE, "run": run, "suite": "golden", "suite_version": "v"}
+        yield "run.recorded", {**about, "cases": 240, "repeats": 1}
+    yield "gate.decided", _make_body(BODIES["gate.decided"])
+    yield "gate.overridden", {**_make_body(BODIES["gate.overridden"]), "gate": ws.ledger.head()}
     told = set(ws.ledger.events()["kind"])
     for kind in sorted(BODIES.keys() - told):
         yield kind, _make_body(BODIES[kind])

@@ -54,8 +54,7 @@ def read_overrides(
     rows = []
     for seq, at, actor, text in events.select("seq", "at", "actor", "body").iter_rows():
         body = GateOverridden.model_validate_json(text)
-        decided = gates[body.gate]
-        about = decided.model_dump(include={"surface", "decision", "candidate", "verdict"})
+        about = gates[body.gate].model_dump(include={"surface", "decision", "candidate", "verdict"})
         standing = "expired" if body.expires_at <= now else "in force"
         about |= {"standing": "closed" if seq in closed else standing, "outcome": closed.get(seq)}
         rows.append(body.model_dump() | about | {"override": seq, "at": at, "actor": actor})

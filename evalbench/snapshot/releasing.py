@@ -193,8 +193,8 @@ class Releasing(Stages):
 
     def score_missing(self, names: list[str]) -> Self:
         """Let gating evaluators judge what they have not of runs; return a snapshot that has it."""
-        gating = self.statuses.filter(status=gate.GATING)["evaluator_id"]
-        wanted = [self.specifications[name] for name in gating]
+        gating = self.statuses.filter(status=gate.GATING)["evaluator_id"].to_list()
+        wanted = [each for name, each in self.specifications.items() if name in gating]
         versions = [(each.evaluator_id, each.version) for each in wanted]
         given = self._scan_runs("verdict", names).filter(pl.col("error").is_null(), repeat=0)
         by = given.select("evaluator_id", "evaluator_version").rows()

@@ -27,6 +27,7 @@ SMALL = {
     "05_agreement": {"surface": planted.SURFACE},
     "06_evaluators": {"surface": planted.SURFACE},
     "07_calibrate": {"surface": planted.SURFACE},
+    "08_gate": {"decision": "ship", "candidate": planted.NEW, "baseline": planted.OLD},
     "09_monitor": {"surface": planted.SURFACE, "days": 8},
     "11_impact": {"surface": planted.SURFACE, "quarter": "2026Q3"},
 }
