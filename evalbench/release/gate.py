@@ -98,10 +98,12 @@ class Case:
 
     @cached_property
     def _evaluators(self) -> pl.DataFrame:
-        """The evaluator of each mode: of several the one that agrees best with people."""
+        """The evaluator of each mode: of those that judged, the one that people agree with most."""
         key = [pl.col("mode"), pl.col("evaluator_id")]
-        gating_here = self.statuses.filter(status=GATING).select(
-            *key, pl.col("version").alias("evaluator_version"), "mcc"
+        gating_here = (
+            self.statuses.filter(status=GATING)
+            .select(*key, pl.col("version").alias("evaluator_version"), "mcc")
+            .join(self.verdicts, on=KEY, how="semi")
         )
         if known := sorted({*self.decision.trusted} & {*self.statuses["evaluator_id"]}):
             raise ReleaseError(
