@@ -21,8 +21,14 @@ from evalbench.demo.closing import (
 )
 from evalbench.demo.company import ANNOTATORS, QUARTERS, Surface, load_company, quarter_bounds
 from evalbench.demo.conversation import Facts
-from evalbench.demo.operating import close_quarter, open_issues, set_targets, ship_fixes
-from evalbench.demo.releasing import collect_cases, decide_release, name_last, write_decisions
+from evalbench.demo.operating import (
+    close_quarter,
+    open_issues,
+    set_targets,
+    ship_fixes,
+    verify_fixes,
+)
+from evalbench.demo.releasing import collect_cases, decide_release, name_last, write_settings
 from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import SUFFIX, write_traces
 from evalbench.errors import EvalbenchError
@@ -102,8 +108,7 @@ def run(
     say: Say = str,
 ) -> Journey:
     """Play the year on an empty workspace, report its quarters, and compare with the truth."""
-    (ws.path / "evalbench.toml").write_text(write_decisions(load_company()), encoding="utf-8")
-    ws = open_workspace(ws.path, user=ws.user)
+    ws = write_settings(ws, load_company())
     play_year(ws, seed=seed, sessions_per_surface=sessions_per_surface, quarters=quarters, say=say)
     end = quarter_bounds(quarters[-1])[1]
     say("propose evaluators")
@@ -113,6 +118,8 @@ def run(
     reports, rates, changes = dict[str, Path](), list[Any](), list[Any]()
     for quarter in quarters:
         say(f"report {quarter}")
+        if quarter == quarters[-1]:
+            verify_fixes(ws, pl.DataFrame(changes, schema=impact.CHANGES))
         parameters = {"quarter": quarter, "seed": seed}
         done = runbook.run("11_impact", parameters, workspace=ws, reports=ws.path / "reports")
         reports[quarter] = done.html
@@ -143,15 +150,13 @@ def play_year(
     simulating, tracing, judging, reading, deciding = np.random.default_rng(seed).spawn(5)
     simulated = simulate(company, sessions_per_surface=sessions_per_surface, rng=simulating)
     write_truth(simulated, ws.path / TRUTH)
-    # Users are resampled in the order of their keys, which the same seed makes the same.
-    known = replace(ws, settings=ws.settings.model_copy(update={"user_key_secret": "demo"}))
     facts = dict[str, Facts]()
     for each in simulated:
         name = each.surface.surface
         say(f"write and ingest the traces of {name}")
         path = ws.path / "traces" / f"{name}{SUFFIX}"
         facts |= write_traces(each, path, rng=tracing)
-        ingest(known, path, surface=name)
+        ingest(ws, path, surface=name)
         ws.lake.append("verdict", judgements.judge_sessions(each, rng=judging))
     now = quarter_bounds(QUARTERS[0])[0]
     _define_modes(_at(ws, now), company)

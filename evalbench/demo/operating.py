@@ -8,8 +8,11 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from evalbench.demo.company import QUARTERS, Release, Surface
+from evalbench.operate.fixes import check_fixes
 from evalbench.operate.issues import move_issue, open_issue
+from evalbench.snapshot import take_snapshot
 from evalbench.store.ledger import Ledger
+from evalbench.store.workspace import Workspace
 
 HEAD = "mara"  # answers for the figures of the whole company
 BUDGETS = {"safety": 0.01, "user impact": 0.03, "polish": 0.06}
@@ -74,6 +77,14 @@ def ship_fixes(ledger: Ledger, surface: Surface, release: Release) -> None:
             move_issue(ledger, issue, "fix shipped", release=release.release)
 
 
+def verify_fixes(ws: Workspace, changes: pl.DataFrame) -> None:
+    """Call those fixes verified of which reports say that they are confirmed."""
+    view = take_snapshot(ws)
+    known = check_fixes(view.issues, changes, view.frame, view.truth, view.shipped)
+    for issue in known.filter(proposed="verified")["issue"]:
+        move_issue(ws.ledger, issue, "verified", fixes=known)
+
+
 def close_quarter(ledger: Ledger, quarter: str, *, end: datetime) -> None:
     """Record what a survey measured in a quarter, and what leadership is asked for."""
     number = QUARTERS.index(quarter)
@@ -82,3 +93,6 @@ def close_quarter(ledger: Ledger, quarter: str, *, end: datetime) -> None:
     ledger.append("metric.observed", "satisfaction", said)
     asked = {"decision": f"{quarter}-1", "text": ASKED[number], "owner": HEAD}
     ledger.append("decision.recorded", f"{quarter}-1", asked | {"due": end + timedelta(days=60)})
+    for before in ledger.bodies("decision.recorded").filter(~pl.col("done")).to_dicts()[:-1]:
+        kept = {name: before[name] for name in (*asked, "due")}
+        ledger.append("decision.recorded", before["decision"], kept | {"done": True})

@@ -16,9 +16,9 @@ from evalbench.release.runs import name_run, record_run
 from evalbench.schema import VERDICT, GateDecided
 from evalbench.session import read_sessions
 from evalbench.snapshot import take_snapshot
-from evalbench.store.workspace import Workspace
+from evalbench.store.workspace import Workspace, open_workspace
 
-CASES_A_MODE = 6  # of one failure mode in one quarter
+CASES_A_MODE = 15  # of one failure mode in one quarter
 HARDNESS = 12.0  # how much likelier a case of a mode fails by it than a session of production does
 UNSTABLE = 0.12  # share of cases that are asked anew by chance in each run
 ROWS = """
@@ -42,9 +42,12 @@ limit = 0.1
 """
 
 
-def write_decisions(company: Sequence[Surface]) -> str:
-    """Write the decisions of the company as its ``evalbench.toml``."""
-    said = []
+def write_settings(ws: Workspace, company: Sequence[Surface]) -> Workspace:
+    """Write the company's ``evalbench.toml``, its decisions above all; give the workspace with it.
+
+    The secret is fixed: what is hashed with it is then the same in every run.
+    """
+    said = ['user_key_secret = "demo"\n']
     for surface in company:
         name = surface.surface
         trusted = ", ".join(f'"{evaluator_id(mode.mode)}"' for mode in surface.modes)
@@ -56,7 +59,8 @@ def write_decisions(company: Sequence[Surface]) -> str:
             'pass its budget."\n'
             f"trusted = [{trusted}]\n{ROWS.format(name=name)}"
         )
-    return "\n".join(said)
+    (ws.path / "evalbench.toml").write_text("\n".join(said), encoding="utf-8")
+    return open_workspace(ws.path, user=ws.user)
 
 
 def name_last(company: Sequence[Surface], surface: str) -> dict[str, str]:
