@@ -25,8 +25,8 @@ sessions since then that ran on one. People saw the failure ``again`` in so many
 STALE = columns(
     (pl.String, "evaluator_id surface mode kind owner status"),
     (pl.Date, "last"),
-    (pl.Int64, "watched"),
-    (pl.String, "proposed reason"),
+    (pl.Int64, "watched again"),
+    (pl.String, "proposed"),
 )
 QUIET = timedelta(days=90)
 """An evaluator of a failure that was not seen for so long is proposed for the archive."""
@@ -76,41 +76,34 @@ def find_stale(
     last :data:`QUIET` of the surface's traffic and saw it in none; an archived one is to come back
     as soon as the failure is seen within that time.
     """
-    times = frame.select(*SESSION_KEY, "started_at").drop_nulls()
-    decided = truth.drop_nulls("fails").select(*SESSION_KEY, "mode", "fails")
-    said = decided.rename({"fails": "truth"})
-    rows = []
-    for row in statuses.filter(pl.col("status").is_in(["aligned", "gating", "archived"])).iter_rows(
-        named=True
-    ):
-        place: dict[str, Any] = {"surface": row["surface"], "mode": row["mode"]}
-        judged = verdicts.filter(evaluator_id=row["evaluator_id"], **place).drop_nulls("fails")
-        own = judged.join(said, on=[*SESSION_KEY, "mode"], how="left")
-        seen = own.select(*SESSION_KEY, fails=pl.coalesce("truth", "fails"))
-        seen = pl.concat([seen, decided.filter(**place).select(*SESSION_KEY, "fails")])
-        timed = seen.unique().join(times, on=SESSION_KEY)
-        newest: Any = times.filter(surface=row["surface"])["started_at"].max()
-        if newest is None:
-            continue
-        lately = timed.filter(pl.col("started_at") > newest - QUIET)
-        last = timed.filter("fails")["started_at"].dt.date().max()
-        about = {name: row[name] for name in ("evaluator_id", "kind", "owner", "status")} | place
-        watched = lately.select(SESSION_KEY).n_unique()
-        about |= {"last": last, "watched": watched}
-        rows.append(about | _propose(row["status"], lately, watched))
-    return pl.DataFrame(rows, schema=STALE)
-
-
-def _propose(status: str, lately: pl.DataFrame, watched: int) -> dict[str, str]:
-    again = lately["fails"].sum()
-    if status == "archived":
-        proposed, reason = ("bring back", f"seen in {again} sessions") if again else ("", "")
-    elif not watched:
-        proposed, reason = "", "it judged no session of that time"
-    else:
-        proposed, reason = ("", "") if again else ("archive", f"seen in none of {watched:,}")
-    days = f" of the last {QUIET.days} days"
-    return {"proposed": proposed, "reason": reason + days if reason and watched else reason}
+    mode, key = ["surface", "mode"], [*SESSION_KEY, "mode"]
+    asked = statuses.filter(pl.col("status").is_in(["aligned", "gating", "archived"]))
+    said = truth.drop_nulls("fails").select(*key, said="fails")
+    judged = verdicts.drop_nulls("fails").join(said, on=key, how="left")
+    seen = pl.concat(
+        [
+            judged.select("evaluator_id", *SESSION_KEY, fails=pl.coalesce("said", "fails")),
+            asked.join(said, on=mode).select("evaluator_id", *SESSION_KEY, fails="said"),
+        ]
+    ).unique()
+    at, fails = pl.col("started_at"), pl.col("fails")
+    times = frame.select(*SESSION_KEY, at, lately=at > at.max().over("surface") - QUIET)
+    found = (
+        seen.join(times.drop_nulls(), on=SESSION_KEY)
+        .group_by("evaluator_id")
+        .agg(
+            last=at.filter("fails").max().dt.date(),
+            watched=pl.col("session_id").filter("lately").n_unique().cast(pl.Int64),
+            again=(fails & pl.col("lately")).sum().cast(pl.Int64),
+        )
+    )
+    archived, again = pl.col("status") == "archived", pl.col("again") > 0
+    quiet = ~archived & ~again & (pl.col("watched") > 0)
+    back = pl.when(archived & again).then(pl.lit("bring back"))
+    proposed = back.when(quiet).then(pl.lit("archive")).otherwise(pl.lit(""))
+    joined = asked.join(found, on="evaluator_id", how="left", maintain_order="left")
+    counted = joined.with_columns(pl.col("watched", "again").fill_null(0), proposed=proposed)
+    return counted.with_columns(pl.col("proposed").fill_null("")).select(STALE.names())
 
 
 def _check(

@@ -46,7 +46,10 @@ class Operating(Releasing):
 
     def move_issue(self, issue: str, state: str, **fields: Any) -> int:
         """Move an issue into another state, by what these rates show; give the event's number."""
-        fixes = self.fixes if state in ("verified", "regressed") else None
+        fixes = None
+        if state in ("verified", "regressed") and issue in self._issues:
+            own = self._issues[issue].opened.surface
+            fixes = (self if self.surface else replace(self, surface=own)).fixes
         return move_issue(self.ws.ledger, issue, state, fixes=fixes, **fields)
 
     @cached_property
