@@ -29,6 +29,7 @@ SMALL = {
     "07_calibrate": {"surface": planted.SURFACE},
     "08_gate": {"decision": "ship", "candidate": planted.NEW, "baseline": planted.OLD},
     "09_monitor": {"surface": planted.SURFACE, "days": 8},
+    "10_compare": {"surface": planted.SURFACE},
     "11_impact": {"surface": planted.SURFACE, "quarter": "2026Q3"},
 }
 NAMES = sorted(path.stem for path in runbook.NOTEBOOKS.glob("*.ipynb"))
