@@ -67,10 +67,10 @@ def test_draw_keeps_its_promises(count, n, floor, reported, seed):
 
 
 def test_stratified_mean_is_unbiased():
-    sessions = make_sessions(2_000)
+    sessions = make_sessions(600)
     rng = np.random.default_rng(5)
     chance = pl.when(pl.col("thumbs") == -1).then(0.6).otherwise(0.03)
-    truth = sessions.with_columns(fails=pl.Series(rng.random(2_000)) < chance)
+    truth = sessions.with_columns(fails=pl.Series(rng.random(600)) < chance)
     facts = truth.select("session_id", "fails")
     estimates = []
     for _ in range(500):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evalbench.stats import alignment, failure_rate, proportion, table_alignment
+from evalbench.stats import alignment, failure_rate, mcc, proportion, table_alignment
 from evalbench.stats.multiclass import multiclass_mcc
 
 
@@ -19,7 +19,7 @@ def test_alignment_as_called_covers():
     hits = 0
     for _ in range(600):
         cell = rng.choice(4, p=cells, size=150)
-        hits += covered(alignment(cell < 2, cell % 2 == 0, rng=rng).mcc, truth)
+        hits += covered(mcc(cell < 2, cell % 2 == 0, rng=rng), truth)
     assert 0.92 < hits / 600 < 0.98
 
 
