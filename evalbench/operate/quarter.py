@@ -66,6 +66,15 @@ def by_severity(frame: pl.DataFrame, *then: str | pl.Expr) -> pl.DataFrame:
     return frame.sort(first, *then, nulls_last=True, maintain_order=True)
 
 
+def with_severity(frame: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
+    """Add ``severity`` and ``owner`` to rows of failures; safety comes first in each release."""
+    joined = frame.join(
+        modes.select(*MODE_KEY, "severity", "owner"), on=MODE_KEY, how="left", maintain_order="left"
+    )
+    groups = joined.partition_by(RELEASE_KEY, maintain_order=True)
+    return pl.concat(map(by_severity, groups)) if groups else joined
+
+
 def list_failures(
     rates: pl.DataFrame, changes: pl.DataFrame, modes: pl.DataFrame, watched: pl.DataFrame
 ) -> pl.DataFrame:

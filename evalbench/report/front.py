@@ -11,10 +11,10 @@ import polars as pl
 
 from evalbench.evaluate import status
 from evalbench.label.annotation.markdown import visible
-from evalbench.label.annotation.retraction import read_bodies
 from evalbench.operate import evidence, impact, quarter
 from evalbench.report import front_words, plots
 from evalbench.report.examples import Example, choose_examples
+from evalbench.report.record import read_own
 from evalbench.report.sentences import say_surface
 from evalbench.snapshot import Snapshot
 
@@ -70,9 +70,9 @@ def make_front(view: Snapshot) -> Front:
     if start is not None:
         own_releases = own_releases.filter(pl.col("since") >= start)
     changes = changes.join(own_releases, on=impact.RELEASE_KEY, how="semi")
-    held = _recorded(view, "target.set").drop_nulls("mode")
+    held = read_own(view, "target.set").drop_nulls("mode")
     targets = held.unique(["surface", "mode"], keep="last", maintain_order=True)
-    recorded = _recorded(view, "decision.recorded")
+    recorded = read_own(view, "decision.recorded")
     decisions = quarter.follow_decisions(recorded, start=start, now=view.now)
     everything = impact.rates_table(view.estimated, quarter=evidence.WHOLE)
     history = quarter.trace_history(everything, view.whole.frame, modes, quarters)
@@ -149,13 +149,6 @@ def _say_row(row: dict[str, Any], anchors: dict[tuple[str, str], str]) -> dict[s
         "day": front_words.say_day(row["due"]) if row["due"] else "no date",
         "anchor": anchors.get((row["surface"], row["mode"]), ""),
     }
-
-
-def _recorded(view: Snapshot, kind: str) -> pl.DataFrame:
-    """Read events of a kind, of the snapshot's surface or of all."""
-    bodies = read_bodies(view.ws.ledger, kind, until=view.ledger_seq)
-    own = pl.col("surface").is_null() | (pl.col("surface") == (view.surface or pl.col("surface")))
-    return bodies.filter(own)
 
 
 def _spark(year: list[float | None] | None) -> str:

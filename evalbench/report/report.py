@@ -10,7 +10,9 @@ import polars as pl
 from IPython.display import HTML, Markdown, display
 
 from evalbench.label.annotation.markdown import visible
+from evalbench.operate.quarter import with_severity
 from evalbench.report.front import Front
+from evalbench.report.glossary import TABLES
 from evalbench.report.sentences import name_rows
 from evalbench.report.tables import set_table
 from evalbench.snapshot import Snapshot
@@ -67,10 +69,12 @@ class Report:
 
         The values of the columns ``by`` become headings between the rows, of which the page shows
         the ``first``, all without it; ``empty`` is said of no rows. ``keep`` is false where they
-        are kept under another name already;
-        ``level`` is that of the intervals where it is not the settings'.
+        are kept under another name already; ``level`` is that of the intervals where it is not the
+        settings'. Severities that the frame lacks are looked up, and put in order.
         """
         named = name_rows(frame, self.view)
+        if "severity" in TABLES[name] and "severity" not in frame.columns:
+            named = with_severity(named, self.view.codebook.to_frame())
         if keep:
             self.tables[name] = named
         if named.is_empty():

@@ -47,6 +47,14 @@ def test_failures_stand_as_of_the_newest_release_safety_first():
     assert failures["per_1000"].to_list() == [10.0, 50.0]
 
 
+def test_safety_comes_first_in_each_release_and_releases_keep_their_order():
+    ordered = quarter.with_severity(rates(), modes())
+    assert ordered.select("release", "mode", "owner").rows() == [
+        ("9", "leak", "ben"), ("9", "rude", "ana"), ("10", "leak", "ben"), ("10", "rude", "ana"),
+    ]  # fmt: skip
+    assert quarter.with_severity(rates().clear(), modes()).columns[-2:] == ["severity", "owner"]
+
+
 def test_history_is_by_the_lives_of_releases_within_the_year(sessions):
     history = quarter.trace_history(rates(), sessions, modes(), QUARTERS)
     assert history.select("mode", "release").rows() == [

@@ -30,6 +30,7 @@ def report(workspace, tmp_path, shown):
 
 def changes(**columns):
     row = {"surface": "shop", "release": "2", "mode": "rude", "name": "Is <rude>"}
+    row |= {"severity": "polish", "owner": "ana"}
     numbers = {"delta": -0.0123, "low": -0.03, "high": 0.004, "loss_survived": 0.1}
     return pl.DataFrame(
         [row | numbers | {"reading": "likely improvement", "target": "yes"} | columns]
