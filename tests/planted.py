@@ -255,6 +255,7 @@ def _story(ws):
     yield "mode.merged", {"sources": ("late",), "into": "cold"}
     yield "mode.retired", {"mode": "old"}
     parts = {"parts": {"one": ("s001",), "other": ("s002",)}, "notes": {"one": (noted[4],)}}
+    parts["names"] = {"one": "Is one"}
     yield "mode.split", {"source": "whole", "otherwise": "one", **parts}
     judge = {"evaluator_id": "judge", "version": JUDGE.version}
     yield "evaluator.defined", {"mode": "rude", "kind": "judge", "owner": "ana", **judge}

@@ -112,7 +112,7 @@ def _releases(shipped: pl.DataFrame, facts: Facts, **asked: Any) -> dict[str, Es
     worse = compared.agg(worse=(pl.col("reading") == "confirmed regression").any())
     again = facts.moves.filter(state="regressed").select(*key, again=True).unique()
     known = released.join(worse, on=key, how="left").join(again, on=key, how="left")
-    failed = known.select(pl.col("again") | pl.col("worse")).to_series()
+    failed = known.select(pl.col("again").fill_null(False) | pl.col("worse")).to_series()
     n = released.height, released.join(gated, on=key, how="semi").height
     adopted = share(n[1], n[0], "releases", asked["level"])
     return {"gating_adoption": adopted, "change_failure_rate": _proportion(failed, **asked)}

@@ -15,17 +15,22 @@ UNITS = {
     "days": (1, 1, "{}"),
     "hours": (1, 1, "{}"),
     "minutes": (1, 0, "{}"),
-    "seconds": (1, 1, "{}"),
+    "seconds": (1, 1, "{} s"),
 }
 """By what a value of each unit is multiplied, its decimals, and how it is written."""
 
 
 def say_scorecard(scorecard: pl.DataFrame) -> pl.DataFrame:
-    """Write each metric's value with its interval (``value_said``) and its ``target_said``."""
+    """Write each metric's value with its interval (``value_said``) and its ``target_said``.
+
+    A value that is not recorded says so, and its status need not.
+    """
     rows = scorecard.select("unit", "value", "low", "high", "target").iter_rows()
     said = [(_say_value(*row[:4]), _say_target(row[0], row[4])) for row in rows]
     schema = {"value_said": pl.String, "target_said": pl.String}
-    return scorecard.hstack(pl.DataFrame(said, schema=schema, orient="row"))
+    status = pl.when(pl.col("status") != NOT_RECORDED).then("status")
+    told = scorecard.with_columns(status=status)
+    return told.hstack(pl.DataFrame(said, schema=schema, orient="row"))
 
 
 def say_resolution(resolution: pl.DataFrame) -> pl.DataFrame:

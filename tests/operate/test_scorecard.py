@@ -114,3 +114,19 @@ def test_every_view_has_a_scorecard_however_little_it_holds(workspace, tmp_path)
         known = rows.filter(pl.col("status") != "not recorded")["metric"].to_list()
         assert ("satisfaction" in known) == (quarter != "2031Q1")
         assert rows.filter(metric="coverage_all")["value"].to_list() == [0.0]
+
+
+def test_a_release_fails_by_a_confirmed_regression_or_an_issue_that_came_back(shipped):
+    frames = dict.fromkeys(figures.Facts.__dataclass_fields__, pl.DataFrame())
+    key = pl.DataFrame({"surface": ["shop"] * 3, "release": ["10", "9", "8"]})
+    readings = ["cannot tell", "confirmed regression", "likely regression"]
+    frames["changes"] = key.with_columns(reading=pl.Series(readings))
+    frames["gates"] = pl.DataFrame({"surface": ["shop"], "candidate": ["run 9"]})
+    frames["runs"] = pl.DataFrame({"surface": ["shop"], "run": ["run 9"], "release": ["9"]})
+    moves = pl.DataFrame({"surface": ["shop"], "release": ["10"], "state": ["fix shipped"]})
+    asked = {"level": 0.95, "rng": np.random.default_rng(1)}
+    for state, failed in (("fix shipped", 0.5), ("regressed", 1.0)):
+        frames["moves"] = moves.with_columns(state=pl.lit(state))
+        found = figures._releases(shipped, figures.Facts(**frames), **asked)
+        assert found["change_failure_rate"].estimate == failed
+        assert found["gating_adoption"].estimate == 0.5
