@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 
 from evalbench import stats
@@ -17,7 +18,7 @@ from evalbench.operate.alerts import JUDGE_KEY, MODE_KEY
 from evalbench.operate.windows import SESSION_KEY
 from evalbench.schema import columns
 from evalbench.stats import Estimate
-from evalbench.stats.mix import share_changes
+from evalbench.stats.mix import difference, share_changes
 from evalbench.stats.shift import find_cause
 
 CANARY = "canary"
@@ -47,23 +48,29 @@ def judged_again(verdicts: pl.DataFrame, judges: pl.DataFrame) -> pl.DataFrame:
     return pairs.filter(pl.col("n") > 1).drop("n")
 
 
+def split_runs(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the canary runs to compare, in their order: those before, and as many last ones."""
+    names = runs.filter(suite=CANARY).sort("seq")["run"].to_list()
+    half = min(len(names) // 2, MOST_RUNS)
+    return names[len(names) - 2 * half : len(names) - half], names[len(names) - half :]
+
+
 def pair_replays(runs: pl.DataFrame, verdicts: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
     """Pair the cases of the last canary runs with those of the runs before, as often as replayed.
 
-    ``verdicts`` are by ``surface, run, case, repeat, again``; the last word on an output counts, so
-    that one judge speaks of both sides. Gives ``surface, mode, case, before, after``, and whether
-    the runs name one release throughout: then what moved is the provider's.
+    ``verdicts`` are by ``surface, run, case, repeat, again``; the last word on an output counts.
+    Gives ``surface, mode, case, before, after``, whether the older one was judged ``again``, and
+    whether the runs name one release throughout: then what moved is the provider's.
     """
-    canaries = runs.filter(suite=CANARY).sort("seq")["run"].to_list()
-    half = min(len(canaries) // 2, MOST_RUNS)
-    old, new = canaries[len(canaries) - 2 * half :][:half], canaries[len(canaries) - half :]
+    old, new = split_runs(runs)
     key = [*MODE_KEY, "run", "case", "repeat"]
     last = verdicts.drop_nulls("fails").sort("judged_at", "again").unique(key, keep="last")
     place = {name: at for side in (old, new) for at, name in enumerate(side)}
     placed = last.with_columns(place=pl.col("run").replace_strict(place, default=None))
     both = [*MODE_KEY, "case", "repeat", "place"]
-    sides = [placed.filter(pl.col("run").is_in(side)).select(*both, "fails") for side in (old, new)]
-    pairs = sides[0].rename({"fails": "before"}).join(sides[1].rename({"fails": "after"}), on=both)
+    before, after = (placed.filter(pl.col("run").is_in(side)) for side in (old, new))
+    older = before.select(*both, before="fails", again=pl.col("again") > 0)
+    pairs = older.join(after.select(*both, after="fails"), on=both)
     released = runs.filter(pl.col("run").is_in(old + new))["release"]
     return pairs.sort(both), released.n_unique() <= 1
 
@@ -82,8 +89,9 @@ def find_causes(
     """Say of each failure mode what moved the share that its judge fails, as :data:`CAUSES`.
 
     ``before`` and ``after`` are verdicts on production with ``segment`` and ``user``; ``steady``
-    are evaluators that say the same of the same bytes as long as their version is one. The
-    intervals of the whole hold for all modes at once.
+    are evaluators that say the same of the same bytes as long as their version is one. What moved
+    on cases that were not judged again is less what moved with the judge. The intervals of the
+    whole hold for all modes at once.
     """
     pairs, one_release = replays
     rows, at_once = [], 1 - (1 - level) / max(before.select(MODE_KEY).n_unique(), 1)
@@ -101,6 +109,8 @@ def find_causes(
         if set(old["evaluator_id"]) <= set(steady):
             judge = Estimate(0.0, 0.0, 0.0, level, "same version", old.height)
         canary = _paired(cases, "before", "after", "case", level, rng)
+        if judge and canary and not cases["again"].all():
+            canary = difference(judge, canary)
         cause = find_cause(whole, judge, canary)
         if cause == "product":
             cause = "provider" if one_release else "release"
@@ -119,8 +129,8 @@ def find_causes(
 
 def with_segment(verdicts: pl.DataFrame, sessions: pl.DataFrame, segment: str) -> pl.DataFrame:
     """Put ``segment`` ("" where not recorded) and ``user`` of its session beside each verdict."""
-    value = pl.col("segments").str.json_path_match(f"$.{segment}").fill_null("")
-    user = pl.coalesce("group_key", "session_id")
+    held = [orjson.loads(text or b"{}").get(segment, "") for text in sessions["segments"]]
+    user, value = pl.coalesce("group_key", "session_id"), pl.Series(held, dtype=pl.String)
     return verdicts.join(sessions.select(*SESSION_KEY, user=user, segment=value), on=SESSION_KEY)
 
 

@@ -9,13 +9,16 @@ from typing import Any
 import polars as pl
 
 from evalbench.errors import EvalbenchError
-from evalbench.evaluate import calibrate, spec, status
+from evalbench.evaluate import calibrate, score, status
 from evalbench.label.annotation import retraction
+from evalbench.llm import Limits, Spent
 from evalbench.observe.sampling.draw import SIGNALS
 from evalbench.operate import alerts, canaries, drift, evidence, impact, monitor
+from evalbench.release.runs import name_run
 from evalbench.snapshot.operating import Operating
 
 PERIODS = {"day": "1d", "week": "1w"}
+AGAIN = 300  # sessions that judges look at again
 
 
 class Monitoring(Operating):
@@ -50,18 +53,35 @@ class Monitoring(Operating):
         about = {"by": calibrate.KEY, "settings": settings, **self.measured}
         return alerts.choose_judges(calibrate.measure_alignment(tested, **about))
 
-    @property
-    def counting(self) -> list[spec.Specification]:
-        """The evaluators defined here that count, and so may judge new sessions."""
-        able = set(self.statuses.filter(pl.col("status").is_in(status.COUNTING))["evaluator_id"])
-        return [each for name, each in self.specifications.items() if name in able]
+    def judge_new(self, share: float, *, calls: int) -> int:
+        """Let the evaluators that count judge what is new, and give the number of verdicts.
 
-    def choose_sample(self, share: float) -> pl.DataFrame:
-        """Choose the sessions of the quarter that evaluators judge: a share, by a hash."""
-        return monitor.choose_sample(self._current, share)
+        That is a share of the quarter's sessions, chosen by a hash, and the outputs of canary runs.
+        Judges also look again at some sessions, the same ones each day, and at the older canaries,
+        to show whether they moved.
+        """
+        able = set(self.statuses.filter(pl.col("status").is_in(status.COUNTING))["evaluator_id"])
+        counting = [each for name, each in self.specifications.items() if name in able]
+        judges = [each for each in counting if each.kind == "judge"]
+        about: dict[str, Any] = {"limits": Limits(calls=calls), "spent": Spent()}
+        sample = monitor.choose_sample(self._current, share)
+        done = [score.score(self.ws, counting, sample, **about)]
+        fixed = monitor.choose_sample(self._known, min(AGAIN / self._known.height, 1.0))
+        day = self.watched["now"].toordinal()
+        done.append(score.score(self.ws, judges, fixed, repeat=day, **about))
+        older, newer = canaries.split_runs(self.runs)
+        for run in older + newer:
+            outputs = self.ws.lake.sessions(surface=name_run(str(self.surface), run)).collect()
+            asked = {"sessions": outputs["session_id"].to_list(), "run": run, **about}
+            done.append(score.score(self.ws, counting, **asked))
+            if run in older:
+                done.append(score.score(self.ws, judges, repeat=day, **asked))
+        return sum(each.verdicts for each in done)
 
     def watch_rates(self, every: str, *, share: float) -> pl.DataFrame:
         """Estimate the rate of each failure mode by "day" or "week" of the quarter."""
+        if every not in PERIODS:
+            raise EvalbenchError(f"every must be {' or '.join(PERIODS)}, got {every!r}")
         found = self._estimate_periods(PERIODS[every], self.truth, share)
         return monitor.period_rates(found, self.modes, self.targets, start=self.watched["start"])
 
@@ -101,7 +121,7 @@ class Monitoring(Operating):
         )
         every = self.every_verdict.filter(surface=self.surface).collect()
         runs = self.runs.filter(suite=canaries.CANARY)
-        replayed = self.read_run_verdicts(runs["run"].to_list())
+        replayed = self._judge_runs(runs)
         steady = [name for name, each in self.specifications.items() if each.kind != "judge"]
         return canaries.find_causes(
             before,
@@ -117,7 +137,7 @@ class Monitoring(Operating):
     def gaps(self) -> pl.DataFrame:
         """How far failures on suites were from those in production, release by release."""
         released = self.runs.drop_nulls("release")
-        judged = self.read_run_verdicts(released["run"].to_list())
+        judged = self._judge_runs(released)
         rates = self.rates if released.height else pl.DataFrame(schema=impact.RATES)
         return monitor.compare_offline(released, judged, rates, **self.measured)
 
@@ -126,6 +146,11 @@ class Monitoring(Operating):
         """The sessions of the quarter and all before it, with their strata."""
         frame: pl.DataFrame = self.whole.frame
         return frame.filter(pl.col("started_at") < self.watched["end"])
+
+    def _judge_runs(self, runs: pl.DataFrame) -> pl.DataFrame:
+        """Read what the evaluator that speaks for each failure mode said of runs."""
+        said, key = self.read_run_verdicts(runs["run"].to_list()), alerts.JUDGE_KEY[:3]
+        return said.join(self.judges.select(key), on=key, how="semi")
 
     @property
     def _current(self) -> pl.DataFrame:

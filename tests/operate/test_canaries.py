@@ -33,13 +33,13 @@ def judged(names, fails):
     )
 
 
-def replay(rates, releases):
+def replay(rates, releases, again=1):
     """Run 400 cases once a rate: every so-many-th fails."""
     rows = [(at, "shop", f"r{at}", "canary", release) for at, release in enumerate(releases)]
     cases = [
         judged([f"c{n}" for n in range(400)], every(nth)).select(
             "surface", "mode", "fails", "judged_at", run=pl.lit(f"r{at}"), case="session_id",
-            repeat=pl.lit(0), again=pl.lit(0),
+            repeat=pl.lit(0), again=pl.lit(again),
         )
         for at, nth in enumerate(rates)
     ]  # fmt: skip
@@ -85,6 +85,12 @@ def test_what_moves_alone_is_the_cause(again, replays, cause):
     assert (row["n_before"], row["n_after"]) == (N, N)
 
 
+def test_cases_that_only_the_old_judge_saw_are_less_what_the_judge_moved():
+    row = find(8, judge_again(8), replay([20] * 7 + [8] * 7, ["1"] * 14, again=0))
+    assert (row["cause"], row["judge"]) == ("cannot tell", 0.075)  # it is less sure, and not wrong
+    assert row["canary"] == pytest.approx(0, abs=0.01)
+
+
 def test_a_check_is_steady_and_what_did_not_move_is_no_cause():
     none = judge_again(20).clear()
     assert find(8, none, STILL, steady=["judge"])["cause"] == "traffic"
@@ -93,7 +99,7 @@ def test_a_check_is_steady_and_what_did_not_move_is_no_cause():
     assert (few["cause"], few["judge"], few["n_again"]) == ("cannot tell", None, 20)
 
 
-def test_a_replay_is_paired_with_the_last_word_on_the_run_before():
+def test_the_last_runs_are_paired_with_those_before():
     pairs, one_release = replay([20, 10, 5], ["1", "1", "1"])
     assert (pairs.height, one_release) == (400, True)  # of three runs the last two
     assert (pairs["before"].sum(), pairs["after"].sum()) == (40, 80)

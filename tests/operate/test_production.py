@@ -125,11 +125,13 @@ def test_an_empty_quarter_and_no_surface_are_refused_with_the_next_step(shop):
 
 
 def test_the_sample_is_the_same_share_of_sessions_whenever_it_is_asked(shop):
-    view = eb.snapshot(shop, "shop")
-    some, more = view.choose_sample(0.2), view.choose_sample(0.5)
+    sessions = eb.snapshot(shop, "shop").sessions
+    some, more = (monitor.choose_sample(sessions, share) for share in (0.2, 0.5))
     assert 50 < some.height < 110
     assert some.join(more, on="session_id", how="anti").is_empty()
-    assert view.choose_sample(1.0).height == 400
-    assert view.choose_sample(0.0).is_empty()
+    assert monitor.choose_sample(sessions, 1.0).height == 400
+    assert monitor.choose_sample(sessions, 0.0).is_empty()
     with pytest.raises(ValueError, match="share must be"):
-        view.choose_sample(1.2)
+        monitor.choose_sample(sessions, 1.2)
+    with pytest.raises(EvalbenchError, match="every must be day or week, got 'month'"):
+        eb.snapshot(shop, "shop").watch_rates("month", share=1.0)
