@@ -149,7 +149,12 @@ def _count_cases(tagged: pl.DataFrame, traffic: pl.DataFrame, mode: str) -> tupl
 
 
 def record_forecasts(ws: Workspace, forecast: pl.DataFrame, *, gate: int, release: str) -> int:
-    """Write a forecast into the ledger beside the gate it belongs to; give how many rows."""
+    """Write a forecast into the ledger beside its gate, once; give how many rows.
+
+    A ``gate`` of 0 is not on record, and neither is its forecast.
+    """
+    if not gate or not ws.ledger.bodies("forecast.made").filter(gate=gate).is_empty():
+        return 0
     drafts = [
         ("forecast.made", f"{row['surface']} {release}", _make_body(row, gate, release))
         for row in forecast.iter_rows(named=True)

@@ -75,6 +75,12 @@ class Case:
         return own
 
     @property
+    def release(self) -> str:
+        """The release that the candidate is of; the name of its run where it tells none."""
+        row = self.runs.filter(run=self.candidate).row(0, named=True)
+        return str(row["release"] or row["run"])
+
+    @property
     def judging(self) -> pl.DataFrame:
         """The failure modes that have a verdict that counts: ``mode, name, severity``."""
         named = self.modes.select("mode", "name", "severity")

@@ -2,10 +2,12 @@
 
 import re
 
+import orjson
 import polars as pl
 from junitparser import Error, Failure, TestCase, TestSuite
 
 from evalbench.label.annotation.markdown import visible
+from evalbench.release.compare import ANY
 from evalbench.report.sentences import say_count, say_interval, say_number
 from evalbench.schema import GateDecided, GateRow
 from evalbench.settings import Decision
@@ -61,10 +63,30 @@ def gate_headline(decided: GateDecided, decision: Decision) -> str:
     return "\n".join(lines)
 
 
+def write_files(
+    decided: GateDecided, decision: Decision, number: int, **asked: pl.DataFrame
+) -> dict[str, str]:
+    """Write the memo for other programs; ``number`` is that of its event, 0 where it has none."""
+    fields = {"gate": number, **decided.model_dump()}
+    return {
+        "memo_md": pull_request(decided, decision, **asked),
+        "junit_xml": write_junit(decided),
+        "gate_json": orjson.dumps(fields, option=orjson.OPT_INDENT_2).decode(),
+    }
+
+
 def pull_request(
-    decided: GateDecided, decision: Decision, failing: pl.DataFrame, overrides: pl.DataFrame
+    decided: GateDecided,
+    decision: Decision,
+    *,
+    failing: pl.DataFrame,
+    overrides: pl.DataFrame,
+    coming: pl.DataFrame,
 ) -> str:
-    """Write the memo as Markdown for a pull request: the headline, all rows, the newly failing."""
+    """Write the memo as Markdown for a pull request: headline, rows, the newly failing, what comes.
+
+    Takes :func:`~evalbench.release.gate.list_turned`, the overrides and the forecast.
+    """
     head = ["Row", "Role", "Owner", "Shows", "Limit", "Power", "Reading"]
     table = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for row in decided.rows:
@@ -85,10 +107,12 @@ def pull_request(
         f" ({row['standing']}): {_escape(row['reason'])}"
         for row in overrides.filter(pl.col("standing") != "closed").iter_rows(named=True)
     ]
-    parts = [
-        gate_headline(decided, decision).replace("**", "## ", 1).replace("**", "", 1),
-        "\n".join(table),
+    ahead = [
+        f"In production, by the forecast, {say_interval(*row[:3], signed=True)} failing sessions a"
+        f" week ({row[3]:.0%} interval); now {say_number(row[4])}."
+        for row in coming.filter(mode=ANY).select("change", "low", "high", "level", "now").rows()
     ]
+    parts = [gate_headline(decided, decision), *ahead, "\n".join(table)]
     parts += ["\n".join(folded)] if cases else []
     parts += ["### Overrides that stand\n\n" + "\n".join(standing)] if standing else []
     return "\n\n".join(parts) + "\n"

@@ -15,7 +15,7 @@ from papermill.exceptions import PapermillExecutionError
 import evalbench as eb
 from evalbench import cli
 from evalbench.errors import ReleaseError, SettingsError
-from evalbench.release import gate
+from evalbench.release import forecast, gate
 from evalbench.report import memo, runbook
 from evalbench.schema import VERDICT, GateDecided
 
@@ -81,7 +81,9 @@ def test_each_ending_has_a_status_of_its_own(made, tmp_path, capsys, monkeypatch
     assert blocked == 10
     assert "verdict=block" in out
     folder = Path(out.splitlines()[-1]).parent
-    decided = GateDecided.model_validate_json((folder / "gate.json").read_text())
+    number, *fields = json.loads((folder / "gate.json").read_text()).items()
+    decided = GateDecided.model_validate(dict(fields))
+    assert f"{number[0]}={number[1]}\n" in out
     result = json.loads((folder / "result.json").read_text())
     assert [row["case"] for row in result["newly_failing"]] == [
         row["case"] for row in result["newly_failing"] if int(row["case"][4:]) < 24
@@ -104,8 +106,8 @@ def test_each_ending_has_a_status_of_its_own(made, tmp_path, capsys, monkeypatch
         patched.setattr(runbook.papermill, "execute_notebook", partial(fail, ename="KeyError"))
         fault, *_ = run()
     wrong, *_ = run("--nonsense")
-    text = decided.model_copy(update={"verdict": "insufficient"}).model_dump_json()
-    (folder / "gate.json").write_text(text)
+    few = decided.model_copy(update={"verdict": "insufficient"})
+    (folder / "gate.json").write_text(json.dumps({"gate": 1, **few.model_dump(mode="json")}))
     report = runbook.Run(folder, *[folder / "report.html"] * 5)
     monkeypatch.setattr(runbook, "run", lambda *_, **__: report)
     insufficient, *_ = run()
@@ -149,12 +151,11 @@ def test_rows_of_every_kind_are_all_there(made):
     again, case = answer(ws)
     assert again == decided  # the same inputs, the same answer
     assert gate.record(ws.ledger, again) == gate.record(ws.ledger, decided)
-    text = memo.pull_request(
-        decided,
-        case.decision,
-        gate.list_turned(case, fails=True),
-        pl.DataFrame(schema={"standing": pl.String}),
-    )
+    ahead = {"mode": "any", "now": 90.0, "change": 40.0, "low": 10.0, "high": 70.0, "level": 0.9}
+    asked = {"failing": gate.list_turned(case, fails=True), "overrides": eb.snapshot(ws).overrides}
+    asked["coming"] = pl.DataFrame([ahead], schema=forecast.FORECAST)
+    text = memo.pull_request(decided, case.decision, **asked)
+    assert "+40 (+10 to +70) failing sessions a week (90% interval); now 90." in text
     assert len(re.findall(r"^\| (?!Row|---)", text, re.M)) == len(found)
 
 
