@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 
 import evalbench as eb
+from evalbench.errors import IssueError
+from evalbench.operate.issues import move_issue, open_issue
 from evalbench.report import runbook
 
 RUNS = Path(__file__).parents[3] / "shared/data/traces/taubench_gpt-4o-airline.json"
@@ -71,3 +73,17 @@ def test_failure_is_58_percent_with_an_interval_that_resamples_the_50_tasks(ws, 
     assert limits == {"no labels": 1, "no release": 200, "no time": 200, "signals": 10}
     assert "580\u00a0(4" in done.html.read_text()
     assert done.pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_a_failure_without_a_mode_or_a_time_is_followed_and_scored(ws):
+    fields = {"title": "Cancels without asking", "severity": "user impact", "owner": "ana"}
+    name = open_issue(ws.ledger, surface="airline", source="red team", **fields)
+    move_issue(ws.ledger, name, "confirmed")
+    move_issue(ws.ledger, name, "fix shipped", release="2")
+    view = eb.snapshot(ws, "airline")
+    with pytest.raises(IssueError, match="no session of release 2"):
+        view.move_issue(name, "verified")
+    assert view.issues["state"].to_list() == ["fix shipped"]
+    known = view.scorecard.filter(pl.col("status") != "not recorded")
+    assert {"red_team_remediation", "rework"} <= set(known["metric"])
+    assert "cost_per_success" not in known["metric"].to_list()
