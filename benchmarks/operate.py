@@ -1,4 +1,4 @@
-"""Alerts on production, and what is named as their cause: simulated quarters of a company.
+"""Alerts on production, what is named as their cause, and the times of issues: simulated.
 
 Prints a JSON line a claim; exit status 1 when a claim does not hold. Beside the alerts stand
 Google's burn-rate rules (The Site Reliability Workbook, ch. 5), on the same kind of traffic.
@@ -11,6 +11,7 @@ import sys
 import numpy as np
 from claims import claim, run_parts, show
 from joblib import Parallel, delayed
+from operate_issues import check_medians
 from scipy.stats import betabinom
 
 from evalbench.stats import paired_change
@@ -198,7 +199,7 @@ def causes(holds):
     holds.append(claim(f"{about}: confidently wrong", np.mean(wrong), 0.05, "none"))
 
 
-PARTS = {"alerts": alerts, "causes": causes}
+PARTS = {"alerts": alerts, "causes": causes, "issues": check_medians}
 
 if __name__ == "__main__":
     sys.exit(run_parts(PARTS, __doc__))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 from claims import claim
 
@@ -35,16 +33,8 @@ def coverage(runs, rng):
     return float(np.mean(held))
 
 
-def check_medians(held, runs=2_000, seed=2026):
-    """Claim that the interval holds the truth in at least 93%."""
+def check_medians(holds):
+    """Claim that the interval holds the truth in at least 93% of 2,000 simulations."""
     text = "500 issues, late entry, censored, 20% won't fix: the median lies in its interval"
-    value = coverage(runs, np.random.default_rng(seed))
-    held.append(claim(text, value, 0.93, "planted truth", at_most=False))
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2_000)
-    held = []
-    check_medians(held, parser.parse_args().runs)
-    raise SystemExit(not all(held))
+    value = coverage(2_000, np.random.default_rng(2026))
+    holds.append(claim(text, value, 0.93, "planted truth", at_most=False))
