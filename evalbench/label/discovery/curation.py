@@ -141,7 +141,7 @@ class Curation(Desk):
     def keep_note(self, *, note: int, mode: str, expected: str) -> Answer:
         """Make a golden case of the session that a note was written about."""
         self._propose(mode)
-        _, session_id, _ = self._discovery.texts.row(self._place[note])
+        session_id = self._discovery.texts["session_id"][self._place[note]]
         return self.golden(session_id=session_id, mode=mode, expected=expected)
 
     def confirm(self, *, mode: str) -> None:
