@@ -39,7 +39,6 @@ def add_case(
 def list_cases(surface: Surface = None, workspace: Workspace = None) -> None:
     """Print the suites, their live cases, and where these leak."""
     from evalbench.release import golden as suites
-    from evalbench.release.leakage import find_leaks
     from evalbench.snapshot import take_snapshot
 
     view = take_snapshot(eb.open(workspace), surface=surface)
@@ -51,7 +50,7 @@ def list_cases(surface: Surface = None, workspace: Workspace = None) -> None:
         for case in own.iter_rows(named=True):
             shown = ", ".join(filter(None, (case["severity"], case["mode"])))
             typer.echo(f"  {case['case']} {shown}: {case['expected']}")
-    for leak in find_leaks(cases, view.places).iter_rows(named=True):
+    for leak in view.leaks.iter_rows(named=True):
         typer.echo(f"{leak['case']} leaks: {leak['place']} ({leak['similarity']:.0%} alike)")
 
 

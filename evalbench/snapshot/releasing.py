@@ -53,6 +53,11 @@ class Releasing(Stages):
         seen = unseen if unseen.is_empty() else self.frame
         return leakage.gather_places(self.specifications, seen, self.spans)
 
+    @property
+    def leaks(self) -> pl.DataFrame:
+        """Where live golden cases stand otherwise."""
+        return leakage.find_leaks(self.cases, self.places)
+
     @cached_property
     def freshness(self) -> pl.DataFrame:
         """When each critical failure mode got its first case, since it counts."""
