@@ -128,7 +128,7 @@ def _learn_dispersion(past: pl.DataFrame) -> float:
     if past.is_empty():
         return 1.0
     by_user = past.group_by("user", day=pl.col("started_at").dt.date()).agg(pl.col("fails").mean())
-    x = pl.col("fails")
+    by_user, x = by_user.sort("day", "user"), pl.col("fails")
     days = by_user.group_by("day").agg(n=pl.len(), sums=x.sum(), squares=(x**2).sum()).sort("day")
     whole = days.upsample("day", every="1d").fill_null(0)
     return float(overdispersion(*(whole[name].to_numpy() for name in ("n", "sums", "squares"))))

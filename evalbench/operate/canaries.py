@@ -131,11 +131,12 @@ def with_segment(verdicts: pl.DataFrame, sessions: pl.DataFrame, segment: str) -
     """Put ``segment`` ("" where not recorded) and ``user`` of its session beside each verdict."""
     held = [orjson.loads(text or b"{}").get(segment, "") for text in sessions["segments"]]
     user, value = pl.coalesce("group_key", "session_id"), pl.Series(held, dtype=pl.String)
-    return verdicts.join(sessions.select(*SESSION_KEY, user=user, segment=value), on=SESSION_KEY)
+    known = sessions.select(*SESSION_KEY, user=user, segment=value)
+    return verdicts.join(known, on=SESSION_KEY).sort(*MODE_KEY, "session_id")
 
 
 def _count_users(verdicts: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    users = verdicts.group_by("user").agg(pl.len(), pl.col("fails").sum())
+    users = verdicts.group_by("user").agg(pl.len(), pl.col("fails").sum()).sort("user")
     return users["len"].to_numpy(), users.select("fails").to_numpy()
 
 

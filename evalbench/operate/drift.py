@@ -133,5 +133,6 @@ def _compare_trait(part: pl.DataFrame, tolerance: float, level: float) -> list[d
 def _count_users(side: pl.DataFrame, values: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Count the sessions of each user, and those of them with each value."""
     holding = [pl.col("value").eq(value).sum().alias(f"{at}") for at, value in enumerate(values)]
-    users = side.group_by("user").agg(pl.col("session_id").n_unique().alias("n"), *holding)
+    counted = side.group_by("user").agg(pl.col("session_id").n_unique().alias("n"), *holding)
+    users = counted.sort("user")  # sums of floats are the same in one order alone
     return users["n"].to_numpy(), users.drop("user", "n").to_numpy()

@@ -221,7 +221,9 @@ def compare_offline(
     judged = verdicts.drop_nulls("fails").join(known, on=["surface", "run"])
     key = ["surface", "release", "mode"]
     produced, rows = rates.filter(status="ok").rows_by_key(key, named=True, unique=True), []
-    for names, part in judged.sort("case").group_by(*key, "suite", maintain_order=True):
+    for names, part in judged.sort(*key, "suite", "case").group_by(
+        *key, "suite", maintain_order=True
+    ):
         row = produced.get(names[:3])
         if row is None:
             continue

@@ -56,6 +56,9 @@ def test_a_failure_far_above_its_target_alerts_and_spends_its_budget(shop):
     assert "**Above target: 1 failure**. *Is rude*, seen on" in found["said"]
     assert "1 of 1 error budget exhausted" in found["said"]
     assert found["causes"]["cause"].to_list() == ["no move shown"]
+    again = look(eb.snapshot(shop, "shop"))
+    assert found.pop("said") == again.pop("said")
+    assert [name for name in found if not found[name].equals(again[name])] == []
 
 
 def test_a_period_without_labels_has_a_nowcast_that_is_scored_when_they_come(shop):
