@@ -22,6 +22,7 @@ from evalbench.stats.mix import share_changes
 
 INPUT, SIGNAL = "input", "signal"
 MOVED = "moved"
+FEWEST = 20  # users of either side under which no share is read
 MOST_VALUES = 12  # of a trait that are looked at by themselves; rarer ones are "another"
 MOST_TEXTS = 5_000  # sessions of a surface whose language is told
 TRAITS = columns((pl.String, "surface session_id user kind trait value"))
@@ -118,12 +119,13 @@ def _compare_trait(part: pl.DataFrame, tolerance: float, level: float) -> list[d
     known = part.with_columns(value=rarer).unique([*SESSION_KEY, "now", "value"])
     values = sorted(known["value"].unique()) if part["kind"][0] == INPUT else ["yes"]
     sides = [_count_users(known.filter(now=now), values) for now in (False, True)]
-    rows = []
+    rows, few = [], min(len(side[0]) for side in sides) < FEWEST
     for value, change in zip(values, share_changes(*sides, level=level), strict=True):
         low, high = change.shift.low, change.shift.high
         within = -tolerance <= low and high <= tolerance
         reading = "within tolerance" if within else "cannot tell"
         reading = MOVED if low > tolerance or high < -tolerance else reading
+        reading = "cannot tell" if few else reading
         row = {"n_before": change.before.n, "n_after": change.after.n, "reading": reading}
         row |= change.before.cells("share_before") | change.after.cells("share_after")
         rows.append(row | change.shift.cells("shift") | {"value": value})
