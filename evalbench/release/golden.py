@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -167,16 +168,9 @@ def redact_case(ws: Workspace, case: GoldenAdded) -> GoldenAdded:
     """
     if not ws.settings.redact:
         return case
-    scope = case.session_id or case.case
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, str):
-            return redact_text(value, scope, secret=ws.secret)
-        if isinstance(value, dict):
-            return {name: clean(each) for name, each in value.items()}
-        return [clean(each) for each in value] if isinstance(value, list | tuple) else value
-
-    texts = {name: clean(getattr(case, name)) for name in ("messages", "expected")}
+    clean = partial(redact_text, session_id=case.session_id or case.case, secret=ws.secret)
+    messages = orjson.loads(clean(orjson.dumps(case.messages).decode()))
+    texts = {"messages": messages, "expected": clean(case.expected)}
     return name_case(case.model_dump() | texts)
 
 
