@@ -67,7 +67,7 @@ def test_vendored_modules_are_what_the_registry_gave_small_and_with_their_licenc
 def test_command_keys_and_mode_keys_do_not_meet():
     script = Annotator().get_state()["_esm"]
     commands = set(re.findall(r"^    (\w): \(\) =>", script, flags=re.MULTILINE))
-    assert commands == set("zZpufmvnscelorgj")
+    assert commands == set("zZpufmvnscelorgGj")
     assert not set(MODE_KEYS) & commands
 
 
