@@ -35,8 +35,12 @@ COMPARED = columns(
 """``delta`` has the interval of ``level``, which pays for all comparisons made at once; ``mde`` is
 the smallest change that so many cases show with 80% power, ``unknown`` counts pairs left out."""
 TURNED = columns(
-    (pl.String, "surface run turned mode case"), (pl.Int64, "repeat"), (pl.String, "asked")
+    (pl.String, "surface run turned mode case"),
+    (pl.Int64, "repeat"),
+    (pl.String, "asked"),
+    (pl.Boolean, "listed"),
 )
+"""``listed`` are the rows that say all: those of modes, or of whole outputs where none is named."""
 SUMMARY = columns(
     (pl.String, "surface run"),
     (pl.Int64, "n"),
@@ -54,7 +58,7 @@ class Candidates:
     """Runs that answered the same cases, ``names``, the ``baseline`` among them.
 
     ``verdicts`` are on these, ``every`` has the outcomes of all runs that were tried on the cases,
-    and ``outputs`` are their sessions.
+    ``outputs`` are their sessions, and ``asked`` says what each ``case`` asks.
     """
 
     baseline: str
@@ -62,6 +66,7 @@ class Candidates:
     verdicts: pl.DataFrame
     every: pl.DataFrame
     outputs: pl.DataFrame
+    asked: pl.DataFrame
 
     @property
     def outcomes(self) -> pl.DataFrame:
@@ -126,18 +131,20 @@ def compare_runs(
     return pl.DataFrame(rows, schema=COMPARED).fill_nan(None)
 
 
-def list_turned(outcomes: pl.DataFrame, outputs: pl.DataFrame, baseline: str) -> pl.DataFrame:
+def list_turned(outcomes: pl.DataFrame, asked: pl.DataFrame, baseline: str) -> pl.DataFrame:
     """List each output that fails now and did not at the baseline, and each that is fixed.
 
-    Gives columns :data:`TURNED`, what newly fails and whole outputs first; ``asked`` is the
-    beginning of the input, where the outputs are in the lake.
+    Gives columns :data:`TURNED`, what newly fails and whole outputs first, with the beginning of
+    what was ``asked``, by ``case``.
     """
-    asked = outputs.select("case", asked=pl.col("first_input").str.slice(0, ASKED)).unique("case")
+    asked = asked.with_columns(pl.col("asked").str.slice(0, ASKED))
     old = outcomes.filter(run=baseline).select(*ITEM, "mode", before="fails")
     pairs = outcomes.filter(pl.col("run") != baseline).join(old, on=[*ITEM, "mode"])
     turned = pl.when("fails").then(pl.lit("newly failing")).otherwise(pl.lit("fixed"))
     changed = pairs.filter(pl.col("fails") != pl.col("before")).with_columns(turned=turned)
-    named = changed.join(asked, on="case", how="left").select(list(TURNED))
+    single = pl.col("mode") != ANY
+    told = changed.join(asked, on="case", how="left").with_columns(listed=single | ~single.any())
+    named = told.select(list(TURNED))
     return named.sort("run", pl.col("turned") == "fixed", pl.col("mode") != ANY, "mode", *ITEM)
 
 
@@ -215,7 +222,7 @@ def list_limits(
     ``known`` are the evaluators that are defined here.
     """
     free = summary.filter(pl.col("cost").is_null())["run"].sort()
-    foreign = verdicts.filter(~pl.col("evaluator_id").is_in(known))["evaluator_id"].unique().sort()
+    foreign = verdicts.filter(~pl.col("evaluator_id").is_in(known))["evaluator_id"].unique()
     small, silent = compared.filter(reading="insufficient"), verdicts["fails"].null_count()
     counts = {
         "cases": (1, 1, ""),
@@ -223,7 +230,7 @@ def list_limits(
         "runs insufficient": (small.height, compared.height, ""),
         "outputs not judged": (silent, verdicts.height, ""),
         "no cost": (len(free), summary.height, ", ".join(free)),
-        "judged elsewhere": (len(foreign), 1, ", ".join(foreign)),
+        "judged elsewhere": (len(foreign), 1, ""),
     }
     rows = [(summary["surface"][0], name, *each) for name, each in counts.items() if each[0]]
     return pl.DataFrame(rows, schema=["surface", "limit", "n", "of", "names"], orient="row")

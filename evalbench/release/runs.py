@@ -196,9 +196,9 @@ def choose_runs(
 ) -> pl.DataFrame:
     """Choose the runs of a surface to compare, the baseline first; names set off by ";".
 
-    By default the baseline is the one that was set last, else the oldest run; compared with it is
-    every run on the same cases. Raises ReleaseError for a run that is not on record, and where
-    there is nothing to compare.
+    By default the baseline is the one that was set, else the oldest run on the cases of the newest;
+    compared with it is every run on the same cases. Raises ReleaseError for a run that is not on
+    record, and where there is nothing to compare.
     """
     known = runs.filter(surface=surface)
     wanted = [name.strip() for name in names.split(";") if name.strip()]
@@ -207,13 +207,12 @@ def choose_runs(
             f"no run {', '.join(sorted(odd))} of {surface} is on record; there are"
             f" {', '.join(known['run']) or 'none yet'}"
         )
-    own = known.filter(pl.col("run").is_in(wanted)) if wanted else known
-    kept = own.join(baselines.filter(surface=surface), on=["suite", "run"], how="semi")
-    first = baseline or [*kept["run"], *own["run"], ""][0]
-    chosen = known.filter(pl.col("run").is_in([*wanted, first])) if wanted else known
-    if not wanted:
-        asked = known.filter(run=first).select("suite", "suite_version")
-        chosen = known.join(asked, on=["suite", "suite_version"], how="semi")
+    suite = ["suite", "suite_version"]
+    meant = known.filter(pl.col("run").is_in([baseline] if baseline else wanted or known["run"]))
+    same = known.join(meant.tail(1).select(suite), on=suite, how="semi")
+    marked = same.join(baselines.filter(surface=surface), on=["suite", "run"], how="semi")
+    first = baseline or [*marked["run"], *same["run"], ""][0]
+    chosen = known.filter(pl.col("run").is_in([*wanted, first])) if wanted else same
     if chosen.height < 2:
         raise ReleaseError(
             f"{surface} has {chosen.height} runs to compare, and it takes two on the same cases:"

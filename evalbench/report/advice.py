@@ -66,8 +66,9 @@ def say_record(caught: pl.DataFrame, scored: pl.DataFrame, **measured: Any) -> s
     if rate := rows.get("catch rate"):
         share = _say_ends(rate, 100)
         said.append(
-            f"Today's gate blocks the release of {share} of 100 regressions that production"
-            f" showed ({say_count(rate['n'], 'regression')})."
+            f"After releases that can be asked again production showed"
+            f" {say_count(rate['n'], 'regression')}. Today's gate would have blocked the release of"
+            f" {share} of 100 such."
         )
     if held := rows.get("coverage"):
         bias = _say_ends(rows["bias"], 1, signed=True)

@@ -108,7 +108,10 @@ class Releasing(Stages):
         tried = runs.choose_runs(*known, baseline=first)["run"].to_list()
         every = compare.find_outcomes(view.judge_runs(tried))
         outputs = view.read_outputs(tried)
-        return view, compare.Candidates(first, wanted, verdicts, every, outputs)
+        text = pl.col("messages").list.last().str.json_path_match("$.content")
+        asked = outputs.select("case", asked="first_input"), self.cases.select("case", asked=text)
+        each = pl.concat(asked).unique("case", keep="first")
+        return view, compare.Candidates(first, wanted, verdicts, every, outputs, each)
 
     def forecast(self, outcomes: pl.DataFrame, *, by: str = "", **runs: str) -> pl.DataFrame:
         """Forecast what the ``candidate`` does to production beside the ``baseline``.

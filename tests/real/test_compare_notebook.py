@@ -50,7 +50,7 @@ def test_pairs_read_as_published(ws, models, expected):
     assert read(row)[:6] == expected[:6]
     assert read(row)[6] == pytest.approx(expected[6], abs=1e-4)
     assert read(row)[7] == expected[7]
-    turned = compare.list_turned(found.outcomes, found.outputs, models[0])["turned"].to_list()
+    turned = compare.list_turned(found.outcomes, found.asked, models[0])["turned"].to_list()
     assert (turned.count("newly failing"), turned.count("fixed")) == expected[4:6]
 
 

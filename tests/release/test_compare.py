@@ -88,9 +88,7 @@ def test_changes_are_read_for_all_candidates_together(outcomes, rng):
     assert read["small", "any"]["reading"] == "no change shown"
     assert read["large", "any"]["level"] == pytest.approx(0.975)
     assert read["large", "rude"]["level"] == pytest.approx(0.9875)
-    listed = compare.list_turned(
-        outcomes, pl.DataFrame(schema={"case": str, "first_input": str}), "base"
-    )
+    listed = compare.list_turned(outcomes, pl.DataFrame(schema={"case": str, "asked": str}), "base")
     for (run, mode), row in read.items():
         own = listed.filter(run=run, mode=mode)["turned"].value_counts()
         counts = dict(own.iter_rows())
@@ -267,5 +265,7 @@ def test_todays_gate_is_asked_of_past_releases():
     assert (rate["estimate"], rate["n"]) == (0.5, 2)
     nothing = forecast.SCORED.to_frame()
     said = advice.say_record(caught, nothing, **HOW, rng=np.random.default_rng(0))
-    assert said.startswith("Today's gate blocks the release of 50 (")
+    assert said.startswith(
+        "After releases that can be asked again production showed 2 regressions."
+    )
     assert replay.catch_rate(caught.head(0), **HOW, rng=np.random.default_rng(0)).is_empty()
