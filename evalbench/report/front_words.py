@@ -27,6 +27,8 @@ def say_kicker(surfaces: Sequence[str], quarter: str, quarters: list[str]) -> st
     if quarter == WHOLE:
         ends = [say_quarter(name) for name in (*quarters[:1], *quarters[-1:])]
         when = " to ".join(ends) or "all sessions"
+    if not surfaces:
+        return f"AI quality, {when}, no sessions"
     one = say_surface(surfaces[0]) if len(surfaces) == 1 else ""
     return f"AI quality, {when}, {one or f'{count_in_words(len(surfaces))} products'}"
 
@@ -43,7 +45,7 @@ def say_headline(failures: pl.DataFrame, changes: pl.DataFrame) -> str:
     regressed = changes.filter(pl.col("reading").str.ends_with("regression"))
     parts = []
     if aimed.height:
-        fixes = f"{count_in_words(confirmed)} {'fix' if confirmed == 1 else 'fixes'} confirmed"
+        fixes = f"{count_in_words(confirmed)} {'fixes' if confirmed > 1 else 'fix'} confirmed"
         open_ = aimed.height - confirmed - likely
         rest = [(likely, "likely"), (open_, "unproven")]
         parts.append(", ".join([fixes, *(f"{count_in_words(n)} {how}" for n, how in rest if n)]))
@@ -65,6 +67,8 @@ def say_headline(failures: pl.DataFrame, changes: pl.DataFrame) -> str:
 
 def _say_state(failures: pl.DataFrame) -> str:
     known = failures.drop_nulls("per_1000").sort("per_1000", descending=True)
+    if failures.is_empty():
+        return "nothing is known of this period: no session was read for a failure mode"
     if known.is_empty():
         return "too few sessions were labelled to say how often anything fails"
     row = known.row(0, named=True)
@@ -87,7 +91,8 @@ def say_gain(changes: pl.DataFrame) -> str:
             return f"{start}: {'; '.join(named)}{rest}."
     aimed = changes.filter(target="yes").height
     if aimed:
-        return f"No gain is shown: the evidence settles none of {say_few(aimed, 'fix', 'fixes')}."
+        fixes = f"any of {say_few(aimed, 'fix', 'fixes')}" if aimed > 1 else "the one fix"
+        return f"No gain is shown: the evidence does not settle {fixes}."
     return "No gain is shown: no release of this period aimed at a failure."
 
 

@@ -129,7 +129,8 @@ def say_sources(view: Snapshot) -> str:
         if version >= 0
     )
     stores = f"Lake versions: {tables or 'none'}; ledger up to event {view.ledger_seq}."
-    return f"{say_count(view.sessions.height, 'session')}{when} of {surfaces}. {stores}"
+    of = f" of {surfaces}" if surfaces else ""
+    return f"{say_count(view.sessions.height, 'session')}{when}{of}. {stores}"
 
 
 def say_shifted(shifted: pl.DataFrame) -> str:

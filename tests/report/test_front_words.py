@@ -69,7 +69,12 @@ def test_the_headline_counts_the_fixes_and_never_hides_safety():
     assert front_words.say_headline(alone, nothing) == (
         "“rude” is the most frequent failure, 11 (2 to 28) of 1,000 sessions; nothing was released."
     )
-    assert "too few" in front_words.say_headline(nothing, nothing).lower()
+    unknown = alone.with_columns(per_1000=None)
+    assert "Too few" in front_words.say_headline(unknown, nothing)
+    assert "Nothing is known" in front_words.say_headline(nothing, nothing)
+    assert front_words.say_headline(
+        alone, frame(failure("a", UNKNOWN, "polish", target="yes"))
+    ) == ("No fix confirmed, one unproven.")
 
 
 @pytest.mark.parametrize("reading", [GAIN, LIKELY_GAIN, LOSS, STEADY, UNKNOWN, None])
@@ -122,6 +127,7 @@ def test_the_title_names_quarter_and_products():
     say = front_words.say_kicker
     assert say(["a", "b", "c"], "2026Q3", quarters) == "AI quality, Q3 2026, three products"
     assert say(["shop"], "all", quarters) == "AI quality, Q4 2025 to Q3 2026, Shop"
+    assert say([], "2026Q3", quarters) == "AI quality, Q3 2026, no sessions"
     assert say(["shop"], "all", []) == "AI quality, all sessions, Shop"
 
 

@@ -1,0 +1,71 @@
+"""Whatever a workspace lacks, the first page says so and ends well."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import make
+import orjson
+import pytest
+import shop
+
+import evalbench as eb
+from evalbench.label.annotation.markdown import visible
+from evalbench.report import runbook
+from evalbench.report.front import make_front
+
+JULY = datetime(2026, 7, 2, tzinfo=UTC)
+UNKNOWN = "Nothing is known of this period: no session was read for a failure mode."
+
+
+def show(ws, **scope):
+    page = make_front(eb.snapshot(ws, **scope))
+    assert "not recorded" in page.to_html()
+    assert "Nobody has failed a session" in page.to_html("examples") or page.examples
+    return page
+
+
+def test_no_session_an_empty_quarter_and_one_session_without_anything(workspace):
+    assert show(workspace).title == "AI quality, all sessions, no sessions"
+    workspace.lake.append("session", make.sessions("s1", started_at=JULY))
+    assert show(workspace, quarter="2026Q4").headline == UNKNOWN
+    assert show(workspace, quarter="2026Q3").title == "AI quality, Q3 2026, Shop"
+    make.modes(workspace.ledger, "rude")
+    page = show(workspace, quarter="2026Q3")
+    assert page.headline.startswith("Too few sessions were labelled")
+    assert page.rows[0]["now"] == "cannot tell"
+    assert page.rows[0]["step"] == "Label more sessions"
+
+
+def test_sessions_without_a_time_are_of_no_quarter(workspace):
+    workspace.lake.append("session", make.sessions("s1", "s2"))
+    page = show(workspace)
+    assert page.title == "AI quality, all sessions, Shop"
+    assert all(not figure.panels for figure in page.figures)
+
+
+def test_a_clock_that_runs_backwards_and_a_name_used_twice(tmp_path):
+    ws = shop.fill(tmp_path / "shop")
+    late = replace(ws.ledger, clock=lambda: JULY - timedelta(days=900))
+    again = {"surface": "shop", "release": "10", "shipped_at": shop.START + timedelta(hours=300)}
+    late.append("release.shipped", "10", again)
+    decided = {"decision": "d", "surface": "shop", "mode": "rude", "text": "Say <b>sorry</b>\u202e"}
+    late.append("decision.recorded", "d", decided | {"owner": "cleo", "due": JULY})
+    page = show(ws, quarter="2026Q3")
+    assert page.headline == "No fix confirmed, one unproven."
+    assert page.rows[0]["step"].startswith("Say <b>sorry")
+    written = page.to_html()
+    assert "Say &lt;b&gt;sorry&lt;/b&gt;⟦U+202E⟧" in written
+    assert written == visible(written)
+    shown = page.examples[0]
+    assert f'href="#{shown.anchor}"' in written
+    assert 1 <= len(shown.sessions) <= 3
+    assert shown.anchor in page.to_html("examples")
+
+
+@pytest.mark.usefixtures("no_browser")
+def test_the_whole_report_of_an_empty_quarter_ends_well(workspace, tmp_path):
+    workspace.lake.append("session", make.sessions("s1", started_at=JULY))
+    asked = {"quarter": "2026Q4"}
+    done = runbook.run("11_impact", asked, workspace=workspace, reports=tmp_path)
+    assert UNKNOWN in done.html.read_text()
+    assert orjson.loads(done.result.read_bytes())["rates"] == []
