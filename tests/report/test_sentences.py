@@ -104,7 +104,7 @@ def test_modes_and_evaluators_are_named_and_foreign_ones_keep_their_names(worksp
 
 def test_sources_name_the_state_of_both_stores(workspace):
     said = sentences.say_sources(eb.snapshot(workspace))
-    assert said == "0 sessions of . Lake versions: none; ledger up to event 0."
+    assert said == "0 sessions. Lake versions: none; ledger up to event 0."
 
 
 def test_coverage_names_what_weighs_most_of_the_rest():
