@@ -34,8 +34,9 @@ class Facts:
     ``sessions`` have an ``inclusion_probability``, null where no draw took them, and ``judgements``
     are of sessions as a whole. ``coverage`` (``severity, covered, of``: weights of failure modes)
     and ``calibrations`` are of the evaluators that count at the end of the window. ``weeks`` are of
-    labelling, ``moves`` of issues, ``changes`` of releases; ``fresh`` says of critical failure
-    modes whether they got a golden case in time (``timely``).
+    labelling, ``moves`` of issues, ``changes`` of releases, ``outputs`` of runs; ``fresh`` says of
+    critical failure modes whether they got a golden case in time (``timely``), and ``forecasts``
+    what was seen (``seen_change``) beside the ``change`` that was forecast.
     """
 
     sessions: pl.DataFrame
@@ -51,6 +52,8 @@ class Facts:
     gates: pl.DataFrame
     overrides: pl.DataFrame
     fresh: pl.DataFrame
+    outputs: pl.DataFrame
+    forecasts: pl.DataFrame
 
 
 def measure(
@@ -76,6 +79,10 @@ def measure(
     weeks, gates = within(facts.weeks, "week"), within(facts.gates, "at")
     window: dict[str, Any] = {"start": start, "end": end, "now": now, "level": level}
     times = measure_resolution(facts.moves, **window).filter(severity="all")
+    forecasts = facts.forecasts.join(shipped, on=["surface", "release"], how="semi")
+    foreseen = forecasts["change"], forecasts["seen_change"]
+    outputs = within(facts.outputs, "at")
+    newest = outputs.filter(pl.col("at") == pl.col("at").max().over("surface"))
     fresh = within(facts.fresh, "since").filter(pl.col("timely") != "open")
     burden = weeks["minutes"] / weeks["annotators"]
     judged = facts.judgements.join(sessions, on=SESSION_KEY, how="semi")
@@ -93,6 +100,8 @@ def measure(
         **_sessions(sessions, facts.truth, level),
         "agreement": _agreement(judged, **asked),
         "calibration_error": _calibration_error(facts.calibrations, **asked),
+        "offline_success": _proportion(newest["outcome"], **asked),
+        "offline_online_correlation": amounts.rank_correlation(*foreseen, level=level),
         "overrides": count(within(facts.overrides, "at"), facts.gates, "gate was decided", level),
         "memo_time": _memo_time(gates, facts.runs, level),
         "annotation_cadence": amounts.mean(weeks["labels"], level=level),

@@ -22,6 +22,8 @@ from evalbench.operate.issues import (
     open_issue,
     read_issues,
 )
+from evalbench.release import forecast
+from evalbench.schema import TIME
 from evalbench.snapshot.releasing import Releasing
 from evalbench.stats import Estimate
 
@@ -108,6 +110,11 @@ class Operating(Releasing):
         cadence = workload.measure_cadence(self._events("label.set"), slot_minutes=1)
         overridden = self.ws.ledger.bodies("gate.overridden", until=self.ledger_seq)
         gates, none = self._events("gate.decided"), pl.DataFrame()
+        made, level = self._events("forecast.made"), self.ws.settings.level
+        outputs = [pl.DataFrame(schema={"surface": pl.String, "outcome": pl.Boolean, "at": TIME})]
+        for (surface,), own in self.runs.group_by("surface", maintain_order=True):
+            read = replace(self, surface=str(surface)).read_outputs(own["run"].to_list())
+            outputs.append(read.join(own.select("run", "at"), on="run").select(*outputs[0].columns))
         return figures.Facts(
             sessions=self._any_frame,
             truth=self.truth,
@@ -122,6 +129,8 @@ class Operating(Releasing):
             gates=gates,
             overrides=overridden.filter(pl.col("gate").is_in(gates["seq"].to_list())),
             fresh=self.freshness,
+            outputs=pl.concat(outputs),
+            forecasts=forecast.score_forecasts(made, self._every_change, level=level),
         )
 
     @cached_property

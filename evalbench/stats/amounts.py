@@ -76,6 +76,27 @@ def mean(values: ArrayLike, *, level: float) -> Estimate:
     return Estimate(middle, max(middle - half, 0.0), middle + half, level, "Student's t", n)
 
 
+def rank_correlation(first: ArrayLike, second: ArrayLike, *, level: float) -> Estimate:
+    """Estimate Spearman's correlation of pairs, with Bonett & Wright's interval (2000)."""
+    check_level(level)
+    pairs = [_rank(np.asarray(each, dtype=float)) for each in (first, second)]
+    n = len(pairs[0])
+    if n < 10 or any(ranks.min() == ranks.max() for ranks in pairs):
+        return undefined(f"{n} pairs; 10 that differ are needed", level, n)
+    middle = float(np.corrcoef(pairs[0], pairs[1])[0, 1])
+    half = float(ndtri((1 + level) / 2)) * math.sqrt((1 + middle**2 / 2) / (n - 3))
+    centre = math.atanh(max(min(middle, 1 - 1e-9), 1e-9 - 1))
+    ends = math.tanh(centre - half), math.tanh(centre + half)
+    return Estimate(middle, *ends, level=level, method="Spearman, Bonett & Wright", n=n)
+
+
 def _sum_groups(values: ArrayLike, groups: ArrayLike) -> Floats:
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     return np.bincount(place, np.asarray(values, dtype=float)).astype(np.float64)
+
+
+def _rank(values: Floats) -> Floats:
+    """Return mean ranks: those of equal values are the same."""
+    ordered = np.sort(values)
+    ends = [np.searchsorted(ordered, values, side=side) for side in ("left", "right")]
+    return (ends[0] + ends[1] + 1) / 2

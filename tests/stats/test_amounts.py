@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
-from evalbench.stats.amounts import count, mean, quantile, ratio
+from evalbench.stats.amounts import count, mean, quantile, rank_correlation, ratio
 
 
 def test_a_ratio_counts_users_and_a_quantile_too():
@@ -42,3 +43,17 @@ def test_counts_have_garwoods_interval_and_means_students():
     assert (five.low, five.high) == pytest.approx((1.623, 11.668), abs=1e-3)
     assert mean([1, 2, 3], level=0.95).high == pytest.approx(2 + 4.3027 / np.sqrt(3), abs=1e-3)
     assert mean([1], level=0.95).reason == "1 known; 2 are needed"
+
+
+def test_a_rank_correlation_is_scipys_and_its_interval_holds_none():
+    rng = np.random.default_rng(4)
+    first, noise = rng.integers(0, 8, 40), rng.normal(0, 2, 40)
+    found = rank_correlation(first, first + noise, level=0.95)
+    assert found.estimate == pytest.approx(spearmanr(first, first + noise).statistic)
+    assert found.low < found.estimate < found.high < 1
+    pairs = rng.normal(size=(400, 2, 20))
+    held = [
+        each.low <= 0 <= each.high for each in (rank_correlation(*p, level=0.95) for p in pairs)
+    ]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.03)
+    assert "9 pairs" in rank_correlation(first[:9], noise[:9], level=0.95).reason
