@@ -27,10 +27,9 @@ class FormDesk extends Desk {
   askGolden() {
     const [row, { mode }] = [this.members.rows[this.at], this.group];
     if (!row) return;
-    const fields = [["expected", "What should the product have done in the session of this note?", "textarea"]];
+    const fields = [["expected", "What should the product have done in the session of this note?", "input"]];
     const quote = make("blockquote", { dir: "auto", text: row.text });
     this.openForm("Golden case", fields, (given) => this.send({ act: "keep_note", note: row.note, mode, ...given }), quote);
-    this.form.querySelector("textarea").focus();
   }
 
   openForm(title, fields, submit, ...above) {
