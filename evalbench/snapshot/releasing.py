@@ -43,8 +43,14 @@ class Releasing(Stages):
 
     @cached_property
     def cases(self) -> pl.DataFrame:
-        """All golden cases that ever were."""
-        return self._own(golden.read_cases(self.ws.ledger, until=self.ledger_seq))
+        """All golden cases that ever were, in the modes of now."""
+        cases = self._own(golden.read_cases(self.ws.ledger, until=self.ledger_seq))
+        given = cases.select("surface", "mode", "session_id").iter_rows()
+        modes = [
+            mode and (self.codebook.follow(place, mode, name) or mode)
+            for place, mode, name in given
+        ]
+        return cases.with_columns(mode=pl.Series(modes, dtype=pl.String))
 
     @cached_property
     def places(self) -> pl.DataFrame:

@@ -9,8 +9,9 @@ from evalbench.evaluate.spec import Specification, define
 from evalbench.evaluate.split import assign_split
 from evalbench.label.annotation.labelling import Annotation
 from evalbench.label.annotation.queue import Queue
-from evalbench.label.codebook.acts import read_codebook
+from evalbench.label.codebook.acts import merge, read_codebook
 from evalbench.release import golden
+from evalbench.snapshot import take_snapshot
 from evalbench.widgets import desk
 
 SIDES = {
@@ -65,6 +66,13 @@ def test_a_failure_becomes_a_case_that_is_listed_and_retired(ws, run):
     assert f"  {name} polish, rude: Says when it comes." in listed
     run("retire", "shop", name[:8], "--reason", "No longer sold.")
     assert "cases=0 retired=1" in run("list", "--surface", "shop")
+
+
+def test_a_case_follows_its_failure_mode_and_stays_the_same_case(ws, run):
+    name = run("add", "shop", FAILED, "--mode", "rude", "--expected", "Says when.").strip()
+    modes(ws.ledger, "harsh")
+    merge(ws.ledger, "shop", ["rude"], "harsh")
+    assert take_snapshot(ws, surface="shop").cases["case", "mode"].rows() == [(name, "harsh")]
 
 
 def test_only_confirmed_failures_become_cases(ws, run):
