@@ -65,48 +65,35 @@ def record_run(
 ) -> RunRecorded:
     """Record what is in the lake of a run, ``SURFACE@RUN``; what is on record already is not again.
 
-    Of golden cases the suite's version is theirs, of any others a hash of cases and inputs. Without
-    outputs in the lake the cases are those that verdicts speak of. ``release`` is by default the
-    one that all outputs name.
-
-    Raises ReleaseError where the lake knows nothing of the run, or has two answers to a case.
+    Without outputs in the lake the cases are those that verdicts speak of. ``release`` is by
+    default the one that all outputs name. Raises ReleaseError where the lake knows nothing of the run, or
+    has two answers to a case.
     """
     product, _, run = surface.partition(RUN_SIGN)
-    known = (
-        ws.lake.sessions(surface=surface)
-        .select("surface", "session_id", "release", "first_input")
-        .collect()
-    )
+    named = ["surface", "session_id", "release", "first_input"]
+    known = ws.lake.sessions(surface=surface).select(named).collect()
     if known.is_empty():
         judged = ws.lake.verdicts(surface=surface).select("surface", "session_id").unique()
-        known = judged.with_columns(
-            release=pl.lit(None, pl.String), first_input=pl.lit("")
-        ).collect()
+        known = judged.with_columns(release=None, first_input=None).collect()
     if known.is_empty():
         raise ReleaseError(
             f"nothing of run {run!r} of {product} is in the lake: ingest its outputs first"
         )
     outputs = with_cases(known)
-    traces = (
-        ws.lake.spans(surface=surface).group_by("session_id").agg(n=pl.col("trace_id").n_unique())
-    )
-    if (
-        double := traces.filter(pl.col("n") > pl.col("n").median())
-        .collect()["session_id"]
-        .to_list()
-    ):
+    spans = ws.lake.spans(surface=surface)
+    traces = spans.group_by("session_id").agg(n=pl.col("trace_id").n_unique()).collect()
+    if len(double := traces.filter(pl.col("n") > pl.col("n").median())["session_id"]):
         raise ReleaseError(
-            f"run {run!r} of {product} has more than one answer to {_name(double)}:"
+            f"run {run!r} of {product} has more than one answer to {_name(double.to_list())}:"
             " name repeats apart, --map 'session_id={case}#{repeat}', and ingest with --replace"
         )
-    released = outputs["release"].unique().to_list()
-    named = released[0] if len(released) == 1 else None
+    released = [*outputs["release"].unique(), None]
     body = RunRecorded(
         surface=product,
         run=run,
         suite=suite,
         suite_version=_find_version(outputs, read_cases(ws.ledger)["case"]),
-        release=release or named,
+        release=release or (released[0] if len(released) == 2 else None),
         cases=outputs["case"].n_unique(),
         repeats=outputs["repeat"].n_unique(),
     )
@@ -125,10 +112,7 @@ def _find_version(outputs: pl.DataFrame, golden: pl.Series) -> str:
 
 
 def set_baseline(ws: Workspace, surface: str, run: str) -> BaselineSet:
-    """Let later candidates of the surface be compared with a run on record.
-
-    Raises ReleaseError where there is no such run.
-    """
+    """Let later candidates of the surface be compared with a run on record."""
     known = read_runs(ws.ledger).filter(surface=surface)
     row = known.filter(run=run)
     if row.is_empty():
@@ -158,8 +142,6 @@ def check_comparable(runs: pl.DataFrame, outputs: pl.DataFrame) -> None:
     """Refuse runs that were not asked the same, by name.
 
     ``runs`` are those to compare, ``outputs`` their ``run, case, repeat``: of sessions or verdicts.
-    Raises ReleaseError where they are of several suites or versions of one, or where a case or a
-    repeat is missing in one of them.
     """
     first = runs.row(0, named=True)
     for row in runs.iter_rows(named=True):
