@@ -103,9 +103,8 @@ def compare_runs(
 ) -> pl.DataFrame:
     """Compare every run with the baseline, mode by mode, as :data:`COMPARED`; whole outputs first.
 
-    ``margin`` is the change worth seeing. The level of the intervals and readings is such that, of
-    runs that changed nothing, one in twenty comparisons *of all runs* reads otherwise; for modes,
-    of all runs and modes.
+    ``margin`` is the change worth seeing. Of runs that changed nothing, any is read otherwise with a
+    chance of ``1 - level`` at most; so is, for its own, any mode of any run.
     """
     candidates = [run for run in outcomes["run"].unique(maintain_order=True) if run != baseline]
     modes = outcomes["mode"].unique().sort().to_list()
@@ -143,7 +142,8 @@ def list_turned(outcomes: pl.DataFrame, asked: pl.DataFrame, baseline: str) -> p
     turned = pl.when("fails").then(pl.lit("newly failing")).otherwise(pl.lit("fixed"))
     changed = pairs.filter(pl.col("fails") != pl.col("before")).with_columns(turned=turned)
     single = pl.col("mode") != ANY
-    told = changed.join(asked, on="case", how="left").with_columns(listed=single | ~single.any())
+    listed = single | ~single.any().over("run", *ITEM, "turned")
+    told = changed.join(asked, on="case", how="left").with_columns(listed=listed)
     named = told.select(list(TURNED))
     return named.sort("run", pl.col("turned") == "fixed", pl.col("mode") != ANY, "mode", *ITEM)
 

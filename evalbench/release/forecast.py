@@ -58,22 +58,12 @@ def forecast_release(
 ) -> pl.DataFrame:
     """Forecast by how many failing sessions a week the candidate changes production: FORECAST.
 
-    Modes without a rate, or without :data:`LEAST` passing cases, are left out. Failing cases of a
+    ``cases`` say of each ``case`` the mode it was ``picked`` for, and its ``segment``; ``rates``
+    have ``mode, estimate, low, high, level`` of production now. Modes without a rate, or without :data:`LEAST` passing cases, are left out. Failing cases of a
     mode stand for the sessions that fail in it, passing cases of *other* modes for all the rest:
     those of its own were picked for failing. Cases of a segment weigh as much more as it is larger
-    in traffic than among them; a segment without a case is not spoken of. The interval holds the
-    change as counted over four weeks.
-
-    Parameters
-    ----------
-    outcomes : polars.DataFrame
-        Of both runs, as ``find_outcomes`` gives them.
-    cases : polars.DataFrame
-        ``case, picked, segment``: the mode that each was picked for, and whose it is.
-    rates : polars.DataFrame
-        ``mode, estimate, low, high, level`` of production now.
-    traffic : polars.DataFrame
-        As :func:`count_traffic` gives it.
+    in ``traffic`` than among them; a segment without a case is not spoken of. The interval holds
+    the change as counted over four weeks.
     """
     old = outcomes.filter(run=baseline).select(*ITEM, "mode", before="fails")
     pairs = outcomes.filter(run=candidate).join(old, on=[*ITEM, "mode"])

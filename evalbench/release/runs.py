@@ -66,8 +66,8 @@ def record_run(
     """Record what is in the lake of a run, ``SURFACE@RUN``; what is on record already is not again.
 
     Without outputs in the lake the cases are those that verdicts speak of. ``release`` is by
-    default the one that all outputs name. Raises ReleaseError where the lake knows nothing of the run, or
-    has two answers to a case.
+    default the one that all outputs name. Raises ReleaseError where the lake knows nothing of
+    the run, or has two answers to a case.
     """
     product, _, run = surface.partition(RUN_SIGN)
     named = ["surface", "session_id", "release", "first_input"]

@@ -25,7 +25,7 @@ def shrunken_rates(
     The best of many is best by luck too. Estimand: P(candidate fails) over the population the cases
     stand for, of each column of ``fails`` (cases, candidates): 0, 1, or a share of repeats; nan not
     known. On logits :math:`y_i \sim N(\theta_i, v_i)`, where v is the binomial variance less what
-    the candidates share by having the same cases; that part moves all of them alike, and is added last.
+    the candidates share by having the same cases; that moves all of them alike, and is added last.
     :math:`\theta_i \sim N(\mu, \tau^2)`, but in one of ten :math:`N(\mu, 1)`: one that is far off
     is not drawn to the others. :math:`v / (v + \tau^2)` has a uniform prior, proper with two
     candidates too. It misleads where candidates were tried that are not given.
