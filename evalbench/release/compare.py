@@ -103,8 +103,8 @@ def compare_runs(
 ) -> pl.DataFrame:
     """Compare every run with the baseline, mode by mode, as :data:`COMPARED`; whole outputs first.
 
-    ``margin`` is the change worth seeing. Of runs that changed nothing, any is read otherwise with a
-    chance of ``1 - level`` at most; so is, for its own, any mode of any run.
+    ``margin`` is the change worth seeing. Of runs that changed nothing, any is read otherwise with
+    a chance of ``1 - level`` at most; so is, for its own, any mode of any run.
     """
     candidates = [run for run in outcomes["run"].unique(maintain_order=True) if run != baseline]
     modes = outcomes["mode"].unique().sort().to_list()

@@ -59,11 +59,12 @@ def forecast_release(
     """Forecast by how many failing sessions a week the candidate changes production: FORECAST.
 
     ``cases`` say of each ``case`` the mode it was ``picked`` for, and its ``segment``; ``rates``
-    have ``mode, estimate, low, high, level`` of production now. Modes without a rate, or without :data:`LEAST` passing cases, are left out. Failing cases of a
-    mode stand for the sessions that fail in it, passing cases of *other* modes for all the rest:
-    those of its own were picked for failing. Cases of a segment weigh as much more as it is larger
-    in ``traffic`` than among them; a segment without a case is not spoken of. The interval holds
-    the change as counted over four weeks.
+    have ``mode, estimate, low, high, level`` of production now. Modes without a rate, or without
+    :data:`LEAST` passing cases, are left out. Failing cases of a mode stand for the sessions that
+    fail in it, passing cases of *other* modes for all the rest: those of its own were picked for
+    failing. Cases of a segment weigh as much more as it is larger in ``traffic`` than among them; a
+    segment without a case is not spoken of. The interval holds the change as counted over four
+    weeks.
     """
     old = outcomes.filter(run=baseline).select(*ITEM, "mode", before="fails")
     pairs = outcomes.filter(run=candidate).join(old, on=[*ITEM, "mode"])
