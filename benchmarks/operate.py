@@ -142,9 +142,9 @@ def alerts(holds):
         peer = f"burn-rate rules page in {rules:.0%} of 100"
         text = f"false page in a quiet quarter of 50 modes; {about}; n {QUARTERS}"
         holds.append(claim(text, ours, ALPHA, peer))
-    for per_day, target, comes in ((200, 0.02, 0.1), (200, 0.02, 0.3), (50, 0.005, 0.3)):
-        paged = spread(returning, (per_day, target, comes), 100).mean()
-        about = f"users who come on {comes:.0%} of the days; {per_day} a day, {target:.1%}; n 100"
+    for per_day, target, comes in ((200, 0.02, 0.3), (50, 0.005, 0.3)):
+        paged = spread(returning, (per_day, target, comes), 60).mean()
+        about = f"users who come on {comes:.0%} of the days; {per_day} a day, {target:.1%}; n 60"
         holds.append(claim(f"false page in a quiet quarter; {about}", paged, ALPHA, "none"))
     for times, most in ((3, 3), (10, 1)):
         for severity, weight in (("user impact", 3), ("polish", 1)):
