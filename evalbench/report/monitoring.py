@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import altair as alt
@@ -10,7 +11,7 @@ import polars as pl
 from evalbench.label.annotation.markdown import escape_text
 from evalbench.operate.alerts import OVER, UNKNOWN
 from evalbench.operate.drift import MOVED
-from evalbench.report.charts import LINE, MARK, PAGE, SOFT
+from evalbench.report.charts import LINE, MARK, SOFT
 from evalbench.report.sentences import say_count, say_interval, say_number, say_surface
 
 CAUSES = {
@@ -21,6 +22,7 @@ CAUSES = {
     "several": "several at once",
 }
 DRAWN, NAMED = 6, 3  # failure modes that find room on a chart, and in a sentence
+WIDTH, HEAD = 140, 24  # of one of two charts side by side on a phone, and letters over it
 
 
 def monitor_headline(
@@ -82,15 +84,15 @@ def rates_over_time(frame: pl.DataFrame) -> alt.FacetChart:
     with its ends, ``held_to, n_labels``.
     """
     names = frame["name"].unique(maintain_order=True).head(DRAWN).to_list()
+    heads = {name: textwrap.fill(name, HEAD) for name in names}
     shown = frame.filter(pl.col("name").is_in(names)).with_columns(
-        pl.col("often", "often_low", "often_high", "held_to") * 1000, read=pl.col("n_labels") > 0
+        pl.col("often", "often_low", "often_high", "held_to") * 1000,
+        read=pl.col("n_labels") > 0,
+        head=pl.col("name").replace(heads),
     )
-    width, title = (
-        (PAGE - 90) / 2,
-        f"{say_surface(frame['surface'][0])}: failures per 1,000 sessions",
-    )
-    day = alt.X("start:T", title=None, axis=alt.Axis(format="%e %b", tickCount=5, grid=False))
-    base = alt.Chart(shown, width=width, height=90).encode(x=day)
+    title = f"{say_surface(frame['surface'][0])}: failures per 1,000 sessions"
+    day = alt.X("start:T", title=None, axis=alt.Axis(format="%e %b", tickCount=3, grid=False))
+    base = alt.Chart(shown, width=WIDTH, height=90).encode(x=day)
     value = alt.Y("often:Q", title=None, axis=alt.Axis(tickCount=3, gridColor=LINE))
     read: Any = alt.Scale(domain=[True, False], range=[MARK, "white"])
     layer = [
@@ -104,7 +106,8 @@ def rates_over_time(frame: pl.DataFrame) -> alt.FacetChart:
     last = shown.unique("name", keep="last", maintain_order=True)
     rows = last.select("name", "start", "often", "often_low", "often_high").iter_rows()
     spoken = " ".join(f"{name}, from {day}: {say_interval(*ends)}." for name, day, *ends in rows)
-    header = alt.Header(title=None, labelFontSize=12, labelAnchor="start", labelLimit=round(width))
-    facet = alt.Facet("name:N", sort=names, header=header)
+    lines: Any = {"labelExpr": r"split(datum.label, '\n')", "labelLimit": 0, "labelAnchor": "start"}
+    header = alt.Header(title=None, labelFontSize=12, **lines)
+    facet = alt.Facet("head:N", sort=list(heads.values()), header=header)
     drawn = alt.layer(*layer, data=shown).facet(facet, columns=2)
     return drawn.properties(title=title, description=f"{title}. {spoken}")

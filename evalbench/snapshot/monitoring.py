@@ -159,6 +159,8 @@ class Monitoring(Operating):
     def _estimate_periods(
         self, every: str, truth: pl.DataFrame, share: float
     ) -> list[impact.SurfaceRates]:
+        if not 0 < share <= 1:
+            raise EvalbenchError(f"share must be above 0 and at most 1, got {share}")
         frame = monitor.put_in_periods(self._known, start=self.watched["start"], every=every)
         return self.estimate(frame, truth, self.modes, judged=share)
 

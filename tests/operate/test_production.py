@@ -136,5 +136,7 @@ def test_the_sample_is_the_same_share_of_sessions_whenever_it_is_asked(shop):
     assert monitor.choose_sample(sessions, 0.0).is_empty()
     with pytest.raises(ValueError, match="share must be"):
         monitor.choose_sample(sessions, 1.2)
+    with pytest.raises(EvalbenchError, match="share must be above 0 and at most 1, got 2"):
+        eb.snapshot(shop, "shop").spend_budgets(share=2)
     with pytest.raises(EvalbenchError, match="every must be day or week, got 'month'"):
         eb.snapshot(shop, "shop").watch_rates("month", share=1.0)
