@@ -7,13 +7,26 @@ claim; exit status 1 when one does not hold.
 
 from __future__ import annotations
 
+import resource
+import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
 from claims import claim, run_parts, show
 from joblib import Parallel, delayed
 
+from evalbench.evaluate.classifier import _make_pipeline, dump_classifier, features
+from evalbench.session import read_sessions
 from evalbench.stats import gating
+
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path += [str(TESTS), str(TESTS / "release")]
+
+import gated  # noqa: E402
+import make  # noqa: E402
 
 MODES, CASES, UNSTABLE, OFTEN, BROKEN = 12, 400, 0.12, 0.2, 0.05
 LIMIT, SEGMENT_LIMIT = 0.05, 0.1
@@ -123,16 +136,16 @@ def simulate(function, n, *arguments):
 
 
 def show_false_alarms(holds):
-    found = np.mean(simulate(run_unchanged, 300), axis=0)
+    found = np.mean(simulate(run_unchanged, 2000), axis=0)
     text = f"unchanged releases blocked, 2,000 of {CASES} cases, {MODES} modes, 12% unstable"
     holds.append(claim(text, found[0], 0.05, "planted truth"))
     for name, share in zip(NAIVE, found[1:4], strict=True):
         show(f"unchanged releases blocked by the rule '{name}'", share, "the gate")
-    show("what the memo says of it, on average", found[4], "2,000 replays")
+    show("what the memo says of it, on average", found[4], f"{gating.REPLAYS:,} replays")
 
 
 def show_power(holds):
-    promised, blocked = np.mean(simulate(run_worse, 600), axis=0)
+    promised, blocked = np.mean(simulate(run_worse, 2000), axis=0)
     show("power that the memo prints for 5 points on 400 cases", promised, "simulation")
     text = "between that power and how often such a release is blocked, of 2,000"
     holds.append(claim(text, abs(promised - blocked), 0.03, "planted truth"))
@@ -149,11 +162,60 @@ def show_segments(holds):
 
 def show_asking(holds):
     for role in ("watch", "guardrail"):
-        blocked, passed = np.mean(simulate(run_asking, 200, role), axis=0)
+        blocked, passed = np.mean(simulate(run_asking, 1000, role), axis=0)
         text = f"{role} row, with the cases it asked for: 5 points more are blocked"
         holds.append(claim(text, blocked, 0.78, "planted truth", at_most=False))
         text = f"{role} row, with the cases it asked for: no change passes"
         holds.append(claim(text, passed, 0.78, "planted truth", at_most=False))
+
+
+def make_workspace(folder):
+    """Put two runs of 400 cases into a workspace whose 12 modes have 6 checks and 6 classifiers."""
+    modes = {f"mode{at:02d}": (f"Mode {at}", "user impact") for at in range(MODES)}
+    rng = np.random.default_rng(1)
+    suite = make_suite(rng)
+    how = {"modes": modes, "checked": list(modes)[1::2]}
+    ws = gated.make_workspace(folder, gated.row("each"), gated.row("any"), **how)
+    for run in ("old", "new"):
+        gated.put_run(ws, run, answer(rng, suite).T, modes=modes)
+    sessions = list(read_sessions(ws.lake, "shop@old", [f"case{at:03d}" for at in range(CASES)]))
+    (ws.path / "classifiers").mkdir()
+    for mode in list(modes)[::2]:
+        labels = [mode in each.text() for each in sessions]
+        labels[0] = not any(labels)
+        content, sha256 = dump_classifier(_make_pipeline().fit(features(sessions), labels))
+        (ws.path / "classifiers" / f"{sha256}.skops").write_bytes(content)
+        how = {"kind": "classifier", "parameters": {"sha256": sha256}, "threshold": 0.5}
+        gated.make_gating(ws, mode, modes, **how)
+    return ws
+
+
+def time_run(*command):
+    """Give a command's seconds by the clock and of processors, and its status."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    code = "from evalbench.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *command], check=False, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - start, used, done.returncode
+
+
+def show_speed(holds):
+    with tempfile.TemporaryDirectory() as folder:
+        ws = make_workspace(Path(folder) / "ws")
+        empty = make.notebook(Path(folder) / "empty.ipynb", make.REPORTING)
+        places = ["--workspace", str(ws.path), "--reports", str(Path(folder) / "reports")]
+        floor, floor_used, _ = time_run("run", str(empty), *places)
+        asked = ["-p", "decision", "ship", "-p", "candidate", "new", "-p", "baseline", "old"]
+        took, used, status = time_run("gate", *asked, *places)
+    show("seconds of an empty notebook, by the clock", floor, "the whole gate")
+    show("seconds of an empty notebook, of processors", floor_used, "the whole gate")
+    show("seconds of the whole gate, of processors", used, "an empty notebook")
+    show("its exit status", status, "0, 10 or 11")
+    text = (
+        f"seconds of the whole gate by the clock: {CASES} cases, {MODES} modes, nothing judged yet"
+    )
+    holds.append(claim(text, took, 25, "an empty notebook"))
 
 
 PARTS = {
@@ -161,6 +223,7 @@ PARTS = {
     "power": show_power,
     "segments": show_segments,
     "asking": show_asking,
+    "speed": show_speed,
 }
 
 if __name__ == "__main__":
