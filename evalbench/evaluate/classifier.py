@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,6 +139,7 @@ def dump_classifier(pipeline: Pipeline) -> tuple[bytes, str]:
     return content, hashlib.sha256(content).hexdigest()
 
 
+@lru_cache(maxsize=16)
 def load_classifier(content: bytes, *, sha256: str) -> Pipeline:
     """Read the file of a classifier, of that hash and of trusted types; else EvaluatorError."""
     import skops.io
