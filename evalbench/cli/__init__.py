@@ -79,8 +79,9 @@ def _record_runs(ws: Any, surfaces: Sequence[str], **about: Any) -> None:
     from evalbench.release.runs import is_run, record_run
 
     for recorded in (record_run(ws, each, **about) for each in surfaces if is_run(each)):
-        each = f"{recorded.cases} cases, {recorded.repeats} each, version {recorded.suite_version}"
-        typer.echo(f"run {recorded.run} of suite {recorded.suite}: {each}", err=True)
+        counts = f"cases={recorded.cases} repeats={recorded.repeats}"
+        said = f"run={recorded.run} suite={recorded.suite} version={recorded.suite_version}"
+        typer.echo(f"{said} {counts}", err=True)
 
 
 @app.command()

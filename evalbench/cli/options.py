@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,7 +30,10 @@ Sources = Annotated[
     Pairs, pairs_of("--map", "COLUMN=SOURCE", "Column from a field, a dotted path or a {template}.")
 ]
 _FOLDER = "Folder of the workspace, made on first use.  [default: data/workspace]"
-Suite = Annotated[str, typer.Option(help="Suite of cases that a run was on.")]
+Suite = Annotated[
+    Literal["golden", "regression", "adversarial", "policy", "segment", "canary"],
+    typer.Option(help="Suite of cases that a run was on."),
+]
 Release = Annotated[str | None, typer.Option(help="Release that a run is of.")]
 Workspace = Annotated[Path | None, typer.Option("--workspace", help=_FOLDER, show_default=False)]
 

@@ -47,7 +47,7 @@ def with_cases(rows: pl.DataFrame) -> pl.DataFrame:
     The columns take the place of ``surface`` and ``session_id``; a verdict's own ``repeat`` is then
     ``again``: how often the same output was judged before.
     """
-    surface = pl.col("surface").str.split_exact(RUN_SIGN, 1)
+    surface = pl.col("surface").str.splitn(RUN_SIGN, 2)
     judged = {"again": "repeat"} if "repeat" in rows.columns else {}
     found = rows.select(
         surface.struct[0].alias("surface"),

@@ -47,7 +47,8 @@ def test_outputs_are_a_run_that_production_never_sees(ingest, workspace):
     ingest("production", line("a", "yes"))
     status, out, [said] = ingest("old", line("c1", "x"), line("c2", "y"), release="8")
     assert (status, out) == (0, "sessions=2 spans=2 rejected=0 duplicates=0")
-    assert said.startswith("run old of suite golden: 2 cases, 1 each, version ")
+    assert said.startswith("run=old suite=golden version=")
+    assert said.endswith(" cases=2 repeats=1")
     ingest("old", line("c1", "x"), line("c2", "y"), release="8")  # again: recorded once
     shots = [line("c1", f"x{k}", n=k) for k in (1, 2)] + [line("c2", f"y{k}", n=k) for k in (1, 2)]
     ingest("new", *shots, id="{case}#{n}", suite="golden")
@@ -113,6 +114,13 @@ def test_a_baseline_is_a_run_on_record(call, ingest, workspace):
     assert "no run 'new' of shop is on record; there are old" in said
 
 
+def test_an_unknown_suite_is_refused_before_anything_is_read(ingest, workspace):
+    status, _, [said] = ingest("new", line("c1", "x"), suite="bogus")
+    assert status == 2
+    assert "'bogus' is not one of 'golden', 'regression'" in said
+    assert workspace.lake.versions() == {}
+
+
 def test_a_case_that_was_answered_twice_is_refused_by_name(ingest, workspace):
     shots = line("c1", "x") + line("c1", "y") + line("c2", "x") + line("c3", "x")
     status, _, [said] = ingest("new", shots)
@@ -138,13 +146,13 @@ def test_runs_that_were_not_asked_the_same_are_refused_by_name(ingest, workspace
 
 
 def test_cases_and_repeats_are_read_of_session_names():
-    names = make.sessions("a", "b#2", "c#x", "d#1#3", surface="shop@r")
+    names = make.sessions("a", "b#2", "c#x", "d#1#3", surface="shop@r@s")
     found = runs.with_cases(names).select("surface", "run", "case", "repeat").rows()
     assert found == [
-        ("shop", "r", "a", 0),
-        ("shop", "r", "b", 2),
-        ("shop", "r", "c#x", 0),
-        ("shop", "r", "d#1", 3),
+        ("shop", "r@s", "a", 0),
+        ("shop", "r@s", "b", 2),
+        ("shop", "r@s", "c#x", 0),
+        ("shop", "r@s", "d#1", 3),
     ]
 
 
