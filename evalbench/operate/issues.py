@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 import polars as pl
+from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from evalbench.errors import IssueError
@@ -210,7 +211,7 @@ def open_issue(ledger: Ledger, *, confirmed: bool = False, **fields: Any) -> str
         if name in known:
             raise IssueError(f"there is an issue {name!r} already: move it, or take another name")
         if _utc(given["observed_at"]) > ledger.clock():
-            raise IssueError(f"{name} cannot be observed in the future: give a time up to now")
+            raise IssueError("nothing is observed in the future: give a time up to now")
         names.append(name)
         moved = {"issue": name, "state": "confirmed", "moved_at": ledger.clock()}
         moves: list[Draft] = [("issue.moved", name, moved)] if confirmed else []
@@ -241,7 +242,10 @@ def move_issue(
         row = checked.row(0, named=True) if checked.height else {}
         if state == "verified" and row.get("proposed") == "verified":
             body |= {name: row[name] for name in ("delta", "low", "high", "exposure")}
-        move = IssueMoved.model_validate(body)
+        try:
+            move = IssueMoved.model_validate(body)
+        except ValidationError:
+            return [("issue.moved", issue, body)]  # the ledger refuses it, and says why
         if why := known[issue].refuse(move, now=ledger.clock()):
             raise IssueError(why + (f" ({row['reason']})" if row.get("reason") else ""))
         if state == "regressed" and move.release not in (row.get("carriers") or ()):

@@ -38,6 +38,8 @@ def test_an_issue_is_opened_moved_listed_and_exported(run, shop):
     assert run(*opened, *asked, "--source", "red team")[1] == ["shop-2"]
     assert "next it may be" in run("issues", "move", "shop-2", "verified")[2]
     assert "--reason" in run("issues", "move", "shop-2", "wont-fix")[2]
+    assert "should be 'observed', 'confirmed'" in run("issues", "move", "shop-2", "done")[2]
+    assert "no issue is called 'x'" in run("issues", "move", "x", "confirmed")[2]
     assert run("issues", "move", "shop-1", "fix-shipped", "--release", "10")[0] == 0
     assert "release 10: cannot tell" in run("issues", "move", "shop-1", "verified")[2]
     listed = run("issues", "list")[1]
