@@ -56,8 +56,10 @@ def gate_headline(decided: GateDecided, decision: Decision) -> str:
     lines.append(f"- {passed} of {len(rows)} rows pass.")
     ends = (decided.false_block, decided.false_block_low, decided.false_block_high)
     said = say_interval(*(1000 * each for each in ends))
+    untested = any(row.unit == "rate" and row.role == "watch" for row in rows)
+    attacks = ", those on attacks among them: one that succeeds now and then is enough" * untested
     lines.append(
-        f"\nOf 1,000 releases that change nothing, these rows would have blocked {said}."
+        f"\nOf 1,000 releases that change nothing, these rows would have blocked {said}{attacks}."
         f" {_escape(decision.rollback)}"
     )
     return "\n".join(lines)

@@ -30,8 +30,8 @@ JENKINS = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
     <xs:attribute name="time"/></xs:complexType></xs:element></xs:sequence>
   <xs:attribute name="name" use="required"/><xs:attribute name="tests" use="required"/>
   <xs:attribute name="failures" use="required"/><xs:attribute name="errors" use="required"/>
-  <xs:attribute name="skipped"/><xs:attribute name="time"/></xs:complexType></xs:element>
-</xs:schema>"""
+  <xs:attribute name="skipped"/><xs:attribute name="time" type="xs:decimal"/>
+</xs:complexType></xs:element></xs:schema>"""
 """Of junit-10.xsd of Jenkins' xUnit plugin (MIT) what a gate may write, in words of our own."""
 
 
