@@ -6,10 +6,16 @@ ESLINT := eslint@9.39.1 @eslint/js@9.39.1 globals@16.5.0
 # Every notebook is a process of its own: what Python compiles for one is kept for the next.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test pages lab bench fuzz lint clean
+.PHONY: demo example test pages lab bench fuzz lint clean
 
 demo: .venv/base
 	$(BIN)/evalbench demo
+
+# The committed example is the last report of a small demo.
+example: .venv/base
+	made=$$($(BIN)/evalbench demo --workspace data/example --sessions 1500 | \
+	  sed -n 's,^2026Q3: \(.*\)/report.html$$,\1,p') && rm -rf reports/example && mkdir reports/example && \
+	cd "$$made" && cp -r report.html report.pdf figures result.json manifest.json tables $(CURDIR)/reports/example
 
 test: .venv/test
 	$(BIN)/ruff check .

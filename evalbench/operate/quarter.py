@@ -125,7 +125,7 @@ def trace_history(
 def follow_decisions(
     recorded: pl.DataFrame, *, start: datetime | None, now: datetime
 ) -> pl.DataFrame:
-    """Return :data:`DECISIONS` that are open or recorded since ``start``, by when they are due.
+    """Return :data:`DECISIONS` that are open or recorded since ``start``; open ones come first.
 
     The last event of a decision counts. ``state`` is open, overdue (at ``now``) or done.
     """
@@ -144,7 +144,7 @@ def follow_decisions(
         last.with_columns(state=state)
         .filter(~pl.col("done") | recent)
         .select(pl.col(name).cast(kind) for name, kind in DECISIONS.items())
-        .sort("due", "seq")
+        .sort(pl.col("state") == "done", "due", "seq")
     )
 
 

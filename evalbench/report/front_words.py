@@ -104,7 +104,7 @@ def say_risk(failures: pl.DataFrame, targets: pl.DataFrame) -> str:
     about = ", ".join(filter(None, (row["severity"], row["owner"] and f"owner {row['owner']}")))
     rate = "its rate is not known" if row["per_1000"] is None else _rate(row)
     held = targets.filter(surface=row["surface"], mode=row["mode"])["target"].to_list()
-    target = f", target {say_number(1000 * held[-1], decimals=1)}" if held else ""
+    target = f", target {1000 * held[-1]:g}" if held else ""
     watched = "" if row["watched"] else "; no promoted evaluator watches it"
     where = say_surface(row["surface"])
     return f"Most at risk: {_quote(row)} ({about}) in {where}, {rate}{target}{watched}."
@@ -125,7 +125,7 @@ def say_decision(decisions: pl.DataFrame, asked: Sequence[str]) -> str:
         rest = f", and {count_in_words(more)} more" if more else ""
         late = ", overdue" if row["state"] == "overdue" else ""
         text = row["text"].strip().rstrip(".")
-        return f"To decide: {text} ({row['owner']}, by {say_day(row['due'])}{late}){rest}."
+        return f"To decide: “{text}” ({row['owner']}, by {say_day(row['due'])}{late}){rest}."
     return f"To decide: {asked[0][:1].lower()}{asked[0][1:]}" if asked else "Nothing to decide."
 
 

@@ -2,9 +2,12 @@
 
 import csv
 import hashlib
+import html
+import re
 from pathlib import Path
 
 import orjson
+from claim_lint import find_claims
 
 from evalbench.report.sentences import say_interval
 
@@ -30,4 +33,22 @@ def test_the_example_is_held_to_its_result():
     for row in known:
         ends = (row["per_1000"], row["low_per_1000"], row["high_per_1000"])
         assert say_interval(*ends) in page
-    assert sum(path.stat().st_size for path in EXAMPLE.rglob("*") if path.is_file()) < 1_500_000
+    assert sum(path.stat().st_size for path in EXAMPLE.rglob("*") if path.is_file()) < 3_000_000
+    assert (EXAMPLE / "report.pdf").read_bytes()[:5] == b"%PDF-"
+    pictures = {path.name for path in (EXAMPLE / "figures").iterdir()}
+    assert pictures == {f"figure-{each}.png" for each in ("coverage", "targets", "year")}
+
+
+def test_the_examples_first_page_claims_nothing_without_its_interval():
+    page = (EXAMPLE / "report.html").read_text()
+    front = page[page.index('<section class="front">') : page.index('<h2 id="What-each-release')]
+    title = re.search("<title>(.*)</title>", page)[1]
+    assert title == "AI quality, Q3 2026, three products"
+    sentences = re.findall("(?s)<li>(.*?)</li>", front)[:3]
+    assert len(sentences) == 3
+    prose = [html.unescape(re.sub("<[^>]*>", " ", text)) for text in sentences]
+    assert [claim for text in prose for claim in find_claims(text)] == []
+    assert not re.search(r"\b0 ?%", re.sub("(?s)<style.*?</style>|<svg.*?</svg>", "", front))
+    links = set(re.findall('href="#(examples-[^"]+)"', page))
+    assert links
+    assert all(f'id="{link}"' in page for link in links)

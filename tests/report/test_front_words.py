@@ -1,10 +1,10 @@
 """What a board reads first states the finding, and claims nothing without its interval."""
 
-import re
 from datetime import UTC, datetime
 
 import polars as pl
 import pytest
+from claim_lint import find_claims
 
 from evalbench.operate.quarter import DECISIONS, FAILURES
 from evalbench.report import front_words
@@ -16,17 +16,7 @@ GAIN, LIKELY_GAIN, LOSS = (
     f"{LIKELY} {IMPROVED}",
     f"{CONFIRMED} {WORSENED}",
 )
-CLAIM = re.compile(r"\b(better|worse|improved|fell|rose|fewer|more often)\b", re.IGNORECASE)
-INTERVAL = re.compile(r"\(−?\+?[\d,.]+ to −?\+?[\d,.]+\)")
-DENIED = re.compile(r"\b(no|not|none|nothing)\b", re.IGNORECASE)
 TARGETS = pl.DataFrame(schema={"surface": pl.String, "mode": pl.String, "target": pl.Float64})
-
-
-def find_claims(text):
-    """List the sentences that claim a change without an interval, or a share of nothing."""
-    sentences = re.split(r"(?<=[.;?])\s", text)
-    loose = [each for each in sentences if CLAIM.search(each) and not INTERVAL.search(each)]
-    return [each for each in loose if not DENIED.search(each)] + re.findall(r"\b0 ?%", text)
 
 
 def failure(name, reading=None, severity="safety", **columns):
@@ -100,7 +90,7 @@ def test_risk_is_said_by_severity_then_what_got_worse_then_how_frequent():
     said = front_words.say_risk(failures, held)
     assert said == (
         "Most at risk: “worse” (safety, owner ana) in Support copilot, 11 (2 to 28) of 1,000"
-        " sessions, target 2.0; no promoted evaluator watches it."
+        " sessions, target 2; no promoted evaluator watches it."
     )
 
 
@@ -109,7 +99,7 @@ def test_what_is_on_record_stands_before_what_is_proposed():
     row = {"decision": "d1", "text": "Hire a labeller.", "owner": "cleo", "due": due, "seq": 4}
     rows = pl.DataFrame([row | {"state": "overdue"}, row | {"state": "open"}], schema=DECISIONS)
     said = front_words.say_decision(rows, ["Other?"])
-    assert said == "To decide: Hire a labeller (cleo, by 14 October 2026, overdue), and one more."
+    assert said == "To decide: “Hire a labeller” (cleo, by 14 October 2026, overdue), and one more."
     assert front_words.say_decision(rows.clear(), ["Other?"]) == "To decide: other?"
     assert front_words.say_decision(rows.clear(), []) == "Nothing to decide."
 
