@@ -122,7 +122,7 @@ class Report:
         for name, frame in self.tables.items():
             lists = pl.selectors.by_dtype(*map(pl.List, (pl.String, pl.Int64, pl.Float64)))
             items = lists.cast(pl.List(pl.String)).list.eval(pl.element().fill_null(""))
-            flat = frame.with_columns(items.list.join("; "))
+            flat = frame.with_columns(items.list.join("; "), pl.selectors.float().fill_nan(None))
             texts = pl.selectors.string().map_elements(quote_formula, return_dtype=pl.String)
             flat = flat.with_columns(texts)
             flat.write_csv(folder / f"{name}.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
