@@ -14,15 +14,15 @@ from evalbench.release.replay import catch_rate
 from evalbench.report.sentences import say_count, say_interval, say_number
 
 FIRST = {
-    "better": "Prefer {run}.** Of 1,000 cases {fewer} fewer fail than with {baseline}.",
+    "better": "Prefer {run}.** Of 1,000 cases {fewer} fewer fail than with *{baseline}*.",
     "cheaper": "Prefer {run}.** It costs {cost} times what {baseline} does, and does not fail"
     " more by {margin} of 1,000 cases: {change}.",
     "keep": "Keep {baseline}.** No other run is shown to fail less. The nearest is {run}:"
     " {change} of 1,000 cases.",
     "worse": "Keep {baseline}.** Every other run is shown to fail more, {run} the least:"
     " {change} of 1,000 cases.",
-    "cannot tell": "These cases cannot tell.** Beside {baseline}, {run} changes {change} of 1,000"
-    " cases, and {n} cases would show a change of {mde}.",
+    "cannot tell": "These cases cannot tell *{run}* from *{baseline}*.** The change is {change} of"
+    " 1,000 cases; {n} cases would show one of {mde}.",
 }
 
 
