@@ -50,7 +50,6 @@ def project_changes(
     failing: ArrayLike,
     newly: ArrayLike,
     passing: ArrayLike,
-    errors: Floats | None = None,
     rng: np.random.Generator,
 ) -> Floats:
     r"""Draw (modes, draws) changes of the share of failing sessions.
@@ -60,18 +59,14 @@ def project_changes(
     still, r that what passes now fails. Cases tell both: ``kept`` of ``failing`` cases that the
     baseline fails, ``newly`` of ``passing`` ones. k has Jeffreys' prior. r is rare and shared by
     modes in size: a gamma of shape 1/2 about the mean of all modes, which keeps a mode without any
-    from promising one, and all of them from adding up to many. Of an evaluator with ``errors``
-    (TPR, FPR; (2, modes, draws)) the same holds of its verdicts, and the change is divided by TPR -
-    FPR. It misleads where cases that fail are not like sessions that fail, or cases that pass not
-    like the rest of the traffic; weights of segments go into the counts.
+    from promising one, and all of them from adding up to many. It misleads where cases that fail are
+    not like sessions that fail, or cases that pass not like the rest of the traffic, and it takes
+    verdicts for the truth: an evaluator that misses failures misses as much of their change.
+    Weights of segments go into the counts.
     """
     stay, fails, new, passes = (
         np.asarray(each, dtype=np.float64) for each in (kept, failing, newly, passing)
     )
-    share, scale = rates, np.ones_like(rates)
-    if errors is not None:
-        scale = errors[0] - errors[1]
-        share = rates * errors[0] + (1 - rates) * errors[1]
     shape = rates.shape
     usual = rng.beta(stay.sum() + PRIOR, (fails - stay).sum() + PRIOR, size=shape[1])
     gone = (fails - stay)[:, None] + 1 - usual
@@ -80,7 +75,7 @@ def project_changes(
     known = 1 / (1 / seen + 1 / (RISE * len(new)))  # modes differ, so their mean is known less well
     mean = seen / max(passes.sum(), 1.0) * rng.gamma(known, 1 / known, size=shape[1])
     rise = rng.gamma((new + RISE)[:, None], size=shape) / (passes[:, None] + RISE / mean)
-    change: Floats = ((1 - share) * np.minimum(rise, 1) - share * (1 - keep)) / scale
+    change: Floats = (1 - rates) * np.minimum(rise, 1) - rates * (1 - keep)
     change *= np.exp(TRANSFER * rng.standard_normal(shape))
     return np.clip(change, -rates, 1 - rates)
 
