@@ -57,12 +57,12 @@ def project_changes(
     Estimand: what is added to the rate p of each mode once the candidate is in production. By what
     the baseline does, :math:`q = p\,k + (1 - p)\,r`: k is the chance that what fails now fails
     still, r that what passes now fails. Cases tell both: ``kept`` of ``failing`` cases that the
-    baseline fails, ``newly`` of ``passing`` ones. k has Jeffreys' prior. r is rare and shared by
-    modes in size: a gamma of shape 1/2 about the mean of all modes, which keeps a mode without any
-    from promising one, and all of them from adding up to many. It misleads where cases that fail are
-    not like sessions that fail, or cases that pass not like the rest of the traffic, and it takes
-    verdicts for the truth: an evaluator that misses failures misses as much of their change.
-    Weights of segments go into the counts.
+    baseline fails, ``newly`` of ``passing`` ones. k has a prior worth one case, at the mean of all
+    modes. r is rare and shared by modes in size: a gamma of shape 1/2 about the mean of all modes,
+    which keeps a mode without any from promising one, and all of them from adding up to many. It
+    misleads where cases that fail are not like sessions that fail, or cases that pass not like the
+    rest of the traffic, and it takes verdicts for the truth: an evaluator that misses failures
+    misses as much of their change. Weights of segments go into the counts.
     """
     stay, fails, new, passes = (
         np.asarray(each, dtype=np.float64) for each in (kept, failing, newly, passing)
