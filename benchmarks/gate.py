@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from claims import claim, run_parts, show
+from gate_forecast import best_of_many, forecasts
+from gate_wear import wear
 from joblib import Parallel, delayed
 
 from evalbench.evaluate.classifier import _make_pipeline, dump_classifier, features
@@ -221,6 +223,9 @@ PARTS = {
     "power": show_power,
     "segments": show_segments,
     "asking": show_asking,
+    "wear": wear,
+    "best": best_of_many,
+    "forecasts": forecasts,
     "speed": show_speed,
 }
 
