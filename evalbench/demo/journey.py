@@ -188,7 +188,9 @@ def play_year(
             labels = ws.ledger.bodies("label.set", since=number).filter(queue=number)
             rulings = judgements.adjudicate_sessions(each, labels, codebook, rng=deciding)
             _write(_at(ws, now), "label.adjudicated", rulings, actor=ADJUDICATOR)
-        truth = take_snapshot(_at(ws, now)).truth
+        view = take_snapshot(_at(ws, now))
+        placed = with_split(view.sessions).select(*calibrate.SESSION_KEY, "split")
+        truth = view.truth.join(placed, on=calibrate.SESSION_KEY, maintain_order="left")
         for surface in company:
             open_issues(_at(ws, now).ledger, surface, truth)
             collect_cases(_at(ws, now), surface, truth)

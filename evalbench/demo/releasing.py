@@ -79,10 +79,11 @@ def name_answers(release: Release, beside: Release) -> str:
 def collect_cases(ws: Workspace, surface: Surface, truth: pl.DataFrame) -> int:
     """Make golden cases of confirmed failures, a few a failure mode; give how many are new.
 
-    ``truth`` has what people decided: ``surface, session_id, mode, fails``.
+    ``truth`` has what people decided: ``surface, session_id, mode, fails`` and the ``split``. Those
+    that evaluators learn from become no cases.
     """
     modes = {mode.mode: mode for mode in surface.modes}
-    failed = truth.filter("fails", surface=surface.surface).sort("session_id")
+    failed = truth.filter("fails", surface=surface.surface, split="test").sort("session_id")
     chosen = failed.group_by("mode", maintain_order=True).tail(CASES_A_MODE)
     wanted = dict(chosen.select("session_id", "mode").iter_rows())
     cases = []
