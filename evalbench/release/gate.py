@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from evalbench.errors import ReleaseError
-from evalbench.release import scorecard
+from evalbench.release import decision_rows
 from evalbench.release.runs import check_comparable
 from evalbench.schema import GateDecided, GateRow, columns
 from evalbench.settings import Decision
@@ -93,14 +93,14 @@ class Case:
         return self.modes.join(self._evaluators, on="mode", how="anti")
 
     @cached_property
-    def sides(self) -> scorecard.Sides:
+    def sides(self) -> decision_rows.Sides:
         """Both runs by case and repeat."""
         segments = {
             case: json.loads(text or "{}")
             for case, text in self.golden.select("case", "segments").iter_rows()
         }
         runs = {"baseline": self.baseline, "candidate": self.candidate}
-        return scorecard.line_up(self.judged, self.outputs, segments, **runs)
+        return decision_rows.line_up(self.judged, self.outputs, segments, **runs)
 
     @cached_property
     def _evaluators(self) -> pl.DataFrame:
@@ -192,7 +192,7 @@ def find_runs(
 def answer(case: Case, *, level: float, rng: np.random.Generator) -> GateDecided:
     """Read all rows of a decision: may the candidate ship? The gate reads as the worst of them."""
     asked = case.decision.rows
-    rows = scorecard.measure_rows(asked, case.sides, case.judging, level=level, rng=rng)
+    rows = decision_rows.measure_rows(asked, case.sides, case.judging, level=level, rng=rng)
     readings, error = gating.read_rows(
         [(row.asked.role, row.asked.limit, row.evidence) for row in rows], level=level
     )
@@ -239,12 +239,12 @@ def record(ledger: Ledger, decided: GateDecided) -> int:
     return ledger.append("gate.decided", subject, decided)
 
 
-def _tell(row: scorecard.Row, read: gating.RowReading) -> GateRow:
+def _tell(row: decision_rows.Row, read: gating.RowReading) -> GateRow:
     found, change = row.evidence.estimate, row.evidence.change
     numbers = {name: getattr(found, name) for name in ("estimate", "low", "high")}
     known = {name: value if found.is_defined else None for name, value in numbers.items()}
     unit = {"bound": "rate", "attack": "rate"}.get(row.asked.kind, "change")
-    unit = "relative" if row.asked.metric in scorecard.MEASURED else unit
+    unit = "relative" if row.asked.metric in decision_rows.MEASURED else unit
     return GateRow(
         row=row.name,
         role=row.asked.role,
