@@ -158,7 +158,8 @@ def _sessions(sessions: pl.DataFrame, truth: pl.DataFrame, level: float) -> dict
     known = sessions.with_columns(user=user, success=pl.col("outcome").cast(pl.Float64))
     priced = known.drop_nulls(["cost_usd", "success"])
     passed = truth.group_by(SESSION_KEY).agg(passes=(~pl.col("fails")).all())
-    read = priced.join(passed.drop_nulls(), on=SESSION_KEY).drop_nulls("inclusion_probability")
+    read = priced.join(passed.drop_nulls(), on=SESSION_KEY, maintain_order="left")
+    read = read.drop_nulls("inclusion_probability")
     weight = 1 / read["inclusion_probability"]
     approved = read["success"] * read["passes"].cast(pl.Float64) * weight
     timed = known.drop_nulls("latency_p95_ms")

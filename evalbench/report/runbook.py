@@ -237,6 +237,8 @@ def _render_html(executed: Path, ledger: dict[str, Any]) -> str:
     ]:
         # A first page has a headline of its own; what the notebook asks stands in its place.
         title, notebook.cells = front[0], notebook.cells[1:]
+    for place, cell in enumerate(notebook.cells):
+        cell["id"] = str(place)  # papermill names the cell that it adds at random
     notebook.metadata.update(title=title, ledger=ledger)
     exporter.register_filter("markdown2html", render_markdown)
     page, _ = exporter.from_notebook_node(notebook)
