@@ -48,6 +48,7 @@ def test_a_report_is_the_same_bytes_again_when_the_world_has_moved_on(own_shop, 
     back = runbook.run("11_impact", pinned, workspace=own_shop, reports=tmp_path / "d")
     assert back.folder.name == first.folder.name
     assert made(back) == made(first)
+    assert back.html.read_bytes() == first.html.read_bytes()
     assert back.manifest.read_bytes() == first.manifest.read_bytes()
     assert own_shop.ledger.bodies("report.published").height == 1
 
