@@ -120,12 +120,13 @@ def make_front(view: Snapshot) -> Front:
 def _say_tile(row: dict[str, Any]) -> dict[str, Any]:
     """Say one metric of the scorecard: its value, how sure that is, its target and its year."""
     known, write = row["value"] is not None, partial(front_words.say_metric, unit=row["unit"])
+    unknown = "cannot tell yet" if row["n"] else "not recorded"
     ends = [write(row[name]) for name in ("low", "high") if row[name] is not None]
     target = "no target set" if row["target"] is None else f"target {write(row['target'])}"
     owner = f", {row['owner']}" if row["owner"] else ""
     return {
         "tile": TILES[row["metric"]],
-        "value": write(row["value"]) if known else "not recorded",
+        "value": write(row["value"]) if known else unknown,
         "said": " to ".join(ends) or ("counted in full" if known else row["reason"]),
         "target": f"{target}{owner}",
         "spark": _spark(row["history"]),

@@ -261,7 +261,7 @@ def _print_pdf(html: Path, pdf: Path) -> Path | None:
 
 
 def _draw_slides(html: Path, folder: Path) -> None:
-    """Draw every figure of the page as a picture for a slide: ``{folder}/{its name}.png``."""
+    """Draw every figure as a picture for a slide, ``{folder}/{its name}.png``, and the page's top."""
     browser, page = find_browser(), html.read_text("utf-8")
     figures = list(re.finditer(r'(?s)<figure\b[^>]* id="([\w-]+)".*?</figure>', page))
     if browser is None or not figures:
@@ -277,6 +277,8 @@ def _draw_slides(html: Path, folder: Path) -> None:
         picture = f"--screenshot={slide.with_suffix('.png')}"
         _browse(browser, slide, picture, "--window-size=1920,1080", "--hide-scrollbars")
         slide.unlink()
+    picture = f"--screenshot={folder / 'page.png'}"
+    _browse(browser, html, picture, "--window-size=1280,1560", "--hide-scrollbars")
 
 
 def _browse(browser: str, page: Path, *asked: str) -> None:
