@@ -261,7 +261,7 @@ def _print_pdf(html: Path, pdf: Path) -> Path | None:
 
 
 def _draw_slides(html: Path, folder: Path) -> None:
-    """Draw every figure as a picture for a slide, ``{folder}/{its name}.png``, and the page's top."""
+    """Draw every figure as a slide, ``{folder}/{its name}.png``, and the top of the page."""
     browser, page = find_browser(), html.read_text("utf-8")
     figures = list(re.finditer(r'(?s)<figure\b[^>]* id="([\w-]+)".*?</figure>', page))
     if browser is None or not figures:
