@@ -28,7 +28,7 @@ from evalbench.demo.operating import (
     ship_fixes,
     verify_fixes,
 )
-from evalbench.demo.releasing import collect_cases, decide_release, name_last, write_settings
+from evalbench.demo.releasing import answer_last, collect_cases, decide_release, write_settings
 from evalbench.demo.simulate import Simulated, simulate
 from evalbench.demo.traces import SUFFIX, write_traces
 from evalbench.errors import EvalbenchError
@@ -108,8 +108,8 @@ def run(
     say: Say = str,
 ) -> Journey:
     """Play the year on an empty workspace, report its quarters, and compare with the truth."""
-    ws = write_settings(ws, load_company())
     play_year(ws, seed=seed, sessions_per_surface=sessions_per_surface, quarters=quarters, say=say)
+    ws = open_workspace(ws.path, user=ws.user)
     end = quarter_bounds(quarters[-1])[1]
     say("propose evaluators")
     rng = np.random.default_rng(seed)
@@ -132,7 +132,7 @@ def run(
     told = say_coverage(closing, compared)
     page = write_closing(closing, told, reports, ws.path / "reports" / "demo.html")
     say("decide on the last release")
-    asked = {"decision": GATED, "seed": seed} | name_last(company, GATED)
+    asked = {"decision": GATED, "seed": seed} | answer_last(ws, company, GATED, seed=seed)
     memo = runbook.run("08_gate", asked, workspace=ws, reports=ws.path / "reports").html
     return Journey(proposals, reports, closing, told, page, memo)
 
@@ -147,6 +147,7 @@ def play_year(
 ) -> None:
     """Let the year happen: traces come in, a judge scores them, people label a draw a quarter."""
     company = load_company()
+    ws = write_settings(ws, company)
     simulating, tracing, judging, reading, deciding = np.random.default_rng(seed).spawn(5)
     simulated = simulate(company, sessions_per_surface=sessions_per_surface, rng=simulating)
     write_truth(simulated, ws.path / TRUTH)

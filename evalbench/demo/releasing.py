@@ -12,7 +12,7 @@ from evalbench.demo.company import Release, Surface
 from evalbench.demo.judgements import evaluator_id, read_modes
 from evalbench.release import gate, overrides
 from evalbench.release.golden import add_cases, live, make_case, read_cases
-from evalbench.release.runs import name_run, record_run
+from evalbench.release.runs import name_run, read_runs, record_run
 from evalbench.schema import VERDICT, GateDecided
 from evalbench.session import read_sessions
 from evalbench.snapshot import take_snapshot
@@ -63,10 +63,16 @@ def write_settings(ws: Workspace, company: Sequence[Surface]) -> Workspace:
     return open_workspace(ws.path, user=ws.user)
 
 
-def name_last(company: Sequence[Surface], surface: str) -> dict[str, str]:
-    """Name the runs that the gate on a surface's last release compares."""
+def answer_last(
+    ws: Workspace, company: Sequence[Surface], surface: str, *, seed: int
+) -> dict[str, str]:
+    """Name the runs that the gate on a surface's last release compares, made where they lack."""
     [own] = [each for each in company if each.surface == surface]
     *_, before, last = own.releases
+    known = read_runs(ws.ledger).filter(surface=surface)["run"].to_list()
+    if name_answers(last, last) not in known:
+        for release in (before, last):
+            run_cases(ws, own, release, seed=seed, beside=last)
     return {"candidate": name_answers(last, last), "baseline": name_answers(before, last)}
 
 
