@@ -122,17 +122,19 @@ class Releasing(Stages):
     def forecast(self, outcomes: pl.DataFrame, *, by: str = "", **runs: str) -> pl.DataFrame:
         """Forecast what the ``candidate`` does to production beside the ``baseline``.
 
-        The latest release that has rates speaks for production as it is, the last four weeks for
-        its traffic; ``by`` names a segment.
+        The baseline's release speaks for production as it is, else the latest; the last four weeks
+        of it for the traffic. ``by`` names a segment.
         """
         if self.whole.sessions.is_empty():
             return forecast.FORECAST.to_frame()
-        newest = self.whole.frame.sort("since")["release"].last()
-        rates = self.whole.rates.filter(status="ok", release=newest).select(
+        live = self.whole.frame.sort("since")["release"].drop_nulls().unique(maintain_order=True)
+        of_run = dict(self.runs.select("run", "release").iter_rows()).get(runs["baseline"])
+        release = of_run if of_run in live else live.last()
+        rates = self.whole.rates.filter(status="ok", release=release).select(
             "mode", "level", estimate="process", low="process_low", high="process_high"
         )
-        start = pl.col("started_at").max() - forecast.SPAN
-        recent = self.whole.sessions.filter(pl.col("started_at") > start)
+        own = self.whole.sessions.filter(pl.col("release").eq_missing(pl.lit(release)))
+        recent = own.filter(pl.col("started_at") > pl.col("started_at").max() - forecast.SPAN)
         judged = self.verdicts.filter(surface=self.surface)
         traffic = forecast.count_traffic(recent, judged, by=by)
         cases = self.cases.select("case", picked="mode", segment=forecast.read_segment(by))
