@@ -36,7 +36,8 @@ def test_the_example_is_held_to_its_result():
     assert sum(path.stat().st_size for path in EXAMPLE.rglob("*") if path.is_file()) < 3_000_000
     assert (EXAMPLE / "report.pdf").read_bytes()[:5] == b"%PDF-"
     pictures = {path.name for path in (EXAMPLE / "figures").iterdir()}
-    assert pictures == {f"figure-{each}.png" for each in ("coverage", "targets", "year")}
+    figures = {f"figure-{each}.png" for each in ("coverage", "targets", "year")}
+    assert pictures == {*figures, "page.png"}
 
 
 def test_the_examples_first_page_claims_nothing_without_its_interval():
