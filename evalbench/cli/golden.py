@@ -76,10 +76,10 @@ def export_cases(
     workspace: Workspace = None,
 ) -> None:
     """Write live cases to a file."""
-    from evalbench.release import exchange
+    from evalbench.release import dataset_shapes
 
     how: dict[str, Any] = {"surface": surface, "suite": suite, "shape": shape}
-    typer.echo(f"written={exchange.export_cases(eb.open(workspace), path, **how)}")
+    typer.echo(f"written={dataset_shapes.export_cases(eb.open(workspace), path, **how)}")
 
 
 @golden.command("import")
@@ -103,9 +103,9 @@ def add_starter(surface: Place, workspace: Workspace = None) -> None:
 
 
 def _import(workspace: Path | None, path: Path, *, columns: Columns = None, **how: Any) -> None:
-    from evalbench.release import exchange
+    from evalbench.release import dataset_shapes
     from evalbench.snapshot import take_snapshot
 
     view = take_snapshot(eb.open(workspace))
     how |= {"columns": dict(columns or ()), "places": view.places}
-    tell(exchange.import_cases(view.ws, path, **how), "added", "rejected", "duplicates")
+    tell(dataset_shapes.import_cases(view.ws, path, **how), "added", "rejected", "duplicates")

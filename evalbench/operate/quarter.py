@@ -45,15 +45,14 @@ def name_quarter(moment: datetime) -> str:
     return f"{moment.year}Q{(moment.month + 2) // 3}"
 
 
-def list_quarters(sessions: pl.DataFrame, quarter: str) -> list[str]:
-    """Return the four quarters that end with the one reported on, of "all" with the last session.
+def list_quarters(quarter: str, last: datetime | None) -> list[str]:
+    """Return the four quarters that end with the one given, of "all" with that of ``last``.
 
-    None where no session has a time.
+    None of "all" without a ``last``.
     """
-    last = sessions["started_at"].max()
     if quarter == WHOLE and last is None:
         return []
-    named = name_quarter(last) if quarter == WHOLE else quarter  # type: ignore[arg-type]
+    named = name_quarter(last) if quarter == WHOLE and last else quarter
     year, number = int(named[:4]), int(named[5])
     places = [4 * year + number - 1 - back for back in reversed(range(YEAR))]
     return [f"{at // 4}Q{at % 4 + 1}" for at in places]

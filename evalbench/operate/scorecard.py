@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +47,6 @@ SCORECARD = columns(
 ``trend`` rising, falling, no change shown, or empty without a value before; ``history`` the values
 of four ``quarters``, null where there is none; ``low`` and ``high`` are null of what was counted in
 full. ``source`` is "measured here", or where a recorded value comes from."""
-_LAST = 4
 
 
 def check_metric(metric: str) -> str:
@@ -56,14 +54,6 @@ def check_metric(metric: str) -> str:
     if metric not in METRICS:
         raise EvalbenchError(f"no metric is called {metric!r}; there are {', '.join(METRICS)}")
     return metric
-
-
-def last_quarters(quarter: str, now: datetime) -> list[str]:
-    """Name four quarters, up to the one given, or for "all" up to the one that ``now`` is in."""
-    if quarter == WHOLE:
-        quarter = f"{now.year}Q{(now.month + 2) // 3}"
-    at = 4 * int(quarter[:4]) + int(quarter[5]) - 1
-    return [f"{each // 4}Q{each % 4 + 1}" for each in range(at - _LAST + 1, at + 1)]
 
 
 def make_scorecard(

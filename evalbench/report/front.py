@@ -60,7 +60,8 @@ class Front:
 
 def make_front(view: Snapshot) -> Front:
     """Compose the first page of a report from what the snapshot holds."""
-    quarters = quarter.list_quarters(view.sessions, view.quarter)
+    last: Any = view.sessions["started_at"].max()
+    quarters = quarter.list_quarters(view.quarter, last)
     start = evidence.quarter_window(view.quarter)[0]
     modes = view.modes.select("surface", "mode", "severity", "owner")
     watching = view.statuses.filter(pl.col("status").is_in(status.COUNTING))

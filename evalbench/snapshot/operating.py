@@ -22,6 +22,7 @@ from evalbench.operate.issues import (
     open_issue,
     read_issues,
 )
+from evalbench.operate.quarter import list_quarters
 from evalbench.release import forecast
 from evalbench.schema import TIME
 from evalbench.snapshot.releasing import Releasing
@@ -77,7 +78,7 @@ class Operating(Releasing):
     @cached_property
     def scorecard(self) -> pl.DataFrame:
         """Every metric with its owner and target, and what is known of it in this quarter."""
-        asked = dict.fromkeys([*scorecard.last_quarters(self.quarter, self.now), self.quarter])
+        asked = dict.fromkeys([*list_quarters(self.quarter, self.now), self.quarter])
         found = {quarter: self._measure(quarter) for quarter in asked}
         events = (
             self.ws.ledger.bodies(kind, until=self.ledger_seq)

@@ -19,7 +19,7 @@ def reader(tmp_path_factory):
     return reader
 
 
-@settings(max_examples=10, derandomize=True)
+@settings(max_examples=20, derandomize=True)
 @given(st.lists(NUMBERS, min_size=100, max_size=100))
 def test_no_file_breaks_or_stalls_a_reader_or_goes_uncounted(reader, numbers):
     reader.read([make_file(number) for number in numbers])

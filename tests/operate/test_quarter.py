@@ -12,10 +12,11 @@ QUARTERS = ["2025Q4", "2026Q1", "2026Q2", "2026Q3"]
 
 
 def test_a_year_ends_with_the_quarter_reported_on_or_the_last_session(sessions):
-    assert quarter.list_quarters(sessions, "2026Q1") == ["2025Q2", "2025Q3", "2025Q4", "2026Q1"]
-    assert quarter.list_quarters(sessions, WHOLE) == QUARTERS
+    last = sessions["started_at"].max()
+    assert quarter.list_quarters("2026Q1", last) == ["2025Q2", "2025Q3", "2025Q4", "2026Q1"]
+    assert quarter.list_quarters(WHOLE, last) == QUARTERS
     timeless = sessions.with_columns(started_at=pl.lit(None, sessions.schema["started_at"]))
-    assert quarter.list_quarters(timeless, WHOLE) == []
+    assert quarter.list_quarters(WHOLE, timeless["started_at"].max()) == []
     history = quarter.trace_history(pl.DataFrame(schema=RATES), sessions, modes(), [])
     assert history.is_empty()
 

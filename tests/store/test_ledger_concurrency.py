@@ -12,7 +12,7 @@ from evalbench.errors import LedgerError
 from evalbench.store.database import EVENT, connect_database, transact
 from evalbench.store.ledger import Ledger
 
-PROCESSES, EVENTS, ITEMS = 8, 100, 25
+PROCESSES, EVENTS, ITEMS = 8, 500, 25
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["evalbench.store.ledger", "pytest"])
 

@@ -18,8 +18,6 @@ LARGEST = 280_000  # bytes of a payload
 AT_FIRST = 150_000
 PIECE = 20_000
 LEAST = 1_250
-# Whose words are Markdown; what users and tools say is shown as they said it.
-FORMED = ("assistant", "other")
 SIGNALS = (
     ("reported", True, "Reported by the user"),
     ("thumbs", -1, "Thumbs down"),

@@ -6,7 +6,7 @@ from make import said, user, workspace
 
 from evalbench.errors import ReadError
 from evalbench.release import golden
-from evalbench.release.exchange import SHAPES, export_cases, import_cases
+from evalbench.release.dataset_shapes import SHAPES, export_cases, import_cases
 from evalbench.release.leakage import PLACES
 
 NONE = pl.DataFrame(schema=PLACES)
