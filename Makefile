@@ -6,7 +6,7 @@ ESLINT := eslint@9.39.1 @eslint/js@9.39.1 globals@16.5.0
 # Every notebook is a process of its own: what Python compiles for one is kept for the next.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo example test pages lab bench fuzz lint clean
+.PHONY: demo example test pages lab bench fuzz constraints clean
 
 demo: .venv/base
 	$(BIN)/evalbench demo
@@ -48,18 +48,29 @@ clean:
 
 comma := ,
 
-# uv installs in seconds what takes pip minutes; where uv cannot be had, pip does it.
+# Every package is checked against its hash. uv installs in seconds what takes pip minutes; where uv
+# cannot be had, a new pip does it, which wants what has no hash (this folder) apart from the rest.
 install = $(BIN)/pip install --quiet uv && \
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(1)' || \
-	$(BIN)/pip install --quiet -c constraints.txt -e '$(1)'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -b constraints.txt -c constraints.txt -e '.[$(1)]' || \
+	{ $(BIN)/pip install --quiet --upgrade pip && \
+	  $(BIN)/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	  print(*project['dependencies'], *(wanted for extra in '$(1)'.split(',') if extra \
+	  for wanted in project['optional-dependencies'][extra]), sep='\n')" > .venv/wanted.txt && \
+	  $(BIN)/pip install --quiet -c constraints.txt -r .venv/wanted.txt && \
+	  $(BIN)/pip install --quiet --no-deps -e .; }
+
+# Pins for every Python from 3.11 on and every system, with hashes; pins that still fit stay.
+constraints: .venv/base
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras \
+	  --no-annotate --no-header --no-emit-index-url -o constraints.txt pyproject.toml
 
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(call install,.)
+	$(call install)
 	touch $@
 
 .venv/test: .venv/base
-	$(call install,.[test])
+	$(call install,test)
 	touch $@
 
 # Other tools that judge, to measure beside, in an environment of their own: their pins are not ours.
@@ -71,5 +82,5 @@ install = $(BIN)/pip install --quiet uv && \
 
 # BERTopic and what it stands on, to measure beside.
 .venv/bench: .venv/test
-	$(call install,.[test$(comma)bench])
+	$(call install,test$(comma)bench)
 	touch $@

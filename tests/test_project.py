@@ -4,14 +4,20 @@ import re
 import subprocess
 import sys
 import tomllib
-from itertools import chain
+import zipfile
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"psycopg[binary]": "psycopg"}
+# What is to be installed: each Python that is promised, on each system.
+SYSTEMS = {"linux": ("Linux", "posix"), "darwin": ("Darwin", "posix"), "win32": ("Windows", "nt")}
+PYTHONS = ("3.11.0", "3.12.0", "3.13.0", "3.14.0")
 
 
 def _project():
@@ -23,24 +29,48 @@ def test_environment_yml_is_the_conda_form_of_pyproject():
     for requirement in _project()["dependencies"]:
         name, _, version = requirement.partition(">=")
         declared.add(f"{CONDA_NAMES.get(name, name)}>={version}")
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    listed = {item for item in environment["dependencies"] if isinstance(item, str)}
-    assert listed - {"pip", f"python{_project()['requires-python']}"} == declared
-
-
-def test_every_dependency_is_pinned_in_constraints():
-    pinned = {
-        line.partition("==")[0].lower()
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
+    *conda, by_pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert {*conda, *by_pip["pip"]} - {"pip", "-e ."} == {
+        f"python{_project()['requires-python']}",
+        *declared,
     }
+
+
+def test_every_dependency_has_one_pin_with_hashes_for_every_python_and_system():
+    text = (ROOT / "constraints.txt").read_text()
+    assert not re.search(r"https?://|--(?!hash=sha256:)", text)
+    pins = []
+    for line in text.replace("\\\n", "").splitlines():
+        pin, *hashes = line.split("--hash=")
+        assert hashes, pin
+        pins.append(Requirement(pin))
     project = _project()
     wanted = chain(project["dependencies"], *project["optional-dependencies"].values())
-    names = {re.split(r"[\[><=]", requirement)[0].lower() for requirement in wanted}
-    assert names - pinned == set()
+    for requirement in map(Requirement, wanted):
+        own = [
+            pin
+            for pin in pins
+            if canonicalize_name(pin.name) == canonicalize_name(requirement.name)
+        ]
+        for python, (system, (platform, os_name)) in product(PYTHONS, SYSTEMS.items()):
+            place = {"python_full_version": python, "python_version": python[:4]}
+            place |= {"sys_platform": system, "platform_system": platform, "os_name": os_name}
+            [pin] = [pin for pin in own if pin.marker is None or pin.marker.evaluate(place)]
+            [version] = pin.specifier
+            assert requirement.specifier.contains(version.version), pin
 
 
-def test_constraints_name_no_index():
-    assert not re.search(r"https?://|--", (ROOT / "constraints.txt").read_text())
+def test_a_wheel_holds_all_that_the_package_reads_and_the_notebooks(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    [wheel] = tmp_path.iterdir()
+    with zipfile.ZipFile(wheel) as file:
+        packed = {name for name in file.namelist() if ".dist-info/" not in name}
+    lists = subprocess.check_output(
+        ["git", "ls-files", "evalbench", "notebooks", "docs/ci"], cwd=ROOT, text=True
+    ).splitlines()
+    wanted = {name if name.startswith("evalbench/") else f"evalbench/{name}" for name in lists}
+    assert wanted - packed == set()
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,9 @@ def run(
     """Execute a notebook, and print where its report is."""
     from evalbench.report import runbook
 
-    ws = eb.open(workspace)
+    ws, found = eb.open(workspace), runbook.find_notebook(notebook)
+    if found.resolve().parent != runbook.NOTEBOOKS:
+        typer.echo(f"runs {found}", err=True)
     with show_progress(f"run {notebook}") as progress:
         how: dict[str, Any] = {"workspace": ws, "reports": reports, "progress": progress}
         done = runbook.run(notebook, dict(parameters or ()), **how)

@@ -36,8 +36,9 @@ from evalbench.schema import ReportPublished
 from evalbench.store.chain import GENESIS
 from evalbench.store.workspace import Workspace
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-"""The notebooks lie beside the package, as in the repository."""
+_PACKAGE = Path(__file__).parents[1]
+NOTEBOOKS = next(filter(Path.is_dir, [_PACKAGE / "notebooks"]), _PACKAGE.parent / "notebooks")
+"""The notebooks lie inside the package in a wheel, and beside it in the repository."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _BROWSERS = (
@@ -122,12 +123,15 @@ def run(
 
 
 def find_notebook(notebook: str) -> Path:
-    """Find a notebook by name, or take the path of one."""
-    path = Path(notebook) if notebook.endswith(".ipynb") else NOTEBOOKS / f"{notebook}.ipynb"
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in NOTEBOOKS.glob("*.ipynb")))
-        raise NotebookError(f"no notebook {notebook}; there are: {names or 'none'} in {NOTEBOOKS}")
-    return path
+    """Find a notebook by name, first in ``notebooks`` of this folder, or take the path of one."""
+    if notebook.endswith(".ipynb"):
+        places = [Path(notebook)]
+    else:
+        places = [folder / f"{notebook}.ipynb" for folder in (Path("notebooks"), NOTEBOOKS)]
+    if path := next(filter(Path.is_file, places), None):
+        return path
+    names = ", ".join(sorted(file.stem for file in NOTEBOOKS.glob("*.ipynb")))
+    raise NotebookError(f"no notebook {notebook}; there are: {names or 'none'} in {NOTEBOOKS}")
 
 
 def _check_parameters(source: Path, parameters: Mapping[str, object]) -> dict[str, Any]:
@@ -324,6 +328,8 @@ def _manifest(source: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 def _git_commit() -> str | None:
     """Name the commit of the code that ran, "-dirty" where files differ; None outside of git."""
+    if NOTEBOOKS.parent == _PACKAGE:  # a wheel: what encloses it has commits of its own
+        return None
     command = ["git", "-C", str(NOTEBOOKS.parent), "describe", "--always", "--abbrev=40", "--dirty"]
     with suppress(OSError, subprocess.SubprocessError):
         quiet: Any = {"stderr": subprocess.DEVNULL, "text": True, "timeout": 10}
