@@ -37,7 +37,8 @@ drawn, and what each release changed; all from one snapshot of the workspace:
 >>> view.rates, view.changes  # doctest: +SKIP
 
 The notebooks in ``notebooks/`` are the program: ``evalbench run 11_impact`` executes one of them
-and writes a report. ``evalbench demo`` shows the whole journey on a simulated company.
+and writes a report; ``12_plan`` says what is next. ``evalbench demo`` shows the whole journey on a
+simulated company.
 """
 
 from importlib import import_module

@@ -36,3 +36,5 @@ VERDICTS: dict[str, str] = _WORDS["verdicts"]
 WEIGHTS: dict[str, str] = _WORDS["weights"]
 ASKED: dict[str, str] = _WORDS["asked"]
 """Sentences, and parts of them, by the key that stages give."""
+STEPS: dict[str, tuple[str, str]] = _WORDS["steps"]
+"""Title and command of each step of the starter plan."""

@@ -273,12 +273,12 @@ def write_proposals(proposals: Proposals) -> str:
     parts = []
     for name in proposals.modes["evaluator_id"].drop_nulls():
         made = proposals.made[name]
-        parts += [_write_block("yaml", write_specification(made.specification))]
-        parts += [_write_block("diff", made.diff)] if made.diff else []
+        parts += [write_block("yaml", write_specification(made.specification))]
+        parts += [write_block("diff", made.diff)] if made.diff else []
     return "\n\n".join(parts)
 
 
-def _write_block(language: str, text: str) -> str:
+def write_block(language: str, text: str) -> str:
     """Write a block of code that no line of its text can end."""
     fence = "`" * (3 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{visible(text).rstrip()}\n{fence}"

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 from evalbench.operate import evidence
-from evalbench.snapshot.monitoring import Monitoring
+from evalbench.snapshot.planning import Planning
 from evalbench.store.workspace import Workspace, open_workspace
 
 
-class Snapshot(Monitoring):
+class Snapshot(Planning):
     """Everything that notebooks ask for, at one pinned state."""
 
 

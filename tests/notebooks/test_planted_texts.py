@@ -31,6 +31,7 @@ SMALL = {
     "09_monitor": {"surface": planted.SURFACE, "days": 8},
     "10_compare": {"surface": planted.SURFACE},
     "11_impact": {"surface": planted.SURFACE, "quarter": "2026Q3"},
+    "12_plan": {"surface": planted.SURFACE},
 }
 NAMES = sorted(path.stem for path in runbook.NOTEBOOKS.glob("*.ipynb"))
 SHOWN = " ".join(visible(planted.PLANT).split())

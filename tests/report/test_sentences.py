@@ -63,7 +63,7 @@ def test_a_headline_shows_the_names_that_people_and_traces_gave_and_obeys_none()
 
 
 def test_no_line_of_a_specification_ends_its_block():
-    block = sentences._write_block("yaml", "prompt: |\n  ```\n  ````\n  [x](//evil.example)\u202e")
+    block = sentences.write_block("yaml", "prompt: |\n  ```\n  ````\n  [x](//evil.example)\u202e")
     page = render_markdown(block)
     assert page.startswith("<pre><code>prompt")
     assert page.count("<") == 4
