@@ -91,7 +91,7 @@ def make_front(view: Snapshot) -> Front:
         headline=front_words.say_headline(failures, changes),
         sentences=(
             front_words.say_gain(changes),
-            front_words.say_risk(failures, targets),
+            front_words.say_risk(failures, targets, changes),
             front_words.say_decision(decisions, asked),
         ),
         tiles=[_say_tile(row) for row in tiles.iter_rows(named=True)],

@@ -42,7 +42,9 @@ def say_headline(failures: pl.DataFrame, changes: pl.DataFrame) -> str:
     confirmed, likely = (
         aimed.filter(reading=f"{how} improvement").height for how in ("confirmed", "likely")
     )
-    regressed = changes.filter(pl.col("reading").str.ends_with("regression"))
+    worse, perhaps = (
+        changes.filter(reading=f"{how} regression").height for how in ("confirmed", "likely")
+    )
     parts = []
     if aimed.height:
         fixes = f"{count_in_words(confirmed)} {'fixes' if confirmed > 1 else 'fix'} confirmed"
@@ -53,8 +55,10 @@ def say_headline(failures: pl.DataFrame, changes: pl.DataFrame) -> str:
         parts.append("the releases named no failure to fix")
     else:
         parts.append(_say_state(failures))
-    if regressed.height:
-        parts.append(f"{say_few(regressed.height, 'failure')} got worse")
+    if worse:
+        parts.append(f"{say_few(worse, 'failure')} got worse")
+    if perhaps:
+        parts.append(f"{say_few(perhaps, 'failure')} probably got worse")
     if changes.filter(severity="safety").height:
         better = changes.filter(severity="safety", reading="confirmed improvement").height
         are = "is" if better < 2 else "are"
@@ -96,8 +100,8 @@ def say_gain(changes: pl.DataFrame) -> str:
     return "No gain is shown: no release of this period aimed at a failure."
 
 
-def say_risk(failures: pl.DataFrame, targets: pl.DataFrame) -> str:
-    """Say what is most at risk: severity first, then what got worse, then the most frequent."""
+def say_risk(failures: pl.DataFrame, targets: pl.DataFrame, changes: pl.DataFrame) -> str:
+    """Say what is most at risk, severity first, and which failure a release made worse."""
     if failures.is_empty():
         return "What is at risk is not known: no failure mode counts yet."
     row = rank_risks(failures).row(0, named=True)
@@ -107,7 +111,20 @@ def say_risk(failures: pl.DataFrame, targets: pl.DataFrame) -> str:
     target = f", target {1000 * held[-1]:g}" if held else ""
     watched = "" if row["watched"] else "; no promoted evaluator watches it"
     where = say_surface(row["surface"])
-    return f"Most at risk: {_quote(row)} ({about}) in {where}, {rate}{target}{watched}."
+    worst = f"Most at risk: {_quote(row)} ({about}) in {where}, {rate}{target}{watched}."
+    return worst + _say_worse(changes)
+
+
+def _say_worse(changes: pl.DataFrame) -> str:
+    for how, start in (("confirmed", "Got worse"), ("likely", "Probably got worse")):
+        losses = by_severity(changes.filter(reading=f"{how} regression"), -pl.col("delta").abs())
+        if losses.height:
+            row = losses.row(0, named=True)
+            return (
+                f" {start}: {_quote(row)} in {say_surface(row['surface'])},"
+                f" {_delta(row)} per 1,000 sessions."
+            )
+    return ""
 
 
 def rank_risks(failures: pl.DataFrame) -> pl.DataFrame:

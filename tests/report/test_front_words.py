@@ -36,7 +36,7 @@ def say(failures, changes):
     return [
         front_words.say_headline(failures, changes),
         front_words.say_gain(changes),
-        front_words.say_risk(failures, TARGETS),
+        front_words.say_risk(failures, TARGETS, changes),
         front_words.say_decision(pl.DataFrame(schema=DECISIONS), asked),
         *asked,
         *(front_words.say_change(row) for row in failures.iter_rows(named=True)),
@@ -87,10 +87,23 @@ def test_risk_is_said_by_severity_then_what_got_worse_then_how_frequent():
     ranked = front_words.rank_risks(failures)
     assert ranked["name"].to_list() == ["worse", "rare", "frequent", "no name"]
     held = pl.DataFrame([{"surface": "support_copilot", "mode": "worse", "target": 0.002}])
-    said = front_words.say_risk(failures, held)
+    said = front_words.say_risk(failures, held, failures)
     assert said == (
         "Most at risk: “worse” (safety, owner ana) in Support copilot, 11 (2 to 28) of 1,000"
         " sessions, target 2; no promoted evaluator watches it."
+        " Got worse: “worse” in Support copilot, −40 (−56 to −22) per 1,000 sessions."
+    )
+
+
+def test_what_only_probably_got_worse_is_never_said_to_have_got_worse():
+    perhaps = frame(
+        failure("m", f"{LIKELY} {WORSENED}", "polish", delta=0.02, low=0.001, high=0.04)
+    )
+    headline = front_words.say_headline(perhaps, perhaps)
+    assert "one failure probably got worse" in headline
+    said = front_words.say_risk(perhaps, TARGETS, perhaps)
+    assert said.endswith(
+        " Probably got worse: “m” in Support copilot, +20 (+1 to +40) per 1,000 sessions."
     )
 
 
