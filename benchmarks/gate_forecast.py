@@ -2,8 +2,9 @@
 
 Prints a JSON line a claim; exit status 1 when one does not hold. A product has 12 failure modes of
 .4 to 6%; a release fixes three of them in part, and with chance .6 makes one worse. Its 400 golden
-cases were picked for failing, and 12% of answers turn by chance. What comes later is what is
-counted in the four weeks after the release; a session fails in one mode at most.
+cases were picked for failing, and 12% of answers turn by chance. Each mode has an evaluator that
+errs anew on every answer: it misses 5 to 20% of failures and flags .5 to 4% of the rest. What comes
+later is what is counted in the four weeks after the release; a session fails in one mode at most.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from evalbench.release.compare import ANY, OUTCOMES
 from evalbench.stats import proportion, shrunken_rates
 
 MODES, CASES, UNSTABLE, WEEKLY, LABELS = 12, 400, 0.12, 5_000, 2_000
+MISSES, FALSE = (0.05, 0.2), (0.005, 0.04)
+TRUSTED = "the same, verdicts taken for the truth"
 PEER = "golden change applied to production as it is"
 
 
@@ -37,10 +40,18 @@ def make_release(rng, cases=CASES):
     later = rates * keeps + (1 - prone) * adds * (1 - UNSTABLE)
     counted = rng.binomial(WEEKLY * forecast.WEEKS, [rates, later]) / forecast.WEEKS
     seen = [proportion(rng.random(LABELS) < rate, rng=rng) for rate in rates]
-    return picked, fails, seen, counted
+    missed, false = (rng.uniform(*ends, MODES)[:, None] for ends in (MISSES, FALSE))
+    chances = {run: np.where(own, 1 - missed, false) for run, own in fails.items()}
+    said = {run: rng.random(shape) < chance for run, chance in chances.items()}
+    # How the evaluator errs is known from the labels that the rates are known from.
+    failing = np.array([round(LABELS * each.estimate) for each in seen]).clip(1)
+    caught = rng.binomial(failing, 1 - missed[:, 0])
+    flagged = rng.binomial(LABELS - failing, false[:, 0])
+    errors = np.stack([caught, failing - caught, flagged, LABELS - failing - flagged], axis=1)
+    return picked, said, seen, errors, counted
 
 
-def make_frames(picked, fails, seen):
+def make_frames(picked, fails, seen, errors):
     """Write what a release gave as the frames that a forecast takes."""
     names = [f"m{mode:02d}" for mode in range(MODES)]
     rows = [
@@ -57,24 +68,32 @@ def make_frames(picked, fails, seen):
     rates = pl.DataFrame({"mode": names, **ends, "level": 0.95})
     n = np.rint(WEEKLY * rates["estimate"].to_numpy()).astype(np.int64)
     sizes = {"mode": [ANY, forecast.FAILING, *names], "segment": "", "n": [WEEKLY, n.sum(), *n]}
-    return outcomes, cases, rates, pl.DataFrame(sizes)
+    known = pl.DataFrame(errors.astype(float), schema=list(forecast.ERRORS)[1:])
+    errors = known.select(pl.Series("mode", names), pl.all())
+    return outcomes, cases, rates, pl.DataFrame(sizes), errors
 
 
 def forecast_releases(n, seed):
-    """Return how often forecasts hold the later change: of all failures, by mode, naive ones."""
-    rng, held, by_mode, naive = np.random.default_rng(seed), [], [], []
+    """Return how often forecasts hold the later change: of all failures, by mode, and the peers'.
+
+    These are verdicts taken for the truth, and naive ones.
+    """
+    rng, held, by_mode, trusted, naive = np.random.default_rng(seed), [], [], [], []
     for _ in range(n):
-        picked, fails, seen, counted = make_release(rng)
-        frames = make_frames(picked, fails, seen)
+        picked, fails, seen, errors, counted = make_release(rng)
+        *frames, known = make_frames(picked, fails, seen, errors)
+        perfect = known.with_columns(tp=1e6, fn=0.0, fp=0.0, tn=1e6)
         how = {"baseline": "old", "candidate": "new", "sessions_a_week": WEEKLY, "rng": rng}
-        made = forecast.forecast_release(*frames, **how)
+        made = forecast.forecast_release(*frames, known, **how)
+        taken = forecast.forecast_release(*frames, perfect, **how).row(0, named=True)
         came = np.r_[(counted[1] - counted[0]).sum(), counted[1] - counted[0]]
         low, high = made["low"].to_numpy(), made["high"].to_numpy()
         holds = (low <= came) & (came <= high)
         held.append(holds[0])
         by_mode.append(holds[1:].mean())
+        trusted.append(taken["low"] <= came[0] <= taken["high"])
         naive.append(_hold_naively(fails, seen, came[0], rng))
-    return np.mean(held), np.mean(by_mode), np.mean(naive)
+    return np.mean(held), np.mean(by_mode), np.mean(trusted), np.mean(naive)
 
 
 def _hold_naively(fails, seen, came, rng):
@@ -88,12 +107,13 @@ def _hold_naively(fails, seen, came, rng):
 
 
 def forecasts(holds):
-    held, by_mode, naive = forecast_releases(40, seed=16)
     text = "of 40 releases, 90% intervals that hold the later change in failing sessions a week"
+    held, by_mode, trusted, naive = forecast_releases(40, seed=16)
     holds.append(claim(text, held, 0.9, PEER, at_most=False))
+    show(text, trusted, TRUSTED)
     show(text, naive, PEER)
     show("the same by failure mode, 480 intervals", by_mode, PEER)
-    held, by_mode, naive = forecast_releases(200, seed=17)
+    held, by_mode, *_ = forecast_releases(200, seed=17)
     show("the same of 200 releases", held, PEER)
     show("the same of 200 releases, by failure mode", by_mode, PEER)
 

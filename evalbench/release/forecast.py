@@ -35,6 +35,7 @@ FORECAST = columns(
 """``now`` is failing sessions a week, ``change`` by how many that will change; the mode of all of
 them together is :data:`~evalbench.release.compare.ANY`. ``n_failing`` cases fail at the baseline
 and ``n_passing`` pass."""
+ERRORS = columns((pl.String, "mode"), (pl.Float64, "tp fn fp tn"))
 SCORED = columns(
     (pl.String, "surface release mode"),
     (pl.Float64, "change low high level seen_change seen_low seen_high"),
@@ -50,6 +51,7 @@ def forecast_release(
     cases: pl.DataFrame,
     rates: pl.DataFrame,
     traffic: pl.DataFrame,
+    errors: pl.DataFrame,
     *,
     baseline: str,
     candidate: str,
@@ -59,7 +61,8 @@ def forecast_release(
     """Forecast by how many failing sessions a week the candidate changes production: FORECAST.
 
     ``cases`` say of each ``case`` the mode it was ``picked`` for, and its ``segment``; ``rates``
-    have ``mode, estimate, low, high, level`` of production now. Modes without a rate, or without
+    have ``mode, estimate, low, high, level`` of production now; ``errors`` are of
+    :func:`count_errors`. Modes without a rate, without known errors of both kinds, or without
     :data:`LEAST` passing cases, are left out. Failing cases of a mode stand for the sessions that
     fail in it, passing cases of *other* modes for all the rest: those of its own were picked for
     failing. Cases of a segment weigh as much more as it is larger in ``traffic`` than among them; a
@@ -70,17 +73,18 @@ def forecast_release(
     pairs = outcomes.filter(run=candidate).join(old, on=[*ITEM, "mode"])
     tagged = pairs.drop_nulls(["fails", "before"]).join(cases, on="case", how="left")
     judged = pl.col("mode").is_in(tagged["mode"].unique().implode())
-    known = rates.drop_nulls("estimate").filter(judged).sort("mode")
+    known = rates.drop_nulls("estimate").filter(judged).join(errors, on="mode").sort("mode")
     counts = [_count_cases(tagged.filter(mode=mode), traffic, mode) for mode in known["mode"]]
-    kept, failing, newly, passing = np.reshape(counts, (-1, 4)).T
+    verdicts = np.reshape(counts, (-1, 2, 4))
+    failing, passing = verdicts[:, :, :2].sum(axis=(1, 2)), verdicts[:, 1, 2:].sum(axis=1)
     enough = passing >= LEAST
     known = known.filter(pl.Series(enough, dtype=pl.Boolean))
     if known.is_empty():
         return FORECAST.to_frame()
-    kept, failing, newly, passing = (each[enough] for each in (kept, failing, newly, passing))
+    failing, passing = failing[enough], passing[enough]
     ends = (known[name].to_numpy() for name in ("estimate", "low", "high"))
     shares = draw_rates(*ends, level=known["level"][0], draws=DRAWS, rng=rng)
-    told = {"kept": kept, "failing": failing, "newly": newly, "passing": passing}
+    told = {"verdicts": verdicts[enough], "errors": known.select(list(ERRORS)[1:]).to_numpy()}
     changes = project_changes(shares, **told, rng=rng)
     counted = np.sqrt(np.maximum(2 * shares + changes, 0) / sessions_a_week / WEEKS)
     later = changes + counted * rng.standard_normal(changes.shape)
@@ -99,6 +103,26 @@ def forecast_release(
     about = {"surface": outcomes["surface"][0], "level": LEVEL, "sessions_a_week": sessions_a_week}
     frame = pl.DataFrame(made).with_columns(**{name: pl.lit(each) for name, each in about.items()})
     return frame.select(list(FORECAST)).cast(FORECAST)
+
+
+def count_errors(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Count by mode how the evaluator that judged most errs, as :data:`ERRORS`.
+
+    ``pairs`` are of ``pair_verdicts``, of sessions that it did not learn from; a session weighs as
+    many as it stands for. A mode without failing, or without passing sessions, is left out.
+    """
+    rows = []
+    known = pairs.drop_nulls(["truth", "fails"])
+    for (mode,), own in known.group_by("mode", maintain_order=True):
+        lead = own.filter(evaluator_id=own["evaluator_id"].mode().sort()[0])
+        counts = []
+        for truth in (True, False):
+            side = lead.filter(truth=truth)
+            flagged, n = effective_counts(side["fails"].cast(pl.Float64), side["stands_for"])
+            counts.append((flagged, n - flagged))
+        if all(map(sum, counts)):
+            rows.append((mode, *counts[0], *counts[1]))
+    return pl.DataFrame(rows, schema=ERRORS, orient="row")
 
 
 def count_traffic(sessions: pl.DataFrame, verdicts: pl.DataFrame, *, by: str = "") -> pl.DataFrame:
@@ -125,18 +149,21 @@ def read_segment(by: str) -> pl.Expr:
     return value.fill_null("")
 
 
-def _count_cases(tagged: pl.DataFrame, traffic: pl.DataFrame, mode: str) -> tuple[float, ...]:
-    """Count, weighed by segments: kept and failing cases of a mode, newly failing and passing."""
-    fails, rest = tagged.filter("before"), tagged.filter(~pl.col("before"))
-    rest = rest.filter(pl.col("picked").ne_missing(mode))
-    counts: list[float] = []
-    for cases, share_of in ((fails, mode), (rest, ANY)):
+def _count_cases(tagged: pl.DataFrame, traffic: pl.DataFrame, mode: str) -> NDArray[np.float64]:
+    """Count (2, 4) cases, weighed by segments: picked for a mode or not, by what is said of them.
+
+    That is failing in both runs, before, after, in neither.
+    """
+    picked, counts = pl.col("picked").eq_missing(mode), []
+    for cases, share_of in ((tagged.filter(picked), mode), (tagged.filter(~picked), ANY)):
         asked = traffic.filter(mode=share_of).select("segment", traffic="n")
         weight = pl.col("traffic") / pl.len().over("segment")
         weighed = cases.join(asked, on="segment").with_columns(weight=weight)
         whole = cases.with_columns(weight=1.0) if asked.is_empty() else weighed
-        counts += effective_counts(whole["fails"].cast(pl.Float64), whole["weight"])
-    return tuple(counts)
+        before, after = (whole[name].to_numpy() for name in ("before", "fails"))
+        cells = (before & after, before & ~after, ~before & after, ~before & ~after)
+        counts.append([effective_counts(each, whole["weight"])[0] for each in cells])
+    return np.array(counts)
 
 
 def record_forecasts(ws: Workspace, forecast: pl.DataFrame, *, gate: int, release: str) -> int:

@@ -46,11 +46,8 @@ class Monitoring(Operating):
     @cached_property
     def judges(self) -> pl.DataFrame:
         """The evaluator that speaks for each failure mode, and how it errs."""
-        spoken = calibrate.current_verdicts(self.verdicts, self.specifications)
-        truth = self.truth.rename({"fails": "truth"})
-        pairs = calibrate.pair_verdicts(spoken, truth, self._known, self.specifications)
-        tested, settings = pairs.filter(pl.col("split") != "train"), self.ws.settings.evaluators
-        about = {"by": calibrate.KEY, "settings": settings, **self.measured}
+        tested = self.pair_tested(self._known)
+        about = {"by": calibrate.KEY, "settings": self.ws.settings.evaluators, **self.measured}
         return alerts.choose_judges(calibrate.measure_alignment(tested, **about))
 
     def judge_new(self, share: float, *, calls: int) -> int:

@@ -143,6 +143,7 @@ class Releasing(Stages):
             cases.unique("case"),
             rates,
             traffic,
+            forecast.count_errors(self.whole.pair_tested(self.whole.frame)),
             sessions_a_week=recent.height / forecast.WEEKS,
             rng=np.random.default_rng(self.seed),
             **runs,

@@ -119,6 +119,13 @@ class Stages(Pinned):
         """Verdicts of evaluators that count, or that were made elsewhere, in the modes of now."""
         return restate.restate_verdicts(self._counting_verdicts, self.codebook)
 
+    def pair_tested(self, sessions: pl.DataFrame) -> pl.DataFrame:
+        """Put verdicts beside what people say, on those sessions that no evaluator learnt from."""
+        spoken = calibrate.current_verdicts(self.verdicts, self.specifications)
+        truth = self.truth.rename({"fails": "truth"})
+        pairs = calibrate.pair_verdicts(spoken, truth, sessions, self.specifications)
+        return pairs.filter(pl.col("split") != "train")
+
     @cached_property
     def estimated(self) -> list[impact.SurfaceRates]:
         """Rates of all failure modes in all releases, each over its whole life."""

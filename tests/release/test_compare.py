@@ -208,18 +208,35 @@ def test_cases_of_a_segment_weigh_as_it_does_in_traffic():
     of_other = cases.with_columns(picked=pl.Series(["m"] * 20 + ["other"] * 60))
     rates = pl.DataFrame({"mode": "m", "estimate": 0.1, "low": 0.09, "high": 0.11, "level": 0.95})
 
-    def ask(tagged, *sizes):
+    errors = pl.DataFrame({"mode": "m", "tp": 1e4, "fn": 0.0, "fp": 0.0, "tn": 1e4})
+
+    def ask(tagged, *sizes, errors=errors):
         rows = [(mode, *each) for mode in ("m", "any") for each in zip("ab", sizes, strict=True)]
         traffic = pl.DataFrame(rows, schema=["mode", "segment", "n"], orient="row")
         how = {"baseline": "old", "candidate": "new", "sessions_a_week": 1000}
         rng = np.random.default_rng(2)
         outcomes = make_outcomes(fails, mode="m")
-        made = forecast.forecast_release(outcomes, tagged, rates, traffic, **how, rng=rng)
+        made = forecast.forecast_release(outcomes, tagged, rates, traffic, errors, **how, rng=rng)
         return made.filter(mode="m")["change"].to_list()
 
     [mostly_a], [mostly_b] = ask(of_other, 8, 2), ask(of_other, 2, 8)
     assert mostly_b < mostly_a - 30
     assert ask(cases, 8, 2) == []  # every case was picked for this failure: what of the rest?
+    assert ask(of_other, 8, 2, errors=errors.clear()) == []  # nobody knows how verdicts err
+
+
+def test_how_an_evaluator_errs_is_counted_by_what_its_sessions_stand_for():
+    pairs = pl.DataFrame(
+        {
+            "mode": ["m"] * 6 + ["lone"],
+            "evaluator_id": "e",
+            "truth": [True, True, False, False, None, False, True],
+            "fails": [True, False, False, True, True, None, True],
+            "stands_for": [3.0, 1.0, 1.0, 1.0, 9.0, 9.0, 1.0],
+        }
+    )
+    [row] = forecast.count_errors(pairs).rows()
+    assert row == ("m", pytest.approx(1.2), pytest.approx(0.4), 1, 1)
 
 
 def test_todays_gate_is_asked_of_past_releases():

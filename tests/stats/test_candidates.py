@@ -77,12 +77,28 @@ def test_a_release_that_fixes_half_of_a_mode_is_forecast_so(rng):
         [0.04, 0.02], [0.035, 0.017], [0.046, 0.024], level=0.95, draws=4000, rng=rng
     )
     assert np.quantile(rates[0], [0.025, 0.975]) == pytest.approx([0.035, 0.046], abs=0.001)
-    counts = {"kept": [50, 100], "failing": [100, 100], "newly": [0, 0], "passing": [5000, 5000]}
-    change = project_changes(rates, **counts, rng=rng)
+    perfect = [[1e4, 0, 0, 1e4]] * 2
+    others = [[[0, 0, 0, 0], [50, 50, 0, 5000]], [[0, 0, 0, 0], [100, 0, 0, 5000]]]
+    change = project_changes(rates, verdicts=others, errors=perfect, rng=rng)
     assert change.mean(axis=1) == pytest.approx([-0.02, 0], abs=0.001)
-    worse = project_changes(rates, **counts | {"newly": [50, 0]}, rng=rng)
+    others[0][1][2:] = 50, 4950
+    worse = project_changes(rates, verdicts=others, errors=perfect, rng=rng)
     assert worse.mean(axis=1) == pytest.approx([-0.01, 0], abs=0.002)
-    assert (project_changes(rates, **counts | {"kept": [0, 0]}, rng=rng) >= -rates).all()
+    others[0][1][:2] = others[1][1][:2] = 0, 100
+    gone = project_changes(rates, verdicts=others, errors=perfect, rng=rng)
+    assert (gone >= -rates).all()
+
+
+def test_errors_of_an_evaluator_are_no_change_of_the_product(rng):
+    # 1,000 cases fail and 4,000 pass in both runs, read anew with a TPR of .8 and a FPR of .05.
+    cells = np.outer([0.8, 0.2], [0.8, 0.2]) * 1000 + np.outer([0.05, 0.95], [0.05, 0.95]) * 4000
+    verdicts = np.stack([np.zeros((1, 4)), cells.reshape(1, 4)], axis=1)
+    shares = np.full((1, 4000), 0.04)
+    known = project_changes(shares, verdicts=verdicts, errors=[[800, 200, 200, 3800]], rng=rng)
+    assert np.quantile(known, 0.025) < 0 < np.quantile(known, 0.975)
+    assert np.abs(known.mean()) < 0.005
+    trusted = project_changes(shares, verdicts=verdicts, errors=[[1e5, 0, 0, 1e5]], rng=rng)
+    assert np.quantile(trusted, 0.025) > 0.015  # some 190 of 4,000 look newly failing
 
 
 def test_a_forecast_is_judged_by_what_was_seen_with_its_error():
