@@ -168,12 +168,17 @@ def _name_calls(message: Record) -> Record:
 def _read_shape(record: Record, shape: str) -> Record:
     """Read a row of another tool; what it says in words of its own is left."""
     if shape == "promptfoo":
-        given, graders = record.get("vars") or {}, record.get("assert") or [{}]
-        rest = {"expected": graders[0].get("value"), "metadata": record.get("metadata")}
+        given, graders = _mapping(record.get("vars")), record.get("assert")
+        first = graders[0] if graders and isinstance(graders, list) else None
+        rest = {"expected": _mapping(first).get("value"), "metadata": record.get("metadata")}
         record = {"input": given.get("messages") or given.get("input")} | rest
     given_as, expected_as, about_as = SHAPES[shape]
-    about = record.get(about_as) or {}
+    about = _mapping(record.get(about_as))
     given = about.get("messages") or record.get(given_as) or ""
     lone = isinstance(given, str) and given.lstrip()[:1] != "["
     made = {name: about[name] for name in ABOUT if name in about}
     return made | {"input" if lone else "messages": given, "expected": record.get(expected_as)}
+
+
+def _mapping(value: object) -> Record:
+    return value if isinstance(value, dict) else {}

@@ -196,7 +196,8 @@ def answer(case: Case, *, level: float, rng: np.random.Generator) -> GateDecided
     readings, error = gating.read_rows(
         [(row.asked.role, row.asked.limit, row.evidence) for row in rows], level=level
     )
-    said = [_tell(row, reading) for row, reading in zip(rows, readings, strict=True)]
+    n = len(case.sides.cases)
+    said = [_tell(row, reading, n) for row, reading in zip(rows, readings, strict=True)]
     verdicts = {each.reading for each in said}
     order: tuple[Literal["block", "insufficient", "pass"], ...] = ("block", "insufficient", "pass")
     run = case.runs.filter(run=case.candidate).row(0, named=True)
@@ -229,22 +230,25 @@ def list_turned(case: Case, *, fails: bool) -> pl.DataFrame:
 
 
 def record(ledger: Ledger, decided: GateDecided) -> int:
-    """Write what a gate decided into the ledger, once for the same inputs; give its number."""
-    same = {"pins": {"ledger_seq", "lake_versions"}}
+    """Write what a gate decided into the ledger, but where it said so last; give its number."""
+    pins = {"ledger_seq", "lake_versions"}
     subject = f"{decided.decision}/{decided.candidate}"
-    for seq, text in ledger.events("gate.decided", subject=subject).select("seq", "body").rows():
+    last = ledger.events("gate.decided", subject=subject).tail(1)
+    for seq, text in last.select("seq", "body").rows():
         known = GateDecided.model_validate_json(text)
-        if known.model_dump(exclude=same["pins"]) == decided.model_dump(exclude=same["pins"]):
+        if known.model_dump(exclude=pins) == decided.model_dump(exclude=pins):
             return int(seq)
     return ledger.append("gate.decided", subject, decided)
 
 
-def _tell(row: decision_rows.Row, read: gating.RowReading) -> GateRow:
+def _tell(row: decision_rows.Row, read: gating.RowReading, cases: int) -> GateRow:
     found, change = row.evidence.estimate, row.evidence.change
     numbers = {name: getattr(found, name) for name in ("estimate", "low", "high")}
     known = {name: value if found.is_defined else None for name, value in numbers.items()}
     unit = {"bound": "rate", "attack": "rate"}.get(row.asked.kind, "change")
     unit = "relative" if row.asked.metric in decision_rows.MEASURED else unit
+    whole = found.is_defined and unit != "relative" and row.asked.kind in ("rate", "bound")
+    silent = cases - row.evidence.cases if whole else 0
     return GateRow(
         row=row.name,
         role=row.asked.role,
@@ -258,5 +262,5 @@ def _tell(row: decision_rows.Row, read: gating.RowReading) -> GateRow:
         power=read.power,
         more=read.more,
         reading=read.reading,  # type: ignore[arg-type]
-        reason=read.reason,
+        reason=read.reason + (f"; {silent:,} of {cases:,} cases were not judged" * (silent > 0)),
     )

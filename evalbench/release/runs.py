@@ -26,7 +26,7 @@ RUNS = columns(
     (pl.Int64, "cases repeats"),
 )
 BASELINES = columns((pl.String, "surface suite run"))
-_CASE = r"(?s)^(.*?)(?:#(\d+))?$"
+_CASE = r"(?s)^(.*?)(?:#([0-9]{1,9}))?$"
 _NAMED = 5
 """Cases that an error names."""
 

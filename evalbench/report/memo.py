@@ -17,6 +17,8 @@ READINGS = {"pass": "passes", "block": "blocks", "insufficient": "insufficient"}
 SCALES = {"change": 1000, "rate": 1000, "relative": 100}
 SIGNS = re.compile(r"[\\`*_\[\]<>|#~&@$]")
 """What Markdown, or GitHub, would take for more than itself within a line."""
+NAMED = 50
+"""Cases of a failure that a comment of GitHub, of 65,536 characters, has room for."""
 UNITS = {"change": " per 1,000", "rate": " per 1,000", "relative": "%"}
 
 
@@ -98,7 +100,8 @@ def pull_request(
         table.append(f"| {' | '.join([*map(_escape, cells), reading])} |")
     by_mode = failing.group_by("name", maintain_order=True).agg("case", n=pl.len())
     cases = [
-        f"- *{_escape(name)}* ({n}): {', '.join(map(_escape, those))}"
+        f"- *{_escape(name)}* ({n}): {', '.join(map(_escape, those[:NAMED]))}"
+        + (f" and {n - NAMED:,} more" if n > NAMED else "")
         for name, those, n in by_mode.iter_rows()
     ]
     listed = f"{failing.height:,} newly failing"
@@ -122,10 +125,11 @@ def pull_request(
 
 def write_junit(decided: GateDecided) -> str:
     """Write the rows as JUnit: one that blocks fails, an insufficient one is an error."""
-    suite = TestSuite(f"{decided.decision}: {decided.candidate} beside {decided.baseline}")
+    decision = visible(decided.decision)
+    suite = TestSuite(visible(f"{decision}: {decided.candidate} beside {decided.baseline}"))
     for row in decided.rows:
-        case = TestCase(visible(row.row), classname=f"{decided.decision}.{row.role}", time=0)
-        said = f"{_say(row)}; limit {_say_limit(row)}; {_tell(row)}"
+        case = TestCase(visible(row.row), classname=f"{decision}.{row.role}", time=0)
+        said = visible(f"{_say(row)}; limit {_say_limit(row)}; {_tell(row)}")
         if row.reading != "pass":
             case.result = [(Failure if row.reading == "block" else Error)(said, row.reading)]
         suite.add_testcase(case)

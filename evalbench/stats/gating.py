@@ -42,17 +42,16 @@ Statistic = Callable[[Runs, Runs], Floats]
 class Evidence:
     """What one row shows.
 
-    ``estimate`` is in the units of the row's limit. ``worse`` and ``better`` are one-sided
-    p-values, and ``replayed`` is ``worse`` in each replay of an unchanged release. ``shows(n, size,
-    alpha=, sign=, planned=)`` is the chance that n cases show a change of this size at ``alpha``,
-    None where none is looked for; ``clears(n, size)`` the chance that n cases of an unchanged
-    release exclude one. ``certain`` evidence needs no test: one failing case is enough.
+    ``estimate`` is in the units of the row's limit. ``worse`` is a one-sided p-value, and
+    ``replayed`` the same in each replay of an unchanged release. ``shows(n, size, alpha=, sign=,
+    planned=)`` is the chance that n cases show a change of this size at ``alpha``, None where none
+    is looked for; ``clears(n, size)`` the chance that n cases of an unchanged release exclude one.
+    ``certain`` evidence needs no test: one failing case is enough.
     """
 
     cases: int
     estimate: Estimate
     worse: float
-    better: float
     replayed: Floats
     clears: Callable[[int, float], float]
     shows: Callable[..., float] | None = None
@@ -136,8 +135,8 @@ def paired_rate(
         drawn = np.random.default_rng(seed).multinomial(n, shares, size=REPLAYS)
         return float((newcombe_paired(drawn.astype(np.float64), level)[1] < size).mean())
 
-    p = float(worse(steps.sum())), float(worse(-steps.sum()))
-    return Evidence(cases, change.delta, *p, replayed, clears, shows, change)
+    p = float(worse(steps.sum()))
+    return Evidence(cases, change.delta, p, replayed, clears, shows, change)
 
 
 def resampled(
@@ -183,10 +182,7 @@ def resampled(
     method = "bootstrap of cases, relative change" if is_ratio else "bootstrap of cases"
     told = np.expm1 if is_ratio else np.asarray
     estimate = from_draws(float(told(value)), told(draws), level, method=method, n=len(old))
-    better = float((1 + (swapped <= value).sum()) / (1 + len(swapped)))
-    return Evidence(
-        len(old), estimate, float(as_bad(value)), better, as_bad(swapped), clears, shows
-    )
+    return Evidence(len(old), estimate, float(as_bad(value)), as_bad(swapped), clears, shows)
 
 
 def upper_bound(
@@ -201,12 +197,9 @@ def upper_bound(
 
     The p-value is the binomial's, against a rate of the ``limit``.
     """
-    old, new, known = _worst(before, after)
-    if not known.any():
-        return nothing("no case of the candidate was judged", swaps, level)
-    n, fails = int(known.sum()), int(new[known].sum())
-    low, high = (float(end) for end in modified_wilson(fails, n, level))
-    estimate = Estimate(fails / n, low, high, level, "modified Wilson", n)
+    estimate, fails, counts = _fail_in_any(before, after, swaps, level)
+    if not (n := estimate.n):
+        return nothing(estimate.reason, swaps, level)
 
     def worse(count: ArrayLike) -> Floats:
         x = np.asarray(count, dtype=np.float64)
@@ -219,31 +212,26 @@ def upper_bound(
         most = int((modified_wilson(counts, cases, level)[1] < size).sum()) - 1
         return float(special.bdtr(most, cases, rate)) if most >= 0 else 0.0
 
-    replayed = worse(np.where(swaps, old, new)[:, known].sum(axis=1))
-    return Evidence(n, estimate, float(worse(fails)), 1.0, replayed, clears)
+    return Evidence(n, estimate, float(worse(fails)), worse(counts), clears)
 
 
 def existence(
     before: ArrayLike, after: ArrayLike, swaps: NDArray[np.bool_], *, level: float = 0.95
 ) -> Evidence:
-    """Ask whether any run of the candidate fails: one is enough to block.
+    """Ask whether any run of the candidate fails: one is enough to block, and all have to be judged.
 
     n cases that all hold would have shown a rate of p with chance 1 - (1 - p)^n.
     """
-    old, new, known = _worst(before, after)
-    if not known.any():
-        return nothing("no case of the candidate was judged", swaps, level)
-    n, fails = int(known.sum()), int(new[known].sum())
-    low, high = (float(end) for end in modified_wilson(fails, n, level))
-    estimate = Estimate(fails / n, low, high, level, "modified Wilson", n)
-    replayed: Floats = 1.0 - np.where(swaps, old, new)[:, known].max(axis=1)
+    estimate, fails, counts = _fail_in_any(before, after, swaps, level)
+    if (unjudged := swaps.shape[1] - estimate.n) and not fails:
+        return nothing(f"{unjudged:,} cases of the candidate were not judged", swaps, level)
+    replayed: Floats = (counts == 0).astype(np.float64)
 
-    def shows(cases: int, size: float, **_: object) -> float:
-        return 1 - (1 - size) ** cases
+    def shows(n: int, size: float, **_: object) -> float:
+        return 1 - (1 - size) ** n
 
-    return Evidence(
-        n, estimate, float(not fails), 1.0, replayed, lambda *_: 1.0, shows, certain=True
-    )
+    cases, holds = estimate.n, float(not fails)
+    return Evidence(cases, estimate, holds, replayed, lambda *_: 1.0, shows, certain=True)
 
 
 def read_rows(
@@ -347,14 +335,22 @@ def _runs(values: ArrayLike) -> Runs:
     return runs[:, None] if runs.ndim == 1 else runs
 
 
-def _worst(before: ArrayLike, after: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Return whether each case fails in any repeat, before and after, and which are known after."""
+def _fail_in_any(
+    before: ArrayLike, after: ArrayLike, swaps: NDArray[np.bool_], level: float
+) -> tuple[Estimate, int, Floats]:
+    """Count the cases that the candidate fails in any repeat, and those of each replay."""
     old, new = (np.fmax.reduce(_runs(side), axis=1) for side in (before, after))
     known = ~np.isnan(new)
-    return np.where(np.isnan(old), new, old), new, known
+    if not (n := int(known.sum())):
+        why = "no case of the candidate was judged"
+        return Estimate(math.nan, math.nan, math.nan, level, "none", 0, why), 0, np.zeros(0)
+    fails = int(new[known].sum())
+    low, high = (float(end) for end in modified_wilson(fails, n, level))
+    replayed = np.where(swaps, np.where(np.isnan(old), new, old), new)[:, known].sum(axis=1)
+    return Estimate(fails / n, low, high, level, "modified Wilson", n), fails, replayed
 
 
 def nothing(reason: str, swaps: NDArray[np.bool_], level: float) -> Evidence:
     """Return what a row shows of which nothing is known."""
     missing = Estimate(math.nan, math.nan, math.nan, level, "none", 0, reason)
-    return Evidence(0, missing, 1.0, 1.0, np.ones(len(swaps)), lambda *_: 0.0)
+    return Evidence(0, missing, 1.0, np.ones(len(swaps)), lambda *_: 0.0)

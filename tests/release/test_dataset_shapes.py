@@ -83,6 +83,20 @@ def test_a_row_that_leaks_is_rejected_with_the_place(tmp_path, ws):
     assert "stands in case" in report.rejects_path.read_text()
 
 
+@pytest.mark.parametrize(
+    ("shape", "row"),
+    [
+        ("promptfoo", {"vars": "x", "assert": [{"value": "y"}]}),
+        ("promptfoo", {"vars": {"input": "q"}, "assert": ["contains: x"]}),
+        ("langfuse", {"input": {"question": "q"}, "expectedOutput": "e", "metadata": "text"}),
+    ],
+)
+def test_a_row_of_another_tool_that_is_no_case_is_a_reject(tmp_path, ws, shape, row):
+    (file := tmp_path / "q.jsonl").write_text(json.dumps(row))
+    report = import_cases(ws, file, places=NONE, surface="shop", shape=shape)
+    assert (report.added, report.rejected) == (0, 1)
+
+
 def test_a_shape_that_is_not_known_is_refused_by_name(tmp_path, ws):
     with pytest.raises(ReadError, match=r"no shape is 'ragas'; there are promptfoo"):
         export_cases(ws, tmp_path / "x", shape="ragas")

@@ -16,8 +16,10 @@ import evalbench as eb
 from evalbench import cli
 from evalbench.errors import ReleaseError, SettingsError
 from evalbench.release import forecast, gate
+from evalbench.release.overrides import OVERRIDES
 from evalbench.report import memo, runbook
 from evalbench.schema import VERDICT, GateDecided
+from evalbench.settings import Decision
 
 pytestmark = pytest.mark.usefixtures("no_browser")
 JENKINS = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
@@ -150,7 +152,10 @@ def test_rows_of_every_kind_are_all_there(made):
     assert (decided.verdict, decided.false_block < 0.07) == ("block", True)
     again, case = answer(ws)
     assert again == decided  # the same inputs, the same answer
-    assert gate.record(ws.ledger, again) == gate.record(ws.ledger, decided)
+    first = gate.record(ws.ledger, decided)
+    assert gate.record(ws.ledger, again) == first
+    other = gate.record(ws.ledger, decided.model_copy(update={"verdict": "pass"}))
+    assert gate.record(ws.ledger, again) > other  # it is what was decided last
     ahead = {"mode": "any", "now": 90.0, "change": 40.0, "low": 10.0, "high": 70.0, "level": 0.9}
     asked = {"failing": gate.list_turned(case, fails=True), "overrides": eb.snapshot(ws).overrides}
     asked["coming"] = pl.DataFrame([ahead], schema=forecast.FORECAST)
@@ -213,6 +218,48 @@ def test_a_case_that_is_missing_or_was_not_judged_is_named(made):
     judge(ws, "same", fingerprint="m", n=39)
     with pytest.raises(ReleaseError, match="theirs has not judged case case039 of run same"):
         answer(ws, "same")
+
+
+def test_cases_that_the_candidate_keeps_from_being_judged_are_counted_and_no_attack_passes(made):
+    rows = gated.row("any"), gated.row("any", kind="attack", limit=0.1)
+    ws = made(*rows, settings=gated.TOML + 'trusted = ["theirs"]\n', n=40)
+    for name in eb.snapshot(ws, surface="shop").statuses["evaluator_id"]:
+        ws.ledger.append("evaluator.archived", name, {"evaluator_id": name})
+    for run, silent in (("old", 0), ("same", 7)):
+        about = {"surface": f"shop@{run}", "mode": "", "evaluator_id": "theirs", "repeat": 0}
+        about |= {"evaluator_version": "1"}
+        said = [
+            about | {"session_id": f"case{case:03d}", "fails": None if case < silent else False}
+            for case in range(40)
+        ]
+        ws.lake.append("verdict", pl.DataFrame(said, schema=VERDICT))
+    rate, attack = answer(ws, "same")[0].rows
+    assert (rate.n, rate.reason) == (33, "too few cases to tell; 7 of 40 cases were not judged")
+    assert (attack.reading, attack.reason) == (
+        "insufficient",
+        "7 cases of the candidate were not judged",
+    )
+
+
+def test_the_memo_shows_hidden_characters_and_has_room_in_a_comment():
+    about = {"owner": "o", "unit": "change", "limit": 0.1, "n": 1, "reading": "block"}
+    row = {"row": "r\x02", "role": "watch", "reason": "x"} | about
+    said = dict.fromkeys(("false_block", "false_block_low", "false_block_high"), 0.0)
+    said |= {"decision": "d\x01", "surface": "s", "candidate": "v\x01<b>", "baseline": "b"}
+    said |= {"suite": "golden", "suite_version": "1", "verdict": "block", "rows": [row]}
+    decided = GateDecided(**said, lake_versions={}, ledger_seq=1)
+    assert "⟦U+0001⟧" in memo.write_junit(decided)
+    xmlschema.XMLSchema(JENKINS).validate(memo.write_junit(decided))
+    asked = {"title": "Ship?", "surface": "s", "risk": "low", "rollback": "Back."}
+    decision = Decision(
+        **asked, rows=[{"metric": "any", "owner": "o", "role": "watch", "limit": 0.1}]
+    )
+    names = [f"case {number} " + "x" * 100 for number in range(2_000)]
+    failing = pl.DataFrame({"name": "Is rude", "case": names})
+    none = pl.DataFrame(schema=OVERRIDES), pl.DataFrame(schema=forecast.FORECAST)
+    text = memo.pull_request(decided, decision, failing=failing, overrides=none[0], coming=none[1])
+    assert len(text) < 65_536
+    assert "and 1,950 more" in text
 
 
 def test_only_gating_evaluators_judge(tmp_path, rng):

@@ -146,13 +146,17 @@ def test_runs_that_were_not_asked_the_same_are_refused_by_name(ingest, workspace
 
 
 def test_cases_and_repeats_are_read_of_session_names():
-    names = make.sessions("a", "b#2", "c#x", "d#1#3", surface="shop@r@s")
+    names = make.sessions(
+        "a", "b#2", "c#x", "d#1#3", "e#\uff11", "f#99999999999", surface="shop@r@s"
+    )
     found = runs.with_cases(names).select("surface", "run", "case", "repeat").rows()
     assert found == [
         ("shop", "r@s", "a", 0),
         ("shop", "r@s", "b", 2),
         ("shop", "r@s", "c#x", 0),
         ("shop", "r@s", "d#1", 3),
+        ("shop", "r@s", "e#\uff11", 0),
+        ("shop", "r@s", "f#99999999999", 0),
     ]
 
 
