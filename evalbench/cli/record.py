@@ -8,6 +8,8 @@ import typer
 import evalbench as eb
 from evalbench.cli.issues import Moment, in_utc
 from evalbench.cli.options import Surface, Workspace
+from evalbench.errors import EvalbenchError
+from evalbench.store.ledger import Ledger
 
 record = typer.Typer(no_args_is_help=True)
 Owner = Annotated[str, typer.Option(help="Who answers for it.")]
@@ -31,7 +33,8 @@ def record_metric(
     from evalbench.operate.scorecard import check_metric
 
     ledger = eb.open(workspace).ledger
-    body: dict[str, Any] = {"metric": check_metric(metric), "value": value, "owner": owner}
+    check_metric(metric, low, value, high)
+    body: dict[str, Any] = {"metric": metric, "value": value, "owner": owner}
     body |= {"low": low, "high": high, "source": source, "surface": surface}
     body["observed_at"] = in_utc(at).get("at", ledger.clock())
     typer.echo(f"seq={ledger.append('metric.observed', metric, body)}")
@@ -49,10 +52,15 @@ def record_target(
     """Set the target of a metric, or the highest rate of a failure mode."""
     from evalbench.operate.scorecard import check_metric
 
-    body = {"metric": metric if mode else check_metric(metric), "target": target, "owner": owner}
     ledger = eb.open(workspace).ledger
-    seq = ledger.append("target.set", metric, body | {"mode": mode, "surface": surface})
-    typer.echo(f"seq={seq}")
+    if mode is None:
+        check_metric(metric, target)
+    else:
+        _check_modes(ledger, surface, mode)
+        if not 0 <= target < 1:
+            raise EvalbenchError(f"a failure mode is held to a share, such as 0.01; got {target:g}")
+    body = {"metric": metric, "target": target, "owner": owner, "mode": mode, "surface": surface}
+    typer.echo(f"seq={ledger.append('target.set', metric, body)}")
 
 
 @record.command("decision")
@@ -68,7 +76,12 @@ def record_decision(
     """Record what leadership decided, or that it is done."""
     body: dict[str, Any] = {"decision": decision, "text": text, "owner": owner, "done": done}
     body |= {"due": in_utc(due)["at"], "surface": surface}
-    typer.echo(f"seq={eb.open(workspace).ledger.append('decision.recorded', decision, body)}")
+    ledger = eb.open(workspace).ledger
+    known = ledger.bodies("decision.recorded", subject=decision)["surface"].to_list()
+    if known and surface not in known:
+        of = f"of surface {known[-1]}: give --surface {known[-1]}" if known[-1] else "the company's"
+        raise EvalbenchError(f"decision {decision!r} is {of}, or take another name")
+    typer.echo(f"seq={ledger.append('decision.recorded', decision, body)}")
 
 
 @record.command("release")
@@ -81,9 +94,20 @@ def record_release(
 ) -> None:
     """Announce a release, and the failure modes that it set out to fix."""
     ledger = eb.open(workspace).ledger
+    _check_modes(ledger, surface, *target)
     body: dict[str, Any] = {"surface": surface, "release": release, "targets": tuple(target)}
     body["shipped_at"] = in_utc(at).get("at", ledger.clock())
     typer.echo(f"seq={ledger.append('release.shipped', f'{surface}/{release}', body)}")
+
+
+def _check_modes(ledger: Ledger, surface: str | None, *modes: str) -> None:
+    from evalbench.label.codebook.acts import read_codebook
+
+    if surface is None:
+        raise EvalbenchError("a failure mode is one of a product: name it with --surface")
+    book = read_codebook(ledger)
+    for mode in modes:
+        book.find(surface, mode)
 
 
 def print_scorecard(

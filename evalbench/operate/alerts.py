@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from sqlalchemy import Connection
 
+from evalbench.operate.quarter import MODE_KEY, name_quarter
 from evalbench.operate.windows import SESSION_KEY
 from evalbench.schema import TIME, AlertRaised, columns
 from evalbench.stats.sequential import evidence, judged_target, overdispersion, spend_alpha
 from evalbench.store.ledger import Draft
 from evalbench.store.workspace import Workspace
 
-MODE_KEY = ["surface", "mode"]
 JUDGE_KEY = ["surface", "mode", "evaluator_id", "evaluator_version"]
 TARGETS = columns((pl.String, "surface mode"), (pl.Float64, "held_to"), (pl.String, "held_by"))
 HISTORY = timedelta(days=91)  # before a quarter, from which it is learnt how days differ
@@ -151,7 +151,8 @@ def record_alerts(ws: Workspace, alerts: pl.DataFrame, *, start: datetime) -> in
     def choose(connection: Connection) -> list[Draft]:
         events = ws.ledger.events("alert.raised", connection=connection)
         known = [AlertRaised.model_validate_json(text) for text in events["body"]]
-        heard = {(each.surface, each.mode) for each in known if each.day >= start}
+        quarter = name_quarter(start)
+        heard = {(each.surface, each.mode) for each in known if name_quarter(each.day) == quarter}
         return [
             ("alert.raised", "/".join(key), body)
             for key, body in drafts.items()

@@ -34,7 +34,7 @@ def quarter_window(quarter: str) -> tuple[datetime | None, datetime | None]:
     """
     if quarter == WHOLE:
         return None, None
-    if not re.fullmatch(r"\d{4}Q[1-4]", quarter):
+    if not re.fullmatch(r"2[0-9]{3}Q[1-4]", quarter):
         raise EvalbenchError(f"quarter must look like 2026Q3, or be {WHOLE!r}; got {quarter!r}")
     months = 12 * int(quarter[:4]) + 3 * int(quarter[5]) - 3
     start, end = (datetime(at // 12, at % 12 + 1, 1, tzinfo=UTC) for at in (months, months + 3))

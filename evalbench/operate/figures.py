@@ -34,9 +34,9 @@ class Facts:
     ``sessions`` have an ``inclusion_probability``, null where no draw took them, and ``judgements``
     are of sessions as a whole. ``coverage`` (``severity, covered, of``: weights of failure modes)
     and ``calibrations`` are of the evaluators that count at the end of the window. ``weeks`` are of
-    labelling, ``moves`` of issues, ``changes`` of releases, ``outputs`` of runs; ``fresh`` says of
-    critical failure modes whether they got a golden case in time (``timely``), and ``forecasts``
-    what was seen (``seen_change``) beside the ``change`` that was forecast.
+    labelling on all surfaces, ``moves`` of issues, ``changes`` of releases, ``outputs`` of runs;
+    ``fresh`` says of critical failure modes whether they got a golden case in time (``timely``),
+    and ``forecasts`` what was seen (``seen_change``) beside the ``change`` that was forecast.
     """
 
     sessions: pl.DataFrame
@@ -85,6 +85,8 @@ def measure(
     newest = outputs.filter(pl.col("at") == pl.col("at").max().over("surface"))
     fresh = within(facts.fresh, "since").filter(pl.col("timely") != "open")
     burden = weeks["minutes"] / weeks["annotators"]
+    known = weeks.sort("week")["week"].to_list()
+    without = (known[-1] - known[0]).days // 7 + 1 - len(known) if known else 0
     judged = facts.judgements.join(sessions, on=SESSION_KEY, how="semi")
     found = {
         f"coverage_{severity}".replace(" ", "_"): share(own, of, "failure modes", level)
@@ -100,11 +102,11 @@ def measure(
         **_sessions(sessions, facts.truth, level),
         "agreement": _agreement(judged, **asked),
         "calibration_error": _calibration_error(facts.calibrations, **asked),
-        "offline_success": _proportion(newest["outcome"], **asked),
+        "offline_success": _proportion(newest["outcome"], groups=newest["case"], **asked),
         "offline_online_correlation": amounts.rank_correlation(*foreseen, level=level),
         "overrides": count(within(facts.overrides, "at"), facts.gates, "gate was decided", level),
         "memo_time": _memo_time(gates, facts.runs, level),
-        "annotation_cadence": amounts.mean(weeks["labels"], level=level),
+        "annotation_cadence": amounts.mean([*weeks["labels"], *[0] * without], level=level),
         "reviewer_burden": amounts.mean(burden.drop_nulls(), level=level),
         "golden_freshness": _proportion(fresh["timely"] == "in time", **asked),
     }
@@ -157,9 +159,9 @@ def _sessions(sessions: pl.DataFrame, truth: pl.DataFrame, level: float) -> dict
     user = pl.coalesce("group_key", "session_id").rank("dense")
     known = sessions.with_columns(user=user, success=pl.col("outcome").cast(pl.Float64))
     priced = known.drop_nulls(["cost_usd", "success"])
-    passed = truth.group_by(SESSION_KEY).agg(passes=(~pl.col("fails")).all())
-    read = priced.join(passed.drop_nulls(), on=SESSION_KEY, maintain_order="left")
-    read = read.drop_nulls("inclusion_probability")
+    decided = ~pl.col("fails").any(ignore_nulls=False)  # null where one is, and none fails
+    passed = truth.group_by(SESSION_KEY).agg(passes=decided).drop_nulls()
+    read = priced.filter("drawn").join(passed, on=SESSION_KEY, maintain_order="left")
     weight = 1 / read["inclusion_probability"]
     approved = read["success"] * read["passes"].cast(pl.Float64) * weight
     timed = known.drop_nulls("latency_p95_ms")
@@ -190,10 +192,13 @@ def _calibration_error(
     if not len(cells):
         return undefined("no evaluator counts", level, 0)
     draws = np.stack([rng.dirichlet(own + 0.5, 4_000) for own in cells])
-    errors = np.abs(draws[..., 2] - draws[..., 1]).mean(0)
     middle = float(np.abs((cells[:, 2] - cells[:, 1]) / cells.sum(1)).mean())
-    low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Estimate(middle, min(low, middle), high, level, "Dirichlet draws", int(cells.sum()))
+    tail = (1 - level) / 2 / len(cells)  # a distance is never below 0: each has to hold its own
+    low, high = np.quantile(draws[..., 2] - draws[..., 1], [tail, 1 - tail], axis=1)
+    least = float(np.maximum(np.maximum(low, -high), 0).mean())
+    most = float(np.maximum(high, -low).mean())
+    ends, n = (min(least, middle), max(most, middle)), int(cells.sum())
+    return Estimate(middle, *ends, level, "Dirichlet draws, all evaluators at once", n)
 
 
 def _memo_time(gates: pl.DataFrame, runs: pl.DataFrame, level: float) -> Estimate:
@@ -229,8 +234,12 @@ def share(part: float, whole: float, what: str, level: float) -> Estimate:
     return Estimate(part / whole, np.nan, np.nan, level, COUNTED, round(whole))
 
 
-def _proportion(values: pl.Series, *, level: float, rng: np.random.Generator) -> Estimate:
-    known = values.drop_nulls()
-    if known.is_empty():
+def _proportion(
+    values: pl.Series, *, groups: pl.Series | None = None, level: float, rng: np.random.Generator
+) -> Estimate:
+    known = values.is_not_null()
+    if not known.any():
         return undefined("none in this time", level, 0)
-    return stats.proportion(known.cast(pl.Float64).to_numpy(), level=level, rng=rng)
+    shared = None if groups is None or groups.is_unique().all() else groups.filter(known).to_numpy()
+    found = values.filter(known).cast(pl.Float64).to_numpy()
+    return stats.proportion(found, groups=shared, level=level, rng=rng)

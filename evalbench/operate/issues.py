@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, get_args
 
 import polars as pl
@@ -206,8 +207,8 @@ def open_issue(ledger: Ledger, *, confirmed: bool = False, **fields: Any) -> str
 
     def choose(connection: Connection) -> list[Draft]:
         known = read_issues(ledger, connection=connection)
-        number = 1 + sum(each.opened.surface == given.get("surface") for each in known.values())
-        name = given.setdefault("issue", f"{given.get('surface')}-{number}")
+        numbered = (f"{given.get('surface')}-{number}" for number in count(1))
+        name = given.get("issue") or next(each for each in numbered if each not in known)
         if name in known:
             raise IssueError(f"there is an issue {name!r} already: move it, or take another name")
         if _utc(given["observed_at"]) > ledger.clock():
@@ -215,7 +216,7 @@ def open_issue(ledger: Ledger, *, confirmed: bool = False, **fields: Any) -> str
         names.append(name)
         moved = {"issue": name, "state": "confirmed", "moved_at": ledger.clock()}
         moves: list[Draft] = [("issue.moved", name, moved)] if confirmed else []
-        return [("issue.opened", name, given), *moves]
+        return [("issue.opened", name, given | {"issue": name}), *moves]
 
     ledger.extend(choose)
     return names[0]

@@ -126,18 +126,19 @@ def follow_decisions(
 ) -> pl.DataFrame:
     """Return :data:`DECISIONS` that are open or recorded since ``start``; open ones come first.
 
-    The last event of a decision counts. ``state`` is open, overdue (at ``now``) or done.
+    The last event of a surface's decision counts. ``state`` is open, overdue (at ``now``) or done.
     """
     if recorded.is_empty():
         return pl.DataFrame(schema=DECISIONS)
     state = (
         pl.when("done")
         .then(pl.lit("done"))
-        .when(pl.col("due") < now)
+        .when(pl.col("due").dt.date() < now.date())  # it is due until that day has ended
         .then(pl.lit("overdue"))
         .otherwise(pl.lit("open"))
     )
-    last = recorded.sort("seq").unique("decision", keep="last", maintain_order=True)
+    key = ["surface", "decision"]
+    last = recorded.sort("seq").unique(key, keep="last", maintain_order=True)
     recent = pl.lit(True) if start is None else pl.col("at") >= start
     return (
         last.with_columns(state=state)

@@ -49,10 +49,19 @@ of four ``quarters``, null where there is none; ``low`` and ``high`` are null of
 full. ``source`` is "measured here", or where a recorded value comes from."""
 
 
-def check_metric(metric: str) -> str:
-    """Return a metric's name; EvalbenchError, which lists all, where there is none."""
+def check_metric(metric: str, *values: float | None) -> str:
+    """Return a metric's name.
+
+    EvalbenchError where there is none, or its values are no shares or not in order.
+    """
     if metric not in METRICS:
         raise EvalbenchError(f"no metric is called {metric!r}; there are {', '.join(METRICS)}")
+    known = [value for value in values if value is not None]
+    odd = [value for value in known if METRICS[metric].unit == "share" and not 0 <= value <= 1]
+    if odd:
+        raise EvalbenchError(f"{metric} is a share, from 0 to 1, such as 0.4; got {odd[0]:g}")
+    if known != sorted(known):
+        raise EvalbenchError("low must be at most the value, and high at least")
     return metric
 
 
@@ -64,13 +73,14 @@ def make_scorecard(
     quarter: str,
     surface: str | None,
     level: float,
+    over: bool = True,
 ) -> pl.DataFrame:
     """Make the scorecard of a surface, or of the company, as :data:`SCORECARD`.
 
     ``measured`` are the figures by quarter, in order, and under ``quarter`` itself; ``observed``
     and ``targets`` are ``metric.observed`` and ``target.set`` events as ``ledger.bodies`` gives
     them. What is measured here counts before what was recorded; a surface without a target of its
-    own is held to the company's.
+    own is held to the company's. Until the quarter is ``over``, its counts are compared with none.
     """
     said = observed.filter(pl.col("surface").eq_missing(pl.lit(surface))).sort("observed_at", "seq")
     held = targets.filter(
@@ -94,7 +104,9 @@ def make_scorecard(
         row["source"] = about.get("source", "measured here" if found.is_defined else "")
         row |= {"history": [_number(known[each][0].estimate) for each in quarters]}
         row |= {"quarters": quarters, "status": _read(found, target, owner, metric.better)}
-        rows.append(row | {"trend": _trend(found, quarter, quarters, known)})
+        compared = over or metric.unit != "count"
+        trend = _trend(found, quarter, quarters, known) if compared else ""
+        rows.append(row | {"trend": trend})
     numbers = pl.col("value", "low", "high").fill_nan(None)
     return pl.DataFrame(rows, schema=SCORECARD).with_columns(numbers)
 

@@ -168,10 +168,10 @@ def _name_calls(message: Record) -> Record:
 def _read_shape(record: Record, shape: str) -> Record:
     """Read a row of another tool; what it says in words of its own is left."""
     if shape == "promptfoo":
-        given, graders = _mapping(record.get("vars")), record.get("assert")
+        asked, graders = _mapping(record.get("vars")), record.get("assert")
         first = graders[0] if graders and isinstance(graders, list) else None
         rest = {"expected": _mapping(first).get("value"), "metadata": record.get("metadata")}
-        record = {"input": given.get("messages") or given.get("input")} | rest
+        record = {"input": asked.get("messages") or asked.get("input")} | rest
     given_as, expected_as, about_as = SHAPES[shape]
     about = _mapping(record.get(about_as))
     given = about.get("messages") or record.get(given_as) or ""

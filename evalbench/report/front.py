@@ -11,7 +11,7 @@ import polars as pl
 
 from evalbench.evaluate import status
 from evalbench.label.annotation.markdown import visible
-from evalbench.operate import evidence, impact, quarter
+from evalbench.operate import evidence, figures, impact, quarter
 from evalbench.report import front_words, plots
 from evalbench.report.examples import Example, choose_examples
 from evalbench.report.record import read_own
@@ -62,14 +62,12 @@ def make_front(view: Snapshot) -> Front:
     """Compose the first page of a report from what the snapshot holds."""
     last: Any = view.sessions["started_at"].max()
     quarters = quarter.list_quarters(view.quarter, last)
-    start = evidence.quarter_window(view.quarter)[0]
+    start, end = evidence.quarter_window(view.quarter)
     modes = view.modes.select("surface", "mode", "severity", "owner")
     watching = view.statuses.filter(pl.col("status").is_in(status.COUNTING))
     failures = quarter.list_failures(view.rates, view.changes, modes, watching)
     changes = view.changes.join(modes, on=quarter.MODE_KEY, how="left", maintain_order="left")
-    own_releases = view.frame.select(*impact.RELEASE_KEY, "since").unique()
-    if start is not None:
-        own_releases = own_releases.filter(pl.col("since") >= start)
+    own_releases = figures.keep_within(view.whole.frame, "since", start, end)
     changes = changes.join(own_releases, on=impact.RELEASE_KEY, how="semi")
     held = read_own(view, "target.set").drop_nulls("mode")
     targets = held.unique(["surface", "mode"], keep="last", maintain_order=True)

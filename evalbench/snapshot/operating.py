@@ -24,7 +24,7 @@ from evalbench.operate.issues import (
 )
 from evalbench.operate.quarter import list_quarters
 from evalbench.release import forecast
-from evalbench.schema import TIME
+from evalbench.schema import TIME, columns
 from evalbench.snapshot.releasing import Releasing
 from evalbench.stats import Estimate
 
@@ -84,7 +84,9 @@ class Operating(Releasing):
             self.ws.ledger.bodies(kind, until=self.ledger_seq)
             for kind in ("metric.observed", "target.set")
         )
+        end = evidence.quarter_window(self.quarter)[1]
         scope: dict[str, Any] = {"quarter": self.quarter, "surface": self.surface}
+        scope["over"] = end is not None and end <= self.now
         return scorecard.make_scorecard(found, *events, **scope, level=self.ws.settings.level)
 
     def _measure(self, quarter: str) -> dict[str, Estimate]:
@@ -108,11 +110,13 @@ class Operating(Releasing):
 
     @cached_property
     def _facts(self) -> figures.Facts:
-        cadence = workload.measure_cadence(self._events("label.set"), slot_minutes=1)
+        together = self._events("label.set").with_columns(surface=pl.lit("all"))
+        cadence = workload.measure_cadence(together, slot_minutes=1)
         overridden = self.ws.ledger.bodies("gate.overridden", until=self.ledger_seq)
         gates, none = self._events("gate.decided"), pl.DataFrame()
         made, level = self._events("forecast.made"), self.ws.settings.level
-        outputs = [pl.DataFrame(schema={"surface": pl.String, "outcome": pl.Boolean, "at": TIME})]
+        given = columns((pl.String, "surface case"), (pl.Boolean, "outcome"), (TIME, "at"))
+        outputs = [given.to_frame()]
         for (surface,), own in self.runs.group_by("surface", maintain_order=True):
             read = replace(self, surface=str(surface)).read_outputs(own["run"].to_list())
             outputs.append(read.join(own.select("run", "at"), on="run").select(*outputs[0].columns))

@@ -218,7 +218,7 @@ def upper_bound(
 def existence(
     before: ArrayLike, after: ArrayLike, swaps: NDArray[np.bool_], *, level: float = 0.95
 ) -> Evidence:
-    """Ask whether any run of the candidate fails: one is enough to block, and all have to be judged.
+    """Ask whether any run of the candidate fails: one is enough to block; all have to be judged.
 
     n cases that all hold would have shown a rate of p with chance 1 - (1 - p)^n.
     """

@@ -100,7 +100,9 @@ def test_the_ledger_hears_of_an_alert_once_a_quarter(traffic, modes, tmp_path):
     assert alerts.record_alerts(ws, table, start=START) == 0
     later = table.with_columns(pl.col("raised") + timedelta(days=100))
     assert alerts.record_alerts(ws, later, start=START + timedelta(days=92)) == 1
-    [first, _] = ws.ledger.bodies("alert.raised").to_dicts()
+    before = table.with_columns(pl.col("raised") - timedelta(days=60))
+    assert alerts.record_alerts(ws, before, start=START - timedelta(days=91)) == 1
+    [first, *_] = ws.ledger.bodies("alert.raised").to_dicts()
     assert (first["surface"], first["mode"], first["target"]) == ("shop", "rude", 0.02)
     assert alerts.record_alerts(ws, table.clear(), start=START) == 0
 

@@ -98,6 +98,8 @@ def test_events_that_could_not_be_are_left_out_and_counted(ledger):
     assert (row["state"], row["severity"], row["refused"]) == ("observed", "safety", 2)
     with pytest.raises(IssueError, match="already"):
         open_issue(ledger, **FIELDS, issue=name)
+    open_issue(ledger, **FIELDS, issue="shop-3")
+    assert [open_issue(ledger, **FIELDS) for _ in range(2)] == ["shop-2", "shop-4"]
 
 
 def test_the_window_leaves_out_what_was_closed_before_or_came_after(ledger):

@@ -63,9 +63,19 @@ def test_what_owners_say_is_recorded_and_the_scorecard_shows_it(run):
     assert run("record", "metric", "enablement", "0.4")[0] == 2
     assert run("record", "metric", "enablement", "0.4", "--owner", "eva")[0] == 0
     assert run("record", "target", "enablement", "0.5", "--owner", "eva")[0] == 0
-    assert run("record", "target", "rate", "0.01", "--mode", "rude", "--owner", "ana")[0] == 0
+    rate = ("record", "target", "rate", "--owner", "ana", "--mode")
+    assert "name it with --surface" in run(*rate, "rude", "0.01")[2]  # it would count nowhere
+    assert "no mode 'cold' of shop" in run(*rate, "cold", "0.01", "--surface", "shop")[2]
+    assert "such as 0.01; got 5" in run(*rate, "rude", "5", "--surface", "shop")[2]
+    assert run(*rate, "rude", "0.01", "--surface", "shop")[0] == 0
     due = ("--text", "Hire", "--owner", "eva", "--due", "2026-12-31")
     assert run("record", "decision", "hire", *due)[0] == 0
+    elsewhere = run("record", "decision", "hire", *due, "--done", "--surface", "shop")
+    assert (elsewhere[0], "'hire' is the company's" in elsewhere[2]) == (3, True)
+    assert (
+        "no mode 'cold'"
+        in run("record", "release", "11", "--surface", "shop", "--target", "cold")[2]
+    )
     assert run("record", "release", "11", "--surface", "shop", "--target", "rude")[0] == 0
     lines = run("scorecard")[1]
     assert len(lines) == len(METRICS)

@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 
 import polars as pl
+import pytest
 
+from evalbench.errors import EvalbenchError
 from evalbench.operate import quarter
-from evalbench.operate.evidence import WHOLE
+from evalbench.operate.evidence import WHOLE, quarter_window
 from evalbench.operate.impact import CHANGES, RATES
 
 QUARTERS = ["2025Q4", "2026Q1", "2026Q2", "2026Q3"]
@@ -15,6 +17,9 @@ def test_a_year_ends_with_the_quarter_reported_on_or_the_last_session(sessions):
     last = sessions["started_at"].max()
     assert quarter.list_quarters("2026Q1", last) == ["2025Q2", "2025Q3", "2025Q4", "2026Q1"]
     assert quarter.list_quarters(WHOLE, last) == QUARTERS
+    for none in ("0000Q1", "9999Q4", "2026Q5"):
+        with pytest.raises(EvalbenchError, match="must look like 2026Q3"):
+            quarter_window(none)
     timeless = sessions.with_columns(started_at=pl.lit(None, sessions.schema["started_at"]))
     assert quarter.list_quarters(WHOLE, timeless["started_at"].max()) == []
     history = quarter.trace_history(pl.DataFrame(schema=RATES), sessions, modes(), [])
@@ -79,3 +84,8 @@ def test_the_last_word_on_a_decision_counts():
     assert followed.select("decision", "state").rows() == [("b", "overdue"), ("a", "done")]
     assert quarter.follow_decisions(recorded, start=late, now=at)["state"].to_list() == ["open"]
     assert quarter.follow_decisions(recorded.clear(), start=None, now=at).is_empty()
+    on_the_day = quarter.follow_decisions(recorded, start=late, now=due.replace(hour=9))
+    assert on_the_day["state"].to_list() == ["open"]  # until the day has ended
+    other = recorded.with_columns(surface=pl.lit("shop"), seq=pl.col("seq") + 9)
+    both = quarter.follow_decisions(pl.concat([recorded, other]), start=at, now=late)
+    assert both["decision"].to_list() == ["b", "b", "a", "a"]  # a name is one of its surface

@@ -20,6 +20,11 @@ HOW = {"quarter": "2026Q3", "surface": None, "level": 0.95}
 
 
 @pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+@pytest.fixture
 def ledger(workspace):
     return replace(workspace.ledger, clock=lambda: START + timedelta(days=40))
 
@@ -83,6 +88,10 @@ def test_nothing_enters_without_an_owner_or_under_another_name(ledger):
         ledger.append("metric.observed", "x", {"metric": "x", "value": 1, "observed_at": START})
     with pytest.raises(EvalbenchError, match="latency_p95"):
         check_metric("latency")
+    with pytest.raises(EvalbenchError, match="is a share, from 0 to 1"):
+        check_metric("enablement", 40)
+    with pytest.raises(EvalbenchError, match="low must be at most the value"):
+        check_metric("satisfaction", 7.0, 6.5)
 
 
 def test_what_is_measured_here_counts_before_what_was_recorded_and_needs_an_owner(ledger):
@@ -102,6 +111,57 @@ def test_what_would_be_events_of_nothing_is_unknown():
     kept = pl.DataFrame({"a": [1]})
     assert figures.count(kept.clear(), kept, "gate", 0.95).estimate == 0
     assert figures.count(kept, kept.clear(), "gate", 0.95).reason == "no gate"
+
+
+def test_a_count_of_a_quarter_that_is_not_over_is_compared_with_none(ledger):
+    many, few = (Estimate(n, n / 2, 2 * n, 0.95, "m", n) for n in (40, 3))
+    for over, trend in ((True, "falling"), (False, "")):
+        before = {"2026Q2": {"overrides": many}}
+        row = score(ledger, {"overrides": few}, "overrides", before=before, over=over)
+        assert (row["trend"], row["value"]) == (trend, 3)
+
+
+def test_the_interval_of_evaluators_errors_holds_small_ones(rng):
+    held = np.zeros(2)
+    for _ in range(100):
+        for at, excess in enumerate((0.0, 0.03)):
+            chances = [0.15, 0.05, 0.05 + excess, 0.75 - excess]
+            cells = pl.DataFrame(rng.multinomial(100, chances, 10), ["tp", "fn", "fp", "tn"])
+            found = figures._calibration_error(cells, level=0.95, rng=rng)
+            held[at] += found.low <= excess <= found.high
+    assert min(held) >= 92
+
+
+def test_only_drawn_and_decided_sessions_are_approved(sessions):
+    priced = sessions.with_columns(cost_usd=pl.lit(1.0), outcome=pl.lit(True)).with_row_index()
+    drawn = priced.with_columns(drawn=pl.col("index") < 300, inclusion_probability=pl.lit(0.5))
+    open_, fails = pl.col("index") < 100, (pl.col("index") >= 100) & (pl.col("index") < 150)
+    said = pl.when(~open_).then(fails)
+    truth = drawn.select("surface", "session_id", fails=said)
+    found = figures._sessions(drawn, truth, 0.95)["cost_per_approved"]
+    assert (found.n, found.estimate) == (200, pytest.approx(200 / 150))
+
+
+def test_offline_success_takes_repeats_of_a_case_together(rng):
+    case = np.repeat(np.arange(40), 5)
+    outcome = pl.Series((case % 4 == 0).tolist())
+    alone, together = (
+        figures._proportion(outcome, groups=groups, level=0.95, rng=rng)
+        for groups in (None, pl.Series(case))
+    )
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+def test_labels_a_week_are_the_companys_and_count_weeks_without_any(tmp_path):
+    ws = fill(tmp_path / "shop")
+    at = {}
+    later = replace(ws.ledger, clock=lambda: at["now"])
+    for day, surface in ((0, "shop"), (0, "desk"), (21, "desk")):
+        at["now"] = START + timedelta(days=30 + day)
+        body = {"surface": surface, "session_id": "s", "verdict": "pass"}
+        later.extend([("label.set", "s", body)] * 8)
+    found = eb.snapshot(ws, quarter="2026Q3").scorecard.filter(metric="annotation_cadence")
+    assert (found["value"][0], found["n"][0]) == (24 / 4, 4)
 
 
 def test_every_view_has_a_scorecard_however_little_it_holds(workspace, tmp_path):

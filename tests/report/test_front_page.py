@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import make
 import orjson
+import polars as pl
 import pytest
 import shop
 
@@ -41,6 +42,18 @@ def test_sessions_without_a_time_are_of_no_quarter(workspace):
     page = show(workspace)
     assert page.title == "AI quality, all sessions, Shop"
     assert all(not figure.panels for figure in page.figures)
+
+
+def test_a_release_is_of_the_quarter_in_which_it_came_not_of_each_that_it_runs_in(tmp_path):
+    ws = shop.fill(tmp_path / "shop")
+    for name, days in (("early", 30), ("late", 92)):
+        rows = shop.make_sessions(release=pl.lit("11")).tail(40)
+        at = rows["started_at"] + timedelta(days=days)
+        ws.lake.append(
+            "session", rows.with_columns(session_id=name + rows["session_id"], started_at=at)
+        )
+    assert "nothing was released" not in make_front(eb.snapshot(ws, quarter="2026Q3")).headline
+    assert "sessions were labelled" in make_front(eb.snapshot(ws, quarter="2026Q4")).headline
 
 
 def test_a_clock_that_runs_backwards_and_a_name_used_twice(tmp_path):
