@@ -6,7 +6,7 @@ ESLINT := eslint@9.39.1 @eslint/js@9.39.1 globals@16.5.0
 # Every notebook is a process of its own: what Python compiles for one is kept for the next.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo example test pages lab bench fuzz constraints clean
+.PHONY: demo example pictures test docs pages lab bench fuzz constraints clean
 
 demo: .venv/base
 	$(BIN)/evalbench demo
@@ -17,14 +17,23 @@ example: .venv/base
 	  sed -n 's,^2026Q3: \(.*\)/report.html$$,\1,p') && rm -rf reports/example && mkdir reports/example && \
 	cd "$$made" && cp -r report.html report.pdf figures result.json manifest.json tables $(CURDIR)/reports/example
 
+# The pictures of the README, of the demo that `make example` left.
+pictures: .venv/test
+	$(BIN)/python docs/pictures.py data/example
+
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
-	$(MAKE) pages
+	$(MAKE) pages docs
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# The site is in build/docs; the reference of commands is made of the commands.
+docs: .venv/test
+	$(BIN)/python -m typer evalbench.cli utils docs --name evalbench --title Commands --output docs/commands.md
+	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
 
 # Where Node is, it reads the scripts of the pages; the browser tests run them everywhere.
 pages: .venv/test
@@ -37,7 +46,7 @@ lab: .venv/base
 	EVALBENCH_WORKSPACE="$(abspath $(WORKSPACE))" $(BIN)/jupyter lab notebooks
 
 bench: .venv/bench .venv/peers/ready
-	failed=0; for script in benchmarks/*.py; do $(BIN)/python $$script || failed=1; done; exit $$failed
+	$(BIN)/python benchmarks/table.py
 
 # A million hostile files through the readers.
 fuzz: .venv/test
@@ -70,7 +79,7 @@ constraints: .venv/base
 	touch $@
 
 .venv/test: .venv/base
-	$(call install,test)
+	$(call install,test$(comma)docs)
 	touch $@
 
 # Other tools that judge, to measure beside, in an environment of their own: their pins are not ours.
@@ -82,5 +91,5 @@ constraints: .venv/base
 
 # BERTopic and what it stands on, to measure beside.
 .venv/bench: .venv/test
-	$(call install,test$(comma)bench)
+	$(call install,test$(comma)docs$(comma)bench)
 	touch $@

@@ -23,7 +23,7 @@ from evalbench.store.workspace import Workspace, open_workspace
 from evalbench.widgets.server import make_key
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "browser"))
-from annotating import FLAGS, PASS, WAYS, WIDGET, chat, fill, label, open_page, serving_page
+from annotating import FLAGS, PASS, WAYS, WIDGET, chat, do, fill, open_page, serving_page
 
 SESSIONS, WARM_UP, TURNS = 64, 3, 50
 READING = 400  # milliseconds before a session is labelled; nobody reads faster
@@ -147,7 +147,7 @@ def measure_people(holds: list[bool]) -> None:
         ben = open_desk(browser, address.replace(key, other))
         for _ in range(4):
             for each in (page, ben):
-                label(each, PASS)
+                do(each, PASS)
         labels = ws.ledger.bodies("label.set")
         twice = labels.height - labels["session_id"].n_unique()
         tab = page.context.new_page()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+
+WHOLE = "--whole" in sys.argv
+"""Whether the full size is asked for, and not the quick form."""
 
 
 def claim(text, value, target, peer, at_most=True):
@@ -25,6 +29,7 @@ def run_parts(parts, about):
     """Run the parts that the command line names, or all; give 1 where a claim does not hold."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("part", nargs="*", help=f"any of {', '.join(parts)}; none: all")
+    parser.add_argument("--whole", action="store_true", help="not the quick form")
     holds = []
     for name in parser.parse_args().part or parts:
         parts[name](holds)

@@ -9,11 +9,9 @@ later is what is counted in the four weeks after the release; a session fails in
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import polars as pl
-from claims import claim, run_parts, show
+from claims import claim, show
 
 from evalbench.release import forecast
 from evalbench.release.compare import ANY, OUTCOMES
@@ -140,9 +138,3 @@ def best_of_many(holds):
         text = f"best of {name}: 95% intervals that hold its true rate"
         holds.append(claim(text, np.mean(held), 0.9, "Wilson of the best alone", at_most=False))
         show(text, np.mean(naive), "Wilson of the best alone")
-
-
-PARTS = {"forecasts": forecasts, "best": best_of_many}
-
-if __name__ == "__main__":
-    sys.exit(run_parts(PARTS, __doc__))

@@ -1,14 +1,11 @@
 """Choosing the best of equal candidates on one suite: what its result, and fresh cases, say of it.
 
 Each suite has cases of their own difficulty; 40 candidates are equally good. The best on the suite
-is chosen, and judged again on cases that nobody chose by. One JSON line a claim; exit status 1 when
-one does not hold.
+is chosen, and judged again on cases that nobody chose by.
 """
 
-import sys
-
 import numpy as np
-from claims import claim, run_parts, show
+from claims import claim, show
 
 from evalbench.stats import proportion
 from evalbench.stats.selection import best_of
@@ -39,7 +36,3 @@ def wear(holds):
     show("the best of 40 equals seems better than it is by", true.mean(), "0 if it were no choice")
     off = abs(told.mean() / true.mean() - 1)
     holds.append(claim("the optimism of the memo is off by a share of", off, 0.1, "the true one"))
-
-
-if __name__ == "__main__":
-    sys.exit(run_parts({"wear": wear}, __doc__))
