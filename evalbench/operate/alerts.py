@@ -70,9 +70,8 @@ def watch_targets(
 ) -> pl.DataFrame:
     """Weigh the evidence against each target over a quarter, as :data:`ALERTS`.
 
-    ``targets`` and ``modes`` are the whole company's, for all its alerts together may be wrong in
-    5% of quarters; the ``weights`` of severities divide these. ``sessions`` are those of the
-    surfaces that are watched, with those before ``start``.
+    ``targets`` and ``modes`` are the whole company's, whose alerts together may be wrong in 5% of
+    quarters; the ``weights`` of severities divide these. ``sessions`` begin before ``start``.
     """
     facts = modes.select(*MODE_KEY, "name", "severity", "owner")
     watched = targets.join(facts, on=MODE_KEY, maintain_order="left")

@@ -36,10 +36,7 @@ CAUSES = columns(
 
 
 def judged_again(verdicts: pl.DataFrame, judges: pl.DataFrame) -> pl.DataFrame:
-    """Pair the first and the last verdict on each session that a mode's judge judged twice.
-
-    Gives ``surface, mode, session_id, first, again``.
-    """
+    """Pair the ``first`` and last verdict, ``again``, on what a mode's judge judged twice."""
     own = verdicts.join(judges.select(JUDGE_KEY[:3]), on=JUDGE_KEY[:3], how="semi")
     said = own.drop_nulls("fails").sort("judged_at", "repeat")
     pairs = said.group_by(*MODE_KEY, "session_id", maintain_order=True).agg(
@@ -58,9 +55,8 @@ def split_runs(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
 def pair_replays(runs: pl.DataFrame, verdicts: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
     """Pair the cases of the last canary runs with those of the runs before, as often as replayed.
 
-    ``verdicts`` are by ``surface, run, case, repeat, again``; the last word on an output counts.
     Gives ``surface, mode, case, before, after``, whether the older one was judged ``again``, and
-    whether the runs name one release throughout: then what moved is the provider's.
+    whether all runs name one release: then what moved is the provider's.
     """
     old, new = split_runs(runs)
     key = [*MODE_KEY, "run", "case", "repeat"]
@@ -88,10 +84,8 @@ def find_causes(
 ) -> pl.DataFrame:
     """Say of each failure mode what moved the share that its judge fails, as :data:`CAUSES`.
 
-    ``before`` and ``after`` are verdicts on production with ``segment`` and ``user``; ``steady``
-    are evaluators that say the same of the same bytes as long as their version is one. What moved
-    on cases that were not judged again is less what moved with the judge. The intervals of the
-    whole hold for all modes at once.
+    ``steady`` evaluators say the same of the same bytes. What moved on cases that were not judged
+    again is less what moved with the judge. The intervals of the whole hold for all modes at once.
     """
     pairs, one_release = replays
     rows, at_once = [], 1 - (1 - level) / max(before.select(MODE_KEY).n_unique(), 1)

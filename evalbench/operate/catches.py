@@ -19,12 +19,10 @@ def catch_rate(
     level: float,
     rng: np.random.Generator,
 ) -> Estimate:
-    """Estimate which share of failing sessions is caught.
+    """Estimate which share of failing sessions an evaluator of a failure seen in them fails too.
 
-    A session is caught where a failure that people see in it is failed by an evaluator of that
-    failure. Takes sessions with ``group_key, stratum, drawn, split``, verdicts with ``learnt``, and
-    what people decided. Labels count by their strata; where any evaluator may have learnt from
-    labels, the train split is left out. With fewer than 10 failing sessions the estimate is nan.
+    Labels count by their strata; where any evaluator may have learnt from labels, the train split
+    is left out. With fewer than 10 failing sessions the estimate is nan.
     """
     placed = frame.drop_nulls("stratum")
     if verdicts["learnt"].any():

@@ -60,11 +60,7 @@ def weekly_sessions(sessions: pl.DataFrame) -> pl.DataFrame:
 
 
 def signal_table(sessions: pl.DataFrame) -> pl.DataFrame:
-    """Count the sessions that recorded each signal, with its mean where they did.
-
-    Returns ``surface, signal, name, recorded, sessions, share, mean`` (of true and false the share
-    that is true) and ``said``, the last two in words.
-    """
+    """Count the sessions that recorded each signal, with its mean, or the share that is true."""
     share, mean = pl.col("recorded") / pl.col("sessions"), pl.col("mean")
     means = pl.format("{}%, mean {}", (100 * share).round(1), mean.round(2))
     return (

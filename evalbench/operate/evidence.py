@@ -28,10 +28,7 @@ LIMITS = columns((pl.String, "surface limit"), (pl.Int64, "n of"), (pl.String, "
 
 
 def quarter_window(quarter: str) -> tuple[datetime | None, datetime | None]:
-    """Return the first moment of a quarter such as "2026Q3" and of the next; "all" has neither.
-
-    Raises EvalbenchError for what is no quarter.
-    """
+    """Return the first moment of a quarter such as "2026Q3" and of the next; "all" has neither."""
     if quarter == WHOLE:
         return None, None
     if not re.fullmatch(r"2[0-9]{3}Q[1-4]", quarter):
@@ -44,10 +41,7 @@ def quarter_window(quarter: str) -> tuple[datetime | None, datetime | None]:
 def read_draws(
     events: pl.DataFrame, *, surface: str | None, start: datetime | None, end: datetime | None
 ) -> dict[int, QueueDrawn]:
-    """Read those draws that may cover sessions of a surface and window.
-
-    Sessions that were picked by hand are no draw: nothing can be said of those beside them.
-    """
+    """Read the draws that may cover sessions of a surface and window; hand-picked ones are none."""
     bodies = map(QueueDrawn.model_validate_json, events["body"])
     return {
         seq: draw
@@ -62,8 +56,8 @@ def read_draws(
 def place_draw(seq: int, draw: QueueDrawn, stratified: pl.DataFrame) -> pl.DataFrame:
     """Say of every session that a draw could have picked with which probability it did.
 
-    ``stratified`` are the sessions that the draw was made from, with their stratum; the probability
-    is the share of it that was drawn. Sessions read again, or picked by hand, were not.
+    ``stratified`` are the sessions it was made from. Those read again, or picked by hand, do not
+    count.
     """
     drawn = pl.col("session_id").is_in(
         [item.session_id for item in draw.items if item.inclusion_probability is not None]
@@ -78,8 +72,7 @@ def place_draw(seq: int, draw: QueueDrawn, stratified: pl.DataFrame) -> pl.DataF
 def combine_draws(placed: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Combine the draws that cover a session: its stratum is what their strata share.
 
-    Within such a stratum each draw, and so all of them, is random. The draws are independent, so a
-    session is in some of them with one less the product of the chances to be in none.
+    The draws are independent: a session is missed with the product of its chances to be missed.
     """
     missed = (1 - pl.col("inclusion_probability")).product()
     return (
@@ -96,10 +89,7 @@ def combine_draws(placed: Iterable[pl.DataFrame]) -> pl.DataFrame:
 def report_frame(
     sessions: pl.DataFrame, placed: pl.DataFrame, shipped: pl.DataFrame
 ) -> pl.DataFrame:
-    """Join sessions with their strata, in the order in which the releases were shipped.
-
-    A release nobody announced counts from its first session.
-    """
+    """Join sessions with their strata, in the order in which releases were first announced."""
     dated = shipped.group_by("surface", "release").agg(pl.col("shipped_at").min())
     first = pl.col("started_at").min().over("surface", "release")
     return (
@@ -115,10 +105,7 @@ def report_frame(
 def find_targets(
     shipped: pl.DataFrame, verdicts: pl.DataFrame
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Return the newest release, the modes it set out to fix, and who judges these, sorted.
-
-    Raises EvalbenchError where no release was announced, or none of its targets is judged.
-    """
+    """Return the newest release, the modes it set out to fix, and who judges these, sorted."""
     if shipped.is_empty():
         raise EvalbenchError("no release of this surface was announced, so none can be decided on")
     release = shipped.sort("shipped_at", "release").row(-1, named=True)
@@ -150,11 +137,7 @@ def sample_table(
 def limits_table(
     frame: pl.DataFrame, labels: pl.DataFrame, verdicts: pl.DataFrame, rates: pl.DataFrame
 ) -> pl.DataFrame:
-    """Count, surface by surface, what each limit of the report touches, and of how many.
-
-    Takes what ``estimate_surfaces`` takes, and the table of its rates. Limits that touch nothing
-    are left out; ``names`` are the signals nobody recorded.
-    """
+    """Count, by surface, what each limit of the report touches, as :data:`LIMITS`."""
     rows = []
     for (surface,), sessions in frame.group_by("surface", maintain_order=True):
         known = labels.join(sessions, on=SESSION_KEY, how="semi")

@@ -31,12 +31,9 @@ STAGES = {
 class Facts:
     """The frames that figures are taken from, of any time.
 
-    ``sessions`` have an ``inclusion_probability``, null where no draw took them, and ``judgements``
-    are of sessions as a whole. ``coverage`` (``severity, covered, of``: weights of failure modes)
-    and ``calibrations`` are of the evaluators that count at the end of the window. ``weeks`` are of
-    labelling on all surfaces, ``moves`` of issues, ``changes`` of releases, ``outputs`` of runs;
-    ``fresh`` says of critical failure modes whether they got a golden case in time (``timely``),
-    and ``forecasts`` what was seen (``seen_change``) beside the ``change`` that was forecast.
+    ``coverage`` (``severity, covered, of``: weights of failure modes) and ``calibrations`` are of
+    the evaluators that count at the end of the window; ``weeks`` of labelling on all surfaces
+    together.
     """
 
     sessions: pl.DataFrame
@@ -67,8 +64,8 @@ def measure(
 ) -> dict[str, Estimate]:
     """Measure what can be measured from ``start`` to ``end``, by the name of the metric.
 
-    Sessions count by when they started, issues by when they were observed, and events by when they
-    were written; an undefined figure says why.
+    Sessions count by when they started, issues by when they were observed, events by when they
+    came.
     """
 
     def within(frame: pl.DataFrame, column: str) -> pl.DataFrame:

@@ -43,11 +43,9 @@ def check_fixes(
 ) -> pl.DataFrame:
     """Compare the rates before and after each fix, as :data:`FIXES`.
 
-    Takes the issues, what each release changed, the sessions in the order of their releases
-    (``since``), what people decided of them, and the releases that were announced. A fix is
-    verified by a confirmed improvement in the release that ships it. An issue has come back where a
-    release that carries its fix confirms a regression, and escalates where it has no fix and the
-    newest release does.
+    A fix is verified by a confirmed improvement in the release that ships it. An issue has come
+    back where a release that carries its fix confirms a regression, and escalates where it has none
+    and the newest release does.
     """
     failed = truth.filter(pl.col("fails")).join(frame, on=SESSION_KEY)
     rows = []
@@ -70,11 +68,9 @@ def find_stale(
 ) -> pl.DataFrame:
     """Find the evaluators of failures that are not seen any longer, as :data:`STALE`.
 
-    Takes the statuses of evaluators, verdicts of any standing, what people decided, and the
-    sessions. A failure was seen where people say so, or where the evaluator does and people do not
-    say otherwise. One that counts is proposed for the archive when it ``watched`` sessions in the
-    last :data:`QUIET` of the surface's traffic and saw it in none; an archived one is to come back
-    as soon as the failure is seen within that time.
+    A failure is seen where people say so, or the evaluator does and people do not say otherwise.
+    One that ``watched`` sessions in the last :data:`QUIET` and saw it in none is proposed for the
+    archive; an archived one is to come back as soon as the failure is seen.
     """
     mode, key = ["surface", "mode"], [*SESSION_KEY, "mode"]
     asked = statuses.filter(pl.col("status").is_in(["aligned", "gating", "archived"]))

@@ -91,11 +91,9 @@ def estimate_surfaces(
 ) -> list[SurfaceRates]:
     """Estimate all failure modes in all releases, surface by surface.
 
-    Takes sessions with their strata in the order of the releases, verdicts with ``learnt``, as
-    :func:`count_windows` does, and what people decided of each session and mode.
-
-    Where nobody labelled any session of a surface but outcomes are recorded, the one mode is "not
-    achieved", and every recorded outcome a label; its rate is that of more sessions like these.
+    Takes what :func:`count_windows` does. Where nobody labelled any session of a surface but
+    outcomes are recorded, the one mode is "not achieved", and every recorded outcome a label; its
+    rate is that of more sessions like these.
     """
     surfaces = []
     for (surface,), sessions in frame.group_by("surface", maintain_order=True):
@@ -136,10 +134,7 @@ def _recorded_rates(
 
 
 def rates_table(surfaces: list[SurfaceRates], *, quarter: str) -> pl.DataFrame:
-    """Return rates as :data:`RATES`, the most frequent mode of each release first.
-
-    Numbers are null where the status is "insufficient".
-    """
+    """Return rates as :data:`RATES`, the most frequent first; null where "insufficient"."""
     rows = [
         {
             "surface": each.surface,
@@ -165,13 +160,10 @@ def release_changes(
     margin: float,
     level: float,
 ) -> pl.DataFrame:
-    """Compare each release of these sessions with the one before it, mode by mode.
+    """Compare each release of these sessions with the one before it, as :data:`CHANGES`.
 
-    Firm readings come first.
-
-    The readings are of :func:`evalbench.stats.pooled.read_changes`, over all changes given here:
-    those that ``shipped`` names as a release's targets are a family of their own. ``margin`` is the
-    smallest change worth knowing of, as a share of sessions.
+    The readings are of :func:`evalbench.stats.pooled.read_changes` over all changes given here;
+    what ``shipped`` names as a release's targets is a family of its own. Firm readings come first.
     """
     named = shipped.select("surface", "release", "targets").explode("targets").drop_nulls()
     targets = set(named.unique().iter_rows())
@@ -201,10 +193,7 @@ def release_changes(
 
 
 def trends_table(surfaces: list[SurfaceRates]) -> pl.DataFrame:
-    """Return how each mode's rate moves over the releases as :data:`TRENDS`, where that is known.
-
-    ``clear`` are those whose interval does not hold 1; they come first, the steepest first.
-    """
+    """Return how rates move over the releases as :data:`TRENDS`, the clear ones first."""
     rows = []
     for each in surfaces:
         for at, (mode, name) in enumerate(each.names.items()):

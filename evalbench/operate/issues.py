@@ -136,10 +136,7 @@ def read_issues(
 def issue_table(
     issues: Mapping[str, Issue], *, start: datetime | None = None, end: datetime | None = None
 ) -> pl.DataFrame:
-    """Return the issues that were open in a window as :data:`ISSUES`, the most severe first.
-
-    They stand as they do now; the window leaves out what was observed after it or closed before.
-    """
+    """Return the issues that were open in a window as :data:`ISSUES`, the most severe first."""
     rows = [_row(name, issue) for name, issue in issues.items()]
     table = pl.DataFrame(rows, schema=ISSUES)
     if end:
@@ -174,8 +171,7 @@ def describe_failure(
 ) -> dict[str, Any]:
     """Describe a failure mode, seen in some sessions, as :func:`open_issue` takes it.
 
-    Takes the modes that count, the sessions and what people decided of them. It is confirmed where
-    people decided that one of the sessions fails; the first of them is when it was observed.
+    It is confirmed where people decided that one of them fails, and was observed at the first.
     """
     known = modes.filter(mode=mode)
     if known.height != 1:
@@ -196,11 +192,9 @@ def describe_failure(
 
 
 def open_issue(ledger: Ledger, *, confirmed: bool = False, **fields: Any) -> str:
-    """Open an issue and give its name, which is by default the surface with a number.
+    """Open an issue and give its name, by default the surface with a number.
 
-    ``fields`` are those of :class:`~evalbench.schema.IssueOpened`: surface, title, severity, owner,
-    and where known mode, source ("production failure" by default), observed_at, session_ids and
-    runbook. A ``confirmed`` failure is moved into that state at once.
+    ``fields`` are those of IssueOpened; a ``confirmed`` failure is moved into that state at once.
     """
     given = {"source": "production failure", "observed_at": ledger.clock(), **fields}
     names = list[str]()
@@ -225,13 +219,10 @@ def open_issue(ledger: Ledger, *, confirmed: bool = False, **fields: Any) -> str
 def move_issue(
     ledger: Ledger, issue: str, state: str, *, fixes: pl.DataFrame | None = None, **fields: Any
 ) -> int:
-    """Move an issue into another state, and give the number of the event.
+    """Move an issue into another state, by ``fields`` of IssueMoved; give the event's number.
 
-    ``fields`` are those of :class:`~evalbench.schema.IssueMoved`; ``moved_at`` is now by default.
-    ``fixes`` is the table of :func:`evalbench.operate.fixes.check_fixes`: an issue is verified only
-    where that shows a lower rate, and has come back only in a release that carries its fix.
-
-    Raises IssueError where it cannot be moved so, with the next step.
+    It is verified only where ``fixes`` (of ``check_fixes``) show a lower rate, and has come back
+    only in a release that carries its fix. Raises IssueError with the next step.
     """
 
     def choose(connection: Connection) -> list[Draft]:

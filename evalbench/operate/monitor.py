@@ -51,10 +51,7 @@ GAPS = columns(
 
 
 def choose_sample(sessions: pl.DataFrame, share: float) -> pl.DataFrame:
-    """Choose a share of sessions by a hash of their name: the same ones whenever it is asked.
-
-    Raises ValueError where ``share`` is none.
-    """
+    """Choose a share of sessions by a hash of their name: the same ones whenever it is asked."""
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in [0, 1], got {share}")
     keys = map("\n".join, sessions.select(SESSION_KEY).iter_rows())
@@ -65,8 +62,8 @@ def choose_sample(sessions: pl.DataFrame, share: float) -> pl.DataFrame:
 def put_in_periods(frame: pl.DataFrame, *, start: datetime, every: str) -> pl.DataFrame:
     """Divide sessions by time in the place of releases: what went before ``start`` by quarters.
 
-    ``every`` is a period of polars, such as "1w"; a period is called by its first day. Sessions
-    that no draw could have picked are taken in, as a stratum that nobody read.
+    A period, such as "1w", is called by its first day. Sessions that no draw could have picked are
+    a stratum that nobody read.
     """
     day, new = pl.col("started_at").dt.date(), pl.col("started_at") >= start
     since = pl.max_horizontal(day.dt.truncate(every), pl.lit(start.date()))
@@ -89,8 +86,8 @@ class _Window(NamedTuple):
 def _list_windows(estimated: list[SurfaceRates], start: datetime) -> Iterator[_Window]:
     """List periods from ``start`` on.
 
-    Unlike a report on a release this takes an evaluator's word for a period without labels, where
-    there are enough in all.
+    Unlike for a release an evaluator's word is taken where a period has no labels, but enough
+    others.
     """
     for each in estimated:
         for at, (mode, name) in enumerate(each.names.items()):
@@ -115,10 +112,7 @@ def _list_windows(estimated: list[SurfaceRates], start: datetime) -> Iterator[_W
 def period_rates(
     estimated: list[SurfaceRates], modes: pl.DataFrame, targets: pl.DataFrame, *, start: datetime
 ) -> pl.DataFrame:
-    """Return the rates of the periods from ``start`` on as :data:`WATCHED`, those most often first.
-
-    A period without labels is a nowcast: labels of the others tell how the evaluator errs.
-    """
+    """Return the rates of the periods from ``start`` on as :data:`WATCHED`, the highest first."""
     rows = [
         each.about
         | {"start": each.start, "reason": each.reason}
@@ -145,9 +139,8 @@ def spend_budgets(
 ) -> pl.DataFrame:
     """Set what failed in the quarter against what its targets allow, as :data:`BUDGETS`.
 
-    ``estimated`` is by quarters. The sessions of the whole quarter are those so far over the share
-    of it that has passed by ``now``. What a severity spent is the sum over its modes, whose errors
-    are taken to be independent.
+    The whole quarter is taken to have as many sessions a day as so far. What a severity spent is
+    the sum over its modes, whose errors are taken to be independent.
     """
     passed = min(max((now - start) / (end - start), 0.01), 1.0)
     facts = modes.join(targets, on=MODE_KEY).rows_by_key(MODE_KEY, named=True, unique=True)
@@ -186,10 +179,9 @@ def _sum_severities(single: pl.DataFrame) -> pl.DataFrame:
 def score_nowcasts(
     guessed: list[SurfaceRates], later: list[SurfaceRates], *, start: datetime
 ) -> pl.DataFrame:
-    """Set what the judges alone said of a period beside what people's labels then said.
+    """Set what judges alone said of a period beside what people's labels then said: NOWCASTS.
 
-    ``guessed`` knows labels of earlier periods alone, ``later`` those of this one and no verdict.
-    Gives :data:`NOWCASTS`: a nowcast "held" where the interval of the shift holds 0.
+    It "held" where the interval of the shift holds 0.
     """
     read = (each for each in _list_windows(later, start) if each.about["n_labels"] >= FEWEST)
     labels = {(each.about["mode"], each.start): each.process for each in read}
@@ -212,11 +204,7 @@ def compare_offline(
     level: float,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
-    """Set the failure rates of each release on its suites beside those in production: :data:`GAPS`.
-
-    ``verdicts`` are on the outputs of ``runs``, by ``surface, run, case, repeat``; ``rates`` those
-    of releases, with ``process`` and its ends.
-    """
+    """Set failure rates of releases on suites beside those in production: :data:`GAPS`."""
     known = runs.drop_nulls("release").select("surface", "run", "suite", "release")
     judged = verdicts.drop_nulls("fails").join(known, on=["surface", "run"])
     key = ["surface", "release", "mode"]

@@ -46,10 +46,7 @@ def name_quarter(moment: datetime) -> str:
 
 
 def list_quarters(quarter: str, last: datetime | None) -> list[str]:
-    """Return the four quarters that end with the one given, of "all" with that of ``last``.
-
-    None of "all" without a ``last``.
-    """
+    """Return the four quarters that end with the one given, of "all" with that of ``last``."""
     if quarter == WHOLE and last is None:
         return []
     named = name_quarter(last) if quarter == WHOLE and last else quarter
@@ -77,10 +74,9 @@ def with_severity(frame: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
 def list_failures(
     rates: pl.DataFrame, changes: pl.DataFrame, modes: pl.DataFrame, watched: pl.DataFrame
 ) -> pl.DataFrame:
-    """Return :data:`FAILURES` of the newest release of each surface, safety first.
+    """Return :data:`FAILURES` of the newest release of each surface, the most severe first.
 
-    Takes the tables of rates and changes, the modes with ``severity, owner``, and the keys of those
-    modes that an evaluator which counts watches. Within a severity the most frequent come first.
+    ``watched`` has the keys of those modes that an evaluator which counts watches.
     """
     newest = rates.filter(pl.col("release") == pl.col("release").last().over("surface"))
     key = [*RELEASE_KEY, "mode"]
@@ -100,10 +96,7 @@ def list_failures(
 def trace_history(
     rates: pl.DataFrame, sessions: pl.DataFrame, modes: pl.DataFrame, quarters: list[str]
 ) -> pl.DataFrame:
-    """Return :data:`HISTORY` over the quarters given, release by release, in their order.
-
-    ``rates`` are those of all releases, each over its whole life, ``sessions`` of all quarters.
-    """
+    """Return :data:`HISTORY` over the quarters given, release by release, in their order."""
     if not quarters:
         return pl.DataFrame(schema=HISTORY)
     start, end = quarter_window(quarters[0])[0], quarter_window(quarters[-1])[1]
@@ -149,10 +142,7 @@ def follow_decisions(
 
 
 def find_steps(issues: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
-    """Return the next ``step`` for failure modes, and when it is ``due`` if that was decided.
-
-    What leadership decided on a failure stands before the next step of its open issue.
-    """
+    """Return the next ``step`` of each failure: what was decided, else that of its open issue."""
     decided = decisions.filter(pl.col("state") != "done").select(*MODE_KEY, "due", step="text")
     going = issues.filter(pl.col("next_step") != "").select(
         *MODE_KEY, due=pl.lit(None, TIME), step="next_step"

@@ -46,9 +46,8 @@ def measure_resolution(
 ) -> pl.DataFrame:
     """Measure the median days of every stage as :data:`RESOLUTION`, by severity and for "all".
 
-    Takes the states of issues (:data:`~evalbench.operate.issues.MOVES`). An issue is followed from
-    the ``start`` of the window, or from when it was opened if that is later, to its ``end`` or
-    ``now``.
+    An issue is followed from the ``start`` of the window, or from when it was opened here if that
+    is later, to its ``end`` or ``now``.
     """
     now = max([now, *moves["recorded_at"]])  # the clock of the last event may be behind
     last = min(now, end) if end else now
@@ -69,10 +68,7 @@ def measure_resolution(
 def _find_spell(
     steps: list[Any], first: str, then: str, last: datetime
 ) -> tuple[datetime, datetime, datetime, int] | None:
-    """Return when an issue began, was followed, and ended, and how; None where it did not begin.
-
-    It ends done (1), dropped (2), or as yet open (0).
-    """
+    """Return when an issue began, was followed, and ended: done (1), dropped (2) or not yet (0)."""
     opened = steps[0][2]
     told = [(state, at) for state, at, _ in steps]
     told = [told[0], (RECORDED, opened), *told[1:]]

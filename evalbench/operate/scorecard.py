@@ -77,10 +77,9 @@ def make_scorecard(
 ) -> pl.DataFrame:
     """Make the scorecard of a surface, or of the company, as :data:`SCORECARD`.
 
-    ``measured`` are the figures by quarter, in order, and under ``quarter`` itself; ``observed``
-    and ``targets`` are ``metric.observed`` and ``target.set`` events as ``ledger.bodies`` gives
-    them. What is measured here counts before what was recorded; a surface without a target of its
-    own is held to the company's. Until the quarter is ``over``, its counts are compared with none.
+    ``measured`` are the figures by quarter, in order, and under ``quarter`` itself; they count
+    before what was recorded. A surface without a target of its own is held to the company's. Until
+    the quarter is ``over``, its counts are compared with none.
     """
     said = observed.filter(pl.col("surface").eq_missing(pl.lit(surface))).sort("observed_at", "seq")
     held = targets.filter(

@@ -30,10 +30,9 @@ _CELLS = {True: FAILED, False: PASSED}
 class SurfaceWindows:
     """The counts of one surface; windows are the ``releases`` that a draw covers.
 
-    ``n_sessions``, ``n_labels``, ``n_groups`` and ``unread`` are arrays (modes, windows): sessions
-    that a draw could have picked, those of them with a decided label, the users or tasks of these,
-    and the share of sessions in strata where nobody read any. ``evaluators`` name who judged, empty
-    where none did. ``design_effect`` is that of sessions that share a user or a task.
+    Arrays are (modes, windows): sessions that a draw could have picked, decided labels, users or
+    tasks of these, and the share of sessions in strata that nobody read. ``evaluators`` name who
+    judged.
     """
 
     releases: list[str]

@@ -57,8 +57,7 @@ paid for; ``on_front`` is the chance that no other run is both better and cheape
 class Candidates:
     """Runs that answered the same cases, ``names``, the ``baseline`` among them.
 
-    ``verdicts`` are on these, ``every`` has the outcomes of all runs that were tried on the cases,
-    ``outputs`` are their sessions, and ``asked`` says what each ``case`` asks.
+    ``every`` has the outcomes of all runs tried on the cases, ``asked`` says what each case asks.
     """
 
     baseline: str
@@ -77,9 +76,9 @@ class Candidates:
 def find_outcomes(verdicts: pl.DataFrame) -> pl.DataFrame:
     """Say of every output and mode whether it fails, as :data:`OUTCOMES`; null where nobody tells.
 
-    Takes verdicts of :func:`evalbench.release.runs.with_cases`. Of several evaluators of a mode the
-    one counts that judged most outputs, by its first answer. Those of whole sessions, and of any
-    mode, make up :data:`ANY`: one failure fails it, and without any it takes all to pass.
+    Of several evaluators of a mode the one counts that judged most outputs, by its first answer.
+    All modes, and that of whole sessions, make up :data:`ANY`: one failure fails it, all have to
+    pass.
     """
     key, by = ["surface", "mode"], ["evaluator_id", "evaluator_version"]
     failures = verdicts.filter(~pl.col("mode").str.starts_with(WORSE))
@@ -103,8 +102,7 @@ def compare_runs(
 ) -> pl.DataFrame:
     """Compare every run with the baseline, mode by mode, as :data:`COMPARED`; whole outputs first.
 
-    ``margin`` is the change worth seeing. Of runs that changed nothing, any is read otherwise with
-    a chance of ``1 - level`` at most; so is, for its own, any mode of any run.
+    Intervals pay for the number of candidates, those of modes for the number of modes too.
     """
     candidates = [run for run in outcomes["run"].unique(maintain_order=True) if run != baseline]
     modes = outcomes["mode"].unique().sort().to_list()
@@ -158,8 +156,7 @@ def summarize_runs(
 ) -> pl.DataFrame:
     """Say of each run how often it fails, what a case costs and how long it takes: :data:`SUMMARY`.
 
-    ``outputs`` are the sessions of the runs. With repeats a case counts by its mean. Runs without
-    an outcome are left out, and what nobody recorded is null.
+    With repeats a case counts by its mean; what nobody recorded is null.
     """
     whole = outcomes.filter(mode=ANY).drop_nulls("fails")
     fails = spread_runs(whole, "fails", by=["case"])
@@ -198,10 +195,9 @@ def spread_runs(rows: pl.DataFrame, value: str, *, by: list[str] = ITEM) -> pl.D
 def recommend(compared: pl.DataFrame, summary: pl.DataFrame, *, margin: float) -> dict[str, Any]:
     """Recommend a run: ``kind, run``, and the rows of the two tables that it rests on.
 
-    "better": shown to fail less than the baseline, and of such the one of the lowest rate.
-    "cheaper": none is, but this one is shown not to fail more by the margin, and to cost less.
-    "worse": all are shown to fail more. "cannot tell": none of it, and these cases could not show a
-    change of the margin; else "keep".
+    "better" is shown to fail less; "cheaper" not to fail more by the margin, and to cost less;
+    "worse": all are shown to fail more; "cannot tell": a change of the margin could not have been
+    shown.
     """
     whole = compared.filter(mode=ANY).join(summary.drop("n"), on=["surface", "run"])
     better = whole.filter(reading="improvement").sort("failing")
@@ -217,10 +213,7 @@ def recommend(compared: pl.DataFrame, summary: pl.DataFrame, *, margin: float) -
 def list_limits(
     verdicts: pl.DataFrame, compared: pl.DataFrame, summary: pl.DataFrame, known: list[str]
 ) -> pl.DataFrame:
-    """Count what these cases cannot tell, as the report's limits: ``surface, limit, n, of, names``.
-
-    ``known`` are the evaluators that are defined here.
-    """
+    """Count what these cases cannot tell; ``known`` are the evaluators defined here."""
     free = summary.filter(pl.col("cost").is_null())["run"].sort()
     foreign = verdicts.filter(~pl.col("evaluator_id").is_in(known))["evaluator_id"].unique()
     small, silent = compared.filter(reading="insufficient"), verdicts["fails"].null_count()

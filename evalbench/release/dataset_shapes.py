@@ -61,8 +61,7 @@ def export_cases(
 ) -> int:
     """Write the live cases, in the order they were added, and give how many.
 
-    As rows of :data:`FIELDS`, CSV where the path ends so and else JSONL, or in the ``shape`` of
-    another tool: promptfoo, inspect, deepeval, langfuse or braintrust.
+    Rows of :data:`FIELDS`, CSV where the path ends so and else JSONL, or one of :data:`SHAPES`.
     """
     cases = live(read_cases(ws.ledger))
     for name, value in (("surface", surface), ("suite", suite)):
@@ -90,11 +89,8 @@ def import_cases(
 ) -> ImportReport:
     """Add the cases of a file: rows of :data:`FIELDS`, or the data set of another tool.
 
-    ``surface`` and ``suite`` are of rows that name none. A row without a severity has user impact.
-    One that leaks is rejected with the place, of ``places`` as
-    :func:`~evalbench.release.leakage.gather_places` gives them.
-
-    Raises ReadError where the file cannot be read, or ``columns`` names what there is not.
+    ``surface`` and ``suite`` are of rows that name none; one that leaks into ``places`` is
+    rejected.
     """
     if shape is None:
         table = read_table(path, FIELDS, columns or {})

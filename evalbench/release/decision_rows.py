@@ -26,11 +26,7 @@ TITLES = {LATENCY: "Slowest run's 95th percentile of latency", COST: "Cost per s
 
 @dataclass(frozen=True)
 class Sides:
-    """What baseline and candidate did on the same ``cases``.
-
-    ``fails`` is by failure mode, ``measured`` holds latency and cost, ``segments`` those of each
-    case.
-    """
+    """What baseline and candidate did on the same ``cases``: by failure mode, and as measured."""
 
     cases: list[str]
     segments: list[Mapping[str, str]]
@@ -55,10 +51,7 @@ def line_up(
     baseline: str,
     candidate: str,
 ) -> Sides:
-    """Line up verdicts and outputs of two runs by ``case`` and ``repeat``.
-
-    ``segments`` of a case stand before those that the baseline's output has.
-    """
+    """Line up verdicts and outputs by ``case`` and ``repeat``; ``segments`` stand before theirs."""
     both = [baseline, candidate]
     asked = pl.concat([verdicts.select("case", "repeat"), outputs.select("case", "repeat")])
     cases, repeats = (asked[name].unique().sort().to_list() for name in ("case", "repeat"))
@@ -93,10 +86,7 @@ def measure_rows(
     level: float,
     rng: np.random.Generator,
 ) -> list[Row]:
-    """Measure each row asked for; ``modes`` gives ``mode, name, severity`` of those judged.
-
-    Raises ReleaseError where no gating evaluator judges what a row asks for, or two rows are one.
-    """
+    """Measure each row; ReleaseError where nobody may judge what it asks, or two rows are one."""
     swaps = gating.draw_swaps(len(sides.cases), rng=rng)
     how: dict[str, Any] = {"level": level, "rng": rng}
     rows = [row for each in asked for row in _measure(each, sides, modes, swaps, how)]

@@ -30,9 +30,7 @@ TURNED = columns(
 class Case:
     """What a gate decides on: two runs, what they did, and who may judge it.
 
-    ``runs`` are rows of those on record; ``verdicts`` and ``outputs`` are theirs, by ``run, case,
-    repeat``; ``statuses`` are of the surface's evaluators, ``modes`` its live failure modes and
-    ``golden`` its cases. ``pins`` say of which time all that is.
+    ``verdicts`` and ``outputs`` are by ``run, case, repeat``; ``modes`` are the live failure modes.
     """
 
     name: str
@@ -49,10 +47,7 @@ class Case:
 
     @cached_property
     def judged(self) -> pl.DataFrame:
-        """The verdicts that count: one evaluator's a failure mode, gating or trusted.
-
-        Raises ReleaseError where the runs cannot be compared; it says which, and why.
-        """
+        """The verdicts that count; ReleaseError, by name, where the runs cannot be compared."""
         both = [self.baseline, self.candidate]
         runs = pl.concat([self.runs.filter(run=run) for run in both])
         if (suite := runs["suite"][1]) != self.decision.suite:
@@ -164,10 +159,7 @@ def find_decision(decisions: Mapping[str, Decision], name: str) -> Decision:
 def find_runs(
     runs: pl.DataFrame, baselines: pl.DataFrame, decision: Decision, candidate: str, baseline: str
 ) -> str:
-    """Return the baseline that a candidate is compared with: the one given, or the one set.
-
-    Raises ReleaseError where a run is not on record, or there is no baseline.
-    """
+    """Return the baseline that a candidate is compared with: the one given, or the one set."""
     known = runs["run"].to_list()
     if not baseline:
         named = baselines.filter(suite=decision.suite)["run"].to_list()

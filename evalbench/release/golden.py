@@ -43,10 +43,7 @@ def read_cases(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
 
 
 def fold_cases(added: pl.DataFrame, retired: pl.DataFrame) -> pl.DataFrame:
-    """Fold events, as ``ledger.bodies`` gives them, into cases in the order they were added.
-
-    A case that was retired may be added again: then it is live, since that day.
-    """
+    """Fold events into cases in the order they were added; one may be retired and added again."""
     last = added.unique(CASE_KEY, keep="last", maintain_order=True)
     cases = last.rename({"at": "added_at", "actor": "added_by"})
     ended = retired.unique(CASE_KEY, keep="last").select(
@@ -94,18 +91,10 @@ def make_case(
     suite: str = "golden",
     span_id: str | None = None,
 ) -> GoldenAdded:
-    """Make a case of a session that failed.
+    """Make a case of a session that failed at the turn of ``span_id``, else the last answer.
 
-    Its input is the conversation up to the last word of the user before the failing answer: what
-    the product did from there on, tools too, a candidate has to do itself. The answer is the turn
-    of ``span_id``, else the last one.
-
-    Parameters
-    ----------
-    expected : str
-        What the product should have done, in a person's words.
-    mode : mapping
-        Row of the codebook: ``mode, severity``.
+    Its input ends with the user's last word before that: what the product did from there on, tools
+    too, a candidate has to do itself. ``mode`` has ``mode, severity``.
     """
     turns = [turn for turn in session.turns if turn.thread in session.line]
     answers = [turn for turn in turns if turn.role == "assistant" and (turn.text or turn.calls)]
@@ -141,10 +130,7 @@ def read_words(messages: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def name_case(fields: Mapping[str, Any]) -> GoldenAdded:
-    """Make a case of its fields, under the name that its content has.
-
-    Raises ReleaseError where a field does not fit.
-    """
+    """Make a case of its fields, named by its content; ReleaseError where a field does not fit."""
     try:
         made = GoldenAdded.model_validate({**fields, "case": "-"})
     except ValidationError as error:
@@ -162,10 +148,7 @@ def write_row(case: GoldenAdded) -> dict[str, Any]:
 
 
 def redact_case(ws: Workspace, case: GoldenAdded) -> GoldenAdded:
-    """Replace personal data in the texts of a case, as in a note; settings may say no.
-
-    The case is named anew, by what it then asks.
-    """
+    """Replace personal data in the texts of a case, unless settings say no, and name it anew."""
     if not ws.settings.redact:
         return case
     clean = partial(redact_text, session_id=case.session_id or case.case, secret=ws.secret)
@@ -175,10 +158,7 @@ def redact_case(ws: Workspace, case: GoldenAdded) -> GoldenAdded:
 
 
 def add_cases(ws: Workspace, cases: Iterable[GoldenAdded]) -> int:
-    """Write cases that their suites do not hold yet, all or none, and give how many were new.
-
-    Personal data is redacted first.
-    """
+    """Write cases, redacted, that their suites do not hold yet, all or none; give how many."""
     clean = (redact_case(ws, case) for case in cases)
     wanted = {(case.surface, case.suite, case.case): case for case in clean}
     new: list[Draft] = []
@@ -193,10 +173,7 @@ def add_cases(ws: Workspace, cases: Iterable[GoldenAdded]) -> int:
 
 
 def retire_case(ledger: Ledger, surface: str, case: str, *, reason: str) -> int:
-    """Retire a case from every suite of a surface; ``case`` may be the beginning of its name.
-
-    Raises ReleaseError where none, or several, are meant.
-    """
+    """Retire a case from every suite of a surface; ``case`` may be the beginning of its name."""
 
     def choose(connection: Connection) -> list[Draft]:
         held = [key for key in _find_held(ledger, connection) if key[0] == surface]

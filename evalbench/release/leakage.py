@@ -33,8 +33,7 @@ SENTENCE = r"[^.!?\n]+"
 def find_leaks(cases: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     """Find where live cases stand otherwise, as :data:`LEAKS`; of two of a suite the later leaks.
 
-    What the user said first is compared with each sentence, line and whole text of the places, all
-    that the user said with the other cases.
+    What the user said first is compared with each sentence, line and whole text of the places.
     """
     rows = live(cases).to_dicts()
     words = [read_words(map(orjson.loads, row["messages"])) for row in rows]
@@ -60,10 +59,7 @@ def find_leaks(cases: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
 
 
 def near_duplicates(texts: Sequence[str], others: Sequence[str]) -> list[tuple[int, int, float]]:
-    """Return the pairs of ``texts`` and ``others`` that are :data:`NEAR`, by place, and how near.
-
-    An empty text is near to none.
-    """
+    """Return the pairs that are :data:`NEAR`, by place, and how near; an empty text is in none."""
     from datasketch import MinHash, MinHashLSH  # it loads scipy's statistics
 
     def sketch(shingles: set[bytes]) -> MinHash:
@@ -93,18 +89,8 @@ def gather_places(
 ) -> pl.DataFrame:
     """Gather where a case must not stand, as :data:`PLACES`.
 
-    The prompts of evaluators and the sessions that they show as examples; labelled sessions of the
-    train split, on surfaces that have an evaluator which may have learnt from them; and documents
-    that the product retrieves.
-
-    Parameters
-    ----------
-    evaluators : mapping
-        Their definitions, by id.
-    sessions : polars.DataFrame
-        ``surface, session_id, first_input, labelled, split``.
-    spans : polars.LazyFrame
-        ``surface, kind, documents``.
+    The prompts and examples of evaluators; labelled sessions of the train split, on surfaces that
+    have an evaluator; and documents that the product retrieves.
     """
     written = [
         (each.surface, f"the prompt of {name}", None, each.prompt)

@@ -27,8 +27,7 @@ RESAMPLES, RIDGE = 2_000, 100.0
 def read_duels(verdicts: pl.DataFrame) -> pl.DataFrame:
     """Read preferences of a pairwise judge as :data:`DUELS`: verdicts of a mode "worse than RUN".
 
-    The verdict stands at the run whose output was shown first; a score between 0 and 1 is how much
-    worse it is, 1/2 a tie.
+    The verdict is on the run shown first; a score from 0 to 1 is how much worse it is, 1/2 a tie.
     """
     said = verdicts.filter(pl.col("mode").str.starts_with(WORSE), again=0).drop_nulls("fails")
     worse = pl.when(pl.col("score").is_between(0, 1)).then("score").otherwise(pl.col("fails"))
@@ -61,7 +60,7 @@ def rate_pairs(duels: pl.DataFrame, *, level: float, rng: np.random.Generator) -
     """Return how often each run wins against each other, as :data:`PAIRS`; a tie counts half.
 
     ``wins`` is the mean of both orders, so that a judge's liking for the first place is nobody's
-    gain; ``wins_first`` and ``wins_second`` are null where only one order was asked.
+    gain.
     """
     turned = duels.select(
         "surface", "case", "repeat", run="other", other="run", won=1 - pl.col("won")

@@ -24,11 +24,9 @@ CATCH_RATE = columns((pl.String, "measure"), (pl.Float64, "estimate low high"), 
 
 
 def pair_releases(runs: pl.DataFrame, releases: list[str]) -> pl.DataFrame:
-    """Pair the run of each release with that of the release before it on the same cases.
+    """Pair the last run of each release with that of the one before on the same cases: PAIRS.
 
-    ``releases`` are in the order in which they were shipped. Of several runs of a release the last
-    counts; a release that answered no cases, or no cases that the one before it did, is left out.
-    Gives columns :data:`PAIRS`.
+    ``releases`` are in the order in which they were shipped; those without such runs are left out.
     """
     place = pl.DataFrame({"release": releases, "place": range(len(releases))})
     known = runs.join(place, on="release").sort("seq")
@@ -42,11 +40,9 @@ def pair_releases(runs: pl.DataFrame, releases: list[str]) -> pl.DataFrame:
 def replay(
     pairs: pl.DataFrame, decided: Iterable[GateDecided], changes: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Put beside each release, and beside each regression of production, what the gate says today.
+    """Put beside each release, and each regression of production, what the gate says today.
 
-    ``decided`` are the answers for the pairs, in their order; ``changes`` those of production, of
-    which regressions that are confirmed or likely count. Gives :data:`REPLAYED` and
-    :data:`CAUGHT`.
+    ``decided`` are the answers for the pairs; confirmed and likely regressions count.
     """
     said = [
         (each.verdict, "; ".join(row.row for row in each.rows if row.reading == "block"))
@@ -67,8 +63,7 @@ def replay(
 def catch_rate(caught: pl.DataFrame, *, level: float, rng: np.random.Generator) -> pl.DataFrame:
     """Estimate the share of regressions of production whose release the gate would have blocked.
 
-    Gives a row of :data:`CATCH_RATE`, none where production shows no regression. Regressions of one
-    release are blocked together, so releases are what was sampled.
+    Regressions of one release are blocked together, so releases are what was sampled.
     """
     if caught.is_empty():
         return CATCH_RATE.to_frame()

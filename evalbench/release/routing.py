@@ -41,11 +41,10 @@ def simulate_routes(
 ) -> pl.DataFrame:
     """Simulate routes by the confidence that the small run recorded, as :data:`ROUTES`.
 
-    Every tenth of the cases more is handed on, the least confident first; one without confidence
-    always is. A case that is handed on costs both. The last row is the cheapest route of which one
-    half of the cases shows that it fails less than ``margin`` more than the large run, measured on
-    the other half and the other way round: a route that was picked as the best is not measured on
-    what it was picked by. No rows where no confidence is recorded.
+    Every tenth of the cases more is handed on, the least confident first, at the cost of both. The
+    last row is the cheapest route that one half of the cases shows to fail less than ``margin``
+    more than the large run, measured on the other half, and the other way round: so it is not
+    picked by luck.
     """
     bad = outcomes.filter(mode=ANY).drop_nulls("fails")
     sides = [

@@ -44,8 +44,7 @@ def is_run(surface: str) -> bool:
 def with_cases(rows: pl.DataFrame) -> pl.DataFrame:
     """Say of sessions or verdicts of runs of which ``surface, run, case`` and ``repeat`` they are.
 
-    The columns take the place of ``surface`` and ``session_id``; a verdict's own ``repeat`` is then
-    ``again``: how often the same output was judged before.
+    A verdict's own ``repeat`` is then ``again``: how often the same output was judged before.
     """
     surface = pl.col("surface").str.splitn(RUN_SIGN, 2)
     judged = {"again": "repeat"} if "repeat" in rows.columns else {}
@@ -63,11 +62,9 @@ def with_cases(rows: pl.DataFrame) -> pl.DataFrame:
 def record_run(
     ws: Workspace, surface: str, *, suite: Suite = "golden", release: str | None = None
 ) -> RunRecorded:
-    """Record what is in the lake of a run, ``SURFACE@RUN``; what is on record already is not again.
+    """Record what is in the lake of a run, ``SURFACE@RUN``, once; ReleaseError where it is unclear.
 
-    Without outputs in the lake the cases are those that verdicts speak of. ``release`` is by
-    default the one that all outputs name. Raises ReleaseError where the lake knows nothing of
-    the run, or has two answers to a case.
+    Without outputs the cases are those that verdicts speak of. ``release`` is by default theirs.
     """
     product, _, run = surface.partition(RUN_SIGN)
     named = ["surface", "session_id", "release", "first_input"]
@@ -139,10 +136,7 @@ def read_baselines(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
 
 
 def check_comparable(runs: pl.DataFrame, outputs: pl.DataFrame) -> None:
-    """Refuse runs that were not asked the same, by name.
-
-    ``runs`` are those to compare, ``outputs`` their ``run, case, repeat``: of sessions or verdicts.
-    """
+    """Refuse runs that were not asked the same, by name; ``outputs`` are ``run, case, repeat``."""
     first = runs.row(0, named=True)
     for row in runs.iter_rows(named=True):
         for what in ("suite", "suite_version"):
@@ -178,9 +172,8 @@ def choose_runs(
 ) -> pl.DataFrame:
     """Choose the runs of a surface to compare, the baseline first; names set off by ";".
 
-    By default the baseline is the one that was set, else the oldest run on the cases of the newest;
-    compared with it is every run on the same cases. Raises ReleaseError for a run that is not on
-    record, and where there is nothing to compare.
+    By default every run on the cases of the baseline, which is the one set, else the oldest on the
+    cases of the newest.
     """
     known = runs.filter(surface=surface)
     wanted = [name.strip() for name in names.split(";") if name.strip()]

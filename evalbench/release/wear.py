@@ -36,8 +36,7 @@ WEAR = columns(
 def list_freshness(modes: pl.DataFrame, cases: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
     """Say of each critical failure mode when its first case came, as :data:`FRESHNESS`.
 
-    ``modes`` are ``surface, mode, severity, since``: since when each counts. ``working_days`` run
-    from then to its first case, else to ``now``; it is ``timely`` "in time", "late", or "open".
+    ``working_days`` run from when it counts (``since``) to that, else to ``now``.
     """
     first = cases.group_by("surface", "mode").agg(first_case=pl.min("added_at").dt.date())
     known = modes.filter(pl.col("severity").is_in(CRITICAL)).cast({"since": pl.Date})
@@ -66,26 +65,11 @@ def measure_wear(
 ) -> pl.DataFrame:
     """Measure what use has done to each suite that has runs, as :data:`WEAR`.
 
-    ``decisions`` are the gates decided on it, ``candidates`` the runs but the ``baseline``.
-    ``optimism`` is by how much the best of these seems better than it is, were all equally good
-    (:func:`~evalbench.stats.selection.best_of`). The rate of the ``candidate``, by default the last
-    run, is given on ``old`` cases, which others were run on too, and on ``fresh`` ones, which
-    nobody could choose it by; a positive ``fresh_gap`` says that it does worse on these. New cases
-    may be harder than old ones: then the gap is no wear.
-
-    Retirement is proposed (``retire_on``) for the day when, at the pace of runs so far, the
-    optimism reaches ``margin``; null where the pace or the spread is unknown, or that is more than
-    ten years off.
-
-    Parameters
-    ----------
-    cases : polars.DataFrame
-        As :data:`~evalbench.release.golden.CASES`.
-    runs, gates : polars.DataFrame
-        Events, with ``seq, at, surface, suite``; runs with ``run`` too.
-    verdicts : polars.DataFrame
-        ``surface, run, case, mode, fails`` of evaluators that may decide. A case fails by half or
-        more of the verdicts on its own mode, one without a mode by those on any.
+    ``optimism`` is by how much the best of its candidates seems better than it is, were all equally
+    good. The ``candidate``, by default the last run, has a rate on ``old`` cases, which others were
+    run on too, and on ``fresh`` ones, which nobody could choose it by. New cases may be harder:
+    then the gap is no wear. ``retire_on`` is when, at the pace of runs so far, the optimism reaches
+    ``margin``.
     """
     outcomes = judge_cases(cases, verdicts)
     rows = []
@@ -117,7 +101,7 @@ def measure_wear(
 
 
 def judge_cases(cases: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Say of each case of a suite and each run whether it fails: ``surface, suite, run, case``."""
+    """Say of each case and run whether it fails its own mode, or any where it has none."""
     asked = cases.select(*CASE_KEY, own="mode").unique(CASE_KEY)
     known = verdicts.drop_nulls("fails").join(asked, on=["surface", "case"])
     own = known.filter(pl.col("own").is_null() | (pl.col("own") == pl.col("mode")))

@@ -29,11 +29,7 @@ FIRST = {
 def say_advice(
     advice: Mapping[str, Any], compared: pl.DataFrame, summary: pl.DataFrame, *, margin: float
 ) -> str:
-    """Say which run to prefer, and which are shown to fail more.
-
-    ``advice`` is that of :func:`evalbench.release.compare.recommend`, ``summary`` of all runs that
-    were tried.
-    """
+    """Say which run to prefer, and which are shown to fail more."""
     run, baseline = (escape_text(advice[name]) for name in ("run", "baseline"))
     change = say_interval(*(1000 * advice[end] for end in ("delta", "low", "high")), signed=True)
     cost = say_interval(*(advice[f"cost_ratio{end}"] for end in ("", "_low", "_high")), decimals=2)
@@ -55,11 +51,7 @@ def say_advice(
 
 
 def say_record(caught: pl.DataFrame, scored: pl.DataFrame, **measured: Any) -> str:
-    """Say how often today's gate would have caught a regression, and how forecasts did.
-
-    Takes the regressions of ``replay``, the forecasts of ``score_forecasts``, and the level and
-    generator of intervals.
-    """
+    """Say how often today's gate would have caught a regression, and how forecasts did."""
     found = pl.concat([catch_rate(caught, **measured), score_summary(scored, **measured)])
     rows = {row.pop("measure"): row for row in found.iter_rows(named=True)}
     said = []

@@ -36,10 +36,7 @@ class Example(NamedTuple):
 
 
 def choose_examples(view: Snapshot, failures: pl.DataFrame) -> tuple[Example, ...]:
-    """Choose of each failure the newest sessions that people failed for it, those of the quarter.
-
-    Takes ``surface, mode, name``; a failure that nobody saw in these sessions has none.
-    """
+    """Choose of each failure the newest sessions of the quarter that people failed for it."""
     failing = (
         view.truth.filter("fails")
         .join(view.frame.select(*SESSION_KEY, "started_at"), on=SESSION_KEY)

@@ -34,10 +34,7 @@ def say_kicker(surfaces: Sequence[str], quarter: str, quarters: list[str]) -> st
 
 
 def say_headline(failures: pl.DataFrame, changes: pl.DataFrame) -> str:
-    """State the finding: what became of the fixes, and whether anything is shown for safety.
-
-    Takes the failures as they stand, and the changes of the period's own releases.
-    """
+    """State the finding: what became of the fixes, and whether anything is shown for safety."""
     aimed = changes.filter(target="yes")
     confirmed, likely = (
         aimed.filter(reading=f"{how} improvement").height for how in ("confirmed", "likely")

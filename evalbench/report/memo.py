@@ -40,10 +40,7 @@ def rows_table(decided: GateDecided) -> pl.DataFrame:
 
 
 def gate_headline(decided: GateDecided, decision: Decision) -> str:
-    """Say in a few lines whether the candidate may ship, which rows are open, and how sure it is.
-
-    How sure is told by the gate's own errors: replays of the same cases with the sides swapped.
-    """
+    """Say whether the candidate may ship, which rows are open, and how sure that is."""
     rows, lines = decided.rows, [f"## {_escape(decision.title)} {VERDICTS[decided.verdict]}."]
     n = max(row.n for row in rows)
     lines.append(
@@ -87,10 +84,7 @@ def pull_request(
     overrides: pl.DataFrame,
     coming: pl.DataFrame,
 ) -> str:
-    """Write the memo as Markdown for a pull request: headline, rows, the newly failing, what comes.
-
-    Takes :func:`~evalbench.release.gate.list_turned`, the overrides and the forecast.
-    """
+    """Write the memo as Markdown for a pull request."""
     head = ["Row", "Role", "Owner", "Shows", "Limit", "Power", "Reading"]
     table = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for row in decided.rows:

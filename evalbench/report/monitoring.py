@@ -78,11 +78,7 @@ def say_causes(causes: pl.DataFrame) -> pl.DataFrame:
 
 
 def rates_over_time(frame: pl.DataFrame) -> alt.FacetChart:
-    """Draw the rate of each failure mode by period: band, line and target; hollow: no labels.
-
-    Takes rows of one ``surface``, whose first :data:`DRAWN` names are drawn: ``name, start, often``
-    with its ends, ``held_to, n_labels``.
-    """
+    """Draw the rates of a surface's first :data:`DRAWN` names by period; hollow: no labels."""
     names = frame["name"].unique(maintain_order=True).head(DRAWN).to_list()
     heads = {name: textwrap.fill(name, HEAD) for name in names}
     shown = frame.filter(pl.col("name").is_in(names)).with_columns(

@@ -21,10 +21,7 @@ UNITS = {
 
 
 def say_scorecard(scorecard: pl.DataFrame) -> pl.DataFrame:
-    """Write each metric's value with its interval (``value_said``) and its ``target_said``.
-
-    A value that is not recorded says so, and its status need not.
-    """
+    """Write each metric's value with its interval (``value_said``) and its ``target_said``."""
     rows = scorecard.select("unit", "value", "low", "high", "target").iter_rows()
     said = [(_say_value(*row[:4]), _say_target(row[0], row[4])) for row in rows]
     schema = {"value_said": pl.String, "target_said": pl.String}

@@ -27,8 +27,8 @@ def take_snapshot(
 ) -> Snapshot:
     """Pin a workspace, given or at a path: what is not pinned is taken as it is now.
 
-    ``surface`` and ``quarter`` "all", or None, are every one; a quarter looks like 2026Q3, else
-    EvalbenchError is raised. A ``ledger_seq`` of 0 is the empty ledger, a version of -1 no table.
+    ``surface`` and ``quarter`` "all", or None, are every one. A ``ledger_seq`` of 0 is the empty
+    ledger, a version of -1 no table.
     """
     opened = ws if isinstance(ws, Workspace) else open_workspace(ws)
     scope = None if surface == "all" else surface, quarter or evidence.WHOLE

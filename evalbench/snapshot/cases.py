@@ -20,11 +20,7 @@ def keep_case(
     expected: str,
     suite: str = "golden",
 ) -> GoldenAdded:
-    """Add a session that fails to a suite, and return the case.
-
-    Raises ReleaseError where nobody confirmed the failure by a label or a note, or the case leaks;
-    LabelError where the codebook has no such mode.
-    """
+    """Add a session that fails to a suite; ReleaseError where nobody confirmed it, or it leaks."""
     view = take_snapshot(ws, surface=surface)
     found, own = view.codebook.find(surface, mode), {"session_id": session_id, "surface": surface}
     failing = view.truth.filter(pl.col("fails"), mode=mode, **own)

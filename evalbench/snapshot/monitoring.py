@@ -53,9 +53,9 @@ class Monitoring(Operating):
     def judge_new(self, share: float, *, calls: int) -> int:
         """Let the evaluators that count judge what is new, and give the number of verdicts.
 
-        That is a share of the quarter's sessions, chosen by a hash, and the outputs of canary runs.
-        Judges also look again at some sessions, the same ones each day, and at the older canaries,
-        to show whether they moved.
+        A share of the quarter's sessions, chosen by a hash, and the outputs of canary runs. To show
+        whether they moved, judges look again at some sessions, the same each day, and at the older
+        canaries.
         """
         able = set(self.statuses.filter(pl.col("status").is_in(status.COUNTING))["evaluator_id"])
         counting = [each for name, each in self.specifications.items() if name in able]

@@ -21,8 +21,7 @@ from evalbench.store.workspace import Workspace
 class Pinned:
     """What a workspace holds and means at one version of each table and one event of the ledger.
 
-    ``surface`` is None for all; ``quarter`` limits the sessions; ``margin`` is the smallest change
-    worth knowing of, as a share of sessions. No number depends on what was asked before it.
+    ``margin`` is the smallest change worth knowing of. No number depends on what was asked before.
     """
 
     ws: Workspace

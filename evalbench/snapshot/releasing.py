@@ -84,10 +84,7 @@ class Releasing(Stages):
         return wear.measure_wear(self.cases, self.runs, gates, counting, **how)
 
     def read_outputs(self, names: list[str]) -> pl.DataFrame:
-        """Read the sessions of runs: ``surface, run, case, repeat`` and the columns of a session.
-
-        Empty where a run's verdicts were made elsewhere, and its outputs are not in the lake.
-        """
+        """Read the sessions of runs by ``run, case, repeat``; none where only verdicts are here."""
         return self._read_runs("session", names)
 
     def read_run_verdicts(self, names: list[str]) -> pl.DataFrame:
@@ -100,11 +97,7 @@ class Releasing(Stages):
         return status.counting_verdicts(self.read_run_verdicts(names).lazy(), self.statuses)
 
     def read_candidates(self, names: str, baseline: str) -> tuple[Self, compare.Candidates]:
-        """Read runs to compare, as ``choose_runs`` takes them, and the snapshot that has them.
-
-        Gating evaluators first judge what they have not. Raises ReleaseError where runs were not
-        asked the same.
-        """
+        """Read runs to compare, as ``choose_runs`` takes them, and the snapshot that has them."""
         known = self.runs, self.baselines, str(self.surface)
         chosen = runs.choose_runs(*known, names=names, baseline=baseline)
         wanted, first = chosen["run"].to_list(), chosen["run"][0]
@@ -152,8 +145,8 @@ class Releasing(Stages):
     def read_gate(self, name: str, candidate: str, baseline: str = "") -> tuple[Self, gate.Case]:
         """Read what a decision is made on, and the snapshot of its surface that it is made at.
 
-        Gating evaluators first judge what they have not of both runs; the pin of the verdicts then
-        moves to where these are. ``baseline`` "" is the one that was set.
+        Gating evaluators first judge what they have not: the pin of the verdicts then moves to
+        these.
         """
         decision = gate.find_decision(self.ws.settings.decisions, name)
         view = replace(self, surface=decision.surface)
@@ -176,10 +169,7 @@ class Releasing(Stages):
         return view, case
 
     def replay(self, decision: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Ask today's gate of each past release, and which regressions of production it caught.
-
-        ``decision`` "" is the first one of the surface; without one nothing is asked.
-        """
+        """Ask today's gate of each past release; without a decision, by the surface's first one."""
         settings, own = self.ws.settings.decisions, self.whole
         decision = (
             decision
