@@ -1,6 +1,7 @@
 """Run a notebook with strict parameters, and leave a report that says what it was made from."""
 
 import ast
+import atexit
 import hashlib
 import os
 import platform
@@ -23,7 +24,10 @@ import papermill  # type: ignore[import-untyped]
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.paths import jupyter_runtime_dir
+from jupyter_core.utils import run_sync
 from nbconvert import HTMLExporter
+from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-untyped]
+from papermill.engines import Engine, papermill_engines  # type: ignore[import-untyped]
 from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
 from pydantic import TypeAdapter, ValidationError
 from traitlets import default
@@ -209,6 +213,50 @@ class _Kernel(AsyncKernelManager):
         return KernelSpec(argv=[*command, *own], language="python")
 
 
+_IDLE: list[_Kernel] = []
+"""A kernel that has imported what notebooks need, and waits for the next one of this process."""
+
+
+@atexit.register
+def _end_kernels() -> None:
+    while _IDLE:
+        run_sync(_IDLE.pop().shutdown_kernel)(now=True)
+
+
+class _Client(PapermillNotebookClient):
+    """Runs a notebook in a kernel that is emptied first, in this process's folder and variables."""
+
+    def papermill_execute_cells(self) -> None:
+        place = f"os.chdir({str(Path.cwd())!r}); os.environ.clear()"
+        new = f"import os; {place}; os.environ.update({dict(os.environ)!r}); get_ipython().reset()"
+        self.wait_for_reply(self.kc.execute(new, silent=True, store_history=False))
+        super().papermill_execute_cells()
+
+
+class _Engine(Engine):
+    """Keeps the kernel of a notebook that ended well for the next."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, manager: Any, kernel_name: str, *, on_cell_complete: Callable[..., None], **_: object
+    ) -> None:
+        kernel = _IDLE.pop() if _IDLE else _Kernel()
+        how = {"kernel_name": kernel_name, "on_cell_complete": on_cell_complete}
+        client = _Client(manager, km=kernel, startup_timeout=60, **how)
+        try:
+            client.execute()
+        except BaseException:
+            run_sync(kernel.shutdown_kernel)(now=True)
+            raise
+        finally:
+            if client.kc is not None:
+                client.kc.stop_channels()
+        _IDLE.append(kernel)
+
+
+papermill_engines.register("evalbench", _Engine)
+
+
 def _execute(source: Path, executed: Path, parameters: dict[str, Any], progress: Progress) -> None:
     total = len(nbformat.read(source, as_version=4).cells) + 1
     try:
@@ -217,7 +265,7 @@ def _execute(source: Path, executed: Path, parameters: dict[str, Any], progress:
             executed,
             parameters,
             progress_bar=False,
-            kernel_manager_class=_Kernel,
+            engine_name="evalbench",
             on_cell_complete=lambda cell_index, **_: progress(cell_index + 1, total),
         )
     except PapermillExecutionError as error:
