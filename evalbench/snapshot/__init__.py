@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from evalbench.operate import evidence
 from evalbench.snapshot.planning import Planning
@@ -14,6 +15,10 @@ from evalbench.store.workspace import Workspace, open_workspace
 
 class Snapshot(Planning):
     """Everything that notebooks ask for, at one pinned state."""
+
+
+_LATEST: list[Any] = [None, {}]
+"""The state that was last asked for, and what its snapshots share: reports of quarters in turn."""
 
 
 def take_snapshot(
@@ -34,7 +39,11 @@ def take_snapshot(
     scope = None if surface == "all" else surface, quarter or evidence.WHOLE
     evidence.quarter_window(scope[1])
     seq = opened.ledger.head() if ledger_seq is None else ledger_seq
-    return Snapshot(opened, *scope, opened.lake.pin(lake_versions), seq, seed, margin)
+    pins = opened.lake.pin(lake_versions), seq
+    state = opened.path, opened.identity, opened.settings, pins
+    if _LATEST[0] != state:
+        _LATEST[:] = [state, {}]
+    return Snapshot(opened, *scope, *pins, seed, margin, _LATEST[1])
 
 
 class _Callable(ModuleType):

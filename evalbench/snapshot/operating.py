@@ -25,6 +25,7 @@ from evalbench.operate.issues import (
 from evalbench.operate.quarter import list_quarters
 from evalbench.release import forecast
 from evalbench.schema import TIME, columns
+from evalbench.snapshot.pinned import shared
 from evalbench.snapshot.releasing import Releasing
 from evalbench.stats import Estimate
 
@@ -108,7 +109,7 @@ class Operating(Releasing):
         caught = catches.catch_rate(placed, self.judging, self.truth, **self.measured)
         return found | {"catch_rate": caught}
 
-    @cached_property
+    @shared
     def _facts(self) -> figures.Facts:
         together = self._events("label.set").with_columns(surface=pl.lit("all"))
         cadence = workload.measure_cadence(together, slot_minutes=1)
@@ -138,13 +139,10 @@ class Operating(Releasing):
             forecasts=forecast.score_forecasts(made, self._every_change, level=level),
         )
 
-    @cached_property
+    @property
     def _every_change(self) -> pl.DataFrame:
         """What each release of any quarter changed."""
-        if self._any_frame.is_empty():
-            return pl.DataFrame(schema=impact.CHANGES)
-        asked = {"margin": self.margin, "level": self.ws.settings.level}
-        return impact.release_changes(self.estimated, self._any_frame, self.shipped, **asked)
+        return self.whole.changes if self.whole.sessions.height else impact.CHANGES.to_frame()
 
     @cached_property
     def _issues(self) -> dict[str, Issue]:

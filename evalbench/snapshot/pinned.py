@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,20 @@ from evalbench.label.annotation import retraction
 from evalbench.operate import evidence
 from evalbench.session import Session, read_sessions
 from evalbench.store.workspace import Workspace
+
+Kept = TypeVar("Kept")
+
+
+class shared(cached_property[Kept]):
+    """A cached property that is the same in every quarter: all snapshots of one state share it."""
+
+    def __get__(self, view: Any, owner: Any = None) -> Any:
+        """Return what was kept of it, else compute it."""
+        state = view.surface, view.ledger_seq, view.seed, view.margin, *view.lake_versions.items()
+        place = self.attrname, *state
+        if place not in view.kept:
+            view.kept[place] = self.func(view)
+        return view.kept[place]
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,7 @@ class Pinned:
     ledger_seq: int
     seed: int
     margin: float
+    kept: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def pins(self) -> dict[str, Any]:
@@ -86,4 +101,6 @@ class Pinned:
         return rows if self.surface is None else rows.filter(surface=self.surface)
 
     def _events(self, kind: str) -> pl.DataFrame:
-        return self._own(retraction.read_bodies(self.ws.ledger, kind, until=self.ledger_seq))
+        if (place := (kind, self.ledger_seq)) not in self.kept:
+            self.kept[place] = retraction.read_bodies(self.ws.ledger, kind, until=self.ledger_seq)
+        return self._own(self.kept[place])

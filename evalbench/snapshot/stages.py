@@ -19,13 +19,13 @@ from evalbench.label.discovery import drafts, saturation, texts
 from evalbench.observe.sampling.draw import stratify
 from evalbench.operate import evidence, impact
 from evalbench.schema import QueueDrawn
-from evalbench.snapshot.pinned import Pinned
+from evalbench.snapshot.pinned import Pinned, shared
 
 
 class Stages(Pinned):
     """Labels, evaluators and rates, as of what is pinned."""
 
-    @cached_property
+    @shared
     def codebook(self) -> Codebook:
         """All failure modes that ever were, and what became of them."""
         return acts.read_codebook(self.ws.ledger, until=self.ledger_seq)
@@ -35,22 +35,22 @@ class Stages(Pinned):
         """The failure modes that count."""
         return self._own(self.codebook.live)
 
-    @cached_property
+    @shared
     def labels(self) -> pl.DataFrame:
         """What each annotator said of a session, in the modes of now."""
         return restate.restate(self._events("label.set"), self.codebook)
 
-    @cached_property
+    @shared
     def rulings(self) -> pl.DataFrame:
         """What adjudicators decided, in the modes of now."""
         return restate.restate(self._events("label.adjudicated"), self.codebook)
 
-    @cached_property
+    @shared
     def truth(self) -> pl.DataFrame:
         """What people decided of each session and mode: the adjudicator's ruling, else the vote."""
         return consensus.decide(self.labels, self.rulings, self.modes)
 
-    @cached_property
+    @shared
     def judgements(self) -> pl.DataFrame:
         """What each annotator who is sure says of each mode and of the session as a whole."""
         return measures.with_week(consensus.judgements(self.labels, self.modes, with_any=True))
@@ -74,7 +74,7 @@ class Stages(Pinned):
         """What annotators wrote to whoever leads the labelling."""
         return self._events("comment.added")
 
-    @cached_property
+    @shared
     def shipped(self) -> pl.DataFrame:
         """The releases that were announced."""
         return self._events("release.shipped")
@@ -97,12 +97,12 @@ class Stages(Pinned):
         joined = frame.join(known, on=impact.SESSION_KEY, how="left", maintain_order="left")
         return with_split(joined.with_columns(pl.col("labelled").fill_null(False)))
 
-    @cached_property
+    @shared
     def specifications(self) -> dict[str, spec.Specification]:
         """The evaluators defined here, by id, at their latest version."""
         return spec.read_specifications(self.ws.ledger, until=self.ledger_seq)
 
-    @cached_property
+    @shared
     def statuses(self) -> pl.DataFrame:
         """What the latest version of every evaluator may be used for, by the last event's time."""
         aged: dict[str, Any] = {"settings": self.ws.settings.evaluators, "now": self.now}
@@ -114,7 +114,7 @@ class Stages(Pinned):
         """What each calibration on record found."""
         return calibrate.read_looks(self.ws.ledger, until=self.ledger_seq)
 
-    @cached_property
+    @shared
     def verdicts(self) -> pl.DataFrame:
         """Verdicts of evaluators that count, or that were made elsewhere, in the modes of now."""
         return restate.restate_verdicts(self._counting_verdicts, self.codebook)
@@ -126,7 +126,7 @@ class Stages(Pinned):
         pairs = calibrate.pair_verdicts(spoken, truth, sessions, self.specifications)
         return pairs.filter(pl.col("split") != "train")
 
-    @cached_property
+    @shared
     def estimated(self) -> list[impact.SurfaceRates]:
         """Rates of all failure modes in all releases, each over its whole life."""
         return self.estimate(self.whole.frame, self.truth, self.modes)
@@ -184,17 +184,17 @@ class Stages(Pinned):
     def _notes(self) -> pl.DataFrame:
         return texts.read_notes(self.ws.ledger, str(self.surface), until=self.ledger_seq)
 
-    @cached_property
+    @shared
     def _counting_verdicts(self) -> pl.DataFrame:
         return status.counting_verdicts(self.every_verdict, self.statuses)
 
-    @cached_property
+    @shared
     def judging(self) -> pl.DataFrame:
         """The verdicts, and whether who gave each may have ``learnt`` from the train split."""
         learnt = pl.col("evaluator_id").is_in(list(self.specifications))
         return self.verdicts.with_columns(learnt=learnt)
 
-    @cached_property
+    @shared
     def whole(self) -> Self:
         """The same of any quarter."""
         return self if self.quarter == evidence.WHOLE else replace(self, quarter=evidence.WHOLE)

@@ -135,6 +135,16 @@ def test_what_lies_in_the_folder_one_is_in_stands_in_for_no_package(
     assert row["python"] == sys.executable
 
 
+def test_the_next_notebook_finds_nothing_of_the_one_before(
+    start, tmp_path, monkeypatch, no_browser
+):
+    start("import os", "left, os.environ['LEFT'] = 1, 'x'; os.chdir('/')", LEAVE)
+    monkeypatch.setenv("MINE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    there = "import os", "assert not {'left', 'Path'} & {*globals()} and 'LEFT' not in os.environ"
+    start(*there, "assert os.environ['MINE'] == os.getcwd()", LEAVE)
+
+
 def test_a_report_names_the_last_event_it_knows_and_its_hash(start, workspace, no_browser):
     ledger = workspace.ledger
     empty = start(LEAVE, ledger_seq=0)
