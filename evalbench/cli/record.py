@@ -9,7 +9,6 @@ import evalbench as eb
 from evalbench.cli.issues import Moment, in_utc
 from evalbench.cli.options import Surface, Workspace
 from evalbench.errors import EvalbenchError
-from evalbench.store.ledger import Ledger
 
 record = typer.Typer(no_args_is_help=True)
 Owner = Annotated[str, typer.Option(help="Who answers for it.")]
@@ -100,7 +99,7 @@ def record_release(
     typer.echo(f"seq={ledger.append('release.shipped', f'{surface}/{release}', body)}")
 
 
-def _check_modes(ledger: Ledger, surface: str | None, *modes: str) -> None:
+def _check_modes(ledger: Any, surface: str | None, *modes: str) -> None:
     from evalbench.label.codebook.acts import read_codebook
 
     if surface is None:
