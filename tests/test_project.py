@@ -1,6 +1,7 @@
 """The project's own files say the same thing, and importing evalbench stays light."""
 
 import re
+import resource
 import subprocess
 import sys
 import tomllib
@@ -91,3 +92,11 @@ def test_importing_loads_nothing_heavy(modules, heavy):
     code = f"import sys, {modules}; print([n for n in {heavy.split()} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_help_comes_at_once():
+    command = [sys.executable, "-c", "from evalbench.cli import main; main(['--help'])"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3

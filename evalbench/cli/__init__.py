@@ -52,7 +52,12 @@ def demo(
 @app.command()
 def ingest(
     path: Annotated[Path, typer.Argument(help="Traces: JSONL, JSON, CSV or Parquet, .gz or .zst.")],
-    surface: Annotated[str, typer.Option(help="Product surface the traces belong to.")],
+    surface: Annotated[
+        str, typer.Option(help="Product surface the traces belong to.  [required]")
+    ] = "",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Write nothing: say how it would be read.")
+    ] = False,
     trace_format: Annotated[str, typer.Option("--format", help="Else told by its names.")] = "auto",
     columns: Sources = None,
     replace: Annotated[
@@ -64,14 +69,22 @@ def ingest(
     workspace: Workspace = None,
 ) -> None:
     """Read traces into the lake. What was read before is counted as duplicate."""
+    how: dict[str, Any] = {"format": trace_format, "columns": dict(columns or ())}
+    if explain:
+        from evalbench.observe.explain import explain as say
+
+        typer.echo(say(path, surface=surface, **how))
+        return
+    if not surface:
+        raise typer.BadParameter("Missing option '--surface'.")
     ws = eb.open(workspace)
     surface = f"{surface}@{run}" if run else surface
     with show_progress(f"ingest {path.name}") as progress:
-        how: dict[str, Any] = {"format": trace_format, "columns": dict(columns or ())}
         how |= {"replace": replace, "progress": progress}
         report = eb.observe.ingest(ws, path, surface=surface, **how)
     collisions = ["collisions"] if report.collisions else []
-    tell(report, "sessions", "spans", "rejected", "duplicates", *collisions)
+    counts = ("sessions", "spans", "rejected", "duplicates", *collisions)
+    tell(report, *counts, hint=f"See evalbench ingest --explain {path}, or name")
     _record_runs(ws, [surface], suite=suite, release=release)
 
 

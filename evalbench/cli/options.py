@@ -50,7 +50,7 @@ def show_progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def tell(report: Any, *names: str) -> None:
+def tell(report: Any, *names: str, hint: str = "Name") -> None:
     """Say what became of a file; the counts are the last line. Status 1 where all was rejected."""
     counts = {name: getattr(report, name) for name in names}
     if unused := getattr(report, "unused", ()):
@@ -66,7 +66,7 @@ def tell(report: Any, *names: str) -> None:
             first = json.loads(next(rejects))
         typer.echo(
             f"Nothing was taken in: every row was rejected. Line {first['line']}: "
-            f"{first['reason']}. Name the right columns with --map, or mend each text in "
+            f"{first['reason']}. {hint} the right columns with --map, or mend each text in "
             "the file of rejects and give that file in place of the first.",
             err=True,
         )

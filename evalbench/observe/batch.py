@@ -166,7 +166,7 @@ def _parse(lines: Records, plan: Plan) -> tuple[Records, dict[str, pl.DataFrame]
         if record is None:
             flaws[index] = flaw
             continue
-        module = find_format(record, modules) or modules[0]
+        module = find_format(record, modules, plan.columns) or modules[0]
         try:
             parsed = module.parse(record, plan.columns)
         except ValueError as error:

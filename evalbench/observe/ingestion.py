@@ -22,12 +22,12 @@ from evalbench.observe.batch import (
     Outcome,
     Plan,
     Reject,
-    decode,
     make_reject,
     process_part,
     read_records,
 )
 from evalbench.observe.formats import find_format, load_formats
+from evalbench.observe.formats.guess import guess_columns, write_map
 from evalbench.observe.frames import RECORD
 from evalbench.observe.json_values import Flaw
 from evalbench.observe.parallel import map_parallel
@@ -50,6 +50,7 @@ COLLISION = (
     "where the lake is to say what this file says, ingest it with --replace; where one id stands "
     "for several spans, name a better one with --map span_id=..."
 )
+ASKED = "--map messages=FIELD, or --map input=FIELD --map output=FIELD"
 # Traces that no session has, and those that it may have where they are most of a source.
 MANY_TRACES, MOST_TRACES = 200, 4
 # Spans whose sessions are folded at a time, to keep to the promised memory.
@@ -116,7 +117,7 @@ def ingest(
     parts = read_chunks(path, settings.limits)
     first = _take_first(parts)
     if format == "auto":
-        _require_known(path, first, modules)
+        _require_known(path, first, modules, columns)
     with path.open("rb") as file:
         source = hashlib.file_digest(file, _digest).hexdigest()
     how = repr((format, sorted(columns.items()), redact))
@@ -191,15 +192,19 @@ def _take_first(parts: Iterator[Chunk | Flaw]) -> list[Chunk | Flaw]:
     return first
 
 
-def _require_known(path: Path, parts: list[Chunk | Flaw], modules: list[ModuleType]) -> None:
+def _require_known(
+    path: Path, parts: list[Chunk | Flaw], modules: list[ModuleType], columns: Mapping[str, str]
+) -> None:
     lines = [line for part in parts if isinstance(part, Chunk) for line in part.records[:FIRST]]
-    for record in chain.from_iterable(decode(text) for _, text in lines):
-        if record.value is not None and find_format(record.value, modules):
-            return
+    records = [record.value for _, record in read_records(lines) if record.value is not None]
+    if any(find_format(record, modules, columns) for record in records):
+        return
     names = ", ".join(name for module in modules for name in module.NAMES)
+    fields = ", ".join(dict.fromkeys(chain.from_iterable(records))) or "none"
+    guessed = write_map(guess_columns(records))
     raise ReadError(
-        f"{path}: none of the first {FIRST} records is of a known format ({names}); "
-        "name one with format= (--format), and its fields with columns= (--map)"
+        f"{path}: none of the first {FIRST} records is of a known format ({names}); its fields are "
+        f"{fields}: name those that hold the conversation: {guessed or ASKED}"
     )
 
 

@@ -1,6 +1,7 @@
 """Records of an export, whatever its container, as chunks of JSON texts in bounded memory.
 
-JSONL, a JSON list, an OTLP document, any other JSON document, CSV and Parquet, each told by its
+JSONL, a JSON list, an OTLP document, any other JSON document, the messages of one conversation, CSV
+and Parquet, each told by its
 content and never by its name; all but Parquet also as gzip or zstd.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import IO, Any
 import orjson
 
 from evalbench.errors import ReadError
-from evalbench.observe.json_values import LIMIT, Flaw, read_values
+from evalbench.observe.json_values import LIMIT, Flaw, read_values, split_values
 from evalbench.settings import Limits
 
 CHUNK = 16 << 20  # bytes that one worker takes at a time
@@ -31,6 +32,12 @@ COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 DEFAULT = Limits()
 LOSSLESS = "surrogateescape"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# What a message has that says who speaks, and what it may have beside that and its content.
+MESSAGE_NAMES = frozenset(("role", "source"))
+MESSAGE_FACTS = frozenset(
+    "content name type id tool_calls tool_call_id function_call tool_responses refusal reasoning "
+    "models_usage metadata created_at".split()
+)
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -124,7 +131,7 @@ class Stream:
         return b"".join(parts)
 
 
-def read_chunks(path: Path, limits: Limits = DEFAULT) -> Iterator[Chunk | Flaw]:
+def read_chunks(path: Path, limits: Limits = DEFAULT) -> Generator[Chunk | Flaw]:
     """Cut a source into chunks, and what cannot be cut into flaws; ReadError if it is none."""
     if not path.exists():
         raise ReadError(f"{path}: no such file; check the path")
@@ -166,8 +173,20 @@ def _tell_kind(path: Path, limits: Limits) -> str:
                 "Parquet, plain or as .gz or .zst"
             )
     head = head.removeprefix(BYTE_ORDER_MARK).lstrip(b" \t\r\n\x1e")
+    if all(map(_is_message, (first := split_values(head.removeprefix(b"["))[:2]))) and first[1:]:
+        return "chat"
     is_json = head[:1] in (b"{", b"[") or any(map(_is_object, head.split(b"\n", 20)))
     return "json" if is_json else "csv"
+
+
+def _is_message(text: bytes) -> bool:
+    """Tell whether a value is a message and no more: nothing says of which conversation."""
+    try:
+        held = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    named = isinstance(held, dict) and "content" in held and not MESSAGE_NAMES.isdisjoint(held)
+    return named and MESSAGE_NAMES.union(MESSAGE_FACTS).issuperset(held)
 
 
 def _is_object(line: bytes) -> bool:
@@ -205,6 +224,16 @@ def _read_csv(stream: Stream) -> Pairs:
         yield Flaw(rows.line_num, f"nothing can be read from here on: {error}", b"")
 
 
+def _read_chat(stream: Stream) -> Pairs:
+    """Read one conversation: a list of its messages, or a line each."""
+    text = stream.read(LIMIT + 1).strip()
+    if len(text) > LIMIT or stream.broken:
+        yield Flaw(1, stream.broken or f"one conversation of more than {LIMIT >> 20} MiB", b"")
+    else:
+        messages = split_values(text.removeprefix(b"[").removesuffix(b"]"))
+        yield 1, b'{"messages": [%b]}' % b",".join(messages)
+
+
 def _read_parquet(stream: Stream) -> Pairs:
     import pyarrow.parquet
 
@@ -221,4 +250,4 @@ def _read_parquet(stream: Stream) -> Pairs:
         yield Flaw(number + 1, f"nothing can be read from here on: {reason}", b"")
 
 
-READERS = {"json": read_values, "csv": _read_csv, "parquet": _read_parquet}
+READERS = {"json": read_values, "csv": _read_csv, "parquet": _read_parquet, "chat": _read_chat}

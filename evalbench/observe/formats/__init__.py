@@ -5,7 +5,7 @@ A format is told by a signature: several names that only its records have togeth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
@@ -29,11 +29,17 @@ def load_formats(name: str) -> list[ModuleType]:
     return [known[name]]
 
 
-def find_format(record: Row, modules: Sequence[ModuleType]) -> ModuleType | None:
-    """Return the first module whose signature a record has."""
+def find_format(
+    record: Row, modules: Sequence[ModuleType], columns: Collection[str] = ()
+) -> ModuleType | None:
+    """Return the first module whose signature a record has; of none, where a map says what is said.
+
+    ``columns`` are those of the map.
+    """
     found = _find_by_names(tuple(record), tuple(modules))
     if found is None and modules[-1].__name__.endswith(CHAT):
-        return modules[-1] if modules[-1].holds_chat(record) else None
+        told = any(column in columns for column in ("messages", *modules[-1].SIDES))
+        return modules[-1] if told or modules[-1].holds_chat(record) else None
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from evalbench.observe.record import from_json, to_json
+from evalbench.session.messages import PROXY
 
 LANGCHAIN_ROLES = {
     "human": "user",
@@ -108,6 +109,8 @@ def _is_tool_definition(item: dict[str, Any]) -> bool:
 def _from_item(item: dict[str, Any]) -> list[Message] | None:
     if "message.role" in item:
         item = unwrap(item, "message")
+    if speaks_as_agent(item):
+        return _from_agent(item)
     kind = item.get("type")
     if "toolName" in item and "toolCallId" in item:
         return [{"role": "assistant", "content": "", "tool_calls": [to_tool_call(item)]}]
@@ -131,6 +134,28 @@ def _from_item(item: dict[str, Any]) -> list[Message] | None:
     if isinstance(item.get("message"), dict):  # an OpenAI choice or a GenAI event
         return _from_item(item["message"])
     return None
+
+
+def speaks_as_agent(item: dict[str, Any]) -> bool:
+    """Tell whether an item is a message of AutoGen's AgentChat: a source, and a type of its own."""
+    kind = str(item.get("type"))
+    return "content" in item and "source" in item and kind.endswith(("Message", "Event"))
+
+
+def _from_agent(item: dict[str, Any]) -> list[Message]:
+    rest = {name: value for name, value in item.items() if name not in ("source", "content")}
+    speaker, content = str(item["source"]), item["content"]
+    said = {"role": "user" if PROXY.fullmatch(speaker) else "assistant", "name": speaker, **rest}
+    if item["type"] == "ToolCallExecutionEvent":
+        return [_tool_result(each.get("call_id"), each.get("content")) for each in content]
+    if item["type"] == "ToolCallRequestEvent":
+        return [said | {"content": None, "tool_calls": list(map(to_tool_call, content))}]
+    if item["type"] == "ThoughtEvent":
+        return [said | {"content": None, "reasoning": content}]
+    if isinstance(content, list):
+        text, others, *_ = _split_parts(content)
+        content = others or text
+    return [said | {"content": content}]
 
 
 def _from_message(role: str, item: dict[str, Any]) -> list[Message]:

@@ -12,36 +12,53 @@ from typing import Any
 
 import orjson
 
-from evalbench.observe.formats.messages import text_of, to_messages
-from evalbench.observe.record import Parsed, Row, apply_columns, from_json, lookup, to_text
+from evalbench.observe.formats.messages import speaks_as_agent, text_of, to_messages
+from evalbench.observe.record import (
+    Parsed,
+    Row,
+    apply_columns,
+    from_json,
+    is_missing,
+    lookup,
+    resolve,
+    to_text,
+)
 
 NAMES = ("openai-chat",)
 SIGNATURES: tuple[set[str], ...] = ()
 # Columns that a mapping sets on every span; the others stand on the first.
 EVERYWHERE = ("session_id", "trace_id", "started_at")
+# Columns that hold one side of a transcript, and who speaks there.
+SIDES = {"input": "user", "output": "assistant"}
 
 
-def _is_chat(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and isinstance(value[0], dict)
-        and "role" in value[0]
-        and ("content" in value[0] or "tool_calls" in value[0])
-    )
+def is_chat(value: Any) -> bool:
+    """Tell whether a value is a list of messages, as OpenAI or AutoGen writes them."""
+    if not (isinstance(value, list) and value and isinstance(value[0], dict)):
+        return False
+    speaks = "role" in value[0] or speaks_as_agent(value[0])
+    return speaks and ("content" in value[0] or "tool_calls" in value[0])
 
 
 def holds_chat(record: Row) -> bool:
     """Tell whether some field holds a chat; ask the other formats first."""
-    return any(_is_chat(value) for value in record.values())
+    return any(is_chat(value) for value in record.values())
 
 
 def parse(record: Row, columns: Mapping[str, str]) -> Parsed:
-    """Return the spans of one transcript; ``columns["messages"]`` names the field that holds it."""
+    """Return the spans of one transcript, as a map says where it is.
+
+    ``columns["messages"]`` names the field that holds it; ``input`` and ``output`` what was asked
+    and answered, instead or after it.
+    """
     field = columns.get("messages", "messages")
     chat = from_json(lookup(record, field))
-    if not _is_chat(chat):
+    sides = [
+        message for name in SIDES if name in columns for message in _say(record, name, columns)
+    ]
+    if not is_chat(chat) and not sides:
         raise ValueError(f"{field!r} is not a list of chat messages (map it: --map messages=FIELD)")
+    chat = [*(chat if is_chat(chat) else ()), *sides]
     messages = to_messages(chat)
     if messages is None:
         raise ValueError(f"{field!r} holds something that is not a chat message")
@@ -52,11 +69,22 @@ def parse(record: Row, columns: Mapping[str, str]) -> Parsed:
     trace = hashlib.blake2b(canonical, digest_size=16).hexdigest()
     spans = _read_spans(messages, trace)
     mapped: Row = {}
-    apply_columns(mapped, record, columns)
+    apply_columns(mapped, record, {n: path for n, path in columns.items() if n not in SIDES})
     everywhere = {name: mapped[name] for name in EVERYWHERE if name in mapped}
-    rest = {name: value for name, value in record.items() if name != field and value is not None}
+    used = {field, *(columns.get(name) for name in SIDES)}
+    rest = {name: value for name, value in record.items() if name not in used and value is not None}
     spans[0] |= {"attributes": rest, **mapped}
     return Parsed([span | everywhere for span in spans], [])
+
+
+def _say(record: Row, side: str, columns: Mapping[str, str]) -> list[Row]:
+    """Return the messages of one side: a chat of its own, or a text."""
+    value = resolve(record, columns[side])
+    if is_missing(value):
+        return []
+    held = from_json(value)
+    messages = to_messages(held) if isinstance(held, list | dict) else None
+    return messages or [{"role": SIDES[side], "content": to_text(value)}]
 
 
 def _read_spans(messages: list[Row], trace: str) -> list[Row]:
