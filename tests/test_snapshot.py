@@ -116,3 +116,12 @@ def test_verdicts_of_drafts_are_left_out_and_those_of_others_are_used(shop):
     assert view.every_verdict.collect().height == 800
     assert view.verdicts["evaluator_id"].unique().to_list() == ["judge/rude"]
     assert view.statuses["status"].to_list() == ["draft"]
+
+
+def test_a_draw_that_a_decision_aimed_is_placed_by_the_verdicts_it_went_by(shop):
+    [drawn] = eb.snapshot(shop).draws.values()
+    aimed = drawn.design.model_copy(update={"targets": ("judge/rude",)})
+    body = drawn.model_copy(update={"design": aimed})
+    shop.ledger.append("queue.drawn", "shop/all", body.model_dump(mode="json"))
+    second = eb.snapshot(shop).frame["stratum"].str.split(" + ").list.last()
+    assert second.str.contains(r"no signals \| not flagged$").any()

@@ -209,5 +209,6 @@ class Stages(Pinned):
         frame: dict[str, Any] = {"surface": draw.surface, "start": draw.start, "end": draw.end}
         sessions = lake.sessions(**frame, version=then.get("session")).collect()
         verdicts = lake.verdicts(surface=draw.surface, version=then.get("verdict"))
-        judged = verdicts.collect() if draw.design.evaluators else None
+        asked = draw.design.evaluators + draw.design.targets
+        judged = verdicts.collect() if asked else None
         return evidence.place_draw(seq, draw, stratify(sessions, draw.design, judged))
