@@ -23,8 +23,7 @@ def test_it_runs_a_notebook_with_parameters_that_it_knows(name):
 def test_the_files_are_read_as_what_they_are():
     steps = yaml.safe_load((FOLDER / "monitor.yml").read_text("utf-8"))["jobs"]["monitor"]["steps"]
     assert [step["run"].split()[-1] for step in steps if "09_monitor" in step.get("run", "")] == [
-        "true",
-        "true",
+        "true"
     ]
     compile((FOLDER / "monitor_dag.py").read_text("utf-8"), "monitor_dag.py", "exec")
     [line] = [

@@ -12,10 +12,7 @@ with DAG(
     "monitor", schedule="0 6 * * *", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False
 ) as dag:
     for surface in SURFACES:
-        judge = BashOperator(
-            task_id=f"judge_{surface}", bash_command=f"{RUN} {surface} -p judge true"
+        BashOperator(
+            task_id=f"monitor_{surface}",
+            bash_command=f"{RUN} {surface} -p judge true -p record true",
         )
-        report = BashOperator(
-            task_id=f"report_{surface}", bash_command=f"{RUN} {surface} -p record true"
-        )
-        judge >> report

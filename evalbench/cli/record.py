@@ -69,12 +69,13 @@ def record_decision(
     owner: Owner,
     due: Annotated[datetime, typer.Option(help="By when.")],
     done: Annotated[bool, typer.Option("--done", help="It is done.")] = False,
+    mode: Annotated[str | None, typer.Option(help="The failure mode that it is about.")] = None,
     surface: Surface = None,
     workspace: Workspace = None,
 ) -> None:
     """Record what leadership decided, or that it is done."""
     body: dict[str, Any] = {"decision": decision, "text": text, "owner": owner, "done": done}
-    body |= {"due": in_utc(due)["at"], "surface": surface}
+    body |= {"due": in_utc(due)["at"], "surface": surface, "mode": mode}
     ledger = eb.open(workspace).ledger
     known = ledger.bodies("decision.recorded", subject=decision)["surface"].to_list()
     if known and surface not in known:

@@ -26,9 +26,14 @@ WIDTH, HEAD = 140, 24  # of one of two charts side by side on a phone, and lette
 
 
 def monitor_headline(
-    alerts: pl.DataFrame, budgets: pl.DataFrame, causes: pl.DataFrame, traffic: pl.DataFrame
+    alerts: pl.DataFrame,
+    budgets: pl.DataFrame,
+    causes: pl.DataFrame,
+    traffic: pl.DataFrame,
+    *,
+    sessions: int,
 ) -> str:
-    """Say what is above its target, which budgets are spent, and what moved."""
+    """Say what is above its target, which budgets are spent, and what moved; if any came in."""
     over, unknown = alerts.filter(reading=OVER), alerts.filter(reading=UNKNOWN)
     since = pl.col("raised").dt.to_string("%e %B").str.strip_chars()
     named = over.select("name", since).iter_rows()
@@ -36,12 +41,17 @@ def monitor_headline(
     watched = alerts.height - unknown.height
     if alerts.is_empty():
         lines = ["**No failure has a target**, so none can alert."]
+    elif not sessions:
+        lines = []
     elif over.height:
         lines = [f"**Above target: {say_count(over.height, 'failure')}**. {told}."]
     else:
         of = say_count(watched, "failure")
         lines = [f"**No alert**: of {of} with a target none is shown to be above it."]
-    if unknown.height:
+    if not sessions:
+        none = "**No session of this time came in**: nothing can be said of production."
+        lines = [f"{none} `evalbench run 01_observe` shows what there is.", *lines]
+    elif unknown.height:
         lines.append(f"{say_count(unknown.height, 'failure')} with a target cannot be watched.")
     single = budgets.drop_nulls("mode")
     if single.height:

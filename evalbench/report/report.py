@@ -108,6 +108,7 @@ class Report:
     def write(self) -> None:
         """Write ``result.json``, each table as a list of its rows, and ``tables/{name}.csv``.
 
+        ``pins.json`` says what was read: what a notebook judged first moves the pin of verdicts.
         Overrides of gates stand at the end of every report until they are closed.
         """
         open_ones = self.view.overrides.filter(pl.col("standing") != "closed")
@@ -119,6 +120,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         rows = {name: frame.to_dicts() for name, frame in self.tables.items()}
         write_json(folder.parent / "result.json", rows)
+        write_json(folder.parent / "pins.json", self.view.pins)
         for name, frame in self.tables.items():
             lists = pl.selectors.by_dtype(*map(pl.List, (pl.String, pl.Int64, pl.Float64)))
             items = lists.cast(pl.List(pl.String)).list.eval(pl.element().fill_null(""))

@@ -112,6 +112,9 @@ def run(
     _execute(source, executed, {**given, **places}, progress)
     if not result.exists():
         raise NotebookError(f"{source.name} wrote no result.json: its last cell must do so")
+    if (pins := made / "pins.json").exists():
+        given |= orjson.loads(pins.read_bytes())
+        pins.unlink()
     executed.write_text(executed.read_text("utf-8").replace(made.name, folder.name), "utf-8")
     digest = hashlib.sha256(result.read_bytes()).hexdigest()
     html = made / "report.html"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from evalbench.label.annotation import retraction
 from evalbench.llm import Limits, Spent
 from evalbench.observe.sampling.draw import SIGNALS
 from evalbench.operate import alerts, canaries, drift, evidence, impact, monitor
+from evalbench.operate.quarter import name_quarter
 from evalbench.release.runs import name_run
 from evalbench.snapshot.operating import Operating
 
@@ -32,16 +33,16 @@ class Monitoring(Operating):
 
     @cached_property
     def watched(self) -> dict[str, Any]:
-        """The ``start`` of the quarter, its ``end``, and ``now``: the last session in it."""
-        now = self.sessions["started_at"].max()
-        if self.surface is None or not isinstance(now, datetime):
-            raise EvalbenchError(
-                "monitoring needs one surface whose sessions have a time in this window;"
-                " see `evalbench run 01_observe`"
-            )
-        own = f"{now.year}Q{(now.month + 2) // 3}" if self.quarter == "all" else self.quarter
+        """The ``start`` of the quarter, its ``end``, and ``now``: the last session in it.
+
+        Without a session that has a time the quarter is that of the last event, and it is its end.
+        """
+        if self.surface is None:
+            raise EvalbenchError("monitoring needs one surface: name one with `-p surface`")
+        now: Any = self.sessions["started_at"].max()
+        own = name_quarter(now or self.now) if self.quarter == evidence.WHOLE else self.quarter
         start, end = map(datetime.fromisoformat, map(str, evidence.quarter_window(own)))
-        return {"start": start, "end": end, "now": now}
+        return {"start": start, "end": end, "now": now or end}
 
     @cached_property
     def judges(self) -> pl.DataFrame:
@@ -50,12 +51,12 @@ class Monitoring(Operating):
         about = {"by": calibrate.KEY, "settings": self.ws.settings.evaluators, **self.measured}
         return alerts.choose_judges(calibrate.measure_alignment(tested, **about))
 
-    def judge_new(self, share: float, *, calls: int) -> int:
-        """Let the evaluators that count judge what is new, and give the number of verdicts.
+    def judge_new(self, share: float, *, calls: int) -> Self:
+        """Let the evaluators that count judge what is new; return a snapshot that has it.
 
         A share of the quarter's sessions, chosen by a hash, and the outputs of canary runs. To show
         whether they moved, judges look again at some sessions, the same each day, and at the older
-        canaries.
+        canaries. Where nothing was new the pins stay as they are.
         """
         able = set(self.statuses.filter(pl.col("status").is_in(status.COUNTING))["evaluator_id"])
         counting = [each for name, each in self.specifications.items() if name in able]
@@ -63,7 +64,7 @@ class Monitoring(Operating):
         about: dict[str, Any] = {"limits": Limits(calls=calls), "spent": Spent()}
         sample = monitor.choose_sample(self._current, share)
         done = [score.score(self.ws, counting, sample, **about)]
-        fixed = monitor.choose_sample(self._known, min(AGAIN / self._known.height, 1.0))
+        fixed = monitor.choose_sample(self._known, min(AGAIN / max(self._known.height, 1), 1.0))
         day = self.watched["now"].toordinal()
         done.append(score.score(self.ws, judges, fixed, repeat=day, **about))
         older, newer = canaries.split_runs(self.runs)
@@ -73,7 +74,7 @@ class Monitoring(Operating):
             done.append(score.score(self.ws, counting, **asked))
             if run in older:
                 done.append(score.score(self.ws, judges, repeat=day, **asked))
-        return sum(each.verdicts for each in done)
+        return self.with_verdicts() if any(each.verdicts for each in done) else self
 
     def watch_rates(self, every: str, *, share: float) -> pl.DataFrame:
         """Estimate the rate of each failure mode by "day" or "week" of the quarter."""

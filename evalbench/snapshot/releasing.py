@@ -211,6 +211,10 @@ class Releasing(Stages):
         for name in names:
             own = outputs.filter(surface=runs.name_run(str(self.surface), name))
             score(self.ws, wanted, own.select("session_id"), run=name)
+        return self.with_verdicts()
+
+    def with_verdicts(self) -> Self:
+        """Return the same with the verdicts that are there now."""
         now = self.ws.lake.versions()["verdict"]
         return replace(self, lake_versions={**self.lake_versions, "verdict": now})
 

@@ -67,5 +67,7 @@ def test_what_is_proposed_is_adopted_calibrated_and_counts_once_promoted(workspa
     watched, found = run("09_monitor", judge=True, record=True)
     assert [row["reading"] for row in found["alerts"]] == ["above target"]
     assert workspace.ledger.bodies("alert.raised")["mode"].to_list() == [MODE["mode"]]
-    assert "40 verdicts given now" in watched.html.read_text()
+    assert "New sessions were judged first" in watched.html.read_text()
+    pins = orjson.loads(watched.manifest.read_bytes())["lake_versions"]
+    assert pins == workspace.lake.versions()  # it has read what was judged in this run
     assert eb.snapshot(workspace, "support").verdicts.height == 280

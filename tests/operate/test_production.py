@@ -38,7 +38,7 @@ def look(view):
         "gaps": view.gaps,
     }
     named = [tables[name] for name in ("alerts", "budgets", "causes", "traffic")]
-    return tables | {"said": monitoring.monitor_headline(*named)}
+    return tables | {"said": monitoring.monitor_headline(*named, sessions=1)}
 
 
 def test_a_failure_far_above_its_target_alerts_and_spends_its_budget(shop):
@@ -121,10 +121,9 @@ def test_clocks_that_run_backwards_and_a_release_twice_change_nothing(shop):
     assert found["alerts"]["reading"].to_list() == ["above target"]
 
 
-def test_an_empty_quarter_and_no_surface_are_refused_with_the_next_step(shop):
-    for view in (eb.snapshot(shop, "shop", "2020Q1"), eb.snapshot(shop)):
-        with pytest.raises(EvalbenchError, match="one surface whose sessions have a time"):
-            _ = view.alerts
+def test_no_surface_is_refused_with_the_next_step(shop):
+    with pytest.raises(EvalbenchError, match="needs one surface: name one with `-p surface`"):
+        _ = eb.snapshot(shop).alerts
 
 
 def test_the_sample_is_the_same_share_of_sessions_whenever_it_is_asked(shop):

@@ -24,5 +24,7 @@ def test_traffic_is_told_and_what_is_missing_is_said(tmp_path):
     assert set(traffic["reading"]) == {"cannot tell"}  # a few sessions on either side
     causes, budgets = view.find_causes(days, segment="intent"), view.spend_budgets(share=1.0)
     assert causes.is_empty()
-    said = monitoring.monitor_headline(view.alerts, budgets, causes, traffic)
+    said = monitoring.monitor_headline(
+        view.alerts, budgets, causes, traffic, sessions=view.sessions.height
+    )
     assert said == "- **No failure has a target**, so none can alert."

@@ -16,9 +16,10 @@ def table(schema, *rows):
     return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema)
 
 
-def say(alerts=(), budgets=(), causes=(), traffic=()):
+def say(alerts=(), budgets=(), causes=(), traffic=(), *, sessions=1):
     given = ((ALERTS, alerts), (BUDGETS, budgets), (CAUSES, causes), (DRIFT, traffic))
-    return monitoring.monitor_headline(*(table(schema, *rows) for schema, rows in given))
+    tables = (table(schema, *rows) for schema, rows in given)
+    return monitoring.monitor_headline(*tables, sessions=sessions)
 
 
 def test_it_says_what_is_above_target_before_anything_else():
@@ -41,6 +42,8 @@ def test_it_says_what_is_above_target_before_anything_else():
 def test_quiet_and_nothing_to_watch_are_not_the_same():
     assert say([{"name": "Slow", "reading": "no alert"}]).startswith("- **No alert**: of 1 failure")
     assert say() == "- **No failure has a target**, so none can alert."
+    [empty] = say([{"name": "Slow", "reading": "cannot tell"}], sessions=0).splitlines()
+    assert empty.startswith("- **No session of this time came in**: nothing can be said")
 
 
 def test_evidence_is_said_against_what_is_needed():
