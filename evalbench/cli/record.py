@@ -77,6 +77,8 @@ def record_decision(
     body: dict[str, Any] = {"decision": decision, "text": text, "owner": owner, "done": done}
     body |= {"due": in_utc(due)["at"], "surface": surface, "mode": mode}
     ledger = eb.open(workspace).ledger
+    if mode:
+        _check_modes(ledger, surface, mode)
     known = ledger.bodies("decision.recorded", subject=decision)["surface"].to_list()
     if known and surface not in known:
         of = f"of surface {known[-1]}: give --surface {known[-1]}" if known[-1] else "the company's"

@@ -69,7 +69,10 @@ def test_what_owners_say_is_recorded_and_the_scorecard_shows_it(run):
     assert "such as 0.01; got 5" in run(*rate, "rude", "5", "--surface", "shop")[2]
     assert run(*rate, "rude", "0.01", "--surface", "shop")[0] == 0
     due = ("--text", "Hire", "--owner", "eva", "--due", "2026-12-31")
-    assert run("record", "decision", "hire", *due, "--mode", "rude")[0] == 0
+    assert run("record", "decision", "hire", *due)[0] == 0
+    about = ("record", "decision", "fix", *due, "--surface", "shop", "--mode")
+    assert "no mode 'cold' of shop" in run(*about, "cold")[2]
+    assert run(*about, "rude")[0] == 0
     elsewhere = run("record", "decision", "hire", *due, "--done", "--surface", "shop")
     assert (elsewhere[0], "'hire' is the company's" in elsewhere[2]) == (3, True)
     assert (
