@@ -86,7 +86,9 @@ def make_front(view: Snapshot) -> Front:
     ten = ten.join(steps, on=quarter.MODE_KEY, how="left", maintain_order="left")
     return Front(
         title=front_words.say_kicker(surfaces, view.quarter, quarters),
-        headline=front_words.say_headline(failures, changes),
+        headline=front_words.say_headline(failures, changes)
+        if surfaces
+        else front_words.say_absence(view.whole.sessions["started_at"]),
         sentences=(
             front_words.say_gain(changes),
             front_words.say_risk(failures, targets, changes),

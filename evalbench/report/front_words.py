@@ -66,6 +66,18 @@ def say_headline(failures: pl.DataFrame, changes: pl.DataFrame) -> str:
     return f"{said[:1].upper()}{said[1:]}."
 
 
+def say_absence(started: pl.Series) -> str:
+    """Say that a period has no session, and where those of the workspace are, by their times."""
+    if started.is_empty():
+        return "No session is in this workspace yet: bring traces in with evalbench ingest."
+    undated = started.null_count()
+    without = f", {undated:,} of them without a date" if undated else ""
+    return (
+        f"No session lies in this quarter, {started.len():,} outside it{without}."
+        " With -p quarter all the report is of all of them."
+    )
+
+
 def _say_state(failures: pl.DataFrame) -> str:
     known = failures.drop_nulls("per_1000").sort("per_1000", descending=True)
     if failures.is_empty():

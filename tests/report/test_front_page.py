@@ -15,7 +15,7 @@ from evalbench.report import runbook
 from evalbench.report.front import make_front
 
 JULY = datetime(2026, 7, 2, tzinfo=UTC)
-UNKNOWN = "Nothing is known of this period: no session was read for a failure mode."
+EMPTY = "No session is in this workspace yet: bring traces in with evalbench ingest."
 
 
 def show(ws, **scope):
@@ -28,7 +28,8 @@ def show(ws, **scope):
 def test_no_session_an_empty_quarter_and_one_session_without_anything(workspace):
     assert show(workspace).title == "AI quality, all sessions, no sessions"
     workspace.lake.append("session", make.sessions("s1", started_at=JULY))
-    assert show(workspace, quarter="2026Q4").headline == UNKNOWN
+    elsewhere = show(workspace, quarter="2026Q4").headline
+    assert elsewhere.startswith("No session lies in this quarter, 1 outside it.")
     assert show(workspace, quarter="2026Q3").title == "AI quality, Q3 2026, Shop"
     make.modes(workspace.ledger, "rude")
     page = show(workspace, quarter="2026Q3")
@@ -38,7 +39,10 @@ def test_no_session_an_empty_quarter_and_one_session_without_anything(workspace)
 
 
 def test_sessions_without_a_time_are_of_no_quarter(workspace):
+    assert show(workspace).headline == EMPTY
     workspace.lake.append("session", make.sessions("s1", "s2"))
+    headline = show(workspace, quarter="2026Q3").headline
+    assert "quarter, 2 outside it, 2 of them without a date. With -p quarter all" in headline
     page = show(workspace)
     assert page.title == "AI quality, all sessions, Shop"
     assert all(not figure.panels for figure in page.figures)
@@ -80,5 +84,5 @@ def test_the_whole_report_of_an_empty_quarter_ends_well(workspace, tmp_path):
     workspace.lake.append("session", make.sessions("s1", started_at=JULY))
     asked = {"quarter": "2026Q4"}
     done = runbook.run("11_impact", asked, workspace=workspace, reports=tmp_path)
-    assert UNKNOWN in done.html.read_text()
+    assert EMPTY in done.html.read_text()
     assert orjson.loads(done.result.read_bytes())["rates"] == []
