@@ -84,5 +84,5 @@ def test_the_whole_report_of_an_empty_quarter_ends_well(workspace, tmp_path):
     workspace.lake.append("session", make.sessions("s1", started_at=JULY))
     asked = {"quarter": "2026Q4"}
     done = runbook.run("11_impact", asked, workspace=workspace, reports=tmp_path)
-    assert EMPTY in done.html.read_text()
+    assert "No session lies in this quarter, 1 outside it." in done.html.read_text()
     assert orjson.loads(done.result.read_bytes())["rates"] == []
