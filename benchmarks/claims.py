@@ -6,8 +6,17 @@ import argparse
 import json
 import sys
 
-WHOLE = "--whole" in sys.argv
-"""Whether the full size is asked for, and not the quick form."""
+
+def sized(whole, quick):
+    """Give the full size where the command line says ``--whole``, else that of the quick form."""
+    return whole if "--whole" in sys.argv else quick
+
+
+def make_parser(about):
+    """Make a parser of a command line that knows of ``--whole``."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--whole", action="store_true", help="the full size")
+    return parser
 
 
 def claim(text, value, target, peer, at_most=True):
@@ -27,9 +36,8 @@ def show(text, value, peer):
 
 def run_parts(parts, about):
     """Run the parts that the command line names, or all; give 1 where a claim does not hold."""
-    parser = argparse.ArgumentParser(description=about)
+    parser = make_parser(about)
     parser.add_argument("part", nargs="*", help=f"any of {', '.join(parts)}; none: all")
-    parser.add_argument("--whole", action="store_true", help="not the quick form")
     holds = []
     for name in parser.parse_args().part or parts:
         parts[name](holds)

@@ -11,7 +11,6 @@ Never under .93, and .95 within .01 on average, hold for TNR too.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -20,10 +19,10 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 import polars as pl
+from claims import make_parser, sized
 from coverage_cases import LEVEL, simulate
 from coverage_exact import attainable, enumerate_cases
 
-FULL = 20_000
 ENOUGH = 10
 
 
@@ -61,7 +60,7 @@ def make_claims(frame, datasets):
         same = (pl.col("family") == row["family"]) & (pl.col("estimator") == row["estimator"])
         ours = frame.filter(same & (pl.col("method") == row["method"]) & (pl.col("n") >= 100))
         others = summary.filter(same & ~pl.col("ours")).select("method", "min")
-        simulated = not ours["exact"].all() and datasets < FULL
+        simulated = not ours["exact"].all() and not sized(True, False)
         slack = 3 * (0.05 * 0.95 / ours["sets"].min()) ** 0.5 if simulated else 0.0
         inside = ours.select(in_band(pl.col("expected") >= ENOUGH, slack)).item()
         least = 0.92 if row["family"] == "grouped" else 0.93
@@ -125,13 +124,10 @@ def draw_chart(frame, path):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--datasets", type=int, default=FULL, help="simulated data sets a case")
-    parser.add_argument("--resamples", type=int, default=1_000)
-    parser.add_argument("--quick", action="store_true", help="under two minutes")
+    parser = make_parser(__doc__)
     parser.add_argument("--chart", type=Path, default=Path("reports/benchmarks/coverage.svg"))
     options = parser.parse_args(arguments)
-    datasets, resamples = (1_000, 800) if options.quick else (options.datasets, options.resamples)
+    datasets, resamples = sized((20_000, 1_000), (1_000, 800))
     start = time.perf_counter()
     simulated = simulate(datasets, resamples, np.random.default_rng(20260101))
     frame = pl.concat([enumerate_cases(), simulated], how="diagonal")

@@ -6,12 +6,11 @@ JSON line a claim; exit status 1 when a claim does not hold. One does not: see C
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 
 import numpy as np
-from claims import claim, show
+from claims import claim, make_parser, show, sized
 from decide_cases import BLIND, CUTS, N_MODES, columns, count, simulate
 from joblib import Parallel, delayed
 
@@ -115,8 +114,8 @@ def say_power(name, found):
 
 def main():
     """Run all cases and print their claims."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--surfaces", type=int, default=100)
+    parser = make_parser(__doc__)
+    parser.add_argument("--surfaces", type=int, default=sized(100, 10))
     parser.add_argument("--seed", type=int, default=2026)
     asked = parser.parse_args()
     start, held = time.perf_counter(), []

@@ -25,7 +25,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import numpy as np
 import polars as pl
-from claims import claim, show
+from claims import claim, make_parser, show, sized
 from discover_cases import Analyst, ScriptedModel, draw_case, find_kinds
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
@@ -262,10 +262,10 @@ def measure_weakness(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__.splitlines()[0])
     parser.add_argument("--notes", type=Path, default=NOTES, help="folder of the public notes")
     parser.add_argument("--model", help="a sentence model too, such as local/all-MiniLM-L6-v2")
-    parser.add_argument("--draws", type=int, default=20, help="sets of notes drawn of each sort")
+    parser.add_argument("--draws", type=int, default=sized(20, 3), help="sets drawn of each sort")
     parser.add_argument("--only", choices=["sorting"], help="one part alone")
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

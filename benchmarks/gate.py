@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from claims import claim, run_parts, show
+from claims import claim, run_parts, show, sized
 from gate_forecast import best_of_many, forecasts
 from gate_wear import wear
 from joblib import Parallel, delayed
@@ -31,6 +31,7 @@ import gated  # noqa: E402
 import make  # noqa: E402
 
 MODES, CASES, UNSTABLE, OFTEN, BROKEN = 12, 400, 0.12, 0.2, 0.05
+RELEASES = sized(2_000, 400)
 LIMIT, SEGMENT_LIMIT = 0.05, 0.1
 NAIVE = "no case may turn", "not below the baseline", "no mode lower"
 
@@ -138,8 +139,8 @@ def simulate(function, n, *arguments):
 
 
 def show_false_alarms(holds):
-    found = np.mean(simulate(run_unchanged, 2000), axis=0)
-    text = f"unchanged releases blocked, 2,000 of {CASES} cases, {MODES} modes, 12% unstable"
+    found = np.mean(simulate(run_unchanged, RELEASES), axis=0)
+    text = f"unchanged releases blocked, {RELEASES:,} of {CASES} cases, {MODES} modes, 12% unstable"
     holds.append(claim(text, found[0], 0.05, "planted truth"))
     for name, share in zip(NAIVE, found[1:4], strict=True):
         show(f"unchanged releases blocked by the rule '{name}'", share, "the gate")
@@ -147,14 +148,14 @@ def show_false_alarms(holds):
 
 
 def show_power(holds):
-    promised, blocked = np.mean(simulate(run_worse, 2000), axis=0)
+    promised, blocked = np.mean(simulate(run_worse, RELEASES), axis=0)
     show("power that the memo prints for 5 points on 400 cases", promised, "simulation")
-    text = "between that power and how often such a release is blocked, of 2,000"
+    text = f"between that power and how often such a release is blocked, of {RELEASES:,}"
     holds.append(claim(text, abs(promised - blocked), 0.03, "planted truth"))
 
 
 def show_segments(holds):
-    few, many = (simulate(run_segment, 200, n) for n in (40, 80))
+    few, many = (simulate(run_segment, sized(200, 60), n) for n in (40, 80))
     peer = "the flat average, which never blocks"
     text = "20 points worse in one of five segments: passed with 40 cases in it"
     holds.append(claim(text, np.mean([each == "pass" for each in few]), 0, peer))
@@ -164,7 +165,7 @@ def show_segments(holds):
 
 def show_asking(holds):
     for role in ("watch", "guardrail"):
-        blocked, passed = np.mean(simulate(run_asking, 1000, role), axis=0)
+        blocked, passed = np.mean(simulate(run_asking, RELEASES // 2, role), axis=0)
         text = f"{role} row, with the cases it asked for: 5 points more are blocked"
         holds.append(claim(text, blocked, 0.78, "planted truth", at_most=False))
         text = f"{role} row, with the cases it asked for: no change passes"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from claims import claim, show
+from claims import claim, show, sized
 
 from evalbench.release import forecast
 from evalbench.release.compare import ANY, OUTCOMES
@@ -20,6 +20,7 @@ from evalbench.stats import proportion, shrunken_rates
 MODES, CASES, UNSTABLE, WEEKLY, LABELS = 12, 400, 0.12, 5_000, 2_000
 MISSES, FALSE = (0.05, 0.2), (0.005, 0.04)
 TRUSTED = "the same, verdicts taken for the truth"
+OTHERS = sized(200, 40)
 PEER = "golden change applied to production as it is"
 
 
@@ -111,9 +112,9 @@ def forecasts(holds):
     show(text, trusted, TRUSTED)
     show(text, naive, PEER)
     show("the same by failure mode, 480 intervals", by_mode, PEER)
-    held, by_mode, *_ = forecast_releases(200, seed=17)
-    show("the same of 200 releases", held, PEER)
-    show("the same of 200 releases, by failure mode", by_mode, PEER)
+    held, by_mode, *_ = forecast_releases(OTHERS, seed=17)
+    show(f"the same of {OTHERS} other releases", held, PEER)
+    show(f"the same of {OTHERS} other releases, by failure mode", by_mode, PEER)
 
 
 def best_of_many(holds):
@@ -125,7 +126,7 @@ def best_of_many(holds):
     }
     for name, make in cells.items():
         rng, held, naive = np.random.default_rng(18), [], []
-        for _ in range(200):
+        for _ in range(sized(200, 100)):
             rates = make(rng)
             shared = rng.random((CASES, 1)) < 0.5  # half of what decides a case is the case
             draws = np.where(shared, rng.random((CASES, 1)), rng.random((CASES, len(rates))))

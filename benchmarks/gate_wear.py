@@ -5,12 +5,12 @@ is chosen, and judged again on cases that nobody chose by.
 """
 
 import numpy as np
-from claims import claim, show
+from claims import claim, show, sized
 
 from evalbench.stats import proportion
 from evalbench.stats.selection import best_of
 
-SUITES, CANDIDATES, CASES, FRESH = 2_000, 40, 400, 200
+SUITES, CANDIDATES, CASES, FRESH = sized(2_000, 500), 40, 400, 200
 PEER = "interval of the suite it was chosen on"
 
 

@@ -14,14 +14,13 @@ Exit status 1 when a claim does not hold.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from claims import claim, show
+from claims import claim, make_parser, show, sized
 
 from evalbench.demo.company import QUARTERS, SURFACES
 from evalbench.demo.journey import play_year
@@ -104,9 +103,9 @@ def count_refused_leaks(ws):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
-    parser.add_argument("--sessions", type=int, default=5000, help="a surface")
+    parser = make_parser(__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=sized([7, 8, 9], [7]))
+    parser.add_argument("--sessions", type=int, default=sized(5000, 1500), help="a surface")
     asked = parser.parse_args()
     standing, compared = [], []
     for seed in asked.seeds:

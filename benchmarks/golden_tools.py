@@ -1,17 +1,18 @@
 """Golden cases in other tools: each one's own loader reads its export. Their Python runs this.
 
-``evalbench golden export FOLDER/TOOL.jsonl --as TOOL`` writes a file each (deepeval.json for
-DeepEval; FOLDER/cases.jsonl is written without ``--as``). Then, where promptfoo is on the path:
-``python benchmarks/golden_tools.py FOLDER``. One JSON line a claim; exit status 1 when one does
-not hold.
+The starter suite is exported for each of them, and read by the interpreter of ``.venv/peers``;
+promptfoo where it is on the path. One JSON line a claim; exit status 1 when one does not hold.
 """
 
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from claims import claim
+
+PEERS = Path(__file__).parents[1] / ".venv" / "peers" / "bin" / "python"
 
 
 def inspect(folder):
@@ -58,21 +59,40 @@ def promptfoo(folder):
     return [each["testCase"]["assert"][0]["value"] for each in results]
 
 
+TOOLS = (inspect, deepeval, langfuse, braintrust, promptfoo)
+
+
 def main(folder):
     lines = (folder / "cases.jsonl").read_text().splitlines()
     expected = [json.loads(line)["expected"] for line in lines]
     holds = []
-    for load in (inspect, deepeval, langfuse, braintrust, promptfoo):
+    for load in TOOLS:
         try:
             told = load(folder)
-        except ImportError as error:
-            told = []
-            print(error, file=sys.stderr)
+        except (ImportError, FileNotFoundError) as error:
+            print(f"{load.__name__} is not there: {error}", file=sys.stderr)
+            continue
         share = sum(one == two for one, two in zip(told, expected, strict=False)) / len(expected)
         text = f"of {len(expected)} cases {load.__name__} reads this share whole"
         holds.append(claim(text, share, 1.0, load.__name__, at_most=False))
     return 0 if all(holds) else 1
 
 
+def export(folder):
+    """Write the starter suite for each tool, and as it is; give the exit status of reading it."""
+    write = [sys.executable, "-c", "from evalbench.cli import main; main()", "golden"]
+    suite = ["--surface", "shop"]
+    place = {"cwd": folder, "check": True, "stdout": sys.stderr}
+    subprocess.run([*write, "starter", "shop"], **place)
+    for load in TOOLS:
+        name, extension = load.__name__, "json" if load is deepeval else "jsonl"
+        subprocess.run([*write, "export", f"{name}.{extension}", *suite, "--as", name], **place)
+    subprocess.run([*write, "export", "cases.jsonl", *suite], **place)
+    return subprocess.run([PEERS, __file__, folder], check=False).returncode
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    if folders := [each for each in sys.argv[1:] if each != "--whole"]:
+        sys.exit(main(Path(folders[0])))
+    with tempfile.TemporaryDirectory() as made:
+        sys.exit(export(made))

@@ -31,7 +31,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
-from claims import claim, show
+from claims import claim, make_parser, show, sized
 
 HERE = Path(__file__).parent
 SERVER = HERE.parent / "tests/model_server.py"
@@ -292,11 +292,11 @@ def measure_memory(n, more, url, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, default=2_000)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--peer-calls", type=int, default=300)
-    parser.add_argument("--more", type=int, default=50_000, help="sessions of the memory run")
+    parser = make_parser(__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=sized(2_000, 500))
+    parser.add_argument("--rounds", type=int, default=sized(8, 3))
+    parser.add_argument("--peer-calls", type=int, default=sized(300, 100))
+    parser.add_argument("--more", type=int, default=sized(50_000, 5_000), help="for the memory run")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from claims import claim
+from claims import claim, make_parser, sized
 from traffic import write_traffic
 
 SMALL = 60_000
@@ -155,8 +155,8 @@ def measure(folder, spans):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--spans", type=int, default=2_000_000)
+    parser = make_parser(__doc__.splitlines()[0])
+    parser.add_argument("--spans", type=int, default=sized(2_000_000, 200_000))
     parser.add_argument("--folder", help="where to put the traffic [default: a temporary folder]")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

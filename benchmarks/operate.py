@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from claims import claim, run_parts, show
+from claims import claim, run_parts, show, sized
 from joblib import Parallel, delayed
 from operate_issues import check_medians
 from scipy.stats import betabinom
@@ -19,7 +19,8 @@ from evalbench.stats.mix import share_changes
 from evalbench.stats.sequential import ALPHA, BETS, evidence, overdispersion, spend_alpha
 from evalbench.stats.shift import find_cause
 
-SEED, DAYS, QUARTERS = 20261201, 91, 2_000
+SEED, DAYS, QUARTERS = 20261201, 91, sized(2_000, 200)
+OFTEN = sized(60, 20)
 WEIGHTS = np.repeat([9.0, 3.0, 1.0], [5, 20, 25])
 """The severities of the company's 50 failure modes."""
 ALPHAS = spend_alpha(WEIGHTS)
@@ -143,13 +144,15 @@ def alerts(holds):
         text = f"false page in a quiet quarter of 50 modes; {about}; n {QUARTERS}"
         holds.append(claim(text, ours, ALPHA, peer))
     for per_day, target, comes in ((200, 0.02, 0.3), (50, 0.005, 0.3)):
-        paged = spread(returning, (per_day, target, comes), 60).mean()
-        about = f"users who come on {comes:.0%} of the days; {per_day} a day, {target:.1%}; n 60"
+        paged = spread(returning, (per_day, target, comes), OFTEN).mean()
+        about = (
+            f"users who come on {comes:.0%} of the days; {per_day} a day, {target:.1%}; n {OFTEN}"
+        )
         holds.append(claim(f"false page in a quiet quarter; {about}", paged, ALPHA, "none"))
     for times, most in ((3, 3), (10, 1)):
         for severity, weight in (("user impact", 3), ("polish", 1)):
             alpha = ALPHAS[WEIGHTS == weight][0]
-            days = np.median(spread(detection, (200, 0.02, times, alpha), 300))
+            days = np.median(spread(detection, (200, 0.02, times, alpha), 5 * OFTEN))
             text = f"median days until a burn of {times}x alerts; 200 a day, 2%, {severity}"
             if severity == "polish":
                 show(text, days, "none")
@@ -190,7 +193,7 @@ def planted(rng, cause):
 def causes(holds):
     """Name a planted cause, 100 of each kind."""
     found = {"judge": "judge", "provider": "product", "traffic": "traffic"}
-    read = {cause: spread(planted, (cause,), 100) for cause in found}
+    read = {cause: spread(planted, (cause,), 2 * OFTEN) for cause in found}
     right = np.mean([read[cause] == name for cause, name in found.items()])
     open_ones = ["cannot tell", "no move shown", "several"]
     wrong = [(read[c] != name) & ~np.isin(read[c], open_ones) for c, name in found.items()]

@@ -3,8 +3,6 @@
 Timed in a real browser on a server that runs: first paint and first session from the moment the
 address is opened; memory of the server after ten pages were opened and closed; from the last key of
 a question to the list that answers it, among 50,000 sessions.
-
-    python benchmarks/serve.py [sessions]
 """
 
 import sys
@@ -107,7 +105,6 @@ def main() -> int:
     if find_browser() is None:
         sys.stderr.write("no Chromium or Chrome on this machine: nothing was measured\n")
         return 1
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else SESSIONS
     holds = []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
@@ -125,14 +122,14 @@ def main() -> int:
             claim(about.format("first session"), max(sessions), 2.5, "none"),
             claim(f"MB of the server after {LOADS} pages, none open", memory, 400, "none"),
         ]
-        ws = fill_lake(Path(folder, "b"), n)
+        ws = fill_lake(Path(folder, "b"), SESSIONS)
         with serving_page(ws, "browse") as (_, address):
             page.goto(address)
             page.wait_for_selector(f"{LISTED} li")
             for kind, questions in QUESTIONS.items():
                 waits = [time_question(page, each) for each in questions * 3]
-                show(f"ms to {kind}, median, {n:,} sessions", np.median(waits), "none")
-                text = f"ms to {kind}, slowest of {len(waits)}, {n:,} sessions"
+                show(f"ms to {kind}, median, {SESSIONS:,} sessions", np.median(waits), "none")
+                text = f"ms to {kind}, slowest of {len(waits)}, {SESSIONS:,} sessions"
                 holds.append(claim(text, max(waits), 500, "none"))
         browser.close()
     return 0 if all(holds) else 1

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from claims import claim, run_parts, show
+from claims import claim, run_parts, show, sized
 from joblib import Parallel, delayed
 from scipy import stats as scipy_stats
 
@@ -33,7 +33,7 @@ DESIGN = Design(by=("release",), always=("reported",))
 
 def repeat(simulate, times, *arguments):
     """Run a simulation many times on two cores, each with a generator of its own."""
-    seeds = np.random.SeedSequence(SEED).spawn(times)
+    seeds = np.random.SeedSequence(SEED).spawn(sized(times, times // 3))
     run = delayed(simulate)
     return np.array(
         Parallel(n_jobs=2)(run(np.random.default_rng(seed), *arguments) for seed in seeds), float

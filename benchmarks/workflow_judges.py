@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
-from claims import claim, run_parts, show
+from claims import claim, run_parts, show, sized
 from joblib import Parallel, delayed
 
 from evalbench import stats
@@ -27,7 +27,7 @@ from evalbench.stats.binary import MEASURES
 
 SEED = 20261202
 SESSIONS = 4_000
-TIMES = 150
+TIMES = sized(150, 50)
 WHEN = datetime(2026, 7, 1, tzinfo=UTC)
 BAR = Evaluators().aligned
 JUDGED = ("tpr", "tnr", "mcc")
@@ -192,7 +192,7 @@ def draws(holds):
 def looks(holds):
     """A judge that is looked at again and again."""
     for words, evaluators in (("by signals", ()), ("by verdict", ("judge 0",))):
-        ever, usual = repeat(twelve_looks, 80, 50, evaluators).mean(axis=0)
+        ever, usual = repeat(twelve_looks, sized(80, 40), 50, evaluators).mean(axis=0)
         what = f"MCC .568 ever reads aligned in twelve looks at labels drawn {words}"
         holds.append(claim(what, ever, 0.05, f"estimate over .6, low end over .4: {usual:.3f}"))
 

@@ -18,7 +18,11 @@ def read(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_written_as_the_house_style_asks(name):
-    notebook = read(name)
+    notebook = nbformat.read(runbook.NOTEBOOKS / f"{name}.ipynb", as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    assert notebook.nbformat_minor >= 5  # cells have an id, as JupyterLab 4 and Notebook 7 write
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}  # no editor's own
+    assert notebook.metadata.kernelspec.name == "python3"  # the one of any environment
     first, *_ = notebook.cells
     assert first.cell_type == "markdown"
     assert first.source.startswith("# ")
