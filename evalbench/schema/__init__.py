@@ -29,6 +29,11 @@ from evalbench.schema.events import (
     TracesReplaced as TracesReplaced,
     VerdictsImported as VerdictsImported,
 )
+from evalbench.schema.kinds import (
+    ERASABLE as ERASABLE,
+    ROLES as ROLES,
+    erase as erase,
+)
 from evalbench.schema.labelling import (
     Anchor as Anchor,
     Body as Body,

@@ -251,6 +251,26 @@ class TracesReplaced(Body):
     n_spans: int
 
 
+class RoleGranted(Body):
+    """``role.granted``: a user of the database may append what a role may; "reader" ends all."""
+
+    member: Name
+    role: Name
+
+
+class SessionsForgotten(Body):
+    """``sessions.forgotten``: what so many sessions said was erased, for good.
+
+    ``texts`` are the events whose text stood beside the chain. ``events`` held theirs themselves,
+    as version 0.1 wrote them: they keep their hash, and have now bodies of these hashes.
+    """
+
+    reason: Literal["asked", "expired"]
+    sessions: int = Field(ge=0)
+    texts: tuple[int, ...] = ()
+    events: dict[str, str] = Field(default={})
+
+
 class ReportPublished(Body):
     """``report.published``: a report was made from pinned inputs."""
 
@@ -305,6 +325,8 @@ BODIES: dict[str, type[Body]] = {
     "decision.recorded": DecisionRecorded,
     "traces.replaced": TracesReplaced,
     "verdicts.imported": VerdictsImported,
+    "role.granted": RoleGranted,
+    "sessions.forgotten": SessionsForgotten,
     "report.published": ReportPublished,
 }
 """The kinds of event that the ledger takes."""

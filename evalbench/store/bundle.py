@@ -9,9 +9,11 @@ from typing import Any
 
 import orjson
 import polars as pl
+from sqlalchemy import select
 
 from evalbench.errors import StoreError
 from evalbench.store.chain import Event, find_break
+from evalbench.store.database import EVENT, transact
 from evalbench.store.delta import open_table
 from evalbench.store.files import Place
 from evalbench.store.verification import Verification
@@ -25,7 +27,8 @@ NEVER = (1980, 1, 1, 0, 0, 0)
 def write_bundle(ws: Workspace, report: Path, bundle: Path) -> int:
     """Write a report's result, tables and manifest with the ledger and the lake that it pins.
 
-    The ledger is every event up to the pinned one, which the chain needs; of the lake the names,
+    The ledger is every event up to the pinned one, which the chain needs, with the hashes of what
+    people said of sessions, and not their texts; of the lake the names,
     sizes and rows of the files of each pinned version. Returns the number of events.
 
     Raises StoreError where the folder holds no report of this workspace.
@@ -35,10 +38,10 @@ def write_bundle(ws: Workspace, report: Path, bundle: Path) -> int:
         seq, versions = manifest["ledger"]["seq"], manifest["lake_versions"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StoreError(f"{report}: holds no report: {error}; give the folder of one") from None
-    events = ws.ledger.events(until=seq).with_columns(
-        pl.col("at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z")
-    )
-    files = {LEDGER: events.select(Event._fields).write_ndjson().encode()}
+    chain = select(EVENT).where(EVENT.c.seq <= seq).order_by(EVENT.c.seq)
+    with transact(ws.ledger.engine, reads=True) as connection:  # without the texts beside it
+        events = [orjson.dumps(Event(*row)._asdict()) for row in connection.execute(chain)]
+    files = {LEDGER: b"".join(event + b"\n" for event in events)}
     files[LAKE] = orjson.dumps({name: _list_files(ws, name, at) for name, at in versions.items()})
     own = [report / "manifest.json", report / "result.json", *sorted(report.glob("tables/*.csv"))]
     files |= {str(path.relative_to(report)): path.read_bytes() for path in own}

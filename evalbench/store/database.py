@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
 
 from evalbench.errors import StoreError
+from evalbench.store import postgresql
 from evalbench.store.chain import GENESIS, Event
 
 METADATA = sa.MetaData()
@@ -40,6 +41,27 @@ HEAD = sa.Table(
     sa.Column("hash", sa.Text, nullable=False),
 )
 
+# What a user said and may take back, as the event would have it: its hash stands in the chain.
+TEXT = sa.Table(
+    "event_text",
+    METADATA,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("salt", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+VERSION = sa.Table("event_version", METADATA, sa.Column("version", sa.Integer, nullable=False))
+# Who may append what: only PostgreSQL, which knows who is connected, asks.
+ROLE = sa.Table(
+    "event_role",
+    METADATA,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("role", "kind")),
+)
+GRANT = sa.Table(
+    "event_grant",
+    METADATA,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("member", "role")),
+)
+
 # The triggers that keep events from being changed, by database and name.
 GUARDS = {
     "sqlite": {
@@ -53,11 +75,9 @@ GUARDS = {
         )
     },
     "postgresql": {
-        "event_change": "CREATE TRIGGER event_change BEFORE UPDATE OR DELETE OR TRUNCATE ON event "
-        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change()",
+        name: f"CREATE TRIGGER {name} {when}" for name, when in postgresql.TRIGGERS.items()
     },
 }
-REFUSE = " BEGIN RAISE EXCEPTION 'the ledger is append-only'; END "
 # Milliseconds that PostgreSQL grants: a stuck client does not hold up all others for good.
 PATIENCE = {
     "lock_timeout": 30_000,
@@ -66,6 +86,11 @@ PATIENCE = {
 }
 SQLITE_PATIENCE = 30_000
 CREATION_LOCK = 0x65766C62
+# Lets one writer in at a time, and gives the last event.
+TAKE_TURN = {
+    "sqlite": sa.text("SELECT seq, hash FROM event_head"),
+    "postgresql": sa.text("SELECT seq, hash FROM lock_ledger()"),
+}
 
 
 def connect_database(url: str) -> sa.Engine:
@@ -81,9 +106,11 @@ def connect_database(url: str) -> sa.Engine:
         except OSError as error:
             raise StoreError(f"ledger: cannot make {folder}: {error.strerror}") from error
     engine = _make_engine(address)
-    if not _has_events(engine):
-        with transact(engine) as connection:
-            _create_tables(connection)
+    try:
+        bring_up(engine)
+    except StoreError:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -98,17 +125,16 @@ def inspect_database(url: str) -> Iterator[tuple[sa.Engine, bool]]:
             if not path.is_file():
                 raise StoreError(f"there is no ledger at {path}: it was moved or deleted")
             writable = is_writable(path) and is_writable(path.parent)
-            if not writable and (log := path.with_name(f"{path.name}-wal")).is_file():
-                # SQLite reads a log only where it may write beside it.
-                for file in (path, log):
+            if not writable:  # SQLite reads a log only where it may write beside it
+                for file in path.parent.glob(f"{path.name}*"):
                     shutil.copyfile(file, Path(copy, file.name))
                 path = Path(copy, path.name)
-            mode = "mode=rw" if writable or path.parent == Path(copy) else "mode=ro&immutable=1"
-            uri = f"{path.absolute().as_uri()}?{mode}"
+            uri = f"{path.absolute().as_uri()}?mode=rw"
             engine = _make_engine(address, creator=lambda: sqlite3.connect(uri, uri=True))
         try:
-            if not _has_events(engine):
+            if not _read_version(engine):
                 raise StoreError(f"the ledger {describe(engine)} is empty: it has no events table")
+            bring_up(engine)
             yield engine, writable
         finally:
             engine.dispose()
@@ -134,6 +160,13 @@ def read_address(url: str) -> sa.URL:
     return address
 
 
+def find_user(url: str) -> str | None:
+    """Return whom PostgreSQL will know the user of a URL as; None where that is the system's."""
+    address = sa.make_url(url)
+    postgresql_user = address.username or os.environ.get("PGUSER")
+    return postgresql_user if address.get_backend_name() == "postgresql" else None
+
+
 def describe(engine: sa.Engine) -> str:
     """Name a database without its password, or options that may hold one."""
     return str(engine.url.set(query={}))
@@ -141,31 +174,21 @@ def describe(engine: sa.Engine) -> str:
 
 def find_unguarded(connection: sa.Connection) -> list[str]:
     """Find the triggers that are missing, switched off, changed, or not the ledger's."""
-    expected = dict(GUARDS[connection.dialect.name])
+    expected, query = postgresql.INSTALLED, postgresql.READ_TRIGGERS
     if connection.dialect.name == "sqlite":
+        expected = GUARDS["sqlite"]
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-    else:
-        # The function's text stands for the whole: triggers of other kinds do not call it so.
-        expected = dict.fromkeys(expected, REFUSE)
-        query = (
-            "SELECT tgname, CASE WHEN tgenabled = 'O' AND tgtype = 58 THEN prosrc ELSE '' END "
-            "FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid "
-            "WHERE tgrelid IN ('event'::regclass, 'event_head'::regclass) AND NOT tgisinternal"
-        )
     there = {name: text for name, text in connection.exec_driver_sql(query)}
     return sorted(name for name, _ in expected.items() ^ there.items())
 
 
 def guard(connection: sa.Connection) -> None:
     """Make the triggers that keep events from being changed, in place of those of their names."""
-    on_table = ""
-    if connection.dialect.name == "postgresql":
-        on_table = " ON event"
-        connection.exec_driver_sql(
-            "CREATE OR REPLACE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql "
-            f"AS $${REFUSE}$$"
-        )
+    sqlite = connection.dialect.name == "sqlite"
+    if not sqlite:
+        postgresql.make_functions(connection)
     for name, statement in GUARDS[connection.dialect.name].items():
+        on_table = "" if sqlite else f" ON {statement.partition(' ON ')[2].split()[0]}"
         connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on_table}")
         connection.exec_driver_sql(statement)
 
@@ -177,9 +200,13 @@ def transact(engine: sa.Engine, *, reads: bool = False) -> Iterator[sa.Connectio
         with engine.connect().execution_options(reads=reads) as connection, connection.begin():
             yield connection
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip()
+        original = getattr(error, "orig", None) or error
+        told = getattr(getattr(original, "diag", None), "message_primary", None)
+        reason = str(told or original).strip()
         if "lock timeout" in reason or "is locked" in reason:
             reason += ": another client holds it for too long; try again, or end that client"
+        if "permission denied" in reason or "no schema has been selected" in reason:
+            reason += f"; ask its owner: evalbench grant {engine.url.username} ROLE"
         raise StoreError(f"ledger {describe(engine)}: {reason}") from error
 
 
@@ -189,11 +216,6 @@ def _make_engine(address: sa.URL, **options: Any) -> sa.Engine:
     sa.event.listen(engine, "connect", _set_up_sqlite if sqlite else _set_up_postgresql)
     sa.event.listen(engine, "begin", _begin)
     return engine
-
-
-def _has_events(engine: sa.Engine) -> bool:
-    with transact(engine, reads=True) as connection:
-        return sa.inspect(connection).has_table(EVENT.name)
 
 
 def _set_up_sqlite(connection: Any, record: object) -> None:
@@ -235,10 +257,54 @@ def _take_turn(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_PATIENCE}")
 
 
-def _create_tables(connection: sa.Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATION_LOCK)))
-    if not sa.inspect(connection).has_table(EVENT.name):
-        METADATA.create_all(connection)
-        guard(connection)
-        connection.execute(sa.insert(HEAD).values(seq=0, hash=GENESIS))
+def bring_up(engine: sa.Engine) -> None:
+    """Bring a ledger of an older version up to this one; StoreError where it is of a newer."""
+    version = _read_version(engine)
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"ledger {describe(engine)}: it is of version {version}, and this program knows up to "
+            f"{len(MIGRATIONS)}: install a newer evalbench (pip install -U evalbench)"
+        )
+    if version == len(MIGRATIONS):
+        return
+    with transact(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATION_LOCK)))
+            if version and not postgresql.owns_ledger(connection):
+                raise StoreError(
+                    f"ledger {describe(engine)}: it is of version {version}, this program's is "
+                    f"{len(MIGRATIONS)}: have its owner open it once, as by evalbench verify"
+                )
+        for migrate in MIGRATIONS[_find_version(connection) :]:
+            migrate(connection)
+        connection.execute(sa.delete(VERSION))
+        connection.execute(sa.insert(VERSION).values(version=len(MIGRATIONS)))
+
+
+def _read_version(engine: sa.Engine) -> int:
+    with transact(engine, reads=True) as connection:
+        return _find_version(connection)
+
+
+def _find_version(connection: sa.Connection) -> int:
+    """Return the version of a ledger: 0 is none, and 1 had no table of it."""
+    there = sa.inspect(connection)
+    if not there.has_table(EVENT.name):
+        return 0
+    named = there.has_table(VERSION.name)
+    return connection.execute(sa.select(VERSION.c.version)).scalar_one() if named else 1
+
+
+def _begin_chain(connection: sa.Connection) -> None:
+    METADATA.create_all(connection, [EVENT, HEAD])
+    connection.execute(sa.insert(HEAD).values(seq=0, hash=GENESIS))
+
+
+def _add_texts_and_roles(connection: sa.Connection) -> None:
+    METADATA.create_all(connection, [TEXT, VERSION, ROLE, GRANT])
+    guard(connection)
+
+
+# What each version has more than the one before. All of it is two tables more that stay empty, and
+# triggers that are checked anyway: a tool of migrations would be longer than what it runs.
+MIGRATIONS = (_begin_chain, _add_texts_and_roles)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from evalbench.errors import SettingsError, StoreError
 from evalbench.settings import Settings, load_settings
+from evalbench.store.database import find_user
 from evalbench.store.lake import Lake
 from evalbench.store.ledger import Ledger
 
@@ -56,7 +57,8 @@ class Workspace:
 def open_workspace(path: str | Path | None = None, *, user: str | None = None) -> Workspace:
     """Open a workspace; its folder, its secret and a ledger in a file are made on first use.
 
-    By default ``$EVALBENCH_WORKSPACE``, or ``data/workspace``, and the system's user. StoreError
+    By default ``$EVALBENCH_WORKSPACE``, or ``data/workspace``, and whom PostgreSQL knows the user
+    as, else the system's user. StoreError
     where it is no folder to write to, SettingsError where ``evalbench.toml`` cannot be used.
     """
     folder = find_folder(path)
@@ -67,13 +69,14 @@ def open_workspace(path: str | Path | None = None, *, user: str | None = None) -
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"workspace {folder}: cannot write to it")
     settings = load_settings(folder / "evalbench.toml")
-    user = user or getpass.getuser()
+    url = locate_ledger(folder, settings)
+    user = user or find_user(url) or getpass.getuser()
     workspace = Workspace(
         path=folder,
         user=user,
         settings=settings,
         lake=Lake(locate_lake(folder, settings), settings.lake_options),
-        ledger=Ledger(locate_ledger(folder, settings), actor=user),
+        ledger=Ledger(url, actor=user),
     )
     own = [folder / SECRET, folder / settings.lake, workspace.rejected]
     # A lake or a ledger elsewhere is shared, and says nothing of this workspace.

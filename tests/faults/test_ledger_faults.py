@@ -146,6 +146,7 @@ def test_a_last_event_that_no_ledger_sealed_is_found(chained, tamper, seq):
     previous = chained.events()["hash"][seq - 2]
     at = "2026-01-01T00:00:00.000000+00:00"
     foreign = seal(seq, at, "eve", "note.added", "s", "{}", previous_hash=previous)
+    tamper(f"DELETE FROM event_text WHERE seq = {seq}")
     tamper(f"DELETE FROM event WHERE seq = {seq}")
     tamper(f"INSERT INTO event VALUES {tuple(foreign)}")
     assert chained.verify() == seq

@@ -238,8 +238,17 @@ TAMPERINGS = {
         "tampered with: x",
     ),
     "body edited": (
-        sql("UPDATE event SET body = replace(body, 'three', 'fine') WHERE seq = 3"),
+        sql("UPDATE event SET body = replace(body, 's3', 'fine') WHERE seq = 3"),
         "event 3 was changed after",
+    ),
+    "text edited": (
+        raw("UPDATE event_text SET body = replace(body, 'three', 'fine') WHERE seq = 3"),
+        "event 3 has another text",
+    ),
+    "text deleted": (raw("DELETE FROM event_text WHERE seq = 3"), "event 3 lacks its text"),
+    "ledger of a later program": (
+        raw("UPDATE event_version SET version = 99"),
+        "it is of version 99, and this program knows up to 2: install a newer evalbench",
     ),
     "actor edited": (sql("UPDATE event SET actor = 'eve' WHERE seq = 2"), "event 2 was changed"),
     "time edited": (

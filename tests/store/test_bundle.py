@@ -58,7 +58,7 @@ def test_whatever_was_changed_in_a_bundle_shows(workspace, report, tmp_path, nam
     with zipfile.ZipFile(bundle) as packed:
         held = packed.read(name) if name in packed.namelist() else b""
         hashes = orjson.loads(packed.read("hashes.json"))
-    rewrite(bundle, name, held.replace(b"seen", b"else") + b"\n")
+    rewrite(bundle, name, held.replace(b"note", b"else") + b"\n")
     assert verify_bundle(bundle).flaws
     assert hashes["result.json"]
     with pytest.raises(SystemExit) as exit_:

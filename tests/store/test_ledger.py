@@ -28,7 +28,7 @@ def test_an_event_is_read_as_it_was_written(ledger_url):
 
 def test_both_databases_hold_the_same_hashes(tmp_path, postgresql_url):
     def write(url: str) -> pl.DataFrame:
-        ledger = Ledger(url, actor="ana", clock=lambda: datetime(2026, 3, 1, tzinfo=UTC))
+        ledger = Ledger(url, actor="ana", clock=lambda: datetime(2026, 3, 1, tzinfo=UTC), salt=str)
         ledger.append("note.added", "s1", {"text": "naïve “quotes” \\ \n 🎈"})
         ledger.append("label.set", "s1", LABEL)
         return ledger.events()
