@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -130,7 +130,8 @@ class Settings(_Section):
     and personal data, by default one made at random for the workspace; changing it changes every
     key. ``level`` is the nominal coverage of every interval. ``embeddings`` names the model that
     notes are clustered by: "offline" (their wording alone), "local/NAME" of sentence-transformers,
-    or a LiteLLM embedding model.
+    or a LiteLLM embedding model. ``retention`` says for how many days the sessions of a surface are
+    kept, until ``evalbench forget --expired``.
     """
 
     lake: str = "lake"
@@ -146,6 +147,7 @@ class Settings(_Section):
     limits: Limits = Limits()
     surfaces: dict[str, Surface] = {}
     decisions: dict[str, Decision] = {}
+    retention: dict[str, Annotated[int, Field(ge=1)]] = {}
 
 
 def load_settings(path: Path) -> Settings:

@@ -27,7 +27,7 @@ from evalbench.cli.options import (
     tell,
 )
 from evalbench.cli.record import print_scorecard, record
-from evalbench.cli.team import grant
+from evalbench.cli.team import forget, grant
 from evalbench.errors import CellError, EvalbenchError
 
 app = typer.Typer(
@@ -203,6 +203,7 @@ app.add_typer(labels, name="labels", help="Labels, ratings and notes to a file, 
 app.add_typer(codebook, name="codebook", help="Failure modes to a file, and from one.")
 app.command()(gate)
 app.command()(grant)
+app.command()(forget)
 app.add_typer(override, name="override", help="Ship in spite of a gate, on the record.")
 app.add_typer(golden, name="golden", help="Cases that a release must not fail again.")
 app.add_typer(issues, name="issues", help="Failures, followed until a fix is shown.")

@@ -212,10 +212,12 @@ def _finish(table: str, frame: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
+def hash_user(user: str, secret: str) -> str:
+    """Return the key that stands for a user id of the source."""
+    return hashlib.blake2b(user.encode(), key=secret.encode()[:64], digest_size=16).hexdigest()
+
+
 def _hash_users(users: pl.Series, secret: str) -> pl.Series:
-    key = secret.encode()[:64]
     unique = users.drop_nulls().unique()
-    hashed = [
-        hashlib.blake2b(user.encode(), key=key, digest_size=16).hexdigest() for user in unique
-    ]
+    hashed = [hash_user(user, secret) for user in unique]
     return users.replace_strict(unique, hashed, default=None, return_dtype=pl.String)

@@ -28,9 +28,11 @@ from evalbench.schema.events import (
     ReportPublished as ReportPublished,
     TracesReplaced as TracesReplaced,
     VerdictsImported as VerdictsImported,
+    SessionsForgotten as SessionsForgotten,
 )
 from evalbench.schema.kinds import (
     ERASABLE as ERASABLE,
+    ERASED as ERASED,
     ROLES as ROLES,
     erase as erase,
 )

@@ -184,13 +184,19 @@ def find_unguarded(connection: sa.Connection) -> list[str]:
 
 def guard(connection: sa.Connection) -> None:
     """Make the triggers that keep events from being changed, in place of those of their names."""
-    sqlite = connection.dialect.name == "sqlite"
-    if not sqlite:
+    if connection.dialect.name == "postgresql":
         postgresql.make_functions(connection)
-    for name, statement in GUARDS[connection.dialect.name].items():
-        on_table = "" if sqlite else f" ON {statement.partition(' ON ')[2].split()[0]}"
-        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on_table}")
+    unguard(connection)
+    for statement in GUARDS[connection.dialect.name].values():
         connection.exec_driver_sql(statement)
+
+
+def unguard(connection: sa.Connection) -> None:
+    """Take the triggers away, for as long as a transaction that erases what must be erased."""
+    for name, statement in GUARDS[connection.dialect.name].items():
+        table = statement.partition(" ON ")[2].split()[0]
+        on_table = f" ON {table}" if connection.dialect.name == "postgresql" else ""
+        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on_table}")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import polars as pl
 if TYPE_CHECKING:
     from deltalake.transaction import AddAction
 
+DIGEST = "blake2b"  # the tag of a file that was written anew
 # The column of each table by which files are skipped and readers bound their reading.
 TIMES = {"span": "started_at", "session": "started_at", "verdict": "judged_at"}
 
@@ -58,11 +59,37 @@ def write_staged(rows: pl.LazyFrame, table: str, surface: str, folder: Path) -> 
     encoded = io.BytesIO()
     rows.sink_parquet(encoded, compression_level=1)
     content = encoded.getvalue()
-    digest = hashlib.blake2b(surface.encode() + content, digest_size=16).hexdigest()
-    file = folder / f"{digest}.parquet"
+    file = folder / f"{digest_file(surface, content)}.parquet"
     if not file.exists():
         file.write_bytes(content)
     return Staged(table, surface, file, rows.select(pl.len()).collect().item())
+
+
+def digest_file(surface: str, content: bytes) -> str:
+    """Return the digest of a file: its name, or where that is older than it, a tag in the log."""
+    return hashlib.blake2b(surface.encode() + content, digest_size=16).hexdigest()
+
+
+def measure_rows(rows: pl.LazyFrame, table: str, n: int) -> str:
+    """Return what the log says of the rows of a file: how many, and the bounds of their time."""
+    time_column = pl.col(TIMES[table])
+    bounds = rows.select(minValues=time_column.min(), maxValues=time_column.max())
+    statistics: dict[str, object] = {"numRecords": n}
+    for bound, moment in bounds.collect().row(0, named=True).items():
+        if moment is not None:
+            statistics[bound] = {TIMES[table]: moment.isoformat(timespec="microseconds")}
+    return json.dumps(statistics)
+
+
+def write_file(place: Place, path: str, content: bytes) -> None:
+    """Write a file of a table through delta-rs, in the place of one that is there."""
+    import pyarrow
+    from deltalake.fs import DeltaStorageHandler
+
+    # A buffer that holds all of the content hands it on as the bytes that delta-rs takes.
+    store = DeltaStorageHandler(str(place), dict(place.options))
+    with pyarrow.BufferedOutputStream(store.open_output_stream(path), len(content) + 1) as buffered:
+        buffered.write(content)
 
 
 def place_file(staged: Staged, place: Place) -> AddAction:
@@ -81,28 +108,14 @@ def place_file(staged: Staged, place: Place) -> AddAction:
         unfinished.replace(file)
         unfinished.unlink(missing_ok=True)  # of two links to one file a rename keeps both
     else:
-        import pyarrow
-        from deltalake.fs import DeltaStorageHandler
-
-        content = staged.file.read_bytes()
-        # A buffer that holds all of the content hands it on as the bytes that delta-rs takes.
-        store = DeltaStorageHandler(str(place), dict(place.options))
-        stream = store.open_output_stream(path)
-        with pyarrow.BufferedOutputStream(stream, len(content) + 1) as buffered:
-            buffered.write(content)
-    time_column = pl.col(TIMES[staged.table])
-    bounds = staged.scan().select(minValues=time_column.min(), maxValues=time_column.max())
-    statistics: dict[str, object] = {"numRecords": staged.rows}
-    for bound, moment in bounds.collect().row(0, named=True).items():
-        if moment is not None:
-            statistics[bound] = {TIMES[staged.table]: moment.isoformat(timespec="microseconds")}
+        write_file(place, path, staged.file.read_bytes())
     return AddAction(
         path=path,
         size=staged.file.stat().st_size,
         partition_values={"surface": staged.surface},
         modification_time=time.time_ns() // 1_000_000,
         data_change=True,
-        stats=json.dumps(statistics),
+        stats=measure_rows(staged.scan(), staged.table, staged.rows),
     )
 
 

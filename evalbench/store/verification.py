@@ -24,7 +24,7 @@ from evalbench.settings import load_settings
 from evalbench.store.anchor import read_anchor
 from evalbench.store.database import EVENT, HEAD, find_unguarded, guard, inspect_database, transact
 from evalbench.store.delta import open_table
-from evalbench.store.files import Place
+from evalbench.store.files import DIGEST, Place, digest_file
 from evalbench.store.ledger import check_chain
 from evalbench.store.workspace import find_folder, identify, locate_lake, locate_ledger
 
@@ -238,10 +238,11 @@ def _find_file_flaw(store: Any, path: str, file: dict[str, Any]) -> str | None:
     if len(keys) != (rows := statistics.get("numRecords", len(keys))):
         return f"has {len(keys):,} rows; it was written with {rows:,}"
     surface, named = file["partitionValues"]["surface"], CONTENT_NAME.search(path)
-    digest = hashlib.blake2b(surface.encode() + content, digest_size=16).hexdigest()
+    digest, known = digest_file(surface, content), named and named[1]
+    known = (file.get("tags") or {}).get(DIGEST) or known  # sessions were forgotten: written anew
     # Others have no digest; the least key, unless it is shortened, tells most of them apart.
     least = statistics.get("minValues", {}).get("session_id")
-    if named[1] != digest if named else least and len(least) < 32 and least != keys.min():
+    if known != digest if known else least and len(least) < 32 and least != keys.min():
         return "is not the file that was written"
     return None
 
