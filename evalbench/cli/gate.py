@@ -68,10 +68,15 @@ def check_override(gate: Number, workspace: Workspace = None) -> None:
 @override.command("close")
 def close_override(
     number: Annotated[int, typer.Argument(help="Event of the override.")],
-    outcome: Annotated[str, typer.Option(help="What production did afterwards.")],
+    outcome: Annotated[str, typer.Option(help="Empty: what the rates show.")] = "",
     workspace: Workspace = None,
 ) -> None:
     """Close an override with what production did, so that reports need not tell of it."""
     from evalbench.release import overrides
+    from evalbench.report.record import RUN, say_aftermath
+    from evalbench.snapshot import take_snapshot
 
-    typer.echo(f"closed={overrides.close(eb.open(workspace).ledger, number, outcome=outcome)}")
+    view = take_snapshot(eb.open(workspace))
+    own = view.overrides.filter(override=number).select(RUN).rows()
+    outcome = outcome or next((say_aftermath(view, *row) for row in own), "nothing")
+    typer.echo(f"closed={overrides.close(view.ws.ledger, number, outcome=outcome)}\n{outcome}")

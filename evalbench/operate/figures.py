@@ -113,9 +113,9 @@ def _releases(shipped: pl.DataFrame, facts: Facts, **asked: Any) -> dict[str, Es
     """Tell how many releases a gate decided on, and how many made a failure more frequent."""
     key = ["surface", "release"]
     released = shipped.select(key).unique(maintain_order=True)
-    decided = facts.gates.select("surface", run="candidate")
-    gated = decided.join(facts.runs.select("surface", "run", "release"), on=["surface", "run"])
-    gated = pl.concat([gated.select(key), decided.select("surface", release="run")])
+    gated = name_gated(facts.gates, facts.runs)
+    caught = find_caught(facts.changes.join(released, on=key, how="semi"), gated)
+    blocked = _proportion(caught["gate"] == "block", groups=caught["release"], **asked)
     compared = facts.changes.group_by(key)
     worse = compared.agg(worse=(pl.col("reading") == "confirmed regression").any())
     again = facts.moves.filter(state="regressed").select(*key, again=True).unique()
@@ -123,7 +123,31 @@ def _releases(shipped: pl.DataFrame, facts: Facts, **asked: Any) -> dict[str, Es
     failed = known.select(pl.col("again").fill_null(False) | pl.col("worse")).to_series()
     n = released.height, released.join(gated, on=key, how="semi").height
     adopted = share(n[1], n[0], "releases", asked["level"])
-    return {"gating_adoption": adopted, "change_failure_rate": _proportion(failed, **asked)}
+    return {
+        "gating_adoption": adopted,
+        "gate_catch_rate": blocked,
+        "change_failure_rate": _proportion(failed, **asked),
+    }
+
+
+def name_gated(gates: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """Name the ``surface, release`` that each gate decided on, and what it said: ``gate``.
+
+    A candidate is a run of a release, or is called as the release is; the last gate counts.
+    """
+    decided = gates.select("surface", run="candidate", gate="verdict")
+    known = runs.select("surface", "run", of="release").unique(["surface", "run"], keep="last")
+    release = pl.coalesce("of", "run")
+    named = decided.join(known, on=["surface", "run"], how="left", maintain_order="left")
+    return named.select("surface", "gate", release=release).unique(
+        ["surface", "release"], keep="last", maintain_order=True
+    )
+
+
+def find_caught(changes: pl.DataFrame, gated: pl.DataFrame) -> pl.DataFrame:
+    """Put beside each regression of production, confirmed or likely, what its gate had said."""
+    worse = changes.filter(pl.col("reading").str.ends_with("regression"))
+    return worse.join(gated, on=["surface", "release"], maintain_order="left")
 
 
 def _issues(observed: pl.DataFrame, moves: pl.DataFrame, **asked: Any) -> dict[str, Estimate]:

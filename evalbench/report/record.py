@@ -5,7 +5,12 @@ import polars as pl
 from evalbench.label.agreement.consensus import SESSION_KEY, latest_labels
 from evalbench.label.annotation.retraction import read_bodies
 from evalbench.label.annotation.workload import add_minutes
+from evalbench.operate.figures import find_caught, name_gated
+from evalbench.report.glossary import VERDICTS
+from evalbench.report.sentences import say_count, say_interval
 from evalbench.snapshot import Snapshot
+
+RUN = ("surface", "candidate")
 
 
 def read_own(view: Snapshot, kind: str) -> pl.DataFrame:
@@ -22,8 +27,41 @@ def list_gates(view: Snapshot) -> pl.DataFrame:
 
 
 def list_overrides(view: Snapshot) -> pl.DataFrame:
-    """List the overrides of gates, with the day ``until`` which each holds, and the outcome."""
-    return view.overrides.with_columns(until=pl.col("expires_at").dt.strftime("%Y-%m-%d"))
+    """List the overrides of gates, with the day ``until`` which each holds, and the outcome.
+
+    That is what production shows of the release, until a person closes the override.
+    """
+    given = pl.Series(view.overrides["outcome"].to_list(), dtype=pl.String)
+    shown = [say_aftermath(view, *row) for row in view.overrides.select(*RUN).iter_rows()]
+    outcome = given.fill_null(pl.Series(shown, dtype=pl.String))
+    until = pl.col("expires_at").dt.strftime("%Y-%m-%d")
+    return view.overrides.with_columns(until=until, outcome=outcome)
+
+
+def list_caught(view: Snapshot) -> pl.DataFrame:
+    """List the regressions that production shows, and what the gate had said of the release."""
+    gated = name_gated(read_own(view, "gate.decided"), view.runs)
+    return find_caught(view.changes, gated).with_columns(pl.col("gate").fill_null("no gate"))
+
+
+def say_aftermath(view: Snapshot, surface: str, candidate: str) -> str:
+    """Say what production shows of the release that a gate's candidate became."""
+    runs = view.runs.filter(surface=surface, run=candidate)["release"].drop_nulls()
+    release = runs.last() if len(runs) else candidate
+    own = view.every_change.filter(surface=surface, release=release)
+    worse = own.filter(pl.col("reading").str.ends_with("regression"))
+    told = [
+        f"{row['name']} {VERDICTS[row['reading']]}:"
+        f" {say_interval(*(1000 * row[end] for end in ('delta', 'low', 'high')), signed=True)}"
+        " per 1,000 sessions"
+        for row in worse.iter_rows(named=True)
+    ]
+    unknown = own.filter(reading="cannot tell").height
+    if unknown == own.height:
+        return "Production cannot tell yet."
+    calm = f"no failure is shown to be more frequent in {say_count(own.height - unknown, 'rate')}"
+    rest = f"; {unknown} cannot be told" if unknown else ""
+    return f"{'; '.join(told) or calm[:1].upper() + calm[1:]}{rest}."
 
 
 def list_reading(view: Snapshot) -> pl.DataFrame:

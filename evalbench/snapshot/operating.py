@@ -67,7 +67,7 @@ class Operating(Releasing):
     @cached_property
     def fixes(self) -> pl.DataFrame:
         """The rates before and after each fix, over whole lives of releases."""
-        told = self._every_change, self._any_frame, self.truth, self.shipped
+        told = self.every_change, self._any_frame, self.truth, self.shipped
         return fixes.check_fixes(self.issues, *told)
 
     @cached_property
@@ -129,18 +129,18 @@ class Operating(Releasing):
             calibrations=none,
             weeks=cadence,
             moves=move_table(self._issues),
-            changes=self._every_change,
+            changes=self.every_change,
             shipped=self.shipped,
             runs=self.runs,
             gates=gates,
             overrides=overridden.filter(pl.col("gate").is_in(gates["seq"].to_list())),
             fresh=self.freshness,
             outputs=pl.concat(outputs),
-            forecasts=forecast.score_forecasts(made, self._every_change, level=level),
+            forecasts=forecast.score_forecasts(made, self.every_change, level=level),
         )
 
     @property
-    def _every_change(self) -> pl.DataFrame:
+    def every_change(self) -> pl.DataFrame:
         """What each release of any quarter changed."""
         return self.whole.changes if self.whole.sessions.height else impact.CHANGES.to_frame()
 

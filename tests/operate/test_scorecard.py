@@ -182,7 +182,8 @@ def test_a_release_fails_by_a_confirmed_regression_or_an_issue_that_came_back(sh
     key = pl.DataFrame({"surface": ["shop"] * 3, "release": ["10", "9", "8"]})
     readings = ["cannot tell", "confirmed regression", "likely regression"]
     frames["changes"] = key.with_columns(reading=pl.Series(readings))
-    frames["gates"] = pl.DataFrame({"surface": ["shop"], "candidate": ["run 9"]})
+    gate = {"surface": ["shop"], "candidate": ["run 9"], "verdict": ["block"]}
+    frames["gates"] = pl.DataFrame(gate)
     frames["runs"] = pl.DataFrame({"surface": ["shop"], "run": ["run 9"], "release": ["9"]})
     moves = pl.DataFrame({"surface": ["shop"], "release": ["10"], "state": ["fix shipped"]})
     asked = {"level": 0.95, "rng": np.random.default_rng(1)}
@@ -191,3 +192,4 @@ def test_a_release_fails_by_a_confirmed_regression_or_an_issue_that_came_back(sh
         found = figures._releases(shipped, figures.Facts(**frames), **asked)
         assert found["change_failure_rate"].estimate == failed
         assert found["gating_adoption"].estimate == 0.5
+        assert (found["gate_catch_rate"].estimate, found["gate_catch_rate"].n) == (1.0, 1)
