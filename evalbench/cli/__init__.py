@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 import evalbench as eb
+from evalbench.cli.doctor import doctor
 from evalbench.cli.gate import gate, override
 from evalbench.cli.golden import golden
 from evalbench.cli.issues import issues
@@ -26,6 +27,7 @@ from evalbench.cli.options import (
     show_progress,
     tell,
 )
+from evalbench.cli.project import init
 from evalbench.cli.record import print_scorecard, record
 from evalbench.cli.team import forget, grant
 from evalbench.errors import CellError, EvalbenchError
@@ -201,6 +203,8 @@ def browse(
 labels, codebook, verdicts = (typer.Typer(no_args_is_help=True) for _ in range(3))
 app.add_typer(labels, name="labels", help="Labels, ratings and notes to a file, and from one.")
 app.add_typer(codebook, name="codebook", help="Failure modes to a file, and from one.")
+app.command()(init)
+app.command()(doctor)
 app.command()(gate)
 app.command()(grant)
 app.command()(forget)
