@@ -84,7 +84,12 @@ def test_doctor_finds_a_new_and_a_filled_workspace_sound_and_makes_nothing(
     monkeypatch.setattr(runbook, "_BROWSERS", ())
     status, out = call("doctor", "--workspace", "ws")
     assert (status, "sk-hidden" in out) == (0, False)
-    for told in ("ok +environment", "ok +database +1 events", "note +browser", "ok +models +OPENAI_API_KEY"):
+    for told in (
+        "ok +environment",
+        "ok +database +1 events",
+        "note +browser",
+        "ok +models +OPENAI_API_KEY",
+    ):
         assert re.search(f"^{told}", out, re.M), out
 
 
