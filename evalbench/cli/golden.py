@@ -14,8 +14,7 @@ Held = Annotated[
     str, typer.Option(help="golden, regression, adversarial, policy, segment or canary.")
 ]
 Shape = Annotated[
-    str | None,
-    typer.Option("--as", help="promptfoo, inspect, deepeval, langfuse or braintrust."),
+    str | None, typer.Option("--as", help="promptfoo, inspect, deepeval, langfuse or braintrust.")
 ]
 
 

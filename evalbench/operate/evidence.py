@@ -20,9 +20,7 @@ PLACED = columns(
     (pl.Float64, "inclusion_probability"),
 )
 SAMPLE = columns(
-    (pl.Int64, "draw"),
-    (pl.String, "surface"),
-    (pl.Int64, "strata n_sessions n_drawn n_labelled"),
+    (pl.Int64, "draw"), (pl.String, "surface"), (pl.Int64, "strata n_sessions n_drawn n_labelled")
 )
 LIMITS = columns((pl.String, "surface limit"), (pl.Int64, "n of"), (pl.String, "names"))
 

@@ -231,9 +231,10 @@ def _rate_row(each: SurfaceRates, release: str, at: int) -> dict[str, Any]:
     if row["reason"]:
         return row
     rate, process = each.found.rates[at][window], each.found.processes[at][window]
-    row |= {"estimate": rate.estimate, "process": process.estimate, "status": "ok"}
-    row |= _ends("", rate) | _ends("process_", process) | _ends("", rate, "_per_1000", 1000)
-    row |= {"per_1000": 1000 * rate.estimate, "level": rate.level, "method": rate.method}
+    ends = {"low": rate.low, "high": rate.high}
+    row |= {"estimate": rate.estimate, "per_1000": 1000 * rate.estimate, "status": "ok"}
+    row |= ends | {f"{end}_per_1000": 1000 * value for end, value in ends.items()}
+    row |= process.cells("process") | {"level": rate.level, "method": rate.method}
     return row | {"design_effect": each.counted.design_effect, "reason": rate.reason}
 
 
@@ -246,14 +247,9 @@ def _find_change(each: SurfaceRates, earlier: str, release: str, at: int) -> Poo
 def _change_numbers(change: PooledChange) -> dict[str, Any]:
     lost = None if np.isnan(change.loss_survived) else change.loss_survived
     row: dict[str, Any] = {"p_value": change.p_value, "loss_survived": lost}
-    row |= {"before": change.before.estimate, "after": change.after.estimate}
-    row |= _ends("before_", change.before) | _ends("after_", change.after)
-    return row | {"delta": change.delta.estimate} | _ends("", change.delta)
-
-
-def _ends(prefix: str, estimate: Estimate, suffix: str = "", scale: float = 1) -> dict[str, float]:
-    ends = {"low": estimate.low, "high": estimate.high}
-    return {f"{prefix}{end}{suffix}": scale * value for end, value in ends.items()}
+    row |= change.before.cells("before") | change.after.cells("after")
+    moved = change.delta
+    return row | {"delta": moved.estimate, "low": moved.low, "high": moved.high}
 
 
 def _sort_within_release(rows: pl.DataFrame, *by: str | pl.Expr) -> pl.DataFrame:

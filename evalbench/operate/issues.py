@@ -55,8 +55,7 @@ ISSUES = columns(
 """One row an issue. ``release`` ships the fix, since ``fixed_at``; ``delta`` with its interval and
 ``exposure`` are what showed a verified one. ``refused`` counts events that could not be."""
 MOVES = columns(
-    (pl.String, "issue surface source severity state release reason"),
-    (TIME, "at recorded_at"),
+    (pl.String, "issue surface source severity state release reason"), (TIME, "at recorded_at")
 )
 """Every state of every issue in its order, the first of them observed."""
 

@@ -101,5 +101,4 @@ def _measure(spells: list[Any], start: datetime | None, level: float) -> dict[st
     )
     row = {"n": len(kept), "left_out": len(late), "level": level, "method": found.method}
     row |= {"done": ended.count(1), "dropped": ended.count(2), "open": ended.count(0)}
-    row |= {"days": found.estimate, "days_low": found.low, "days_high": found.high}
-    return row | {"reason": found.reason}
+    return row | found.cells("days") | {"reason": found.reason}

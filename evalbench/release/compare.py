@@ -11,7 +11,6 @@ import polars as pl
 
 from evalbench import stats
 from evalbench.schema import columns
-from evalbench.stats import Estimate
 
 ANY = "any"
 """The mode of an output as a whole: it fails where it shows any failure."""
@@ -93,12 +92,7 @@ def find_outcomes(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 
 def compare_runs(
-    outcomes: pl.DataFrame,
-    baseline: str,
-    *,
-    margin: float,
-    level: float,
-    rng: np.random.Generator,
+    outcomes: pl.DataFrame, baseline: str, *, margin: float, level: float, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Compare every run with the baseline, mode by mode, as :data:`COMPARED`; whole outputs first.
 
@@ -122,9 +116,10 @@ def compare_runs(
         named = {"surface": outcomes["surface"][0], "run": run, "baseline": baseline, "mode": mode}
         counts = {name: getattr(change, name) for name in ("reading", "newly_failing", "fixed")}
         counts |= {"n": change.delta.n, "unknown": table.height - pairs.height, "mde": change.mde}
-        ends = _ends("before", change.before) | _ends("after", change.after)
-        ends |= _ends("delta", change.delta, prefix="") | {"p_value": change.p_value}
-        rows.append(named | counts | ends | {"level": change.delta.level})
+        ends = change.before.cells("before") | change.after.cells("after")
+        ends |= {name: getattr(change.delta, name) for name in ("low", "high", "level")}
+        ends |= {"delta": change.delta.estimate, "p_value": change.p_value}
+        rows.append(named | counts | ends)
     return pl.DataFrame(rows, schema=COMPARED).fill_nan(None)
 
 
@@ -168,7 +163,7 @@ def summarize_runs(
         own = whole.filter(run=row["run"])
         shared = own["case"].to_list() if own["case"].is_duplicated().any() else None
         seen = stats.proportion(own["fails"].to_list(), groups=shared, **how)
-        row |= {"n": seen.n, **_ends("seen", seen), **_ends("failing", shrunken)}
+        row |= {"n": seen.n} | seen.cells("seen") | shrunken.cells("failing")
     for name, value in (("cost", pl.col("cost_usd")), ("seconds", _seconds())):
         table = spread_runs(outputs.with_columns(value.alias(name)), name, by=["case"])
         same = pl.concat(
@@ -177,7 +172,7 @@ def summarize_runs(
         spent = fails.select("case").join(same, on="case", how="left").select(names).to_numpy()
         made = stats.paired_means(spent, baseline=names.index(baseline), **how)
         for row, mean, ratio in zip(rows, *made, strict=True):
-            row |= _ends(name, mean) | _ends(f"{name}_ratio", ratio)
+            row |= mean.cells(name) | ratio.cells(f"{name}_ratio")
         if name == "cost" and np.isfinite(bad + spent).all(axis=1).any():
             for row, chance in zip(rows, stats.front_chances(bad, spent, rng=rng), strict=True):
                 row["on_front"] = float(chance)
@@ -233,9 +228,3 @@ def _seconds() -> pl.Expr:
     """How long an output took, from its first step to its last."""
     whole = (pl.col("ended_at") - pl.col("started_at")).dt.total_microseconds() / 1e6
     return pl.when(whole > 0).then(whole).otherwise(pl.col("latency_p95_ms") / 1e3)
-
-
-def _ends(name: str, estimate: Estimate, *, prefix: str | None = None) -> dict[str, float]:
-    start = f"{name}_" if prefix is None else prefix
-    ends = {f"{start}low": estimate.low, f"{start}high": estimate.high}
-    return {name: estimate.estimate, **ends}

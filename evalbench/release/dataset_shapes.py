@@ -11,14 +11,7 @@ import orjson
 import polars as pl
 
 from evalbench.errors import ReadError
-from evalbench.release.golden import (
-    add_cases,
-    live,
-    name_case,
-    read_cases,
-    read_words,
-    redact_case,
-)
+from evalbench.release.golden import add_cases, live, name_case, read_cases, read_words, redact_case
 from evalbench.release.leakage import list_objections
 from evalbench.schema import GoldenAdded
 from evalbench.session.messages import read_value

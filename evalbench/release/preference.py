@@ -24,20 +24,16 @@ STRENGTHS = columns((pl.String, "surface run"), (pl.Float64, "strength strength_
 RESAMPLES, RIDGE = 2_000, 100.0
 
 
-def read_duels(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Read preferences of a pairwise judge as :data:`DUELS`: verdicts of a mode "worse than RUN".
+def find_duels(verdicts: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Read preferences of a pairwise judge as :data:`DUELS`; without one, make them of outcomes.
 
-    The verdict is on the run shown first; a score from 0 to 1 is how much worse it is, 1/2 a tie.
+    Its verdicts are of a mode "worse than RUN", on the run shown first; a score from 0 to 1 is how
+    much worse that is, 1/2 a tie.
     """
     said = verdicts.filter(pl.col("mode").str.starts_with(WORSE), again=0).drop_nulls("fails")
     worse = pl.when(pl.col("score").is_between(0, 1)).then("score").otherwise(pl.col("fails"))
     other = pl.col("mode").str.strip_prefix(WORSE)
-    return said.with_columns(other=other, won=1 - worse.cast(pl.Float64)).select(list(DUELS))
-
-
-def find_duels(verdicts: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
-    """Read the preferences of a pairwise judge; without one, make them of outcomes."""
-    duels = read_duels(verdicts)
+    duels = said.with_columns(other=other, won=1 - worse.cast(pl.Float64)).select(list(DUELS))
     return make_duels(outcomes) if duels.is_empty() else duels
 
 

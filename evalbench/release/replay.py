@@ -12,8 +12,7 @@ from evalbench.schema import GateDecided, columns
 
 PAIRS = columns((pl.String, "surface release candidate baseline"))
 REPLAYED = columns(
-    (pl.String, "surface release candidate baseline verdict blocking"),
-    (pl.Int64, "regressed"),
+    (pl.String, "surface release candidate baseline verdict blocking"), (pl.Int64, "regressed")
 )
 """What the gate says of a release today, the rows that block, and in how many failure modes
 production got worse with it."""

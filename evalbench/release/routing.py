@@ -66,11 +66,9 @@ def simulate_routes(
         change = stats.paired_change(fails[:, 1], wrong, **how)
         _, [_, ratio] = stats.paired_means(np.stack([cost[:, 1], spent], axis=1), baseline=0, **how)
         at_random = fails[:, 0].mean() + handed.mean() * (fails[:, 1] - fails[:, 0]).mean()
-        row = {"handed_on": handed.mean(), "at_random": at_random}
-        for name, each in (("failing", change.after), ("cost_ratio", ratio)):
-            row |= {name: each.estimate, f"{name}_low": each.low, f"{name}_high": each.high}
-        delta = change.delta
-        return row | {"delta": delta.estimate, "low": delta.low, "high": delta.high}
+        row = change.after.cells("failing") | ratio.cells("cost_ratio")
+        row |= {"delta": change.delta.estimate, "low": change.delta.low, "high": change.delta.high}
+        return row | {"handed_on": handed.mean(), "at_random": at_random}
 
     def choose(part: np.ndarray) -> float:
         """Choose the least share that the cases of a part show to be good enough, else all."""

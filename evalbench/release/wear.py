@@ -10,7 +10,8 @@ import polars as pl
 from evalbench import stats
 from evalbench.release.golden import CASE_KEY, SUITE_KEY, live
 from evalbench.schema import columns
-from evalbench.stats.selection import best_of, rate_gap
+from evalbench.stats.mix import difference
+from evalbench.stats.selection import best_of
 
 IN_DAYS = 10
 """Working days after which a new critical failure mode should have a case."""
@@ -78,7 +79,7 @@ def measure_wear(
         key = {"surface": surface, "suite": suite}
         told = outcomes.filter(**key).join(own.select("run"), on="run", how="semi")
         wide = told.pivot("case", index="run", values="fails", aggregate_function="first")
-        found = best_of(wide.drop("run").cast(pl.Float64).to_numpy())
+        luck = best_of(wide.drop("run").cast(pl.Float64).to_numpy())
         chosen = candidate or own["run"][-1]
         latest, seen = told.filter(run=chosen), told.filter(pl.col("run") != chosen)
         old = latest.join(seen, on="case", how="semi")["fails"]
@@ -87,16 +88,22 @@ def measure_wear(
             "cases": live(cases).filter(**key).height,
             "decisions": gates.filter(**key).height,
             "candidates": own["run"].n_unique(),
-            "optimism": found.optimism,
-            "retire_on": _propose(own["at"], found.last(margin)),
+            "optimism": luck.optimism,
+            "retire_on": _propose(own["at"], luck.last(margin)),
             "n_old": len(old),
             "n_fresh": len(fresh),
             "level": level,
         }
-        for name, sample in (("old", old), ("fresh", fresh)):
-            if len(sample):
-                row |= _spread(name, stats.proportion(sample, level=level, rng=rng))
-        rows.append(row | _spread("fresh_gap", rate_gap(old, fresh, level=level)))
+        found = {
+            name: stats.proportion(sample, level=level, rng=rng)
+            for name, sample in (("old", old), ("fresh", fresh))
+            if len(sample)
+        }
+        if len(found) == 2:
+            found["fresh_gap"] = difference(found["old"], found["fresh"])
+        rows.append(row)
+        for name, each in found.items():
+            rows[-1] |= each.cells(name)
     return pl.DataFrame(rows, WEAR)
 
 
@@ -114,7 +121,3 @@ def _propose(at: pl.Series, last: float) -> date | None:
     begun, seen = at[0], at[-1]
     days = (seen - begun) / timedelta(days=1) / max(len(at) - 1, 1) * (last - 1)
     return (begun + timedelta(days=days)).date() if 0 < days < 3652 else None
-
-
-def _spread(name: str, estimate: stats.Estimate) -> dict[str, float]:
-    return {name: estimate.estimate, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -109,12 +109,7 @@ def make_front(view: Snapshot) -> Front:
         limits=front_words.say_limits_line(view.rates),
         level=view.ws.settings.level,
         examples=examples,
-        tables={
-            "failures": failures,
-            "targets": aimed,
-            "history": history,
-            "decisions": decisions,
-        },
+        tables={"failures": failures, "targets": aimed, "history": history, "decisions": decisions},
     )
 
 

@@ -12,13 +12,7 @@ from evalbench.store.workspace import Workspace
 
 
 def keep_case(
-    ws: Workspace,
-    surface: str,
-    session_id: str,
-    *,
-    mode: str,
-    expected: str,
-    suite: str = "golden",
+    ws: Workspace, surface: str, session_id: str, *, mode: str, expected: str, suite: str = "golden"
 ) -> GoldenAdded:
     """Add a session that fails to a suite; ReleaseError where nobody confirmed it, or it leaks."""
     view = take_snapshot(ws, surface=surface)

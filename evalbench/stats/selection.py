@@ -9,10 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from ._arguments import check_level
-from ._resampling import wilson
-from .estimate import Estimate
-
 
 class Optimism(NamedTuple):
     """By how much the best of ``candidates`` seems better than it is, as a share of cases.
@@ -59,26 +55,3 @@ def best_of(fails: ArrayLike) -> Optimism:
     spread = math.sqrt(np.nanvar(shared, axis=0, ddof=1).mean() / n) if n else math.nan
     expected = float(special.ndtri((max(k, 1) - 0.375) / (max(k, 1) + 0.25)))
     return Optimism(expected * spread, spread, k)
-
-
-def rate_gap(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Estimate:
-    """Estimate the rate of ``second`` less that of ``first``, two independent samples of 0 and 1.
-
-    Newcombe's interval from two Wilson intervals (1998, method 10). Undefined where one is empty.
-
-    Examples
-    --------
-    >>> rate_gap([0, 0, 0, 1], [1, 1, 0, 1]).estimate
-    0.5
-    """
-    check_level(level)
-    samples = [np.asarray(each, dtype=np.float64) for each in (first, second)]
-    n, method = sum(map(len, samples)), "Newcombe"
-    if not all(map(len, samples)):
-        return Estimate(math.nan, math.nan, math.nan, level, method, n, "one of them is empty")
-    rates = [float(each.mean()) for each in samples]
-    ends = [wilson(each.sum(), len(each), level) for each in samples]
-    below = math.hypot(rates[1] - ends[1][0], ends[0][1] - rates[0])
-    above = math.hypot(ends[1][1] - rates[1], rates[0] - ends[0][0])
-    gap = rates[1] - rates[0]
-    return Estimate(gap, gap - below, gap + above, level, method, n)

@@ -141,7 +141,9 @@ def test_a_judge_that_likes_the_first_place_gives_nobody_a_win(rng):
         for worse in [case < (6 if run == "a" else 30)]
     ]
     columns = ["surface", "run", "mode", "case", "repeat", "again", "fails", "score"]
-    duels = preference.read_duels(pl.DataFrame(verdicts, schema=columns, orient="row"))
+    duels = preference.find_duels(
+        pl.DataFrame(verdicts, columns, orient="row"), compare.OUTCOMES.to_frame()
+    )
     [pair] = preference.rate_pairs(duels, **HOW, rng=rng).to_dicts()
     assert (pair["wins_first"], pair["wins_second"]) == (0.9, 0.5)
     assert pair["wins"] == pytest.approx(0.7)

@@ -89,7 +89,7 @@ def test_a_suite_that_served_once_is_not_worn():
     assert (row["candidates"], row["n_old"], row["n_fresh"]) == (1, 0, 3)
     assert row["fresh"] == pytest.approx(1 / 3)
     assert row["retire_on"] is None
-    assert np.isnan(row["fresh_gap"])
+    assert row["fresh_gap"] is None
     empty = wear.measure_wear(make_cases([]), make_runs(0), NO_GATES, judged, **HOW, rng=None)
     assert empty.schema == wear.WEAR
 

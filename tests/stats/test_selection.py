@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-from statsmodels.stats.proportion import confint_proportions_2indep
 
-from evalbench.stats.selection import best_of, rate_gap
+from evalbench.stats.selection import best_of
 
 
 def draw(rng, candidates, cases, rates):
@@ -32,15 +31,3 @@ def test_one_candidate_has_nothing_to_be_chosen_from():
     assert np.isnan(best_of(apart).spread)
     with pytest.raises(ValueError, match="two dimensions, got 1"):
         best_of([0, 1])
-
-
-def test_the_gap_is_newcombes():
-    first, second = np.repeat([1, 0], [7, 93]), np.repeat([1, 0], [12, 38])
-    gap = rate_gap(first, second)
-    # statsmodels 0.14.5: confint_proportions_2indep(12, 50, 7, 100, compare="diff", "newcomb")
-    known = confint_proportions_2indep(12, 50, 7, 100, compare="diff", method="newcomb")
-    assert (gap.low, gap.high) == pytest.approx(known, abs=1e-9)
-    assert gap.estimate == pytest.approx(0.17)
-    swapped = rate_gap(second, first)
-    assert (swapped.low, swapped.high) == pytest.approx((-gap.high, -gap.low))
-    assert np.isnan(rate_gap([], [1]).estimate)
