@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import evalbench as eb
-from evalbench.cli.options import Columns, Surface, Table, Workspace, Written, tell
+from evalbench.cli.options import Columns, Surface, Table, Workspace, Written, one_line, tell
 
 golden = typer.Typer(no_args_is_help=True)
 Place = Annotated[str, typer.Argument(help="Product surface.")]
@@ -48,9 +48,11 @@ def list_cases(surface: Surface = None, workspace: Workspace = None) -> None:
         own = suites.live(cases).filter(surface=suite["surface"], suite=suite["suite"])
         for case in own.iter_rows(named=True):
             shown = ", ".join(filter(None, (case["severity"], case["mode"])))
-            typer.echo(f"  {case['case']} {shown}: {case['expected']}")
+            typer.echo("  " + one_line(f"{case['case']} {shown}: {case['expected']}"))
     for leak in view.leaks.iter_rows(named=True):
-        typer.echo(f"{leak['case']} leaks: {leak['place']} ({leak['similarity']:.0%} alike)")
+        typer.echo(
+            one_line(f"{leak['case']} leaks: {leak['place']} ({leak['similarity']:.0%} alike)")
+        )
 
 
 @golden.command("retire")

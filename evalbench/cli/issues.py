@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import evalbench as eb
-from evalbench.cli.options import Surface, Workspace
+from evalbench.cli.options import Surface, Workspace, check_surface, one_line
 from evalbench.errors import IssueError
 
 issues = typer.Typer(no_args_is_help=True)
@@ -38,10 +38,12 @@ def open_one(
     workspace: Workspace = None,
 ) -> None:
     """Follow a failure from now on; one that people found in a session is confirmed at once."""
-    from evalbench.operate.issues import open_issue
+    from evalbench.operate.issues import check_sessions, open_issue
     from evalbench.snapshot import take_snapshot
 
-    view = take_snapshot(eb.open(workspace), surface=surface)
+    ws = eb.open(workspace)
+    check_surface(ws, surface)
+    view = take_snapshot(ws, surface=surface)
     given = {"title": title, "severity": severity, "owner": owner, "source": source}
     given |= {"runbook": runbook, "observed_at": in_utc(at).get("at")}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value}
@@ -50,8 +52,9 @@ def open_one(
         return
     if missing := [each for each in ("title", "severity", "owner") if each not in fields]:
         raise IssueError(f"give --{missing[0]}, or a --mode that has one")
+    check_sessions(view.sessions, surface, session)
     fields |= {"surface": surface, "session_ids": tuple(session)}
-    typer.echo(open_issue(view.ws.ledger, **fields))
+    typer.echo(open_issue(ws.ledger, **fields))
 
 
 @issues.command("move")
@@ -78,14 +81,16 @@ def list_issues(surface: Surface = None, workspace: Workspace = None) -> None:
     """Print the issues, the open and most severe first, and what the rates speak for."""
     from evalbench.snapshot import take_snapshot
 
-    view = take_snapshot(eb.open(workspace), surface=surface)
+    ws = eb.open(workspace)
+    check_surface(ws, surface)
+    view = take_snapshot(ws, surface=surface)
     checked = {row["issue"]: row for row in view.fixes.iter_rows(named=True)}
     for row in view.issues.iter_rows(named=True):
         told = [row["severity"], row["state"], f"owner {row['owner']}", row["title"]]
         told += [f"next: {row['next_step']}"] if row["next_step"] else []
         found = checked.get(row["issue"], {})
         told += [f"the rates speak for: {found['proposed']}"] if found.get("proposed") else []
-        typer.echo(f"{row['issue']}: {'; '.join(told)}")
+        typer.echo(one_line(f"{row['issue']}: {'; '.join(told)}"))
 
 
 @issues.command("export")

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from evalbench.errors import EvalbenchError
+
 
 def _parse_pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
@@ -71,3 +73,21 @@ def tell(report: Any, *names: str, hint: str = "Name") -> None:
             err=True,
         )
         raise typer.Exit(1)
+
+
+def one_line(text: str) -> str:
+    """Write what people wrote on one line of a terminal, its hidden characters shown."""
+    from evalbench.label.annotation.markdown import visible
+
+    return " ".join(visible(text).split())
+
+
+def check_surface(ws: Any, surface: str | None) -> None:
+    """Refuse a surface that neither lake nor codebook knows, where they know any."""
+    from evalbench.label.codebook.acts import read_codebook
+
+    known = {*ws.lake.sessions().select("surface").unique().collect()["surface"]}
+    known |= {where for where, _ in read_codebook(ws.ledger).modes}
+    if surface and known and surface not in known:
+        named = ", ".join(sorted(known))
+        raise EvalbenchError(f"no surface is called {surface!r}; there are {named}")

@@ -7,7 +7,7 @@ import typer
 
 import evalbench as eb
 from evalbench.cli.issues import Moment, in_utc
-from evalbench.cli.options import Surface, Workspace
+from evalbench.cli.options import Surface, Workspace, check_surface, one_line
 from evalbench.errors import EvalbenchError
 
 record = typer.Typer(no_args_is_help=True)
@@ -31,11 +31,15 @@ def record_metric(
     """Record a metric that is measured elsewhere."""
     from evalbench.operate.scorecard import check_metric
 
-    ledger = eb.open(workspace).ledger
+    ws = eb.open(workspace)
     check_metric(metric, low, value, high)
+    check_surface(ws, surface)
+    ledger = ws.ledger
     body: dict[str, Any] = {"metric": metric, "value": value, "owner": owner}
     body |= {"low": low, "high": high, "source": source, "surface": surface}
     body["observed_at"] = in_utc(at).get("at", ledger.clock())
+    if body["observed_at"] > ledger.clock():
+        raise EvalbenchError("nothing is observed in the future: give a time up to now, with --at")
     typer.echo(f"seq={ledger.append('metric.observed', metric, body)}")
 
 
@@ -51,15 +55,16 @@ def record_target(
     """Set the target of a metric, or the highest rate of a failure mode."""
     from evalbench.operate.scorecard import check_metric
 
-    ledger = eb.open(workspace).ledger
+    ws = eb.open(workspace)
     if mode is None:
         check_metric(metric, target)
+        check_surface(ws, surface)
     else:
-        _check_modes(ledger, surface, mode)
+        _check_modes(ws.ledger, surface, mode)
         if not 0 <= target < 1:
             raise EvalbenchError(f"a failure mode is held to a share, such as 0.01; got {target:g}")
     body = {"metric": metric, "target": target, "owner": owner, "mode": mode, "surface": surface}
-    typer.echo(f"seq={ledger.append('target.set', metric, body)}")
+    typer.echo(f"seq={ws.ledger.append('target.set', metric, body)}")
 
 
 @record.command("decision")
@@ -95,9 +100,13 @@ def record_release(
     workspace: Workspace = None,
 ) -> None:
     """Announce a release, and the failure modes that it set out to fix."""
-    ledger = eb.open(workspace).ledger
+    ws = eb.open(workspace)
+    check_surface(ws, surface)
+    ledger, about = ws.ledger, {"surface": surface, "release": release}
     _check_modes(ledger, surface, *target)
-    body: dict[str, Any] = {"surface": surface, "release": release, "targets": tuple(target)}
+    for day in ledger.bodies("release.shipped").filter(**about)["shipped_at"]:
+        raise EvalbenchError(f"release {release} of {surface} was announced for {day:%Y-%m-%d}")
+    body: dict[str, Any] = about | {"targets": tuple(target)}
     body["shipped_at"] = in_utc(at).get("at", ledger.clock())
     typer.echo(f"seq={ledger.append('release.shipped', f'{surface}/{release}', body)}")
 
@@ -121,10 +130,12 @@ def print_scorecard(
     from evalbench.report.operating_words import say_scorecard
     from evalbench.snapshot import take_snapshot
 
-    view = take_snapshot(eb.open(workspace), surface=surface, quarter=quarter)
+    ws = eb.open(workspace)
+    check_surface(ws, surface)
+    view = take_snapshot(ws, surface=surface, quarter=quarter)
     for row in say_scorecard(view.scorecard).iter_rows(named=True):
         told = [row["value_said"], row["status"], row["trend"], row["reason"]]
         told += [f"target {row['target_said']}"] if row["target_said"] else []
         told += [f"owner {row['owner']}"] if row["owner"] else []
         said = "; ".join(dict.fromkeys(filter(None, told)))
-        typer.echo(f"{row['metric']}: {row['name']}: {said}")
+        typer.echo(one_line(f"{row['metric']}: {row['name']}: {said}"))

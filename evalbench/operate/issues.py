@@ -161,6 +161,14 @@ def move_table(issues: Mapping[str, Issue]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=MOVES)
 
 
+def check_sessions(sessions: pl.DataFrame, surface: str, ids: Sequence[str]) -> pl.DataFrame:
+    """Return the sessions of these ids; IssueError where there is none of one."""
+    seen = sessions.filter(pl.col("session_id").is_in(list(ids)), surface=surface)
+    if missing := set(ids) - set(seen["session_id"]):
+        raise IssueError(f"{surface} has no session {min(missing)!r}: see evalbench browse")
+    return seen
+
+
 def describe_failure(
     modes: pl.DataFrame,
     sessions: pl.DataFrame,
@@ -177,10 +185,8 @@ def describe_failure(
         names = ", ".join(modes["mode"]) or "none yet"
         raise IssueError(f"{known.height} failure modes are called {mode!r}; there are {names}")
     row = known.row(0, named=True)
+    seen = check_sessions(sessions, row["surface"], session_ids)
     chosen = pl.col("session_id").is_in(list(session_ids))
-    seen = sessions.filter(chosen, surface=row["surface"])
-    if missing := set(session_ids) - set(seen["session_id"]):
-        raise IssueError(f"{row['surface']} has no session {min(missing)!r}: see evalbench browse")
     failed = truth.filter(chosen, pl.col("fails"), surface=row["surface"], mode=mode)
     about = {"surface": row["surface"], "mode": mode, "session_ids": tuple(session_ids)}
     about |= {"title": row["name"], "confirmed": failed.height > 0}

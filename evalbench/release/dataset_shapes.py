@@ -60,6 +60,7 @@ def export_cases(
     for name, value in (("surface", surface), ("suite", suite)):
         cases = cases if value is None else cases.filter(pl.col(name) == value)
     records = [_to_record(row) for row in cases.iter_rows(named=True)]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     if shape is None:
         write_table(Path(path), records, FIELDS)
         return len(records)

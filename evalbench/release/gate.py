@@ -13,7 +13,7 @@ import polars as pl
 
 from evalbench.errors import ReleaseError
 from evalbench.release import decision_rows
-from evalbench.release.runs import check_comparable
+from evalbench.release.runs import check_comparable, check_recorded
 from evalbench.schema import GateDecided, GateRow, columns
 from evalbench.settings import Decision
 from evalbench.stats import gating
@@ -160,7 +160,6 @@ def find_runs(
     runs: pl.DataFrame, baselines: pl.DataFrame, decision: Decision, candidate: str, baseline: str
 ) -> str:
     """Return the baseline that a candidate is compared with: the one given, or the one set."""
-    known = runs["run"].to_list()
     if not baseline:
         named = baselines.filter(suite=decision.suite)["run"].to_list()
         if not named:
@@ -169,13 +168,7 @@ def find_runs(
                 " `evalbench baseline`, or give the run to compare with"
             )
         baseline = named[0]
-    for run in (candidate, baseline):
-        if run not in known:
-            raise ReleaseError(
-                f"no run {run!r} of {decision.surface} is on record (there are"
-                f" {', '.join(known) or 'none yet'}): evalbench ingest OUTPUTS --surface"
-                f" {decision.surface} --run {run}"
-            )
+    check_recorded(runs, decision.surface, candidate, baseline)
     if candidate == baseline:
         raise ReleaseError(f"run {candidate!r} is candidate and baseline at once")
     return baseline

@@ -111,14 +111,8 @@ def _find_version(outputs: pl.DataFrame, golden: pl.Series) -> str:
 def set_baseline(ws: Workspace, surface: str, run: str) -> BaselineSet:
     """Let later candidates of the surface be compared with a run on record."""
     known = read_runs(ws.ledger).filter(surface=surface)
-    row = known.filter(run=run)
-    if row.is_empty():
-        raise ReleaseError(
-            f"no run {run!r} of {surface} is on record; there are"
-            f" {', '.join(known['run']) or 'none yet'}: evalbench ingest OUTPUTS --surface SURFACE"
-            " --run RUN records one"
-        )
-    body = BaselineSet(surface=surface, suite=row["suite"][0], run=run)
+    check_recorded(known, surface, run)
+    body = BaselineSet(surface=surface, suite=known.filter(run=run)["suite"][0], run=run)
     ws.ledger.append("baseline.set", name_run(surface, run), body)
     return body
 
@@ -133,6 +127,16 @@ def read_baselines(ledger: Ledger, *, until: int | None = None) -> pl.DataFrame:
     """Read the baseline of each surface and suite as :data:`BASELINES`."""
     bodies = ledger.bodies("baseline.set", until=until).select(list(BASELINES)).cast(BASELINES)
     return bodies.unique(["surface", "suite"], keep="last", maintain_order=True)
+
+
+def check_recorded(runs: pl.DataFrame, surface: str, *names: str) -> None:
+    """Refuse runs of a surface that are not on record; ``runs`` are its own."""
+    for name in sorted({*names} - {*runs["run"]}):
+        raise ReleaseError(
+            f"no run {name!r} of {surface} is on record (there are"
+            f" {', '.join(runs['run']) or 'none yet'}): evalbench ingest OUTPUTS --surface"
+            f" {surface} --run {name}"
+        )
 
 
 def check_comparable(runs: pl.DataFrame, outputs: pl.DataFrame) -> None:
@@ -177,11 +181,7 @@ def choose_runs(
     """
     known = runs.filter(surface=surface)
     wanted = [name.strip() for name in names.split(";") if name.strip()]
-    if odd := {*wanted, baseline} - {"", *known["run"]}:
-        raise ReleaseError(
-            f"no run {', '.join(sorted(odd))} of {surface} is on record; there are"
-            f" {', '.join(known['run']) or 'none yet'}"
-        )
+    check_recorded(known, surface, *wanted, *filter(None, [baseline]))
     suite = ["suite", "suite_version"]
     meant = known.filter(pl.col("run").is_in([baseline] if baseline else wanted or known["run"]))
     same = known.join(meant.tail(1).select(suite), on=suite, how="semi")

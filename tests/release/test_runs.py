@@ -111,7 +111,7 @@ def test_a_baseline_is_a_run_on_record(call, ingest, workspace):
     assert eb.snapshot(workspace).baselines.rows() == [("shop", "golden", "old")]
     status, _, [said] = call("baseline", "shop", "new")
     assert status == 3
-    assert "no run 'new' of shop is on record; there are old" in said
+    assert "no run 'new' of shop is on record (there are old)" in said
 
 
 def test_an_unknown_suite_is_refused_before_anything_is_read(ingest, workspace):
