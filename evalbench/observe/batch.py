@@ -17,6 +17,7 @@ from evalbench.observe.formats.opentelemetry import envelope_spans
 from evalbench.observe.frames import RECORD, build_frame, keep_usable, name_sessions
 from evalbench.observe.json_values import Flaw, split_values
 from evalbench.observe.record import Row
+from evalbench.observe.rejects import READABLE, Reject, make_reject
 from evalbench.observe.sessions import outline_sessions
 from evalbench.observe.source import Chunk
 from evalbench.pii import redact_columns
@@ -80,15 +81,6 @@ def _split_envelope(envelope: Row, text: bytes) -> list[Record]:
 
 
 AT_ONCE = 500  # rows that become columns at once, while the processor's cache still holds them
-READABLE = "backslashreplace"  # how bytes that are no UTF-8 are shown in a reject
-
-
-class Reject(NamedTuple):
-    """A record that cannot be used: where it is, why, and what it says."""
-
-    line: int
-    reason: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -144,11 +136,6 @@ def _process_chunk(chunk: Chunk, plan: Plan) -> Outcome:
     rejects = [make_reject(*records[index], reason=flaw) for index, flaw in sorted(flaws.items())]
     done = len(records), rejects, staged, read_from, outlines, unnamed
     return Outcome(*done, position=chunk.position)
-
-
-def make_reject(line: int, text: bytes, *, reason: str) -> Reject:
-    """Return the reject of a record."""
-    return Reject(line, reason, text.decode(errors=READABLE).rstrip("\r\n"))
 
 
 Records = list[tuple[int, bytes]]

@@ -5,38 +5,31 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import chain, count
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import orjson
 import polars as pl
 
 from evalbench.errors import ReadError
-from evalbench.observe.batch import (
-    Outcome,
-    Plan,
-    Reject,
-    make_reject,
-    process_part,
-    read_records,
-)
+from evalbench.observe.batch import Outcome, Plan, process_part, read_records
 from evalbench.observe.formats import find_format, load_formats
 from evalbench.observe.formats.guess import guess_columns, write_map
 from evalbench.observe.frames import RECORD
 from evalbench.observe.json_values import Flaw
 from evalbench.observe.parallel import map_parallel
 from evalbench.observe.record import check_columns
-from evalbench.observe.sessions import fold_sessions
-from evalbench.observe.source import Chunk, read_chunks
+from evalbench.observe.rejects import Reject, Rejects, make_reject
+from evalbench.observe.session_table import add_sessions, refresh_sessions
+from evalbench.observe.source import Chunk, open_sources, read_chunks
 from evalbench.schema import RUN_SIGN, TracesReplaced
 from evalbench.settings import Limits
-from evalbench.store.tabular import open_private
 
 if TYPE_CHECKING:
     from evalbench.store.lake import Lake
@@ -53,8 +46,11 @@ COLLISION = (
 ASKED = "--map messages=FIELD, or --map input=FIELD --map output=FIELD"
 # Traces that no session has, and those that it may have where they are most of a source.
 MANY_TRACES, MOST_TRACES = 200, 4
-# Spans whose sessions are folded at a time, to keep to the promised memory.
-SPANS_AT_ONCE = 2_000_000
+# Chunks whose spans become visible at once, a GiB of text: what is known of each is held till then.
+CHUNKS_AT_ONCE = 64
+NOTHING = pl.DataFrame(schema={"ingest_id": pl.String, "session_id": pl.String})
+COLLIDED = pl.Schema({"chunk": pl.UInt32, RECORD: pl.UInt32})
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,19 @@ class IngestReport:
     collisions: int = 0
     warning: str = ""
 
+    def __add__(self, other: IngestReport) -> IngestReport:
+        """Take two files together; of several rejects the last are named."""
+        return IngestReport(
+            self.sessions + other.sessions,
+            self.spans + other.spans,
+            self.rejected + other.rejected,
+            self.duplicates + other.duplicates,
+            self.records + other.records,
+            other.rejects_path or self.rejects_path,
+            self.collisions + other.collisions,
+            "\n".join(filter(None, (self.warning, other.warning))),
+        )
+
 
 def ingest(
     ws: Workspace,
@@ -85,95 +94,123 @@ def ingest(
     columns: Mapping[str, str] | None = None,
     redact: bool | None = None,
     replace: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> IngestReport:
-    """Read an export of traces into the lake.
+    """Read exports of traces into the lake: a file, or all that a pattern names (``*.jsonl``).
 
     A record is a line of JSONL, an item of a JSON list, a row of CSV or Parquet, a whole document,
-    or in OTLP a span. One that cannot be used is rejected, with line and reason. Spans appear in
-    one transaction, and a killed ingest is made good by the same command; any number of writers may
-    share a lake.
+    or in OTLP a span. One that cannot be used is rejected, with line and reason. Spans of a GiB of
+    text appear in one transaction, and a killed ingest is made good by the same command; any number
+    of writers may share a lake.
 
-    ``path`` may be gzip or zstd (but Parquet), told by content as ``format`` is where "auto".
+    A file may be gzip or zstd (but Parquet), told by content as ``format`` is where "auto"; of an
+    object store, ``s3://bucket/traces/*.jsonl``, it is opened with the settings' ``lake_options``.
     ``columns`` map a column to a field, dotted path or ``{template}``, over those of the settings;
     ``redact`` is by default theirs. ``replace``: spans take the place of what the source brought
     before, labels stay. ``progress`` takes bytes read and in all. ReadError where there is nothing
     of a known format.
     """
-    path, settings = Path(path), ws.settings
     if not surface:
         raise ReadError("surface is empty; name the product surface that the traces are of")
     if len(quote(surface, safe="")) > LONGEST_SURFACE or surface == NO_PARTITION:
         raise ReadError(f"surface {surface[:40]!r} is no name for a folder; choose a shorter one")
-    product = settings.surfaces.get(surface.partition(RUN_SIGN)[0])
-    own = product.columns if product else {}
-    columns = {**own, **(columns or {})}
-    redact = settings.redact if redact is None else redact
-    modules = load_formats(format)
+    product = ws.settings.surfaces.get(surface.partition(RUN_SIGN)[0])
+    columns = {**(product.columns if product else {}), **(columns or {})}
     try:
         check_columns(columns)
     except ValueError as error:
         raise ReadError(str(error)) from error
-    parts = read_chunks(path, settings.limits)
-    first = _take_first(parts)
-    if format == "auto":
-        _require_known(path, first, modules, columns)
-    with path.open("rb") as file:
-        source = hashlib.file_digest(file, _digest).hexdigest()
-    how = repr((format, sorted(columns.items()), redact))
-    ingest_id = f"{source}-{_digest(how.encode()).hexdigest()}"
-    with _alone(ws.path) as folder:
+    load_formats(format)
+    redact = ws.settings.redact if redact is None else redact
+    how = _digest(repr((format, sorted(columns.items()), redact)).encode()).hexdigest()
+    reports, changed = [], set[str]()
+    for file in open_sources(path, ws.path, ws.settings.lake_options):
+        with file.open("rb") as content:
+            source = hashlib.file_digest(content, _digest).hexdigest()
         plan = Plan(
             lake=ws.lake,
-            folder=folder,
+            folder=ws.path / "staged",
             surface=surface,
-            ingest_id=ingest_id,
+            ingest_id=f"{source}-{how}",
             format=format,
             columns=columns,
             redact=redact,
             secret=ws.secret,
         )
-        outcomes = []
-        for outcome in map_parallel(process_part, chain(first, parts), plan):
-            outcomes.append(outcome)
-            if progress and outcome.position is not None:
-                progress(outcome.position, path.stat().st_size)
-        _name_across(outcomes, ws.lake, surface, folder)
-        warning = _warn_merged(outcomes) if "session_id" in columns else ""
-        replace = replace and any("span" in each.staged for each in outcomes)
-        earlier = _find_earlier(ws.lake, surface, source) if replace else pl.DataFrame()
-        replaced = [*earlier["ingest_id"].unique().sort()] if len(earlier) else []
-        states = _commit(outcomes, ws.lake, folder, replaced and [*replaced, ingest_id])
-        n_new = len(states.filter(state="new", table="span"))
-        if replaced:
-            body = TracesReplaced(
-                surface=surface, replaced=tuple(replaced), by=ingest_id, n_spans=n_new
-            )
-            ws.ledger.append("traces.replaced", surface, body)
+        with _alone(ws.path):
+            earlier = _find_earlier(ws.lake, surface, source) if replace else NOTHING
+            brought = [*earlier["ingest_id"].unique().sort()]
+            reports.append(_read_file(ws, file, plan, brought, progress))
+            changed.update(earlier["session_id"])
+    with _alone(ws.path):
+        n_more = refresh_sessions(ws.lake, surface, changed=changed)
+    return sum(reports, IngestReport(n_more, 0, 0, 0, 0))
+
+
+def _read_file(
+    ws: Workspace, path: Path, plan: Plan, earlier: list[str], progress: Progress | None
+) -> IngestReport:
+    """Read a file in portions of some chunks, each visible at once; replace what is ``earlier``."""
+    limits, parts = ws.settings.limits, read_chunks(path, ws.settings.limits)
+    first = _take_first(parts)
+    if plan.format == "auto":
+        _require_known(path, first, load_formats(plan.format), plan.columns)
+    parts, at, counts, warning = chain(first, parts), 0, Counter[str](), ""
+    rejects, collided, replaced = Rejects(plan.folder), [COLLIDED.to_frame()], list[str]()
+    size = path.stat().st_size
+    tell = (lambda done: progress(done, size)) if progress else None
+    while outcomes := _process(islice(parts, CHUNKS_AT_ONCE), plan, rejects, tell):
+        _name_across(outcomes, plan)
+        warning = warning or (_warn_merged(outcomes) if "session_id" in plan.columns else "")
+        now = earlier if not replaced and any("span" in each.staged for each in outcomes) else []
+        states = _commit(outcomes, plan, now and [*now, plan.ingest_id])
+        replaced = replaced or now
+        new = states.filter(state="new")
+        collisions = states.filter(state="collision").select("chunk", RECORD).unique()
+        accepted = new.select("chunk", RECORD).unique()
+        used = accepted.join(collisions, on=["chunk", RECORD], how="anti")
+        counts["spans"] += len(new.filter(table="span"))
+        counts["used"] += len(used)
+        counts["records"] += sum(outcome.records for outcome in outcomes)
+        collided.append(collisions.with_columns(pl.col("chunk") + at))
         partly = {*states.filter(pl.col("state") != "new", table="span")["chunk"]}
-        n_sessions = refresh_sessions(
-            ws.lake,
-            surface,
-            outlines=[each.outlines for n, each in enumerate(outcomes) if n not in partly],
-            changed=[*earlier["session_id"].unique()] if replaced else (),
-        )
-    record = ["chunk", RECORD]
-    collided = states.filter(state="collision").select(record).unique()
-    accepted = states.filter(state="new").select(record).unique()
-    records = sum(outcome.records for outcome in outcomes)
-    rejects = [*chain.from_iterable(outcome.rejects for outcome in outcomes)]
-    known = len(accepted.join(collided, on=record, how="anti")) + len(collided) + len(rejects)
-    told = [*rejects, *_tell_collisions(path, collided, settings.limits)]
+        whole = [each for n, each in enumerate(outcomes) if n not in partly and len(each.outlines)]
+        if whole:
+            staged, outlines = [each.staged["span"] for each in whole], [e.outlines for e in whole]
+            counts["sessions"] += add_sessions(plan.lake, staged, outlines, folder=plan.folder)
+        at += len(outcomes)
+    if replaced:
+        about: dict[str, Any] = {"surface": plan.surface, "by": plan.ingest_id}
+        body = TracesReplaced(replaced=tuple(replaced), n_spans=counts["spans"], **about)
+        ws.ledger.append("traces.replaced", plan.surface, body)
+    rejected, taken = rejects.count, pl.concat(collided)
+    rejects.add(_tell_collisions(path, taken, limits))
     return IngestReport(
-        sessions=n_sessions,
-        spans=n_new,
-        rejected=len(rejects),
-        duplicates=records - known,
-        records=records,
-        rejects_path=_keep_rejects(told, ws.rejected, surface) if told else None,
-        collisions=len(collided),
+        sessions=counts["sessions"],
+        spans=counts["spans"],
+        rejected=rejected,
+        duplicates=counts["records"] - counts["used"] - len(taken) - rejected,
+        records=counts["records"],
+        rejects_path=rejects.keep(ws.rejected, plan.surface),
+        collisions=len(taken),
         warning=warning,
     )
+
+
+def _process(
+    parts: Iterable[Chunk | Flaw],
+    plan: Plan,
+    rejects: Rejects,
+    progress: Callable[[int], None] | None,
+) -> list[Outcome]:
+    """Let workers read parts of a source; what they reject is written at once."""
+    outcomes = []
+    for outcome in map_parallel(process_part, parts, plan):
+        rejects.add(outcome.rejects)
+        outcomes.append(replace(outcome, rejects=[]))
+        if progress and outcome.position is not None:
+            progress(outcome.position)
+    return outcomes
 
 
 def _find_earlier(lake: Lake, surface: str, source: str) -> pl.DataFrame:
@@ -213,27 +250,28 @@ def _digest(content: bytes = b"") -> Any:
 
 
 @contextmanager
-def _alone(workspace: Path) -> Iterator[Path]:
-    """Wait until no other ingest of this workspace runs; give a folder that goes with it."""
+def _alone(workspace: Path) -> Iterator[None]:
+    """Wait until no other ingest of this workspace runs; make a folder that goes with it."""
     folder = workspace / "staged"
     with open(workspace / "ingest.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
-            yield folder
+            yield
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _name_across(outcomes: list[Outcome], lake: Lake, surface: str, folder: Path) -> None:
+def _name_across(outcomes: list[Outcome], plan: Plan) -> None:
     """Give spans that name no session the one their trace names in another chunk or the lake."""
     if not any(outcome.unnamed for outcome in outcomes):
         return
     own = pl.col("session_id") == pl.col("trace_id")
     spans = [each.staged["span"].scan() for each in outcomes if "span" in each.staged]
     pairs = pl.concat(
-        rows.select("trace_id", "session_id") for rows in (lake.spans(surface=surface), *spans)
+        rows.select("trace_id", "session_id")
+        for rows in (plan.lake.spans(surface=plan.surface), *spans)
     )
     names = (
         pairs.filter(~own)
@@ -244,8 +282,8 @@ def _name_across(outcomes: list[Outcome], lake: Lake, surface: str, folder: Path
     for outcome in outcomes if len(names) else ():
         for table, staged in outcome.staged.items():
             session = pl.col("session_id").replace(names["trace_id"], names["session_id"])
-            rows = staged.scan().with_columns(session, surface=pl.lit(surface)).collect()
-            outcome.staged[table] = lake.stage(table, rows, folder=folder)
+            rows = staged.scan().with_columns(session, surface=pl.lit(plan.surface)).collect()
+            outcome.staged[table] = plan.lake.stage(table, rows, folder=plan.folder)
 
 
 def _warn_merged(outcomes: Sequence[Outcome]) -> str:
@@ -264,9 +302,7 @@ def _warn_merged(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _commit(
-    outcomes: Sequence[Outcome], lake: Lake, folder: Path, replaced: Sequence[str]
-) -> pl.DataFrame:
+def _commit(outcomes: Sequence[Outcome], plan: Plan, replaced: Sequence[str]) -> pl.DataFrame:
     """Make new rows visible; give ``table, chunk, RECORD, state`` of every row that was read."""
     schema = pl.Schema({"table": pl.String, "chunk": pl.UInt32, RECORD: pl.UInt32})
     parts = [pl.DataFrame(schema={**schema, "state": pl.String})]
@@ -276,12 +312,12 @@ def _commit(
             continue
         staged = [outcomes[number].staged[table] for number in chunks]
         own = replaced if table == "span" else ()
-        states = lake.commit(table, staged, folder=folder, replaced=own)
+        states = plan.lake.commit(table, staged, folder=plan.folder, replaced=own)
         if replaced and table == "verdict":
             rows = pl.concat(each.scan() for each in staged).with_columns(
                 surface=pl.lit(staged[0].surface)
             )
-            lake.upsert(table, rows.collect())
+            plan.lake.upsert(table, rows.collect())
             states = states.with_columns(state=pl.lit("new"))
         read = pl.concat(outcomes[number].read_from[table] for number in chunks)
         chunk = pl.col("file").replace_strict(dict(enumerate(chunks)), return_dtype=pl.UInt32)
@@ -291,60 +327,12 @@ def _commit(
     return pl.concat(parts)
 
 
-def _tell_collisions(path: Path, collided: pl.DataFrame, limits: Limits) -> list[Reject]:
+def _tell_collisions(path: Path, collided: pl.DataFrame, limits: Limits) -> Iterator[Reject]:
     """Read again the records whose id another row has already that says something else."""
-    told = []
     chunks = {each["chunk"].item(0): each[RECORD] for each in collided.partition_by("chunk")}
     for number, part in enumerate(read_chunks(path, limits) if chunks else ()):
         if isinstance(part, Chunk) and number in chunks:
             wanted = set(chunks[number])
-            told += [
-                make_reject(line, record.text, reason=COLLISION)
-                for index, (line, record) in enumerate(read_records(part.records))
-                if index in wanted
-            ]
-    return told
-
-
-def _keep_rejects(rejects: Sequence[Reject], folder: Path, surface: str) -> Path:
-    """Write rejects to a file that is called after them; one that was mended since stays."""
-    content = b"".join(orjson.dumps(each._asdict()) + b"\n" for each in rejects)
-    name = f"{quote(surface, safe='')}-{_digest(content).hexdigest()}"
-    paths = (folder / f"{name}{f'-{n}' if n > 1 else ''}.jsonl" for n in count(1))
-    path = next(path for path in paths if not path.exists() or path.read_bytes() == content)
-    unfinished = path.with_suffix(".unfinished")
-    with open_private(unfinished) as file:
-        file.write(content)
-    unfinished.replace(path)
-    return path
-
-
-def refresh_sessions(
-    lake: Lake,
-    surface: str,
-    *,
-    outlines: Sequence[pl.DataFrame] = (),
-    changed: Collection[str] = (),
-) -> int:
-    """Fold anew each session ``changed``, or of another count than the lake's; count the new."""
-    n_new = 0
-    while True:
-        known = lake.sessions(surface=surface).select("session_id", known="n_spans")
-        counted = lake.spans(surface=surface).group_by("session_id").agg(n=pl.len())
-        both = counted.join(known, on="session_id", how="full", coalesce=True)
-        wrong = pl.col("known").ne_missing(pl.col("n")) | pl.col("session_id").is_in(list(changed))
-        stale = both.filter(wrong).sort("session_id").collect(engine="streaming")
-        if stale.is_empty():
-            return n_new
-        gone = stale.filter(pl.col("n").is_null())
-        lake.remove("session", gone.select(surface=pl.lit(surface), session_id="session_id"))
-        stale = stale.drop_nulls("n")
-        n_new += stale["known"].null_count()
-        part = (stale["n"].cum_sum() - 1) // SPANS_AT_ONCE
-        for sessions in stale.with_columns(part=part).partition_by("part", maintain_order=True):
-            spans = lake.spans(surface=surface)
-            if len(sessions) < len(stale) or stale["known"].count():
-                # Not a join: this is asked while a file is read, so that no other text is unpacked.
-                spans = spans.filter(pl.col("session_id").is_in(sessions["session_id"].implode()))
-            lake.upsert("session", fold_sessions(spans, outlines).sort("session_id"))
-        changed = ()
+            for index, (line, record) in enumerate(read_records(part.records)):
+                if index in wanted:
+                    yield make_reject(line, record.text, reason=COLLISION)

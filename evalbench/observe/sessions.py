@@ -6,7 +6,7 @@ columns is an aggregation of its own: a streaming engine never holds the text of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -70,7 +70,11 @@ def fold_sessions(spans: pl.LazyFrame, outlines: Sequence[pl.DataFrame] = ()) ->
     if len(left) < len(sizes):
         # Not a join: this is asked while a file is read, so that no other text is unpacked.
         spans = spans.filter(pl.col("session_id").is_in(left["session_id"].implode()))
-    made = map_parallel(outline_sessions, _gather_sessions(spans, left)) if len(left) else ()
+    made: Iterable[pl.DataFrame] = ()
+    if 0 < left["n_spans"].sum() <= SPANS_AT_ONCE:
+        made = [outline_sessions(spans.select(*KEY, *COLUMNS).collect(engine="streaming"))]
+    elif len(left):
+        made = map_parallel(outline_sessions, _gather_sessions(spans, left))
     told = pl.concat([known, *made]).drop("n_spans")
     return signals.join(told, on=KEY, how="left").select(SESSION.names())
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from glob import glob
 from pathlib import Path
 from typing import IO, Any
 
@@ -131,12 +134,37 @@ class Stream:
         return b"".join(parts)
 
 
+def open_sources(path: str | Path, workspace: Path, options: Mapping[str, str]) -> Iterator[Path]:
+    """Give each file that a path or pattern names; one of an object store is copied meanwhile."""
+    if "://" not in str(path):
+        one = Path(path).exists() or not set("*?[") & set(str(path))
+        files = [str(path)] if one else sorted(glob(str(path), recursive=True))
+        if not files:
+            raise ReadError(f"{path}: no file is called so; check the pattern")
+        for file in map(Path, files):
+            _require_file(file)
+            yield file
+        return
+    from deltalake.fs import DeltaStorageHandler
+    from pyarrow import fs
+
+    place, _, pattern = str(path).rpartition("/")
+    store = fs.PyFileSystem(DeltaStorageHandler(place, dict(options)))
+    infos = store.get_file_info(fs.FileSelector("", recursive=False))
+    names = sorted(info.path for info in infos if fnmatch(info.base_name, pattern))
+    if not names:
+        raise ReadError(f"{path}: the store has no such object; check the pattern")
+    for name in names:
+        with tempfile.TemporaryDirectory(dir=workspace) as folder:
+            copy = Path(folder) / name
+            with store.open_input_stream(name) as content, copy.open("wb") as file:
+                shutil.copyfileobj(content, file, CHUNK)
+            yield copy
+
+
 def read_chunks(path: Path, limits: Limits = DEFAULT) -> Generator[Chunk | Flaw]:
     """Cut a source into chunks, and what cannot be cut into flaws; ReadError if it is none."""
-    if not path.exists():
-        raise ReadError(f"{path}: no such file; check the path")
-    if not path.is_file():
-        raise ReadError(f"{path}: not a file; give the path of one export")
+    _require_file(path)
     kind = _tell_kind(path, limits)
     with Stream(path, limits) as stream:
         if stream.buffer.peek(3).startswith(BYTE_ORDER_MARK):
@@ -155,6 +183,13 @@ def read_chunks(path: Path, limits: Limits = DEFAULT) -> Generator[Chunk | Flaw]
                 number, size, held = number + 1, 0, []
         if held:
             yield Chunk(number, path.stat().st_size, held)
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise ReadError(f"{path}: no such file; check the path")
+    if not path.is_file():
+        raise ReadError(f"{path}: not a file; give the path of an export, or a pattern of several")
 
 
 def _tell_kind(path: Path, limits: Limits) -> str:

@@ -46,7 +46,7 @@ MOMENTS = [
     "before commit 1",
     "after commit 1",
     "after commit 2",
-    "after upsert 1",
+    "after commit 3",
 ]
 
 
