@@ -54,7 +54,7 @@ def demo(
 
 @app.command()
 def ingest(
-    path: Annotated[Path, typer.Argument(help="Traces: JSONL, JSON, CSV or Parquet, .gz or .zst.")],
+    path: Annotated[str, typer.Argument(help="Traces: a file, or a pattern of files or objects.")],
     surface: Annotated[
         str, typer.Option(help="Product surface the traces belong to.  [required]")
     ] = "",
@@ -76,13 +76,13 @@ def ingest(
     if explain:
         from evalbench.observe.explain import explain as say
 
-        typer.echo(say(path, surface=surface, **how))
+        typer.echo(say(Path(path), surface=surface, **how))
         return
     if not surface:
         raise typer.BadParameter("Missing option '--surface'.")
     ws = eb.open(workspace)
     surface = f"{surface}@{run}" if run else surface
-    with show_progress(f"ingest {path.name}") as progress:
+    with show_progress(f"ingest {Path(path).name}") as progress:
         how |= {"replace": replace, "progress": progress}
         report = eb.observe.ingest(ws, path, surface=surface, **how)
     collisions = ["collisions"] if report.collisions else []

@@ -151,16 +151,16 @@ def _read_file(
     ws: Workspace, path: Path, plan: Plan, earlier: list[str], progress: Progress | None
 ) -> IngestReport:
     """Read a file in portions of some chunks, each visible at once; replace what is ``earlier``."""
-    limits, parts = ws.settings.limits, read_chunks(path, ws.settings.limits)
-    first = _take_first(parts)
+    limits = ws.settings.limits
+    first = _take_first(cut := read_chunks(path, limits))
     if plan.format == "auto":
         _require_known(path, first, load_formats(plan.format), plan.columns)
-    parts, at, counts, warning = chain(first, parts), 0, Counter[str](), ""
+    parts, at, counts, warning = chain(first, cut), 0, Counter[str](), ""
     rejects, collided, replaced = Rejects(plan.folder), [COLLIDED.to_frame()], list[str]()
     size = path.stat().st_size
     tell = (lambda done: progress(done, size)) if progress else None
     while outcomes := _process(islice(parts, CHUNKS_AT_ONCE), plan, rejects, tell):
-        _name_across(outcomes, plan)
+        _name_across(outcomes, plan, earlier)
         warning = warning or (_warn_merged(outcomes) if "session_id" in plan.columns else "")
         now = earlier if not replaced and any("span" in each.staged for each in outcomes) else []
         states = _commit(outcomes, plan, now and [*now, plan.ingest_id])
@@ -263,16 +263,14 @@ def _alone(workspace: Path) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _name_across(outcomes: list[Outcome], plan: Plan) -> None:
+def _name_across(outcomes: list[Outcome], plan: Plan, replaced: Sequence[str]) -> None:
     """Give spans that name no session the one their trace names in another chunk or the lake."""
     if not any(outcome.unnamed for outcome in outcomes):
         return
     own = pl.col("session_id") == pl.col("trace_id")
     spans = [each.staged["span"].scan() for each in outcomes if "span" in each.staged]
-    pairs = pl.concat(
-        rows.select("trace_id", "session_id")
-        for rows in (plan.lake.spans(surface=plan.surface), *spans)
-    )
+    stored = plan.lake.spans(surface=plan.surface).filter(~pl.col("ingest_id").is_in(replaced))
+    pairs = pl.concat(rows.select("trace_id", "session_id") for rows in (stored, *spans))
     names = (
         pairs.filter(~own)
         .join(pairs.filter(own), on="trace_id", how="semi")

@@ -1,6 +1,6 @@
 """One row a session, with every signal somebody recorded, from the spans of its traces.
 
-The same narwhals expressions run on a Polars ``LazyFrame`` and a DuckDB relation. Each group of
+The same narwhals expressions run on a Polars ``LazyFrame``, DuckDB and PySpark. Each group of
 columns is an aggregation of its own: a streaming engine never holds the text of all spans.
 """
 
@@ -156,18 +156,27 @@ def _facts(spans: Any) -> Any:
 def _recorded_signals(spans: Any) -> Any:
     is_recorded = {name: ~nw.col(name).is_null() for name in SIGNALS}
     recorded = spans.filter(nw.any_horizontal(*is_recorded.values(), ignore_nulls=False))
+    to_go = {
+        name: nw.col(name).cum_count(reverse=True).over(*KEY, order_by=ORDER)
+        for name in LAST_RECORDED
+    }
     return (
         recorded.with_columns(
-            **{f"has_{name}": is_recorded[name].cast(nw.Int64) for name in LAST_RECORDED}
+            nw.when(left == 1).then(_number(name)).alias(name) for name, left in to_go.items()
         )
         .group_by(KEY)
         .agg(
-            *(nw.col(name).last(order_by=(f"has_{name}", *ORDER)) for name in LAST_RECORDED),
-            *(nw.col(name).cast(nw.Int64).max() for name in RAISED_BY_ANY),
-            nw.col("schema_valid").cast(nw.Int64).min(),
+            nw.col(*LAST_RECORDED).max(),
+            *(_number(name).max() for name in RAISED_BY_ANY),
+            _number("schema_valid").min(),
             edited_chars=_total(nw.col("edited_chars")),
         )
     )
+
+
+def _number(name: str) -> Any:
+    """Give a signal as a number: not every engine has a largest truth."""
+    return nw.col(name).cast(nw.Int64) if TYPES[name] == nw.Boolean else nw.col(name)
 
 
 def _latencies(spans: Any) -> Any:

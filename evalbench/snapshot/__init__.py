@@ -8,8 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from evalbench.errors import EvalbenchError
 from evalbench.operate import evidence
 from evalbench.snapshot.planning import Planning
+from evalbench.store.engines import ENGINES
 from evalbench.store.workspace import Workspace, open_workspace
 
 
@@ -29,21 +31,25 @@ def take_snapshot(
     ledger_seq: int | None = None,
     seed: int = 7,
     margin: float = 0.02,
+    engine: str = "polars",
 ) -> Snapshot:
     """Pin a workspace, given or at a path: what is not pinned is taken as it is now.
 
     ``surface`` and ``quarter`` "all", or None, are every one. A ``ledger_seq`` of 0 is the empty
     ledger, a version of -1 no table.
+    ``engine`` "spark" reads the lake with Spark, where one machine is not enough for "polars".
     """
     opened = ws if isinstance(ws, Workspace) else open_workspace(ws)
     scope = None if surface == "all" else surface, quarter or evidence.WHOLE
     evidence.quarter_window(scope[1])
+    if engine not in ENGINES:
+        raise EvalbenchError(f"engine must be {' or '.join(ENGINES)}, got {engine!r}")
     seq = opened.ledger.head() if ledger_seq is None else ledger_seq
     pins = opened.lake.pin(lake_versions), seq
     state = opened.path, opened.identity, opened.settings, pins
     if _LATEST[0] != state:
         _LATEST[:] = [state, {}]
-    return Snapshot(opened, *scope, *pins, seed, margin, _LATEST[1])
+    return Snapshot(opened, *scope, *pins, seed, margin, engine, _LATEST[1])
 
 
 class _Callable(ModuleType):

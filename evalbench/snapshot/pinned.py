@@ -14,6 +14,7 @@ import polars as pl
 from evalbench.label.annotation import retraction
 from evalbench.operate import evidence
 from evalbench.session import Session, read_sessions
+from evalbench.store.engines import scan_with_spark
 from evalbench.store.workspace import Workspace
 
 Kept = TypeVar("Kept")
@@ -24,7 +25,8 @@ class shared(cached_property[Kept]):
 
     def __get__(self, view: Any, owner: Any = None) -> Any:
         """Return what was kept of it, else compute it."""
-        state = view.surface, view.ledger_seq, view.seed, view.margin, *view.lake_versions.items()
+        asked = view.engine, view.surface, view.seed, view.margin
+        state = *asked, view.ledger_seq, *view.lake_versions.items()
         place = self.attrname, *state
         if place not in view.kept:
             view.kept[place] = self.func(view)
@@ -35,7 +37,8 @@ class shared(cached_property[Kept]):
 class Pinned:
     """What a workspace holds and means at one version of each table and one event of the ledger.
 
-    ``margin`` is the smallest change worth knowing of. No number depends on what was asked before.
+    ``margin`` is the smallest change worth knowing of, ``engine`` reads the lake. No number depends
+    on what was asked before.
     """
 
     ws: Workspace
@@ -45,6 +48,7 @@ class Pinned:
     ledger_seq: int
     seed: int
     margin: float
+    engine: str = "polars"
     kept: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -74,6 +78,13 @@ class Pinned:
         """The sessions of the quarter."""
         return self.ws.lake.sessions(**self._window, **self._table("session")).collect()
 
+    def scan(self, table: str) -> Any:
+        """Scan the rows of the quarter, of spans those of any time, with the engine asked for."""
+        part = self._table(table) | ({} if table == "span" else self._window)
+        if self.engine == "spark":
+            return scan_with_spark(self.ws.lake, table, **part)
+        return self.ws.lake.scan(table, **part)
+
     @cached_property
     def spans(self) -> pl.LazyFrame:
         """The spans of the surface, of any time."""
@@ -81,7 +92,9 @@ class Pinned:
 
     def read_some(self, n: int) -> Iterator[Session]:
         """Read up to ``n`` sessions of each surface whole, chosen at random."""
-        for (surface,), own in self.sessions.group_by("surface", maintain_order=True):
+        rows = self.ws.lake.sessions(**self._window, **self._table("session"))
+        named = rows.select("surface", "session_id").collect()
+        for (surface,), own in named.group_by("surface", maintain_order=True):
             ids = own["session_id"].sample(min(n, own.height), seed=self.seed).to_list()
             yield from read_sessions(self.ws.lake, str(surface), ids, versions=self.lake_versions)
 

@@ -57,7 +57,7 @@ class Lake:
             if value is not None and value.tzinfo is None:
                 raise ValueError(f"{argument}: must have a time zone, got {value.isoformat()}")
         empty = version == BEFORE_FIRST
-        delta = None if empty else open_table(self._place(table), version=version)
+        delta = None if empty else open_table(self.place(table), version=version)
         if delta is None:
             return TABLES[table].to_frame(eager=False)
         rows, moment = pl.scan_delta(delta), pl.col(TIMES[table])
@@ -81,7 +81,7 @@ class Lake:
 
     def versions(self) -> dict[str, int]:
         """Delta version of each table that exists; 0 is the empty table, before its first rows."""
-        tables = {table: open_table(self._place(table)) for table in TABLES}
+        tables = {table: open_table(self.place(table)) for table in TABLES}
         return {table: delta.version() for table, delta in tables.items() if delta is not None}
 
     def pin(self, versions: Mapping[str, int] | None) -> dict[str, int]:
@@ -106,8 +106,8 @@ class Lake:
         :func:`evalbench.store.delta.commit_staged` does.
         """
         if replaced and staged:
-            return replace_staged(self._place(table), staged, replaced, folder=folder)
-        return commit_staged(self._place(table), staged, folder=folder)
+            return replace_staged(self.place(table), staged, replaced, folder=folder)
+        return commit_staged(self.place(table), staged, folder=folder)
 
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Add the rows whose key is neither in the lake nor before them in the frame; count them.
@@ -115,18 +115,19 @@ class Lake:
         ValueError where the columns are not the table's, or a key is null.
         """
         rows = _conform(table, frame).unique(subset=KEYS[table], keep="first", maintain_order=True)
-        return merge_rows(self._place(table), rows, KEYS[table], update=False)
+        return merge_rows(self.place(table), rows, KEYS[table], update=False)
 
     def upsert(self, table: str, frame: pl.DataFrame) -> None:
         """Merge rows into a table by their key, at once; of equal keys the last counts."""
         rows = _conform(table, frame).unique(subset=KEYS[table], keep="last", maintain_order=True)
-        merge_rows(self._place(table), rows, KEYS[table])
+        merge_rows(self.place(table), rows, KEYS[table])
 
     def remove(self, table: str, keys: pl.DataFrame) -> None:
         """Remove the rows of these keys; earlier versions of the table still have them."""
-        delete_rows(self._place(table), keys.select(KEYS[table]))
+        delete_rows(self.place(table), keys.select(KEYS[table]))
 
-    def _place(self, table: str) -> Place:
+    def place(self, table: str) -> Place:
+        """Tell where a table is."""
         return Place(self.url, self.options, table)
 
 

@@ -16,6 +16,7 @@ import pytest
 from botocore.config import Config
 
 import evalbench as eb
+from evalbench.errors import ReadError
 from evalbench.store.verification import verify
 
 ROUNDS = os.environ.get("EVALBENCH_ROUNDS", "")
@@ -131,3 +132,17 @@ def test_writers_of_one_lake_lose_nothing_and_store_nothing_twice(writers, lakes
                 rows = ws.lake.scan(table, version=each).select(pl.len()).collect().item()
                 assert rows <= 120
         assert verify(folders[0]).flaws == []
+
+
+def test_traces_of_an_object_store_are_read_as_files_are(files, object_store, tmp_path):
+    about = {"endpoint_url": object_store["aws_endpoint_url"], "region_name": "us-east-1"}
+    keys = {name: object_store[name] for name in ("aws_access_key_id", "aws_secret_access_key")}
+    for path in files:
+        boto3.client("s3", **about, **keys).upload_file(path, "traces", f"exports/{path.name}")
+    lines = "".join(f'{name} = "{value}"\n' for name, value in object_store.items())
+    (tmp_path / "evalbench.toml").write_text(f"[lake_options]\n{lines}")
+    ws = eb.open(tmp_path)
+    report = eb.observe.ingest(ws, "s3://traces/exports/*.jsonl", surface="support")
+    assert (report.spans, report.sessions, report.duplicates) == (120, 24, 42)
+    with pytest.raises(ReadError, match="check the pattern"):
+        eb.observe.ingest(ws, "s3://traces/exports/*.csv", surface="support")

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import make
@@ -8,7 +9,7 @@ import pytest
 
 import evalbench as eb
 from evalbench.errors import ReadError
-from evalbench.observe import parallel, source
+from evalbench.observe import ingestion, parallel, source
 from evalbench.observe.parallel import map_parallel
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -116,6 +117,38 @@ def test_worker_processes_give_what_one_process_gives(ws, tmp_path, monkeypatch)
     assert all(a.equals(b) for a, b in zip(lake(ws), lake(other), strict=True))
     assert rejects(report) == rejects(again)
     assert again.records == report.records == 44
+
+
+def test_a_source_read_in_portions_gives_what_one_portion_gives(ws, tmp_path, monkeypatch):
+    other = [span(1, 0, **{"output.value": "no"}), {"no": "span"}]
+    path = write(tmp_path / "a.jsonl", [*SPANS[:37], *other, *SPANS[30:], *other])
+    monkeypatch.setattr(parallel, "WORKERS", 1000)  # that is, in this process
+    whole = ingest(ws, path)
+    monkeypatch.setattr(source, "CHUNK", 2000)
+    monkeypatch.setattr(ingestion, "CHUNKS_AT_ONCE", 2)
+    divided = make.workspace(tmp_path / "divided")
+    report = ingest(divided, path)
+    assert replace(report, rejects_path=None) == replace(whole, rejects_path=None)
+    assert (report.duplicates, report.collisions, report.rejected, report.sessions) == (7, 2, 2, 8)
+    assert rejects(report) == rejects(whole)
+    assert all(a.equals(b) for a, b in zip(lake(ws), lake(divided), strict=True))
+    assert divided.lake.versions()["span"] > 2
+    renamed = {"session_id": "context.trace_id"}
+    anew = [ingest(each, path, columns=renamed, replace=True) for each in (ws, divided)]
+    assert [each.spans for each in anew] == [40, 40]
+    assert all(a.equals(b) for a, b in zip(lake(ws), lake(divided), strict=True))
+    assert set(lake(ws)[1]["session_id"]) == {f"trace-{n}" for n in range(8)}
+
+
+def test_all_files_that_a_pattern_names_are_read(ws, tmp_path):
+    for n in range(3):  # the sessions of each go on in the next
+        write(tmp_path / f"part-{n}.jsonl", [*SPANS[n::3], {"no": n}])
+    report = ingest(ws, tmp_path / "part-*.jsonl")
+    assert (report.sessions, report.spans, report.rejected, report.records) == (8, 40, 3, 43)
+    assert lake(ws)[1]["n_spans"].to_list() == [5] * 8
+    assert len([*ws.rejected.iterdir()]) == 3
+    with pytest.raises(ReadError, match="check the pattern"):
+        ingest(ws, tmp_path / "none-*.jsonl")
 
 
 def test_a_worker_that_dies_is_a_clear_error():
