@@ -64,6 +64,7 @@ def run(script: str, whole: bool) -> dict[str, object]:
         "form": "whole" if whole else "quick",
         "day": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
+        "load": round(os.getloadavg()[0]),
         "cpu_seconds": round(used),
         "seconds": round(time.perf_counter() - start),
         "status": done.returncode,
@@ -83,6 +84,8 @@ def write(known: dict[str, dict[str, object]]) -> str:
     parts = [HEAD]
     for script, about in known.items():
         took = f"{about['cpu_seconds']} s of processor time in {about['seconds']} s"
+        if about["load"] > 2 * int(about["machine"].split()[0]):
+            took += f", beside other work (load {about['load']}): its times are too long"
         heads = "| What | Measured | Target | Beside | Holds |\n|---|---:|---:|---|---|"
         rows = "\n".join([heads, *map(write_row, about["rows"])])
         parts.append(
