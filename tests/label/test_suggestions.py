@@ -44,6 +44,33 @@ def test_groups_keep_named_modes_apart_and_struck_notes_out():
     assert suggestions.group(ALIKE[:1, :1], NONE[:1]).tolist() == [0]
 
 
+def test_a_note_moves_once_to_the_group_whose_middle_is_nearest():
+    # The last note met the first one early, and fits the pair beside better.
+    near = [(0, 1, 0.9), (2, 3, 0.9), (2, 4, 0.6), (3, 4, 0.6), (0, 4, 0.3), (1, 4, 0.3)]
+    alike = np.eye(6)
+    for one, other, cosine in near:
+        alike[one, other] = alike[other, one] = cosine
+    early, none = np.array([0, 0, 1, 1, 0, 2]), np.full(6, -1)
+    settled = suggestions._settle(alike, none, [], early)
+    assert settled.tolist() == [0, 0, 1, 1, 1, 2]
+    named_early = np.where(np.arange(6) == 4, 0, none)
+    assert suggestions._settle(alike, named_early, [], early).tolist() == early.tolist()
+    struck = suggestions._settle(alike, np.where(np.arange(6) == 2, 7, none), [(4, 7)], early)
+    assert struck.tolist() == early.tolist()
+
+
+def test_what_is_believed_draws_a_middle_by_half_but_not_for_itself():
+    modes, believed = named(0, 5), np.where(np.arange(20) < 3, 0, -1)
+    believed[0] = -1
+    fits = suggestions.score(ALIKE, modes, np.arange(20), (), believed)[1]
+    for note in (1, 9):
+        drawn = np.where(believed == 0, 0.5, modes == 0)
+        inside = drawn @ ALIKE @ drawn / drawn.sum() ** 2
+        others = np.where(np.arange(20) == note, 0, drawn)
+        near = np.average(ALIKE[note], weights=others)
+        assert fits[note, 0] == pytest.approx(near / np.sqrt(inside))
+
+
 def test_a_fit_is_the_cosine_to_the_middle_of_a_mode():
     modes = named(0, 1, 2, 5, 6)
     numbers, fits = suggestions.score(ALIKE, modes, np.arange(20), [(3, 0)])

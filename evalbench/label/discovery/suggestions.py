@@ -17,6 +17,7 @@ STAYS = 0.75
 CLEAR = 0.03  # scale on which one fit is likelier than another to be the right one (of a softmax)
 # Share of the notes named until which a note stays with its group, whatever else it is near.
 UNTIL = 0.12
+BELIEVED = 0.5  # how much a note that is suggested for a mode counts beside one that a person named
 APART = 1e6  # distance of notes that must not share a group: no mean of a group hides it
 
 Array = np.ndarray
@@ -48,17 +49,40 @@ def group(alike: Array, modes: Array, struck: Struck = (), *, like: float = LIKE
             far[note, modes == mode] = far[modes == mode, note] = APART
     np.fill_diagonal(far, 0)
     tree = linkage(squareform(far, checks=False), "average")
-    return fcluster(tree, 1 - like, "distance") - 1
+    return _settle(alike, modes, struck, fcluster(tree, 1 - like, "distance") - 1)
 
 
-def score(alike: Array, modes: Array, notes: Array, struck: Struck = ()) -> tuple[Array, Array]:
-    """Score notes by their cosine to the middle of each named mode; the modes, (notes, modes)."""
+def _settle(alike: Array, modes: Array, struck: Struck, groups: Array) -> Array:
+    """Move each unnamed note once to the group whose middle is nearest, itself left out of each.
+
+    Linkage never takes a merge back: a note that met its first neighbour early may fit the group
+    beside better once both are whole, as in a step of spherical k-means. A lonely note stays.
+    """
+    own = groups[:, None] == np.arange(groups.max() + 1)
+    inside = ((alike @ own) * own).sum(axis=0) / own.sum(axis=0) ** 2
+    fits = (alike @ own - own) / np.maximum(1, own.sum(axis=0) - own) / np.sqrt(inside)
+    fits[own & (own.sum(axis=0) == 1)] = 1
+    for note, mode in struck:
+        fits[note, groups[modes == mode]] = -1
+    settled = np.where(modes < 0, fits.argmax(axis=1), groups)
+    return np.unique(settled, return_inverse=True)[1]
+
+
+def score(
+    alike: Array, modes: Array, notes: Array, struck: Struck = (), believed: Array | None = None
+) -> tuple[Array, Array]:
+    """Score notes by their cosine to the middle of each named mode; the modes, (notes, modes).
+
+    What is ``believed`` (n,) of unnamed notes draws the middle by half, but not for itself.
+    """
     named = np.unique(modes[modes >= 0])
     fits = np.zeros((len(notes), len(named)))
     for column, mode in enumerate(named):
-        own = np.flatnonzero(modes == mode)
-        inside = alike[np.ix_(own, own)].mean()
-        fits[:, column] = alike[np.ix_(notes, own)].mean(axis=1) / np.sqrt(inside)
+        half = np.zeros(len(modes)) if believed is None else BELIEVED * (believed == mode)
+        drawn = (modes == mode) + half
+        inside = drawn @ alike @ drawn / drawn.sum() ** 2
+        near = (alike[notes] @ drawn - half[notes]) / (drawn.sum() - half[notes])
+        fits[:, column] = near / np.sqrt(inside)
     rows = {int(note): row for row, note in enumerate(notes)}
     columns = {int(mode): column for column, mode in enumerate(named)}
     for note, mode in struck:
@@ -110,6 +134,11 @@ def place(alike: Array, weights: Array, modes: Array, struck: Struck = ()) -> Ar
                 continue
         joined = home[groups[note]] if early else -1
         placed[note] = joined if joined >= 0 else named[best]
+    if not early:
+        # The first suggestions tell of a mode's wording too (Rocchio's relevance feedback).
+        near = waiting[placed[waiting] < beyond]
+        believed = np.where(modes < 0, placed, -1)
+        placed[near] = named[score(alike, modes, near, struck, believed)[1].argmax(axis=1)]
     return placed
 
 
