@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from evalbench.store.workspace import Workspace, open_workspace
 
 BATCH = 2048  # sessions that are copied at a time
 TEXT = pl.Schema({"session_id": pl.String, "text": pl.String})
+# A word, or a sign of a script that writes no spaces between words.
+TERM = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
+TERMS = 2**18  # numbers that terms are hashed to
 _COPYING: dict[Path, Any] = {}
 
 
@@ -49,8 +53,19 @@ def copy_texts(path: Path, surface: str) -> None:
     for part in missing.iter_slices(BATCH):
         held = read_sessions(ws.lake, surface, part["session_id"].to_list())
         said = pl.DataFrame([(each.session_id, each.text()) for each in held], TEXT, orient="row")
-        index.add(
-            part.join(said, on="session_id", how="left").with_columns(pl.col("text").fill_null(""))
-        )
+        copies = part.join(said, on="session_id", how="left", maintain_order="left")
+        texts = copies["text"].fill_null("")
+        index.add(copies.with_columns(texts, _hash_terms(texts.to_list())))
         if asked is not None and not asked.is_alive():
             return
+
+
+def _hash_terms(texts: list[str]) -> pl.Series:
+    """Return the different terms of each text as numbers under :data:`TERMS`."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    counted = HashingVectorizer(
+        token_pattern=TERM, n_features=TERMS, binary=True, norm=None, alternate_sign=False
+    ).transform(texts)
+    terms = [counted.indices[start:end] for start, end in pairwise(counted.indptr)]
+    return pl.Series("terms", terms, pl.List(pl.UInt32))

@@ -14,7 +14,8 @@ from evalbench.store.workspace import Workspace
 
 # What a copy is of: a session that went on since is copied anew.
 KEY = columns((pl.String, "session_id"), (pl.Int64, "n_spans"), (TIME, "ended_at"))
-TEXT = pl.Schema([*KEY.items(), ("text", pl.String())])
+TEXT = pl.Schema([*KEY.items(), ("text", pl.String()), ("terms", pl.List(pl.UInt32()))])
+FORM = 2  # of the columns above: copies of another form are made anew
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class TextIndex:
 
 def open_index(ws: Workspace, surface: str, *, version: int) -> TextIndex:
     """Open the index of a surface, of this view; one from before a replacement is deleted."""
-    state = f"{version}-{ws.ledger.events('traces.replaced').height}"
+    state = f"{FORM}-{version}-{ws.ledger.events('traces.replaced').height}"
     folder = ws.path / "search" / surface.encode().hex()
     for old in folder.glob("*"):
         if old.name != state:

@@ -12,7 +12,7 @@ import traitlets
 from evalbench.widgets.page import TRANSCRIPT, read_static, read_vendor
 
 ANNOTATOR = (
-    *(f"annotator/{name}.js" for name in ("line", "form", "panes", "commands")),
+    *(f"annotator/{name}.js" for name in ("line", "form", "panes", "alike", "commands")),
     "annotator.js",
 )
 

@@ -3,11 +3,13 @@
 import re
 
 import pytest
-from annotating import WIDGET
+from accessibility import find_barriers
+from annotating import WIDGET, chat
 from test_nothing_lost import CHATS, NOTE, notice, open_desk, press, read_labels, wait_at
 
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.release.golden import read_cases
+from evalbench.session.copies import copy_texts
 from evalbench.widgets.screens import Annotator
 
 
@@ -144,6 +146,34 @@ def test_a_mode_is_proposed_in_place_a_comment_sent_and_a_golden_case_kept(page,
     assert (case["session_id"], case["expected"]) == ("s01", "Answers within a minute.")
 
 
+def test_sessions_like_this_one_are_read_and_queued_without_leaving_it(page, make_workspace):
+    said = ("A blue lamp.", "A red one.")
+    ws = make_workspace([chat(f"s{number:02d}", said[number % 2]) for number in range(6)])
+    copy_texts(ws.path, "shop")
+    open_desk(page, ws)
+    press(page, "1", "]", "]", "e", "=")
+    alike = page.locator(f"{WIDGET} .alike")
+    page.wait_for_selector(f"{WIDGET} .alike .turn")
+    assert alike.locator(".near li").count() == 2  # of the lamp
+    assert "Drawn" not in alike.inner_text()
+    assert find_barriers(page) == []
+    press(page, "x", "ArrowDown", "x", "q")
+    page.wait_for_selector(f"{WIDGET} .alike >> text=count in no rate")
+    page.wait_for_selector(f"{WIDGET} .alike .session:not([hidden]) >> text=Question 0 of s04")
+    press(page, "Enter", "]", "/")
+    page.keyboard.type("kettle")
+    page.wait_for_function("document.querySelector('.alike .hits').textContent.includes('of 2')")
+    press(page, "Escape", "Escape", "Escape")
+    assert not alike.is_visible()
+    assert page.evaluate("CSS.highlights.get('evalbench-evidence').size") == 1
+    press(page, "Enter")
+    wait_at(page, "s01")
+    assert read_labels(ws) == [("s00", "fail", ["ignores the question"])]
+    picked = ws.ledger.bodies("queue.drawn")["items"][-1]
+    assert [each["inclusion_probability"] for each in picked] == [None, None]
+    assert picked[0]["reason"] == "picked by hand: like s00"
+
+
 def test_what_cannot_be_submitted_says_why_and_the_list_of_keys_is_whole(page, ws):
     open_desk(page, ws)
     press(page, "Enter")
@@ -156,4 +186,4 @@ def test_what_cannot_be_submitted_says_why_and_the_list_of_keys_is_whole(page, w
     pressed = set(re.findall(r"^    (\w): \(\) =>", script, flags=re.MULTILINE))
     assert pressed | set('?]["{}./') - {'"'} <= {sign for each in listed for sign in each}
     press(page, "?")
-    assert not page.locator(f"{WIDGET} .sheet").is_visible()
+    assert not page.locator(f"{WIDGET} .sheet:not(.alike)").is_visible()

@@ -3,11 +3,13 @@
 import json
 import time
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from evalbench.errors import EvalbenchError, LabelError
+from evalbench.label.annotation.alike import rank_terms
 from evalbench.label.annotation.queue import Queue
 from evalbench.label.browsing.browsing import Browsing
 from evalbench.label.browsing.queries import parse_query
@@ -172,6 +174,32 @@ def test_people_and_evaluators_are_columns(ws):
     answer = browsing.answer({"act": "ask", "surface": "shop", "query": ""})
     [people] = [facet for facet in answer["facets"] if facet["name"] == "people"]
     assert sorted(people["values"]) == [("Late", 1), ("none", 2), ("pass", 1)]
+
+
+def test_sessions_like_one_come_first_and_what_all_say_weighs_nothing(ask, ws):
+    twin = make_chat(9, "my parcel, where is it")
+    traces = ws.path / "twin.jsonl"
+    traces.write_text(json.dumps(twin))
+    ingest(ws, traces, surface="shop", columns=COLUMNS, redact=False)
+    browsing = Browsing(ws, surface="shop")
+    asked = {"act": "ask", "surface": "shop", "query": "alike:s0"}
+    assert "s9" not in ids(browsing.answer(asked))  # it has no copy yet
+    copies.copy_texts(ws.path, "shop")
+    rows = browsing.answer(asked)["rows"]
+    assert rows[0]["session_id"] == "s9"
+    assert 0.3 < rows[0]["alike"] <= 1
+    assert ids(browsing.answer(asked | {"query": "alike:s0 tier=pro release=2.1"})) == ["s9"]
+    refused = browsing.answer(asked | {"query": "alike:s77"})
+    assert "ask again in a minute" in refused["why"]
+
+
+def test_likeness_is_the_cosine_of_terms_weighed_by_rarity():
+    sets = pl.Series([[1, 2, 3], [1, 2], [1, 4], [1, 3]], dtype=pl.List(pl.UInt32))
+    rarity = {1: 0.0, 2: np.log(5 / 3), 3: np.log(5 / 3), 4: np.log(5 / 2)}
+    points = np.array([[rarity[t] * (t in one) for t in rarity] for one in sets.to_list()])
+    lengths = np.linalg.norm(points, axis=1)
+    cosines = points @ points[0] / np.maximum(lengths * lengths[0], 1e-12)
+    np.testing.assert_allclose(rank_terms(sets, 0), cosines, atol=1e-12)
 
 
 def test_a_session_is_read_whole_and_what_is_wrong_is_said(ask):

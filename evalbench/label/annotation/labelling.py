@@ -5,12 +5,13 @@ from typing import Any
 import polars as pl
 
 from evalbench.errors import LabelError
+from evalbench.label.annotation.alike import find_alike
 from evalbench.label.annotation.answering import Answer, Desk
 from evalbench.label.annotation.history import Deed, read_deeds
 from evalbench.label.annotation.layout import lay_out
 from evalbench.label.annotation.markdown import visible
 from evalbench.label.annotation.overview import list_items, list_modes, pin_key, propose_mode
-from evalbench.label.annotation.queue import Queue
+from evalbench.label.annotation.queue import Queue, queue_picked
 from evalbench.label.annotation.retraction import read_own_note
 from evalbench.label.annotation.transcript import transcript
 from evalbench.label.entries import redact_note
@@ -19,6 +20,7 @@ from evalbench.session import Session, make_session, read_sessions
 from evalbench.store.workspace import Workspace
 
 AHEAD = 2  # sessions held at a time: the one being read, and the one shown next without a wait
+ALIKE = 30  # sessions that are shown as most like one
 SAID = ("verdict", "modes", "severity", "anchors")  # what makes two labels of a session the same
 HIDDEN = {"reason": "", "signals": []}
 
@@ -35,7 +37,7 @@ class Annotation(Desk):
 
     ACTS = (
         *"submit skip undo redo previous next open touch suggestion reveal items pin".split(),
-        *("propose", "comment", "golden"),
+        *("propose", "comment", "golden", "alike", "peek", "pick"),
     )
 
     def __init__(self, ws: Workspace, queue: Queue) -> None:
@@ -183,6 +185,32 @@ class Annotation(Desk):
         self._ws.ledger.append("comment.added", session_id, body)
         return {"tell": "done", "said": "Your comment is in the report of this queue"}
 
+    def alike(self) -> Answer:
+        """Find the sessions of the surface that are most like the item."""
+        near = find_alike(self._ws, self.surface, self.item.get("session_id", ""), n=ALIKE)
+        begun = self._ws.lake.sessions(surface=self.surface).select("session_id", "first_input")
+        rows = near.lazy().join(begun, on="session_id", how="left", maintain_order="left").collect()
+        names = [("name", "session_id"), ("text", "first_input")]
+        shown = [
+            (pl.col(old).fill_null("").map_elements(visible, pl.String)).alias(new)
+            for new, old in names
+        ]
+        return {"tell": "alike", "rows": rows.select("session_id", "alike", *shown).to_dicts()}
+
+    def peek(self, *, session_id: str) -> Answer:
+        """Read a session whole beside the item, without a label."""
+        self._session = next(read_sessions(self._ws.lake, self.surface, [session_id]), None)
+        if self._session is None:
+            raise LabelError(f"the lake has no session {session_id} of {self.surface}")
+        return {"tell": "peeked", "item": transcript(self._session) | HIDDEN}
+
+    def pick(self, *, sessions: list[str]) -> Answer:
+        """Make a queue of sessions like the item; their labels count in no rate."""
+        told = f"like {self.item.get('session_id', '')}"
+        return queue_picked(
+            self._ws, self.surface, pl.Series(sessions, dtype=pl.String), reason=told
+        )
+
     def touch(self) -> None:
         """Hold the item and the next one, or hold them longer, and read what is not read yet."""
         back = self._back.get("session_id")
@@ -198,7 +226,9 @@ class Annotation(Desk):
         self.progress = self._queue.progress()
 
     def _find_session(self, session_id: str) -> Session | None:
-        return self._sessions.get(session_id or self.item["session_id"])
+        return self._sessions.get(session_id or self.item["session_id"]) or super()._find_session(
+            session_id
+        )
 
     @property
     def _labelled(self) -> dict[str, Deed]:

@@ -17,6 +17,7 @@ from evalbench.label.annotation.workload import measure_progress
 from evalbench.label.codebook.acts import read_codebook
 from evalbench.schema import DrawnItem, Label, Note, QueueDrawn
 from evalbench.store.ledger import GIVEN_BY, Draft, Ledger
+from evalbench.store.workspace import Workspace
 
 ANY = -1  # whatever label of the annotator stands
 STATE = pl.Schema(
@@ -228,6 +229,23 @@ def record_draw(
     rows = items.select(list(DrawnItem.model_fields)).to_dicts()
     body = {"surface": surface, "items": rows, **drawn_from}
     return ledger.append("queue.drawn", f"{surface}/{quarter}", body)
+
+
+def queue_picked(
+    ws: Workspace, surface: str, sessions: pl.Series, *, reason: str
+) -> dict[str, Any]:
+    """Make a queue of sessions that somebody picked: their labels count in no rate."""
+    if sessions.is_empty():
+        raise LabelError("no session was picked: pick one first")
+    items = sessions.to_frame("session_id").with_columns(
+        stratum=pl.lit("picked by hand"),
+        inclusion_probability=pl.lit(None, pl.Float64),
+        reason=pl.lit(": ".join(["picked by hand", *filter(None, [reason])])),
+        annotators=pl.lit(1),
+    )
+    drawn_from: dict[str, Any] = {"surface": surface, "quarter": "picked", "seed": 0, "design": {}}
+    number = record_draw(ws.ledger, items, lake_versions=ws.lake.versions(), **drawn_from)
+    return {"tell": "queued", "queue": number, "sessions": items.height}
 
 
 def check_suggested(evaluator: str, verdicts: pl.DataFrame) -> str | None:

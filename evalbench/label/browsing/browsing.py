@@ -9,9 +9,10 @@ import polars as pl
 
 from evalbench.errors import LabelError
 from evalbench.label.agreement.consensus import latest_labels
+from evalbench.label.annotation.alike import find_alike
 from evalbench.label.annotation.answering import Answer, Desk
 from evalbench.label.annotation.markdown import visible
-from evalbench.label.annotation.queue import record_draw
+from evalbench.label.annotation.queue import queue_picked
 from evalbench.label.annotation.retraction import read_bodies
 from evalbench.label.annotation.transcript import transcript
 from evalbench.label.browsing.queries import contains, parse_query
@@ -29,6 +30,7 @@ FEWEST_SHARED = 30  # values that a column may have and still be offered value b
 LEFT_OUT = ("surface", "user_key", "group_key", "final_output")
 TOLD = "session_id release n_turns n_tool_errors people evaluators".split()
 NOTHING = pl.DataFrame(schema=TEXT)
+ALIKE = re.compile(r'(?:^|(?<=\s))alike:("[^"]+"|\S+)')
 EXCERPT = 60  # characters that are shown before a word that was found
 
 
@@ -48,9 +50,15 @@ class Browsing(Desk):
         self._found = pl.DataFrame()
 
     def ask(self, *, surface: str, query: str, start: int = 0, sort: str = "started_at") -> Answer:
-        """Find the sessions that a query asks for, the most of a column first, and show some."""
+        """Find the sessions that a query asks for, the most of a column first, and show some.
+
+        ``alike:s-17`` in a query asks for those most like a session, the most alike first.
+        """
         frame = self._read(surface)
-        asked = parse_query(query, frame.schema)
+        if like := ALIKE.search(query):
+            near = find_alike(self._ws, surface, like[1].strip('"'), n=ROWS)
+            frame, sort = frame.join(near, on="session_id"), "alike"
+        asked = parse_query(ALIKE.sub("", query), frame.schema)
         self._found, searched, said = frame.filter(*asked.filters), frame.height, NOTHING
         if asked.words:
             copies, searched = find_copies(self._ws, surface, frame.select(list(KEY)))
@@ -87,19 +95,7 @@ class Browsing(Desk):
         chosen = self._found
         if sessions:
             chosen = self._read(self.surface).filter(pl.col("session_id").is_in(sessions))
-        if chosen.is_empty():
-            raise LabelError("no session was picked")
-        items = chosen.select(
-            "session_id",
-            stratum=pl.lit("picked by hand"),
-            inclusion_probability=pl.lit(None, pl.Float64),
-            reason=pl.lit(f"picked by hand: {query}" if query else "picked by hand"),
-            annotators=pl.lit(1),
-        )
-        drawn_from: dict[str, Any] = {"surface": self.surface, "quarter": "picked", "seed": 0}
-        drawn_from |= {"design": {}, "lake_versions": self._ws.lake.versions()}
-        number = record_draw(self._ws.ledger, items, **drawn_from)
-        return {"tell": "queued", "queue": number, "sessions": items.height}
+        return queue_picked(self._ws, self.surface, chosen["session_id"], reason=query)
 
     def export(self, *, form: str) -> Answer:
         """Write what was found, whole rows and texts, to a file: ``form`` is jsonl or parquet."""
@@ -153,12 +149,12 @@ def _show(rows: pl.DataFrame, said: pl.DataFrame, words: tuple[str, ...]) -> lis
     """Return what a list shows of sessions: where a word was found, else how they began."""
     own = said.join(rows, on="session_id", how="semi")
     passages = dict(own.select("session_id", "text").rows())
-    shown = []
+    shown, told_of = [], [each for each in (*TOLD, "alike") if each in rows.columns]
     for row in rows.iter_rows(named=True):
         text = _excerpt(passages.get(row["session_id"], ""), words) or row["first_input"] or ""
         started = f"{row['started_at']:%Y-%m-%d %H:%M}" if row["started_at"] else ""
         told = {"started": started, "text": visible(text), "name": visible(row["session_id"])}
-        shown.append({each: row[each] for each in TOLD} | told)
+        shown.append({each: row[each] for each in told_of} | told)
     return shown
 
 
@@ -187,7 +183,7 @@ def _facets(found: pl.DataFrame) -> list[dict[str, Any]]:
     facets: list[dict[str, Any]] = []
     for name, dtype in found.schema.items():
         values = found[name].drop_nulls()
-        if values.is_empty() or name in ("session_id", "first_input"):
+        if values.is_empty() or name in ("session_id", "first_input", "alike"):
             continue
         if dtype.is_numeric() or dtype.is_temporal():
             bounds = values.min(), values.max()

@@ -209,6 +209,7 @@ class AdjudicatorDesk extends Component {
     const mode = this.keys.get(/^(?:Digit|Numpad)([1-9])$/.exec(code)?.[1] ?? key);
     if (mode) return () => this.toggle(mode.mode);
     return commands[key] ?? {
+      ...listReading(transcript),
       Enter: () => this.decide(),
       p: () => this.choose("pass"),
       u: () => this.choose("unsure"),
@@ -216,18 +217,6 @@ class AdjudicatorDesk extends Component {
       n: () => this.reason.current.focus(),
       ",": () => this.showNext(-1),
       ".": () => this.showNext(1),
-      "]": () => transcript.turn(1),
-      "[": () => transcript.turn(-1),
-      "}": () => transcript.trouble(1),
-      "{": () => transcript.trouble(-1),
-      "/": () => transcript.startSearch(),
-      r: () => transcript.toggleRaw(),
-      o: () => transcript.openAll(),
-      ArrowDown: () => transcript.scroll(90),
-      ArrowUp: () => transcript.scroll(-90),
-      PageDown: () => transcript.scroll(500),
-      PageUp: () => transcript.scroll(-500),
-      " ": () => transcript.scroll(500),
     }[key];
   }
 
@@ -273,9 +262,7 @@ class AdjudicatorDesk extends Component {
           ${here && this.buildForm()}
           <${Agreement} rows=${model.get("agreement")} nameOf=${this.nameOf} />
         </div></aside></div>
-      <dialog class="sheet" ref=${this.sheet} aria-label="Keys"><h2>Keys</h2>
-        <dl>${SHEET.flatMap(([name, what]) => [html`<dt><kbd>${name}</kbd></dt>`, html`<dd>${what}</dd>`])}</dl>
-        <button type="button" class="command" onClick=${() => this.sheet.current.close()}>Close</button></dialog>
+      <${Sheet} hold=${this.sheet} rows=${SHEET} />
     </section>`;
   }
 }

@@ -14,6 +14,7 @@ class AnnotatorDesk extends Component {
   list = createRef();
   guide = createRef();
   sheet = createRef();
+  alike = createRef();
   item = {};
   form = EMPTY;
   awaiting = false;
@@ -93,7 +94,7 @@ class AnnotatorDesk extends Component {
   hear(message) {
     const { tell } = message;
     if (tell === "back" && !this.line.pending && this.item.session_id) this.send({ act: "open", session_id: this.item.session_id });
-    if (!this.line.hear(message) && ["text", "found", "turns"].includes(tell)) this.transcript.current.hear(message);
+    if (!this.line.hear(message) && !this.alike.current.hear(message) && ["text", "found", "turns"].includes(tell)) this.transcript.current.hear(message);
     if (!this.line.pending) this.keys.replay();
   }
 
@@ -333,9 +334,8 @@ class AnnotatorDesk extends Component {
           <div class="state" data-state=${kind}><h2>${title}</h2><p>${text}</p></div><//>${guiding && html`<${Guide} desk=${this} />`}</div>
         <${Form} desk=${this} />
       </div>
-      <dialog class="sheet" ref=${this.sheet} aria-label="Keys"><h2>Keys</h2>
-        <dl>${SHEET.flatMap(([name, what]) => [html`<dt><kbd>${name}</kbd></dt>`, html`<dd>${what}</dd>`])}</dl>
-        <button type="button" class="command" onClick=${() => this.sheet.current.close()}>Close</button></dialog>
+      <${Alike} ref=${this.alike} ask=${(message) => model.send(message)} closed=${() => this.transcript.current.markEvidence()} />
+      <${Sheet} hold=${this.sheet} rows=${SHEET} />
       <div class="unseen" role="status" aria-live="polite">${said} ${item.label ? "Labelled before." : ""} ${item.session_id ? plural(item.turns.length + item.left_out, "turn") : title}</div>
     </section>`;
   }

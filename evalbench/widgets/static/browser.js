@@ -15,6 +15,7 @@ const SHEET = [
   ["s", "search the session; / too, once it has the keys"],
   ["r", "as its source has it"],
   ["o", "open or close everything folded"],
+  ["=", "sessions like this one, the most alike first"],
   ["x", "pick the session, or leave it"],
   ["q", "make a queue of what is picked, else of all that were found"],
   ["d", "download what was found as JSONL; Shift+d as Parquet"],
@@ -50,7 +51,7 @@ function Facet({ facet, query, toggle, begin }) {
 function Row({ row, query, here, picked, choose }) {
   const marks = [row.n_tool_errors && plural(row.n_tool_errors, "tool error"), row.people && `people: ${row.people}`, row.evaluators && `evaluators: ${row.evaluators}`];
   return html`<li role="option" id=${`row-${row.session_id}`} data-session=${row.session_id} aria-selected=${String(here)} class=${picked ? "picked" : ""} onClick=${choose}>
-    <header><code>${row.name}</code><span>${row.started}</span><span>${row.release ?? ""}</span><span>${plural(row.n_turns ?? 0, "turn")}</span></header>
+    <header><code>${row.name}</code>${row.alike ? html`<span>${Math.round(100 * row.alike)}% alike</span>` : null}<span>${row.started}</span><span>${row.release ?? ""}</span><span>${plural(row.n_turns ?? 0, "turn")}</span></header>
     <p dir="auto"><${Excerpt} text=${row.text} query=${query} /></p>
     ${marks.some(Boolean) && html`<footer>${marks.filter(Boolean).map((text) => html`<small>${text}</small>`)}</footer>`}</li>`;
 }
@@ -162,6 +163,11 @@ class BrowserDesk extends Component {
     this.setState({ query: `${this.state.query} ${name}>`.trim() }, () => this.field.current.focus());
   }
 
+  findAlike() {
+    const here = this.state.item?.session_id;
+    if (here) this.change({ query: writeFilter("alike", ":", here), shows: "list" });
+  }
+
   pick() {
     const { rows, at } = this.state;
     if (!rows[at]) return;
@@ -205,22 +211,18 @@ class BrowserDesk extends Component {
     if (asking) return { Enter: () => this.draw(), Escape: () => this.goBack() }[key];
     const transcript = this.transcript.current;
     const inList = !target.closest(".transcript");
+    const lists = {
+      "/": () => this.field.current.select(),
+      Enter: () => this.read(),
+      ...Object.fromEntries([["ArrowDown", 1], ["ArrowUp", -1], ["PageDown", 10], ["PageUp", -10]].map(([name, by]) => [name, () => this.move(by)])),
+    };
     const download = (form) => () => total && this.send({ act: "export", form });
     return {
-      "/": inList ? () => this.field.current.select() : () => transcript.startSearch(),
+      ...listReading(transcript),
+      ...(inList ? lists : {}),
       Escape: () => this.goBack(),
-      ArrowDown: inList ? () => this.move(1) : () => transcript.scroll(90),
-      ArrowUp: inList ? () => this.move(-1) : () => transcript.scroll(-90),
-      PageDown: inList ? () => this.move(10) : null,
-      PageUp: inList ? () => this.move(-10) : null,
-      Enter: inList ? () => this.read() : null,
-      "]": () => transcript.turn(1),
-      "[": () => transcript.turn(-1),
-      "}": () => transcript.trouble(1),
-      "{": () => transcript.trouble(-1),
       s: () => this.setState({ shows: "session" }, () => transcript.startSearch()),
-      r: () => transcript.toggleRaw(),
-      o: () => transcript.openAll(),
+      "=": () => this.findAlike(),
       x: () => this.pick(),
       q: () => total && this.setState({ asking: "queue" }),
       d: download("jsonl"),
@@ -264,7 +266,7 @@ class BrowserDesk extends Component {
           <footer>${asking
             ? html`<p>Make a queue of ${plural(wanted, "session")}? Picked by hand, not drawn: labels in it count in no rate.</p>
               <div class="row">${command("Make it", "Enter", () => this.draw())}${command("Leave it", "Esc", () => this.goBack())}</div>`
-            : html`<div class="row">${command("Pick", "x", () => this.pick())}${command("Queue", "q", () => this.setState({ asking: "queue" }))}
+            : html`<div class="row">${command("Pick", "x", () => this.pick())}${command("Similar", "=", () => this.findAlike())}${command("Queue", "q", () => this.setState({ asking: "queue" }))}
               ${command("Download", "d", () => this.send({ act: "export", form: "jsonl" }))}${command("Columns", "c", () => this.setState({ columns: !columns }))}
               ${command("Keys", "?", () => this.sheet.current.showModal())}</div>`}</footer>
         </div>
@@ -274,9 +276,7 @@ class BrowserDesk extends Component {
             <div class="state"><h2>${read && !total ? "No session is like that" : "No session is open"}</h2>
               <p>${read && !total ? "Take a word or a filter away." : "Choose one in the list."}</p></div></${Transcript}></div>
       </div>
-      <dialog class="sheet" ref=${this.sheet} aria-label="Keys"><h2>Keys</h2>
-        <dl>${SHEET.flatMap(([name, what]) => [html`<dt><kbd>${name}</kbd></dt>`, html`<dd>${what}</dd>`])}</dl>
-        <button type="button" class="command" onClick=${() => this.sheet.current.close()}>Close</button></dialog>
+      <${Sheet} hold=${this.sheet} rows=${SHEET} />
     </section>`;
   }
 }

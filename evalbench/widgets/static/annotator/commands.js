@@ -21,6 +21,7 @@ const SHEET = [
   ["l", "the queue and the outline"],
   ["g", "policies and codebook, and its keys"],
   ["c", "a comment to whoever leads the labelling"],
+  ["=", "sessions like this one: to read, and to pick for a queue of their own"],
   ["j", "judges' drafts, after your own label"],
   [".", "why it was drawn and what is known of it: the label counts as unblinded"],
   ["?", "this list"],
@@ -29,6 +30,7 @@ const SHEET = [
 function findAct(desk, key) {
   const { target } = key;
   if (desk.sheet.current.open) return key.key === "?" ? () => desk.sheet.current.close() : null;
+  if (desk.alike.current.isOpen) return desk.alike.current.find(key);
   if (target.matches(FIELDS)) return findFieldKey(desk, key);
   if (key.held || (target.matches("button, summary, a") && key.key === " ")) return null;
   if (desk.state.pinning) return findPinKey(desk, key);
@@ -99,10 +101,9 @@ function listCommands(desk) {
 
 function listItemCommands(desk) {
   const transcript = desk.transcript.current;
-  const scroll = (by) => () => transcript.scroll(by);
-  const page = desk.root.current.querySelector(".trace").clientHeight * 0.85;
   const severity = () => [...SEVERITIES, null][(SEVERITIES.indexOf(desk.form.severity) + 1) % 4];
   return {
+    ...listReading(transcript),
     Enter: () => desk.submit(),
     Escape: () => desk.close(),
     p: () => desk.choose("pass"),
@@ -114,21 +115,8 @@ function listItemCommands(desk) {
     s: () => desk.ask("skip"),
     c: () => desk.ask("comment"),
     e: () => desk.attach(transcript.selection() ?? transcript.here()),
-    o: () => transcript.openAll(),
-    r: () => transcript.toggleRaw(),
+    "=": () => desk.alike.current.start(),
     j: () => desk.send({ act: "suggestion" }),
     ".": () => desk.item.blind && desk.send({ act: "reveal" }),
-    "/": () => transcript.startSearch(),
-    "]": () => transcript.turn(1),
-    "[": () => transcript.turn(-1),
-    "}": () => transcript.trouble(1),
-    "{": () => transcript.trouble(-1),
-    ArrowUp: scroll(-90),
-    ArrowDown: scroll(90),
-    PageUp: scroll(-page),
-    PageDown: scroll(page),
-    " ": scroll(page),
-    Home: scroll(-1e9),
-    End: scroll(1e9),
   };
 }

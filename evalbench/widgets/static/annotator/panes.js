@@ -58,6 +58,7 @@ function Header({ desk }) {
   return html`<header>
     <button type="button" class="choice" aria-pressed=${String(desk.state.shows)} aria-keyshortcuts="l" onClick=${() => desk.showList()}>Queue<${Key} name="l" /></button>
     <button type="button" class="choice" aria-pressed=${String(desk.state.guiding)} aria-keyshortcuts="g" onClick=${() => desk.showGuide()}>Policies<${Key} name="g" /></button>
+    <button type="button" class="choice" aria-keyshortcuts="=" disabled=${!desk.item.session_id} onClick=${() => desk.alike.current.start()}>Similar<${Key} name="=" /></button>
     <span class="where">${desk.item.surface} <code>${desk.item.name}</code></span>
     <div class="bar" role="progressbar" aria-label="Queue" aria-valuemin="0" aria-valuemax=${total} aria-valuenow=${done}><i style=${`width: ${total ? (100 * done) / total : 0}%`}></i></div>
     <span class="pace">${total ? parts.join("  \u00b7  ") : ""}</span>

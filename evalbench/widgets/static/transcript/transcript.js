@@ -14,6 +14,33 @@ const inIdleTime = window.requestIdleCallback ?? ((act) => setTimeout(act, 1));
 // Preact hands a ref to a component as it hands any property.
 const fillRef = (ref, held) => (typeof ref === "function" ? ref(held) : ref && (ref.current = held));
 
+// What keys do on every desk.
+function listReading(transcript) {
+  const scroll = (by) => () => transcript.scroll(by);
+  const page = transcript.trace.current.clientHeight * 0.85;
+  return {
+    "]": () => transcript.turn(1),
+    "[": () => transcript.turn(-1),
+    "}": () => transcript.trouble(1),
+    "{": () => transcript.trouble(-1),
+    "/": () => transcript.startSearch(),
+    r: () => transcript.toggleRaw(),
+    o: () => transcript.openAll(),
+    ArrowUp: scroll(-90),
+    ArrowDown: scroll(90),
+    PageUp: scroll(-page),
+    PageDown: scroll(page),
+    " ": scroll(page),
+    Home: scroll(-1e9),
+    End: scroll(1e9),
+  };
+}
+
+// The list of a desk's keys.
+const Sheet = ({ hold, rows }) => html`<dialog class="sheet" ref=${hold} aria-label="Keys"><h2>Keys</h2>
+  <dl>${rows.flatMap(([name, what]) => [html`<dt><kbd>${name}</kbd></dt>`, html`<dd>${what}</dd>`])}</dl>
+  <button type="button" class="command" onClick=${() => hold.current.close()}>Close</button></dialog>`;
+
 class Transcript extends Component {
   state = { raw: false, all: false, prepared: null, query: "", told: "", reading: "", turns: {} };
   waiting = new Map();
