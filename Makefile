@@ -53,7 +53,8 @@ fuzz: .venv/test
 	$(BIN)/python tests/fuzz/fuzz.py
 
 clean:
-	rm -rf .venv reports/* data/demo data/workspace
+	rm -rf .venv data/demo data/example data/workspace
+	find reports -mindepth 1 -maxdepth 1 ! -name example -exec rm -rf {} +
 
 comma := ,
 

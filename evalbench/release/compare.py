@@ -40,6 +40,7 @@ TURNED = columns(
     (pl.Boolean, "listed"),
 )
 """``listed`` are the rows that say all: those of modes, or of whole outputs where none is named."""
+NEWLY, FIXED = "newly failing", "fixed"
 SUMMARY = columns(
     (pl.String, "surface run"),
     (pl.Int64, "n"),
@@ -130,15 +131,20 @@ def list_turned(outcomes: pl.DataFrame, asked: pl.DataFrame, baseline: str) -> p
     what was ``asked``, by ``case``.
     """
     asked = asked.with_columns(pl.col("asked").str.slice(0, ASKED))
-    old = outcomes.filter(run=baseline).select(*ITEM, "mode", before="fails")
-    pairs = outcomes.filter(pl.col("run") != baseline).join(old, on=[*ITEM, "mode"])
-    turned = pl.when("fails").then(pl.lit("newly failing")).otherwise(pl.lit("fixed"))
-    changed = pairs.filter(pl.col("fails") != pl.col("before")).with_columns(turned=turned)
+    changed = find_turned(outcomes, baseline)
     single = pl.col("mode") != ANY
     listed = single | ~single.any().over("run", *ITEM, "turned")
     told = changed.join(asked, on="case", how="left").with_columns(listed=listed)
     named = told.select(list(TURNED))
-    return named.sort("run", pl.col("turned") == "fixed", pl.col("mode") != ANY, "mode", *ITEM)
+    return named.sort("run", pl.col("turned") == FIXED, pl.col("mode") != ANY, "mode", *ITEM)
+
+
+def find_turned(judged: pl.DataFrame, baseline: str) -> pl.DataFrame:
+    """Keep outputs that ``turned``: newly failing or fixed, beside the baseline (``_before``)."""
+    old = judged.filter(run=baseline)
+    pairs = judged.filter(pl.col("run") != baseline).join(old, on=[*ITEM, "mode"], suffix="_before")
+    turned = pl.when("fails").then(pl.lit(NEWLY)).otherwise(pl.lit(FIXED))
+    return pairs.filter(pl.col("fails") != pl.col("fails_before")).with_columns(turned=turned)
 
 
 def summarize_runs(

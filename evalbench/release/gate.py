@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from evalbench.errors import ReleaseError
-from evalbench.release import decision_rows
+from evalbench.release import compare, decision_rows
 from evalbench.release.runs import check_comparable, check_recorded
 from evalbench.schema import GateDecided, GateRow, columns
 from evalbench.settings import Decision
@@ -204,14 +204,13 @@ def answer(case: Case, *, level: float, rng: np.random.Generator) -> GateDecided
 
 def list_turned(case: Case, *, fails: bool) -> pl.DataFrame:
     """List the cases that turned, :data:`TURNED`: newly failing, or fixed where not ``fails``."""
-    sides = {run: case.judged.filter(run=run) for run in (case.baseline, case.candidate)}
-    key = ["mode", "case", "repeat"]
-    both = sides[case.candidate].join(sides[case.baseline], on=key, suffix="_before")
-    turned = both.filter(pl.col("fails") == fails, pl.col("fails_before") != fails)
+    turned = compare.find_turned(case.judged, case.baseline).filter(pl.col("fails") == fails)
     outputs = case.outputs.filter(run=case.candidate).select("case", "repeat", asked="first_input")
     told = turned if fails else turned.with_columns(rationale="rationale_before")
     joined = told.join(outputs, on=["case", "repeat"], how="left").join(case.judging, on="mode")
-    return joined.select(pl.col(name).cast(dtype) for name, dtype in TURNED.items()).sort(key)
+    return joined.select(pl.col(name).cast(dtype) for name, dtype in TURNED.items()).sort(
+        "mode", "case", "repeat"
+    )
 
 
 def record(ledger: Ledger, decided: GateDecided) -> int:

@@ -19,6 +19,9 @@ from evalbench.report.sentences import say_interval, say_surface
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 INK, SOFT, LINE, MARK = "#1b1f24", "#57606a", "#d0d7de", "#0b5394"
+NAMED_COLORS = {INK: "ink", SOFT: "soft", LINE: "line", MARK: "mark", "white": "paper"}
+"""What a report calls its colours, which are others in the dark."""
+COLOR = re.compile(rf'(?<=fill="|roke=")({"|".join(NAMED_COLORS)})(?=")')
 WIDTH = 335
 """Of the plotting area; with the names of the modes beside it a chart fills an A4 page."""
 NAME_WIDTH = 315
@@ -55,6 +58,7 @@ def _render(specification: dict[str, Any], **_: object) -> dict[str, str]:
     # Charts of one page must not share the names of their clipping paths.
     own = "clip-" + hashlib.sha256(drawn.encode()).hexdigest()[:8] + "-"
     drawn = CLIPS.sub(rf"\g<1>{own}", drawn)
+    drawn = COLOR.sub(lambda found: f"var(--{NAMED_COLORS[found[1]]}, {found[1]})", drawn)
     label = escape(str(specification.get("description", "")))
     return {"text/html": drawn.replace("<svg", f'<svg role="figure" aria-label="{label}"', 1)}
 
