@@ -28,7 +28,7 @@ test: .venv/test
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 	$(MAKE) pages docs
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The site is in build/docs; the reference of commands is made of the commands.
 docs: .venv/test

@@ -1,12 +1,14 @@
 """Sessions for a judge, in the lake: each names itself, item-N, where the model server sees it."""
 
-import subprocess
-import sys
-from pathlib import Path
+import os
 
+import forked
 import polars as pl
 
+import evalbench as eb
+from evalbench.evaluate.score import score
 from evalbench.evaluate.spec import Specification
+from evalbench.llm import Limits
 from evalbench.observe.sessions import fold_sessions
 from evalbench.schema import SPAN
 
@@ -38,13 +40,12 @@ def fill_lake(ws, n, surface="support", *, say=answer, users=0, name="s-{}", at=
     return [name.format(number) for number in range(n)]
 
 
-def start_judging(folder, n, *, concurrency):
-    """Judge n sessions in a process that can be killed; it finds the server by the environment."""
-    code = (
-        "import evalbench as eb; from judged_sessions import *;"
-        "from evalbench.evaluate.score import score; from evalbench.llm import Limits;"
-        f"ids = [f's-{{number}}' for number in range({n})];"
-        f"limits = Limits(concurrency={concurrency}, timeout_seconds=8);"
-        f"score(eb.open({str(folder)!r}), [make_judge_specification()], ids, limits=limits)"
-    )
-    return subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
+def judge(folder, ids, url, limits):
+    os.environ["HOSTED_VLLM_API_BASE"] = url
+    score(eb.open(folder), [make_judge_specification()], ids, limits=limits)
+
+
+def start_judging(folder, n, url, *, concurrency):
+    """Judge n sessions in a process that can be killed."""
+    limits = Limits(concurrency=concurrency, timeout_seconds=8)
+    return forked.start(judge, folder, [f"s-{number}" for number in range(n)], url, limits)

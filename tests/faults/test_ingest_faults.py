@@ -2,47 +2,20 @@
 
 import json
 import signal
-import subprocess
-import sys
 
 import make
 import polars as pl
 import pytest
+from forked import kill_at, start
 
 import evalbench as eb
 from evalbench.errors import ReadError
 from evalbench.observe import source
-
-CHUNK = 20_000
-SCRIPT = """
-import os, signal, sys
-import evalbench as eb
-from evalbench.observe import source
 from evalbench.store.lake import Lake
 
-source.CHUNK = int(sys.argv[4])
-folder, path, moment = sys.argv[1:4]
-
-def die_at(name, original):
-    calls = []
-    def wrapped(*arguments, **options):
-        calls.append(1)
-        if moment == f"before {name} {len(calls)}":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*arguments, **options)
-        if moment == f"after {name} {len(calls)}":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return wrapped
-
-for name in ("commit", "upsert"):
-    setattr(Lake, name, die_at(name, getattr(Lake, name)))
-print("starts", flush=True)
-progress = die_at("chunk", lambda done, total: None)
-print(eb.observe.ingest(eb.open(folder), path, surface="support", progress=progress))
-"""
+CHUNK = 20_000
 MOMENTS = [
-    "after chunk 5",
+    "after progress 5",
     "before commit 1",
     "after commit 1",
     "after commit 2",
@@ -102,21 +75,29 @@ def traffic(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(traffic, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = run(folder, traffic)
-    assert done.returncode == 0
+    assert run(folder, traffic) == 0
     return lake(eb.open(folder))
 
 
-def start(folder, path, moment="never"):
-    make.workspace(folder)
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(path), moment, str(CHUNK)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE)
+class Reading:
+    """Hears how far an ingest is."""
+
+    def progress(self, done, total):
+        """Hear of another chunk."""
+
+
+def read(folder, path, moment):
+    source.CHUNK = CHUNK
+    kill_at(moment, Lake, "commit", "upsert")
+    kill_at(moment, reading := Reading(), "progress")
+    eb.observe.ingest(eb.open(folder), path, surface="support", progress=reading.progress)
 
 
 def run(folder, path, moment="never"):
-    process = start(folder, path, moment)
-    process.communicate(timeout=60)
-    return process
+    make.workspace(folder)
+    process = start(read, folder, path, moment)
+    process.join(60)
+    return process.exitcode
 
 
 def check_recovers(folder, traffic, undisturbed):
@@ -133,7 +114,7 @@ def check_recovers(folder, traffic, undisturbed):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_at_a_chosen_moment(moment, traffic, undisturbed, tmp_path):
-    assert run(tmp_path, traffic, moment).returncode == -signal.SIGKILL
+    assert run(tmp_path, traffic, moment) == -signal.SIGKILL
     check_recovers(tmp_path, traffic, undisturbed)
 
 

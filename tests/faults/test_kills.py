@@ -1,7 +1,6 @@
 """A process killed at any moment: the same command again ends where an undisturbed one ends."""
 
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -15,6 +14,7 @@ import make
 import polars as pl
 import pytest
 import shop
+from forked import start
 from judged_sessions import fill_lake, make_judge_specification
 from model_server import ModelServer
 
@@ -36,11 +36,6 @@ OWN_TESTS = {"ingest", "run", "score", "import labels", "promote"}
 They are killed here only with more rounds.
 """
 """How many moments a command; a whole trial takes 17, which are 102 kills."""
-CONTEXT = multiprocessing.get_context("forkserver")
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # as `llm` loads it: from no network
-CONTEXT.set_forkserver_preload(
-    [__name__, "litellm", "evalbench.label", "evalbench.report.runbook", "evalbench.snapshot"]
-)
 OWN_TIME = {"judged_at", "run_id", "latency_ms"}
 """What two undisturbed runs do not share either."""
 SESSIONS = [f"s{number:03d}" for number in range(400)]
@@ -161,9 +156,7 @@ def read_state(folder):
 
 @pytest.fixture(scope="module")
 def url():
-    warm = CONTEXT.Process(target=int)  # what is preloaded takes no time of the first command
-    warm.start()
-    warm.join()
+    start(int).join()  # what is preloaded takes no time of the first command
     with ModelServer(seconds=0.02) as server:
         yield server.url
 
@@ -175,13 +168,12 @@ def test_a_command_killed_at_any_moment_is_made_good_by_the_same_again(name, url
     prepare(tmp_path / "given")
 
     def run(folder, seconds=None):
-        process = CONTEXT.Process(target=command, kwargs={"folder": folder, "url": url})
-        start = time.monotonic()
-        process.start()
+        began = time.monotonic()
+        process = start(command, folder=folder, url=url)
         process.join(seconds)
         process.kill()
         process.join()
-        return process.exitcode, time.monotonic() - start
+        return process.exitcode, time.monotonic() - began
 
     shutil.copytree(tmp_path / "given", tmp_path / "undisturbed")
     done, took = run(tmp_path / "undisturbed", 120)

@@ -1,24 +1,22 @@
 """Eight annotators in eight processes at one queue; they are killed, and their holds run out."""
 
-import multiprocessing
 import time
 from itertools import count
 
 import make
 import numpy as np
 import polars as pl
+from forked import start
 
 from evalbench.label.annotation.queue import Queue
 from evalbench.schema import Label
 from evalbench.store.ledger import Ledger
 
-ITEMS, EACH, KILLS = 200, 2, 16
+ITEMS, EACH, KILLS = 100, 2, 16
 ANNOTATORS = [f"annotator {number}" for number in range(8)]
 SKIPPING = ANNOTATORS[:3]
 HOLD_SECONDS = 0.5
 DEADLINE_SECONDS = 180
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["evalbench.label.annotation.queue", "numpy", "pytest"])
 
 
 def annotate(url, number, annotator, log, seed):
@@ -46,14 +44,11 @@ def work_with_kills(url, number, folder):
     """Let all work, kill one after the other, and send each back after a while; count the kills."""
     rng, seeds = np.random.default_rng(8), count()
 
-    def start(annotator):
+    def send(annotator):
         log = folder / f"{annotator}.tsv"
-        arguments = (url, number, annotator, log, next(seeds))
-        process = CONTEXT.Process(target=annotate, args=arguments)
-        process.start()
-        return process
+        return start(annotate, url, number, annotator, log, next(seeds))
 
-    working, away, kills = {each: start(each) for each in ANNOTATORS}, {}, 0
+    working, away, kills = {each: send(each) for each in ANNOTATORS}, {}, 0
     deadline = time.monotonic() + DEADLINE_SECONDS
     try:
         while away or any(process.is_alive() for process in working.values()):
@@ -61,7 +56,7 @@ def work_with_kills(url, number, folder):
             time.sleep(0.1)
             for annotator in [each for each, back in away.items() if back < time.monotonic()]:
                 del away[annotator]
-                working[annotator] = start(annotator)
+                working[annotator] = send(annotator)
             alive = [each for each, process in working.items() if process.is_alive()]
             if kills < KILLS and alive:
                 victim = str(rng.choice(alive))

@@ -1,36 +1,14 @@
 """A report is there whole or not at all, whenever the run is killed."""
 
 import signal
-import subprocess
-import sys
 
 import make
 import pytest
+from forked import kill_at, start
 
-from evalbench.report import runbook
-
-SCRIPT = """
-import os, signal, sys
 import evalbench as eb
 from evalbench.report import runbook
 
-folder, notebook, reports, moment = sys.argv[1:5]
-runbook._BROWSERS = ()
-
-def die_at(name, original):
-    def wrapped(*arguments):
-        if moment == f"before {name}":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*arguments)
-        if moment == f"after {name}":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return wrapped
-
-for name in ("_execute", "write_json", "_render_html", "_print_pdf", "_publish"):
-    setattr(runbook, name, die_at(name, getattr(runbook, name)))
-runbook.run(notebook, {}, workspace=eb.open(folder), reports=reports)
-"""
 WHOLE = {"tiny.ipynb", "report.html", "result.json", "manifest.json", "tables"}
 
 
@@ -40,14 +18,20 @@ def notebook(tmp_path):
     return make.notebook(tmp_path / "tiny.ipynb", make.REPORTING)
 
 
+def report(folder, notebook, reports, moment):
+    runbook._BROWSERS = ()
+    kill_at(moment, runbook, "write_json", "_print_pdf", "_publish")
+    runbook.run(notebook, {}, workspace=eb.open(folder), reports=reports)
+
+
 @pytest.fixture
 def kill(workspace, notebook, tmp_path):
     """Run the notebook in a process that dies at a moment; give the reports that there are."""
 
     def run(moment):
-        arguments = [str(workspace.path), str(notebook), str(tmp_path / "reports"), moment]
-        killed = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=False)
-        assert killed.returncode == -signal.SIGKILL
+        process = start(report, workspace.path, str(notebook), tmp_path / "reports", moment)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         folders = (tmp_path / "reports" / "tiny").iterdir()
         return [folder for folder in folders if not folder.name.startswith(".")]
 
@@ -61,7 +45,7 @@ def read(folder):
 def test_a_killed_run_leaves_the_report_before_whole_or_none(
     workspace, notebook, tmp_path, kill, no_browser
 ):
-    assert kill("after write_json") == []
+    assert kill("after write_json 1") == []
     assert workspace.ledger.bodies("report.published").is_empty()
     done = runbook.run(str(notebook), {}, workspace=workspace, reports=tmp_path / "reports")
     assert {path.name for path in done.folder.iterdir()} == WHOLE
@@ -69,7 +53,7 @@ def test_a_killed_run_leaves_the_report_before_whole_or_none(
     assert "unfinished" not in done.notebook.read_text()
     done.html.write_text("the report before")
     held = read(done.folder)
-    assert kill("after _print_pdf") == [done.folder]
+    assert kill("after _print_pdf 1") == [done.folder]
     assert read(done.folder) == held
     assert workspace.ledger.bodies("report.published")["run"].to_list() == [done.folder.name]
 
@@ -77,7 +61,7 @@ def test_a_killed_run_leaves_the_report_before_whole_or_none(
 def test_a_report_is_published_only_once_it_is_whole_and_in_its_place(
     workspace, notebook, tmp_path, kill, no_browser
 ):
-    [folder] = kill("before _publish")
+    [folder] = kill("before _publish 1")
     assert {path.name for path in folder.iterdir()} == WHOLE
     assert workspace.ledger.bodies("report.published").is_empty()
     done = runbook.run(str(notebook), {}, workspace=workspace, reports=tmp_path / "reports")

@@ -82,17 +82,19 @@ def test_a_killed_run_goes_on_where_it_stopped(ws, server):
     undisturbed = sum(map(count_calls, range(SESSIONS)))
     moments = (SESSIONS // 4, SESSIONS // 2)
     for moment in moments:
-        process = start_judging(ws.path, SESSIONS, concurrency=CONCURRENCY)
-        while len(server.calls) < moment and process.poll() is None:
+        process = start_judging(ws.path, SESSIONS, server.url, concurrency=CONCURRENCY)
+        while len(server.calls) < moment and process.is_alive():
             time.sleep(0.005)
         process.kill()
-        process.wait()
+        process.join()
     assert len(server.calls) < undisturbed
     [journal] = ws.path.glob("scoring/*.jsonl")
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-20])  # a torn line is asked again
     torn = json.loads(whole.splitlines()[-1])["session_id"]
-    assert start_judging(ws.path, SESSIONS, concurrency=CONCURRENCY).wait() == 0
+    process = start_judging(ws.path, SESSIONS, server.url, concurrency=CONCURRENCY)
+    process.join()
+    assert process.exitcode == 0
     verdicts = ws.lake.verdicts().collect()
     assert verdicts["session_id"].sort().to_list() == sorted(f"s-{n}" for n in range(SESSIONS))
     assert verdicts["run_id"].n_unique() == 1

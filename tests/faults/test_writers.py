@@ -1,7 +1,6 @@
 """Colleagues who bring traces into one lake at once, each from a workspace of their own."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -14,6 +13,7 @@ import boto3
 import polars as pl
 import pytest
 from botocore.config import Config
+from forked import start
 
 import evalbench as eb
 from evalbench.errors import ReadError
@@ -22,8 +22,6 @@ from evalbench.store.verification import verify
 ROUNDS = os.environ.get("EVALBENCH_ROUNDS", "")
 """How often; a whole trial takes 50, of two writers and of eight. In every second round one is
 killed."""
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["evalbench.observe.ingestion", "deltalake"])
 KEYS = ["trace_id", "span_id"]
 
 
@@ -106,9 +104,7 @@ def test_writers_of_one_lake_lose_nothing_and_store_nothing_twice(writers, lakes
         for writer, folder in enumerate(folders):
             folder.mkdir()
             (folder / "evalbench.toml").write_text(lakes(number))
-            work = folder, files[writer % 2], begin
-            processes.append(CONTEXT.Process(target=write, args=work))
-            processes[-1].start()
+            processes.append(start(write, folder, files[writer % 2], begin))
         killed = number % 2 == 1
         if killed:
             time.sleep(max(0, begin - time.time()) + chooser.uniform(0, 1))

@@ -1,16 +1,14 @@
 """Runs that are killed, and writers that come at once."""
 
-import multiprocessing
 import time
 from itertools import chain
 
 import polars as pl
+from forked import CONTEXT
 
 from evalbench.schema import SESSION
 from evalbench.store.lake import Lake
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["evalbench.store.ledger", "deltalake", "pytest"])
 PROCESSES = 4
 
 

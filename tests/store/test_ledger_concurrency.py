@@ -1,20 +1,18 @@
 """Eight processes at one ledger, begun while its tables do not exist yet."""
 
-import multiprocessing
 import time
 from contextlib import suppress
 from itertools import chain
 
 import pytest
+from forked import CONTEXT
 from sqlalchemy import select
 
 from evalbench.errors import LedgerError
 from evalbench.store.database import EVENT, connect_database, transact
 from evalbench.store.ledger import Ledger
 
-PROCESSES, EVENTS, ITEMS = 8, 500, 25
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["evalbench.store.ledger", "pytest"])
+PROCESSES, EVENTS, ITEMS = 8, 200, 25
 
 
 def write(number, url, begin):
