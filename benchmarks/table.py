@@ -10,6 +10,7 @@ failed or a claim does not hold.
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import platform
@@ -22,24 +23,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RECORD, PAGE = ROOT / "docs" / "benchmarks.jsonl", ROOT / "docs" / "benchmarks.md"
+NO_CLAIMS = {"table", "peers"}
 SCRIPTS = {
-    "bootstrap": "Resampling",
-    "coverage": "Intervals that hold the truth",
-    "workflow": "Rates from the workflow",
-    "workflow_judges": "Evaluators against people",
-    "decide": "Rates and changes of releases",
-    "gate": "The gate, forecasts and worn suites",
-    "operate": "Alerts, causes and issues",
-    "generate": "Evaluators that are proposed",
-    "discover": "From notes to failure modes",
-    "observe": "Reading traces",
-    "judge": "Judges at work",
-    "golden_tools": "Golden cases in other tools",
-    "annotate": "The annotation desk",
-    "serve": "The pages of the server",
-    "transcript": "Sessions as they are shown",
+    path.stem: ast.get_docstring(ast.parse(path.read_text("utf-8"))).split("\n\n")[0]
+    for path in sorted((ROOT / "benchmarks").glob("*.py"))
+    if "__main__" in path.read_text("utf-8") and path.stem not in NO_CLAIMS
 }
-"""What each script measures."""
+"""What each script says of itself."""
 HEAD = """# Benchmarks
 
 Every claim that this documentation makes in figures is a row here, measured beside the tool or the
@@ -89,7 +79,7 @@ def write(known: dict[str, dict[str, object]]) -> str:
         heads = "| What | Measured | Target | Beside | Holds |\n|---|---:|---:|---|---|"
         rows = "\n".join([heads, *map(write_row, about["rows"])])
         parts.append(
-            f"## {SCRIPTS[script]}\n\n`benchmarks/{script}.py`, {about['form']}, "
+            f"## {script}\n\n{SCRIPTS[script]}\n\n{about['form'].capitalize()} form, "
             f"{about['day']}, {about['machine']}: {took}.\n\n{rows}\n"
         )
     total = sum(about["cpu_seconds"] for about in known.values()) / 60
