@@ -9,9 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import special
 
-from evalbench import stats
 from evalbench.release.compare import ANY, ITEM, WORSE
 from evalbench.schema import columns
+from evalbench.stats.candidates import share_won
 
 DUELS = columns((pl.String, "surface run other case"), (pl.Int64, "repeat"), (pl.Float64, "won"))
 """``won`` is 1 where the output of ``run``, which was shown first, was preferred; a tie is 1/2."""
@@ -21,7 +21,8 @@ PAIRS = columns(
     (pl.Float64, "wins wins_low wins_high wins_first wins_second"),
 )
 STRENGTHS = columns((pl.String, "surface run"), (pl.Float64, "strength strength_low strength_high"))
-RESAMPLES, RIDGE = 2_000, 100.0
+Floats = NDArray[np.float64]
+RESAMPLES, RIDGE, PRIOR, STEPS = 2_000, 100.0, 0.5, 10
 
 
 def find_duels(verdicts: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -70,8 +71,7 @@ def rate_pairs(duels: pl.DataFrame, *, level: float, rng: np.random.Generator) -
         orders = [None, None] if None in orders else orders
         each = own.group_by("case", "shown").agg(pl.col("won").mean())
         cases = each.group_by("case").agg(pl.col("won").mean()).sort("case")
-        values = cases.select("won").to_numpy()
-        [[wins], _] = stats.paired_means(values, baseline=0, level=level, rng=rng)
+        wins = share_won(cases["won"].to_numpy(), level=level, rng=rng)
         rows.append((*key, wins.n, wins.estimate, wins.low, wins.high, *orders))
     return pl.DataFrame(rows, schema=PAIRS, orient="row")
 
@@ -81,47 +81,52 @@ def rate_strengths(duels: pl.DataFrame, *, level: float, rng: np.random.Generato
 
     Gives columns :data:`STRENGTHS`, the strongest first. A logistic regression of who wins on who
     takes part; where both orders were asked its intercept takes up what the first place is worth. A
-    tie is half a win of either. The intervals resample cases, which all pairs share. The weak ridge
-    keeps a run that never lost on the scale. It misleads where who beats whom goes in a circle.
+    tie is half a win of either, and either has half a win in advance: who won all may still lose.
+    The intervals are of a Bayesian bootstrap of cases, which all pairs share, and of these halves.
+    It misleads where who beats whom goes in a circle.
     """
-    from sklearn.linear_model import LogisticRegression
-
     runs = pl.concat([duels["run"], duels["other"]]).unique().sort()
     pairs = duels.select("run", "other").unique(maintain_order=True)
-    ordered = pairs.join(pairs, left_on=["run", "other"], right_on=["other", "run"], how="semi")
+    turned = pairs.join(pairs, left_on=["run", "other"], right_on=["other", "run"], how="semi")
     place = {run: at for at, run in enumerate(runs)}
     at = np.arange(pairs.height)
-    design = np.zeros((pairs.height, len(runs)))
+    design = np.zeros((pairs.height, len(runs) + 1))
     design[at, [place[run] for run in pairs["run"]]] = 1
     design[at, [place[run] for run in pairs["other"]]] = -1
+    design[:, -1] = turned.height > 0
     cases = duels["case"].rank("dense").to_numpy() - 1
     number = duels.join(pairs.with_row_index("pair"), on=["run", "other"], maintain_order="left")
     n = int(cases.max()) + 1
-    counts = np.zeros((2, n, pairs.height))
-    for side, won in enumerate((duels["won"].to_numpy(), 1 - duels["won"].to_numpy())):
-        np.add.at(counts[side], (cases, number["pair"].to_numpy()), won)
-    both = ordered.height > 0
-    model = LogisticRegression(C=RIDGE, fit_intercept=both)
-    sides, totals = np.repeat([1, 0], pairs.height), counts.sum(axis=1)
-    model.fit(np.vstack([design, design]), sides, sample_weight=totals.ravel())
-    # A resample is one Newton step from the fit: the weights of cases move it little.
-    features = np.hstack([design, np.ones((pairs.height, 1))]) if both else design
-    found = np.append(model.coef_[0], model.intercept_ if both else [])
-    wins = special.expit(features @ found)
-    scores = (counts[0] - counts.sum(axis=0) * wins) @ features
-    curvature = (features.T * (totals.sum(axis=0) * wins * (1 - wins))) @ features
-    curvature += np.eye(len(found)) / RIDGE
-    weights = n * rng.dirichlet(np.ones(n), size=RESAMPLES)
-    moved = found + np.linalg.solve(curvature, ((weights - 1) @ scores).T).T
-    strength = _beat(np.vstack([found, moved])[:, : len(runs)])
+    weights = np.vstack([np.ones(n), n * rng.dirichlet(np.ones(n), size=RESAMPLES)])
+    sides = []
+    for won in (duels["won"].to_numpy(), 1 - duels["won"].to_numpy()):
+        counts = np.zeros((n, pairs.height))
+        np.add.at(counts, (cases, number["pair"].to_numpy()), won)
+        ahead = rng.gamma(PRIOR, size=(RESAMPLES, pairs.height))
+        sides.append(weights @ counts + np.vstack([np.full(pairs.height, PRIOR), ahead]))
+    strength = _beat(_fit_logits(design, *sides)[:, : len(runs)])
     low, high = np.quantile(strength[1:], [(1 - level) / 2, (1 + level) / 2], axis=0)
     numbers = {"strength": strength[0], "strength_low": low, "strength_high": high}
     table = pl.DataFrame({"surface": duels["surface"][0], "run": runs, **numbers}, schema=STRENGTHS)
     return table.sort("strength", descending=True)
 
 
-def _beat(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fit_logits(design: Floats, won: Floats, lost: Floats) -> Floats:
+    """Fit (draws, features) logits of who wins to (draws, pairs) of wins and losses, by Newton."""
+    size = design.shape[1]
+    outer = (design[:, :, None] * design[:, None]).reshape(len(design), -1)
+    found: Floats = np.zeros((len(won), size))
+    for _ in range(STEPS):
+        chance = special.expit(found @ design.T)
+        slope = (won - (won + lost) * chance) @ design - found / RIDGE
+        curvature = ((won + lost) * chance * (1 - chance)) @ outer
+        curvature = curvature.reshape(-1, size, size) + np.eye(size) / RIDGE
+        found += np.linalg.solve(curvature, slope[:, :, None])[:, :, 0]
+    return found
+
+
+def _beat(logits: Floats) -> Floats:
     """Return the mean chance of each run to beat another, from (draws, runs) strengths."""
     chances = special.expit(logits[:, :, None] - logits[:, None])
-    mean: NDArray[np.float64] = (chances.sum(axis=2) - 0.5) / (logits.shape[1] - 1)
+    mean: Floats = (chances.sum(axis=2) - 0.5) / (logits.shape[1] - 1)
     return mean

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ._arguments import Floats, check_level
-from ._resampling import central_interval, from_draws
+from ._resampling import PRIOR, central_interval, from_draws
 from .estimate import Estimate
 
 DRAWS, RESAMPLES = 4_000, 2_000
@@ -132,6 +132,27 @@ def paired_means(
 
     unknown = "not recorded on both sides"
     return estimate(means, known, "nobody recorded it"), estimate(ratios, both, unknown)
+
+
+def share_won(values: ArrayLike, *, level: float = 0.95, rng: np.random.Generator) -> Estimate:
+    """Estimate the mean of values from 0 to 1, such as wins of cases with ties.
+
+    A Bayesian bootstrap of the cases and of half a case at 0 and at 1, which is Jeffreys' interval
+    where there are no ties: who won all of ten cases may still lose the next.
+
+    Examples
+    --------
+    >>> found = share_won([1] * 10, rng=np.random.default_rng(0))
+    >>> found.estimate, round(found.low, 1), found.high
+    (1.0, 0.8, 1.0)
+    """
+    check_level(level)
+    known = np.asarray(values, dtype=np.float64)
+    weights = rng.dirichlet(np.append(np.ones(len(known)), [PRIOR, PRIOR]), size=RESAMPLES)
+    method, n = "Bayesian bootstrap of cases, smoothed", len(known)
+    return from_draws(
+        float(known.mean()), weights @ np.append(known, [0.0, 1.0]), level, method=method, n=n
+    )
 
 
 def front_chances(fails: ArrayLike, costs: ArrayLike, *, rng: np.random.Generator) -> Floats:

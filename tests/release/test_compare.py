@@ -162,6 +162,20 @@ def test_who_passes_where_the_other_fails_wins(rng):
     assert (round(pair["wins"], 3), pair["wins_first"]) == (0.667, None)
 
 
+def test_intervals_hold_the_chance_of_a_run_that_nearly_always_wins(rng):
+    held = np.zeros(2)
+    for _ in range(60):
+        won = (rng.random(30) < 0.95).astype(float)
+        cases = [f"c{case}" for case in range(30)]
+        about = {"surface": "shop", "run": "a", "other": "b", "case": cases, "repeat": 0}
+        duels = pl.DataFrame(about | {"won": won}, schema=preference.DUELS)
+        pair = preference.rate_pairs(duels, **HOW, rng=rng).row(0, named=True)
+        run = preference.rate_strengths(duels, **HOW, rng=rng).filter(run="a").row(0, named=True)
+        held[0] += pair["wins_low"] < 0.95 < pair["wins_high"]
+        held[1] += run["strength_low"] < 0.95 < run["strength_high"]
+    assert min(held) >= 54
+
+
 def test_the_route_is_measured_on_cases_it_was_not_chosen_by(outcomes, outputs, rng):
     summary = compare.summarize_runs(outcomes, outputs, "base", **HOW, rng=rng)
     sides = routing.pick_sides(summary)
