@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ Arrays = NDArray[np.float64]
 Pair = tuple[Arrays, Arrays]
 """Baseline and candidate, each (cases, repeats); null is nan."""
 ANY, EACH, LATENCY, COST = "any", "each", "latency", "cost"
+FEWEST = 30
+"""Cases under which a bootstrap of latency or cost knows its error too little."""
 SEVERITIES = ("safety", "user impact", "polish")
 MEASURED = {LATENCY: "latency_p95_ms", COST: "cost_usd"}
 TITLES = {LATENCY: "Slowest run's 95th percentile of latency", COST: "Cost per successful task"}
@@ -195,7 +197,15 @@ def _measure_without_best(
 
     if len(set(codes[known])) < 2:
         return gating.nothing("there are fewer than two segments to compare", swaps, how["level"])
-    return gating.resampled(before, after, swaps[:, known], leave_out, **how)
+    found = gating.resampled(before, after, swaps[:, known], leave_out, **how)
+    # A bootstrap of cases that did not turn knows no error; the interval of those left in does.
+    parts = [np.flatnonzero(known & (codes != each)) for each in np.unique(codes[known])]
+    rest = max(parts, key=lambda part: (pair[1][part] - pair[0][part]).mean())
+    own = gating.paired_rate(pair[0][rest], pair[1][rest], swaps[:, rest], **how)
+    low = min(found.estimate.low, own.estimate.low)
+    high = max(found.estimate.high, own.estimate.high)
+    estimate = replace(found.estimate, low=low, high=high, n=own.cases)
+    return replace(own, estimate=estimate, worse=found.worse, replayed=found.replayed, change=None)
 
 
 def _measure_use(
@@ -206,8 +216,9 @@ def _measure_use(
     parts = [np.stack(both, axis=-1) for both in zip(sides.measured[metric], fails, strict=True)]
     used = [part if metric == COST else part[..., :1] for part in parts]
     known = ~np.isnan(used[0] + used[1]).any(axis=(1, 2))
-    if not known.any():
-        return gating.nothing(f"no {metric} was recorded on both sides", swaps, how["level"])
+    if (n := int(known.sum())) < FEWEST:
+        why = f"{n} cases with {metric} on both sides; at least {FEWEST} are needed"
+        return gating.nothing(why, swaps, how["level"])
     before, after = (part[known].reshape(known.sum(), -1) for part in used)
 
     def slowest(side: Arrays) -> Arrays:

@@ -177,6 +177,18 @@ def test_an_unknown_segment_or_measure_is_insufficient_and_never_passes(made):
     }
 
 
+def test_few_cases_that_did_not_turn_show_nothing(made):
+    rows = [
+        gated.row("any", "watch", 0.3, kind="drop best", by="tier"),
+        gated.row("latency", "guardrail", 0.2),
+        gated.row("cost", "guardrail", 0.2),
+    ]
+    decided, _ = answer(made(*rows, n=6, tiers=["free", "pro"] * 3), "same")
+    assert {row.reading for row in decided.rows} == {"insufficient"}
+    assert decided.rows[0].high > 0.3
+    assert decided.rows[1].reason == "6 cases with latency on both sides; at least 30 are needed"
+
+
 def judge(ws, run, *, fingerprint, evaluator="theirs", version="1", n=40):
     rows = [
         {"surface": f"shop@{run}", "session_id": f"case{case:03d}", "mode": "", "repeat": 0}
