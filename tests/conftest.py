@@ -1,15 +1,21 @@
 """What every test may ask for: a workspace of its own, and a ledger in either database."""
 
 import os
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import hypothesis
 import psycopg
 import pytest
+from botocore.config import Config
 from sqlalchemy import NullPool, create_engine
 
 from evalbench.report import runbook
@@ -85,3 +91,34 @@ def tamper(ledger_url: str) -> Callable[[str], None]:
             connection.exec_driver_sql(statement)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[dict[str, str]]:
+    """Give the options of a server of the S3 API, with the bucket "traces"."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # In a process of its own: delta-rs keeps Python from running while it waits for an answer.
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    account = {"aws_access_key_id": "tester", "aws_secret_access_key": "tester"}
+    url = f"http://127.0.0.1:{port}"
+    retries = Config(retries={"total_max_attempts": 10, "mode": "standard"})
+    about = {"endpoint_url": url, "region_name": "us-east-1", "config": retries}
+    try:
+        _wait_until_it_listens(port)
+        boto3.client("s3", **about, **account).create_bucket(Bucket="traces")
+        options = {"aws_endpoint_url": url, "aws_region": "us-east-1", "aws_allow_http": "true"}
+        yield {**account, **options}
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait_until_it_listens(port: int) -> None:
+    for _ in range(600):
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.1)

@@ -145,6 +145,12 @@ def workspace(path):
     return open_workspace(path)
 
 
+def settings(options, **given):
+    """Write an ``evalbench.toml`` with the options of an object store."""
+    top = "".join(f'{name} = "{value}"\n' for name, value in given.items())
+    return f"{top}[lake_options]\n" + "".join(f'{n} = "{value}"\n' for n, value in options.items())
+
+
 REPORTING = """
 import polars as pl
 import evalbench as eb

@@ -49,11 +49,11 @@ def forget(
         surface, _, session_id = session.partition("/")
         sessions = forgetting.find_user_of(ws, surface, session_id)
     else:
-        sessions = forgetting.find_user(ws, hash_user(user, ws.secret))
+        sessions = forgetting.find_user(ws, [hash_user(user, ws.secret)])
     if not yes:
         typer.confirm(f"Erase {len(sessions)} sessions for good?", abort=True)
-    how = {"reason": "expired" if expired else "asked", "names": [user] if user else []}
-    done = forgetting.forget(ws, sessions, reports=reports, **how)  # type: ignore[arg-type]
+    reason, names = "expired" if expired else "asked", [user] if user else []
+    done = forgetting.forget(ws, sessions, reason=reason, names=names, reports=reports)
     for what in ("removed", "mended", "left"):
         for each in getattr(done, what):
             typer.echo(f"{what}: {each}", err=True)

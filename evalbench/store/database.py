@@ -199,6 +199,20 @@ def unguard(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on_table}")
 
 
+def vacuum(engine: sa.Engine) -> None:
+    """Write the database anew, so that no page of it has what was deleted."""
+    statements = "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"
+    connection: Any = engine.raw_connection()
+    if engine.dialect.name == "postgresql":
+        statements = "VACUUM FULL event", "VACUUM FULL event_text"
+        connection.driver_connection.autocommit = True
+    try:
+        for statement in statements:
+            connection.cursor().execute(statement)
+    finally:
+        connection.invalidate()
+
+
 @contextmanager
 def transact(engine: sa.Engine, *, reads: bool = False) -> Iterator[sa.Connection]:
     """Open a transaction, to read a single moment or also to write; StoreError if refused."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,12 +18,12 @@ ONE = ["surface", "session_id"]
 NONE = pl.DataFrame(schema=dict.fromkeys(ONE, pl.String))
 
 
-def find_sessions(place: Place, user_keys: list[str]) -> pl.DataFrame:
+def find_sessions(place: Place, user_keys: Sequence[str]) -> pl.DataFrame:
     """Find the sessions of users, by key, in any version of a table: ``surface, session_id``."""
     found = [NONE]
     for _, surface, content in _read_files(place):
         rows = pl.read_parquet(io.BytesIO(content), columns=["session_id", "user_key"])
-        own = rows.filter(pl.col("user_key").is_in(user_keys))
+        own = rows.filter(pl.col("user_key").is_in(list(user_keys)))
         found.append(own.select(pl.lit(surface, pl.String).alias("surface"), "session_id"))
     return pl.concat(found).drop_nulls().unique()
 

@@ -11,34 +11,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 import polars as pl
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from evalbench.errors import StoreError
-from evalbench.schema import ERASABLE, ERASED, RUN_SIGN, SPAN, SessionsForgotten, erase
+from evalbench.schema import ERASABLE, RUN_SIGN, SessionsForgotten, erase
 from evalbench.store.chain import digest
-from evalbench.store.database import EVENT, TEXT, guard, unguard
+from evalbench.store.database import EVENT, TEXT, guard, unguard, vacuum
 from evalbench.store.erasing import NONE, ONE, erase_rows, find_sessions
 from evalbench.store.files import Place
 from evalbench.store.ledger import Draft
 from evalbench.store.workspace import Workspace
 
-Reason = Literal["asked", "expired"]
-# What a session says, and not whose it is, when it was, or which document it was given.
-TEXTS = [name for name, kind in SPAN.items() if kind == pl.String and name not in (
-    *("surface", "session_id", "trace_id", "span_id", "parent_id", "kind", "name", "status"),
-    *("model", "provider", "tool_name", "source_format", "ingest_id", "group_key", "release"),
-    *("environment", "user_key"),
-)]  # fmt: skip
+TEXTS = (
+    *("status_message", "input", "output", "input_messages", "output_messages"),
+    *("tool_arguments", "tool_result", "attributes", "segments"),
+)
 # Pieces by which a text is found again where it was cut, or written as JSON or HTML.
 RUN, PIECE = re.compile(r"[^<>&\"'\\\x00-\x1f{}\[\]|*_`#]{12,}"), 20
-WORD = re.compile(r"[\w.@+-]+")
+WORD = re.compile(r"[\w.@+-]{4,}")
 LINES = ("rejected", "scoring")  # folders whose files lose lines, and not themselves
-COPIES = ("search", "exports", "staged")  # folders whose files are made again when wanted
-KEPT = ("lake", "secret", "evalbench.toml")
+COPIES = ("exports", "staged")  # folders whose files are made again when wanted
+KEPT = ("lake", "search", "secret", "evalbench.toml", *LINES)
 
 
 @dataclass
@@ -52,9 +49,10 @@ class Forgotten:
     left: list[str] = field(default_factory=list)
 
 
-def find_user(ws: Workspace, user_key: str) -> pl.DataFrame:
-    """Find the sessions of a user by their key, and the runs on cases made of them."""
-    return _find_users(ws, [user_key], NONE)
+def find_user(ws: Workspace, user_keys: Sequence[str], own: pl.DataFrame = NONE) -> pl.DataFrame:
+    """Find all sessions of users, by key, with their ``own`` and the runs on cases made of them."""
+    places = [_locate(ws, table) for table in ("session", "span")]
+    return _with_runs(ws, pl.concat([own, *(find_sessions(each, user_keys) for each in places)]))
 
 
 def find_user_of(ws: Workspace, surface: str, session_id: str) -> pl.DataFrame:
@@ -62,61 +60,61 @@ def find_user_of(ws: Workspace, surface: str, session_id: str) -> pl.DataFrame:
     rows = ws.lake.spans(surface=surface).filter(session_id=session_id).collect()
     if rows.is_empty():
         raise StoreError(f"{surface} has no session {session_id}: evalbench browse finds its id")
-    return _find_users(ws, rows["user_key"].drop_nulls().to_list(), rows.select(ONE))
-
-
-def _find_users(ws: Workspace, user_keys: list[str], own: pl.DataFrame) -> pl.DataFrame:
-    places = [_locate(ws, table) for table in ("session", "span")]
-    found = pl.concat([own, *(find_sessions(place, user_keys) for place in places)]).unique()
-    return pl.concat([found, _find_runs(ws, found)])
+    return find_user(ws, rows["user_key"].drop_nulls().to_list(), rows.select(ONE))
 
 
 def find_expired(ws: Workspace, *, now: datetime | None = None) -> pl.DataFrame:
     """Find the sessions that are older than the settings let their surface keep them."""
-    kept, now = ws.settings.retention, now or datetime.now(UTC)
-    parts = [NONE]
-    for surface, days in kept.items():
+    parts, now = [NONE], now or datetime.now(UTC)
+    for surface, days in ws.settings.retention.items():
         old = pl.coalesce("ended_at", "started_at") < now - timedelta(days=days)
         parts.append(ws.lake.sessions(surface=surface).filter(old).select(ONE).collect())
-    own = pl.concat(parts)
-    return pl.concat([own, _find_runs(ws, own)])
+    return _with_runs(ws, pl.concat(parts))
 
 
 def forget(
     ws: Workspace,
     sessions: pl.DataFrame,
     *,
-    reason: Reason,
+    reason: str,
     names: Sequence[str] = (),
     reports: Path | None = None,
 ) -> Forgotten:
     """Erase sessions (``surface, session_id``) from lake, ledger, files and reports, for good.
 
-    ``names`` are ids of their users, by which rejected rows are found. Reports that quote them are
-    removed whole; a run that was killed is made good by the same call.
+    ``reason`` is "asked" or "expired"; by ``names``, ids of users, rejected rows are found. Reports
+    that quote them are removed whole. A run that was killed is made good by the same call.
     """
     done = Forgotten(len(sessions))
     with open(ws.path / "ingest.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        said = [*_read_lake(ws, sessions), *_read_events(ws, sessions)]
-        pieces = sorted({piece for text in said for piece in cut(text)})
-        _clean_files(ws, sessions, pieces, names, reports, done)
-        _erase_events(ws, sessions, pieces, reason, done)
+        events = _read_events(ws, sessions)
+        noted = _cut_all(events.filter("own")["text"])
+        often = _find_pieces("\n".join(events.filter(pl.col("own").not_())["text"]), noted)
+        pieces = sorted(_cut_all(_read_lake(ws, sessions)) | noted - often)
+        _mend_files(ws.path, {*names, *sessions["session_id"]}, pieces, done)
+        _remove_files(ws, sessions, pieces, reports, done)
+        ws.ledger.extend(lambda connection: _erase(ws, sessions, pieces, reason, done, connection))
+        vacuum(ws.ledger.engine)
         for table in ("verdict", "session", "span"):  # by the last they are found again
             erase_rows(_locate(ws, table), sessions)
         for surface in sessions["surface"].unique():
             shutil.rmtree(ws.path / "search" / surface.encode().hex(), ignore_errors=True)
-        if any((ws.path / "classifiers").glob("*.skops")):
-            done.left.append("classifiers/: single words of what they were trained on; train again")
+    if any((ws.path / "classifiers").glob("*.skops")):
+        done.left.append("classifiers/: single words of what they were trained on; train again")
     return done
 
 
-def cut(text: str) -> Iterator[str]:
+def cut(text: Any) -> Iterator[str]:
     """Cut a text, or all texts of a JSON value, into pieces that can be found elsewhere."""
     for one in _walk(text):
         for run in RUN.findall(one):
             pieces = [run[at : at + PIECE] for at in range(0, len(run) - PIECE + 1, PIECE)]
             yield from (each for each in pieces or [run] if sum(map(str.isalpha, each)) >= 6)
+
+
+def _cut_all(texts: Iterable[str]) -> set[str]:
+    return {piece for text in texts for piece in cut(text)}
 
 
 def _walk(value: Any) -> Iterator[str]:
@@ -135,78 +133,84 @@ def _locate(ws: Workspace, table: str) -> Place:
     return Place(ws.lake.url, ws.lake.options, table)
 
 
-def _find_runs(ws: Workspace, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Find what candidates answered on the cases that were made of sessions."""
-    cases = {body["case"] for _, body in _own_events(ws, sessions) if "case" in body}
-    if not cases:
-        return sessions.clear()
-    rows = pl.scan_delta(str(_locate(ws, "span")), storage_options=dict(ws.lake.options))
-    run = pl.col("surface").str.contains(RUN_SIGN, literal=True)
-    asked = pl.col("session_id").str.split("#").list.first().is_in(list(cases))
-    return rows.filter(run, asked).select(ONE).unique().collect()
+def _with_runs(ws: Workspace, sessions: pl.DataFrame) -> pl.DataFrame:
+    """Add what candidates answered on the cases that were made of sessions."""
+    events = _read_events(ws, sessions).filter("own", kind="golden.added")
+    cases = events["body"].str.json_path_match("$.case").unique().to_list()
+    parts = [sessions]
+    for run in ws.ledger.events("run.recorded")["body"] if cases else ():
+        body = orjson.loads(run)
+        outputs = ws.lake.spans(surface=f"{body['surface']}{RUN_SIGN}{body['run']}")
+        asked = pl.col("session_id").str.split("#").list.first().is_in(cases)
+        parts.append(outputs.filter(asked).select(ONE).collect())
+    return pl.concat(parts).unique()
 
 
 def _read_lake(ws: Workspace, sessions: pl.DataFrame) -> Iterator[str]:
     """Read what sessions said, and what evaluators said of them."""
-    for table, columns in (("span", TEXTS), ("verdict", ["rationale", "evidence"])):
+    for table, columns in (("span", TEXTS), ("verdict", ("rationale", "evidence"))):
         for surface in sessions["surface"].unique():
-            rows = ws.lake.scan(table, surface=surface).select("surface", "session_id", *columns)
-            own = rows.join(sessions.lazy(), on=ONE, how="semi").select(columns).collect()
-            for column in own:
+            rows = ws.lake.scan(table, surface=surface).join(sessions.lazy(), on=ONE, how="semi")
+            for column in rows.select(columns).collect():
                 yield from column.drop_nulls().unique()
 
 
-def _own_events(
+def _read_events(
     ws: Workspace, sessions: pl.DataFrame, connection: Connection | None = None
-) -> Iterator[tuple[tuple[int, str], dict[str, Any]]]:
-    """Read the events about sessions that hold texts: ``(number, kind), body``."""
-    own, names = set(sessions.rows()), set(sessions["session_id"])
+) -> pl.DataFrame:
+    """Read events that hold texts: whether they are of these sessions (null: of none), the text."""
     events = ws.ledger.events(list(ERASABLE), connection=connection)
-    for seq, kind, subject, text in events["seq", "kind", "subject", "body"].iter_rows():
-        body = orjson.loads(text)
-        named = body.get("session_id") or subject
-        surface = body.get("surface")
-        if named in names and (surface is None or (surface, named) in own):
-            yield (seq, kind), body
+    surface, bound = (pl.col("body").str.json_path_match(f"$.{name}") for name in ONE)
+    events = events.with_columns(surface=surface, session_id=pl.coalesce(bound, "subject"))
+    known, ids = sessions.with_columns(own=True), sessions["session_id"].implode()
+    events = events.join(known, on=ONE, how="left", maintain_order="left")
+    anywhere = pl.col("surface").is_null() & pl.col("session_id").is_in(ids)
+    others = pl.when(bound.is_not_null()).then(False)
+    own = pl.when(pl.col("own") | anywhere).then(True).otherwise(others)
+    texts = [
+        orjson.dumps([orjson.loads(body).get(name) for name in ERASABLE[kind]]).decode()
+        for kind, body in events.select("kind", "body").iter_rows()
+    ]
+    return events.with_columns(own=own, text=pl.Series(texts, dtype=pl.String))
 
 
-def _read_events(ws: Workspace, sessions: pl.DataFrame) -> Iterator[str]:
-    for (_, kind), body in _own_events(ws, sessions):
-        for name in ERASABLE[kind]:
-            yield from _walk(body.get(name))
+def _mend_files(folder: Path, own: set[str], pieces: Sequence[str], done: Forgotten) -> None:
+    """Take the lines that speak of sessions or users out of rejects and journals."""
+    for file in (each for name in LINES for each in sorted((folder / name).glob("*"))):
+        lines = file.read_bytes().splitlines(keepends=True)
+        texts = ["\n".join(_walk(line.decode("utf-8", "replace"))) for line in lines]
+        spoken = [own & {*WORD.findall(each)} or _find_pieces(each, pieces) for each in texts]
+        if any(spoken):
+            kept = [line for line, speaks in zip(lines, spoken, strict=True) if not speaks]
+            file.write_bytes(b"".join(kept))
+            done.mended.append(f"{file}: {len(lines) - len(kept)} lines")
 
 
-def _clean_files(
+def _remove_files(
     ws: Workspace,
     sessions: pl.DataFrame,
     pieces: Sequence[str],
-    names: Sequence[str],
     reports: Path | None,
     done: Forgotten,
 ) -> None:
-    """Remove reports and copies that hold a piece, and mend files of lines."""
-    own = {*names, *sessions["session_id"]}
-    for file in _list_lined(ws.path):
-        lines = file.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if not _speaks_of(line, own, pieces)]
-        if len(kept) < len(lines):
-            file.write_bytes(b"".join(kept))
-            done.mended.append(f"{file}: {len(lines) - len(kept)} lines")
-    roots = [root.absolute() for root in (ws.path / "reports", reports) if root and root.is_dir()]
-    known = dict.fromkeys(file for root in (ws.path, *roots) for file in _list_files(root))
-    database = ws.ledger.engine.url.database or ""
-    files = [file for file in known if not str(file).startswith(database) or not database]
-    held = {file: found for file in files if (found := _find_pieces(_read_text(file), pieces))}
+    """Remove reports and copies that quote sessions; whatever else does is left to people."""
+    roots = [root.absolute() for root in (ws.path / "reports", reports, ws.path) if root]
+    held, root_of = dict[Path, set[str]](), dict[Path, Path]()
+    ledger = str(ws.ledger.engine.url.database)
+    for root in roots:
+        for file in root.rglob("*"):
+            own = file.relative_to(root).parts[0] not in KEPT and not str(file).startswith(ledger)
+            if own and file.is_file() and root_of.setdefault(file, root) is root:
+                held[file] = _find_pieces(_read_text(file), pieces)
     common = _find_common(ws, sessions, {piece for found in held.values() for piece in found})
     for file in (each for each, found in held.items() if found - common):
-        root = next((root for root in roots if file.is_relative_to(root)), None)
-        parts = file.relative_to(root or ws.path).parts
-        if root is not None:
-            # The report it is a part of: its pages, tables and figures say the same.
-            target = root.joinpath(*parts[:2]) if len(parts) > 2 else file
-        elif parts[0] in COPIES:
-            target = file
-        else:
+        parts = file.relative_to(root_of[file]).parts
+        target = file
+        if (
+            root_of[file] != ws.path and len(parts) > 2
+        ):  # pages and figures of a report say the same
+            target = root_of[file].joinpath(*parts[:2])
+        elif root_of[file] == ws.path and parts[0] not in COPIES:
             done.left.append(f"{file}: quotes them, and is no file of evalbench; delete it")
             continue
         if target.exists():
@@ -214,134 +218,70 @@ def _clean_files(
             done.removed.append(str(target))
 
 
-def _list_lined(folder: Path) -> list[Path]:
-    files = (file for name in LINES for file in (folder / name).glob("*") if file.is_file())
-    return sorted(files)
-
-
-def _list_files(root: Path) -> Iterator[Path]:
-    for file in sorted(root.rglob("*")):
-        if file.is_file() and file.relative_to(root).parts[0] not in (*KEPT, *LINES):
-            yield file
-
-
-def _speaks_of(line: bytes, own: set[str], pieces: Sequence[str]) -> bool:
-    text = line.decode("utf-8", "replace")
-    unpacked = "\n".join(_walk(text)) if text[:1] == "{" else text
-    words = {word for word in WORD.findall(unpacked) if len(word) >= 4}
-    return bool(words & own) or bool(_find_pieces(text, pieces) | _find_pieces(unpacked, pieces))
-
-
 def _read_text(file: Path) -> str:
     """Read all that a file says: of a table its rows, of an archive its members."""
-    if file.suffix in (".parquet", ".arrow"):
-        read: Any = pl.read_parquet if file.suffix == ".parquet" else pl.read_ipc
-        rows = read(file)
-        return str(rows.select(pl.selectors.string()).write_ndjson())
+    if file.suffix == ".parquet":
+        return str(pl.read_parquet(file).select(pl.selectors.string()).write_ndjson())
     content = file.read_bytes()
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as packed:
-            content = b"\n".join(packed.read(name) for name in packed.namelist())
+            content = b"\n".join(map(packed.read, packed.namelist()))
     elif content.startswith(b"\x1f\x8b"):
         content = gzip.decompress(content)
     return content.decode("utf-8", "replace")
 
 
-def _find_pieces(text: str, pieces: Sequence[str]) -> set[str]:
-    if not pieces:
-        return set()
-    found = pl.Series([text]).str.extract_many(list(pieces), overlapping=True)
-    return set(found.explode().drop_nulls())
+def _find_pieces(text: str, pieces: Iterable[str]) -> set[str]:
+    found = pl.Series([text]).str.extract_many(list(pieces), overlapping=True) if pieces else None
+    return set() if found is None else set(found.explode().drop_nulls())
 
 
 def _find_common(ws: Workspace, sessions: pl.DataFrame, pieces: set[str]) -> set[str]:
     """Find the pieces that other sessions have too: what everybody is told is nobody's."""
-    if not pieces:
-        return set()
     others = ws.lake.spans().join(sessions.lazy(), on=ONE, how="anti")
-    texts = others.select(pl.concat_str(TEXTS, separator="\n", ignore_nulls=True).alias("text"))
-    found = pl.col("text").str.extract_many(sorted(pieces), overlapping=True)
-    rows = texts.select(found.explode().alias("piece")).unique().collect(engine="streaming")
-    return set(rows["piece"].drop_nulls())
+    texts = pl.concat_str(TEXTS, separator="\n", ignore_nulls=True)
+    found = texts.str.extract_many(sorted(pieces), overlapping=True).explode()
+    rows = others.select(found.alias("piece")).unique() if pieces else None
+    return set() if rows is None else set(rows.collect(engine="streaming")["piece"].drop_nulls())
 
 
-def _erase_events(
-    ws: Workspace, sessions: pl.DataFrame, pieces: Sequence[str], reason: Reason, done: Forgotten
-) -> None:
-    """Erase the texts of events, retire their cases, and put on record that it was done."""
-
-    def choose(connection: Connection) -> Iterable[Draft]:
-        own = {key: body for key, body in _own_events(ws, sessions, connection)}
-        others = ws.ledger.events(connection=connection)
-        said = zip(*(others[name] for name in ("seq", "kind", "body")), strict=True)
-        quoting = [(each, _find_pieces(each[2], pieces)) for each in said if each[:2] not in own]
-        common = _find_common(ws, sessions, {one for _, found in quoting for one in found})
-        for (seq, kind, text), found in quoting:
-            if not found - common:
-                continue
-            if _find_pieces(orjson.dumps(erase(kind, orjson.loads(text))).decode(), pieces):
-                done.left.append(f"event {seq} ({kind}) quotes them in what cannot be erased")
-            own[seq, kind] = orjson.loads(text)
-        texts, events = _blank_events(connection, own)
-        done.events = len(texts) + len(events)
-        body = {"reason": reason, "sessions": len(sessions), "texts": texts, "events": events}
-        yield "sessions.forgotten", "sessions", SessionsForgotten.model_validate(body)
-        live: dict[tuple[str, ...], dict[str, Any]] = {}
-        for kind, text in (
-            ws.ledger.events(["golden.added", "golden.retired"], connection=connection)
-            .select("kind", "body")
-            .iter_rows()
-        ):
-            case = orjson.loads(text)
-            key = tuple(case[name] for name in ("surface", "suite", "case"))
-            live.pop(key, None) if kind == "golden.retired" else live.update({key: case})
-        for key, case in live.items():
-            if case["expected"] == ERASED:
-                why = "what it was made of was forgotten"
-                about = dict(zip(("surface", "suite", "case"), key, strict=True))
-                yield "golden.retired", key[2], about | {"reason": why}
-
-    ws.ledger.extend(choose)
-    _vacuum(ws.ledger.engine)
-
-
-def _blank_events(
-    connection: Connection, own: dict[tuple[int, str], dict[str, Any]]
-) -> tuple[list[int], dict[str, str]]:
-    """Delete texts beside the chain; an event of 0.1 that holds its text gets another body."""
-    numbers = [seq for seq, _ in own]
-    beside = set(connection.scalars(select(TEXT.c.seq).where(TEXT.c.seq.in_(numbers))))
-    connection.execute(delete(TEXT).where(TEXT.c.seq.in_(beside)))
-    stored = select(EVENT.c.seq, EVENT.c.body).where(EVENT.c.seq.in_(numbers))
-    bodies = {seq: text for seq, text in connection.execute(stored).all()}
-    events = {}
-    for seq, kind in own:
-        known = orjson.loads(bodies[seq])
-        blank = erase(kind, known)
-        if "sealed" not in known and blank != known:
-            events[seq] = orjson.dumps(blank).decode()
-    if events:
+def _erase(
+    ws: Workspace,
+    sessions: pl.DataFrame,
+    pieces: Sequence[str],
+    reason: str,
+    done: Forgotten,
+    connection: Connection,
+) -> Iterator[Draft]:
+    """Erase texts of events, put that on record, and retire the cases they were."""
+    events = ws.ledger.events(connection=connection)
+    nothing = pl.lit([], pl.List(pl.String))
+    quoted = pl.col("body").str.extract_many(list(pieces), overlapping=True) if pieces else nothing
+    quoting = events.with_columns(found=quoted).filter(pl.col("found").list.len() > 0)
+    common = list(_find_common(ws, sessions, {*quoting["found"].explode()}))
+    quoting = quoting.filter(pl.col("found").list.set_difference(common).list.len() > 0)
+    known = _read_events(ws, sessions, connection)
+    erased = known.filter(pl.col("own") | pl.col("seq").is_in(quoting["seq"].implode()))
+    for seq, kind, body in quoting.select("seq", "kind", "body").iter_rows():
+        if _find_pieces(orjson.dumps(erase(kind, orjson.loads(body))).decode(), pieces):
+            done.left.append(f"event {seq} ({kind}) quotes them in what cannot be erased")
+    numbers = TEXT.c.seq.in_(erased["seq"].to_list())
+    texts = list(connection.scalars(select(TEXT.c.seq).where(numbers)))
+    connection.execute(delete(TEXT).where(numbers))
+    inline: dict[int, str] = {}  # as 0.1 wrote them: the body is another, and keeps its hash
+    for seq, kind, body in erased.select("seq", "kind", "body").iter_rows():
+        blank = orjson.dumps(erase(kind, orjson.loads(body))).decode()
+        if seq not in texts and orjson.loads(blank) != orjson.loads(body):
+            inline[seq] = blank
+    if inline:
         unguard(connection)
-        for seq, text in events.items():
-            connection.execute(update(EVENT).where(EVENT.c.seq == seq).values(body=text))
+        changed = update(EVENT).where(EVENT.c.seq == bindparam("n")).values(body=bindparam("b"))
+        connection.execute(changed, [{"n": seq, "b": body} for seq, body in inline.items()])
         guard(connection)
-    return sorted(beside), {str(seq): digest(text) for seq, text in events.items()}
-
-
-def _vacuum(engine: Engine) -> None:
-    """Write the database anew, so that no page of it has what was deleted."""
-    sqlite = engine.dialect.name == "sqlite"
-    raw = engine.raw_connection()
-    try:
-        if not sqlite:
-            raw.driver_connection.autocommit = True  # type: ignore[union-attr]
-        for statement in (
-            ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
-            if sqlite
-            else ("VACUUM FULL event", "VACUUM FULL event_text")
-        ):
-            raw.cursor().execute(statement)
-        if not sqlite:
-            raw.driver_connection.autocommit = False  # type: ignore[union-attr]
-    finally:
-        raw.close()
+    done.events = len(texts) + len(inline)
+    hashes = {str(seq): digest(body) for seq, body in inline.items()}
+    about = {"reason": reason, "sessions": len(sessions), "texts": texts, "events": hashes}
+    yield "sessions.forgotten", "sessions", SessionsForgotten.model_validate(about)
+    for body in erased.filter(pl.col("seq").is_in([*texts, *inline]), kind="golden.added")["body"]:
+        case = {name: orjson.loads(body)[name] for name in ("surface", "suite", "case")}
+        yield "golden.retired", case["case"], case | {"reason": "its session was forgotten"}

@@ -4,15 +4,12 @@ import json
 import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import time
 
 import boto3
+import make
 import polars as pl
 import pytest
-from botocore.config import Config
 from forked import start
 
 import evalbench as eb
@@ -45,36 +42,6 @@ def files(tmp_path_factory):
     return paths
 
 
-@pytest.fixture(scope="module")
-def object_store():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # In a process of its own: delta-rs keeps Python from running while it waits for an answer.
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    account = {"aws_access_key_id": "tester", "aws_secret_access_key": "tester"}
-    url = f"http://127.0.0.1:{port}"
-    retries = Config(retries={"total_max_attempts": 10, "mode": "standard"})
-    about = {"endpoint_url": url, "region_name": "us-east-1", "config": retries}
-    try:
-        _wait_until_it_listens(port)
-        boto3.client("s3", **about, **account).create_bucket(Bucket="traces")
-        options = {"aws_endpoint_url": url, "aws_region": "us-east-1", "aws_allow_http": "true"}
-        yield {**account, **options}
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _wait_until_it_listens(port):
-    for _ in range(600):
-        with socket.socket() as probe:
-            if not probe.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.1)
-
-
 @pytest.fixture(params=["folder", "object store"])
 def lakes(request, tmp_path):
     """Give the settings of a lake by its number."""
@@ -83,8 +50,7 @@ def lakes(request, tmp_path):
         if request.param == "folder":
             return f'lake = "{tmp_path / f"lake-{number}"}"\n'
         options = request.getfixturevalue("object_store")
-        lines = "".join(f'{name} = "{value}"\n' for name, value in options.items())
-        return f'lake = "s3://traces/{tmp_path.name}/{number}"\n[lake_options]\n{lines}'
+        return make.settings(options, lake=f"s3://traces/{tmp_path.name}/{number}")
 
     return describe
 

@@ -1,3 +1,4 @@
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -5,7 +6,7 @@ import pytest
 
 from evalbench.errors import StoreError
 from evalbench.schema import KEYS, TABLES, TIME
-from evalbench.store import files
+from evalbench.store.files import Place, write_file
 from evalbench.store.lake import Lake
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -13,12 +14,11 @@ ODD = "a b/ü%=x~[*]"
 
 
 @pytest.fixture(params=["folder", "file URL", "object store"])
-def lake(tmp_path, request, monkeypatch):
+def lake(tmp_path, request):
+    if request.param == "object store":
+        options = request.getfixturevalue("object_store")
+        return Lake(f"s3://traces/{uuid.uuid4().hex}", options)
     folder = tmp_path / "lake"
-    if request.param == "object store":  # through delta-rs alone, as where there is no folder
-        for table in TABLES:
-            (folder / table).mkdir(parents=True)
-        monkeypatch.setattr(files, "_find_folder", lambda url: None)
     return Lake(folder.as_uri() if request.param == "file URL" else str(folder))
 
 
@@ -184,9 +184,10 @@ def test_a_row_without_a_time_is_kept(lake):
     assert read_ids(lake, start=DAY) == []
 
 
-def test_a_folder_that_is_no_table_is_one_clear_error(lake, tmp_path):
-    log = tmp_path / "lake/session/_delta_log"
-    log.mkdir(parents=True)
-    (log / "00000000000000000000.json").write_text("{broken")
+def test_a_folder_that_is_no_table_is_one_clear_error(lake):
+    lake.append("session", make("session", range(1)))
+    place = Place(lake.url, lake.options, "session")
+    for version in range(2):
+        write_file(place, f"_delta_log/{version:020}.json", b"{broken")
     with pytest.raises(StoreError, match="cannot read the latest version"):
         lake.sessions()
