@@ -1,7 +1,8 @@
 # `make demo` and `make test` do all the set-up on a machine with Python 3.11 or later and make.
 PYTHON ?= python3
 BIN := .venv/bin
-WORKSPACE ?= data/workspace
+# The workspace that was worked in last: right after the demo, the demo's.
+WORKSPACE ?= $(firstword $(shell ls -td data/workspace data/demo 2>/dev/null) data/workspace)
 ESLINT := eslint@9.39.1 @eslint/js@9.39.1 globals@16.5.0
 # Every notebook is a process of its own: what Python compiles for one is kept for the next.
 export PYTHONDONTWRITEBYTECODE :=

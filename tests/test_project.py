@@ -1,5 +1,6 @@
 """The project's own files say the same thing, and importing evalbench stays light."""
 
+import os
 import re
 import resource
 import subprocess
@@ -100,3 +101,17 @@ def test_help_comes_at_once():
     subprocess.run(command, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
+
+
+def test_lab_opens_on_the_workspace_that_was_worked_in_last(tmp_path):
+    for name in ("pyproject.toml", "constraints.txt", ".venv/base"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for workspace in ("workspace", "demo"):
+        command = ["make", "--no-print-directory", "-n", "-f", str(ROOT / "Makefile"), "lab"]
+        before = subprocess.check_output(command, cwd=tmp_path, text=True)
+        assert f'EVALBENCH_WORKSPACE="{tmp_path}/data/workspace"' in before
+        (tmp_path / "data" / workspace).mkdir(parents=True)
+    os.utime(tmp_path / "data/workspace", (1, 1))
+    after = subprocess.check_output(command, cwd=tmp_path, text=True)
+    assert f'EVALBENCH_WORKSPACE="{tmp_path}/data/demo"' in after

@@ -90,8 +90,9 @@ def open_workspace(path: str | Path | None = None, *, user: str | None = None) -
 
 
 def find_folder(path: str | Path | None) -> Path:
-    """Find the folder of a workspace, which need not be there."""
-    return Path(path or os.environ.get("EVALBENCH_WORKSPACE") or "data/workspace").absolute()
+    """Find the folder of a workspace, which need not be there; notebooks lie beside ``data``."""
+    own = "../data/workspace" if Path.cwd().name == "notebooks" else "data/workspace"
+    return Path(os.path.abspath(path or os.environ.get("EVALBENCH_WORKSPACE") or own))
 
 
 def locate_lake(folder: Path, settings: Settings) -> str:

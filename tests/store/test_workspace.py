@@ -25,10 +25,17 @@ def test_a_workspace_is_made_on_first_use(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variable", "expected"), [("", "data/workspace"), ("elsewhere", "elsewhere")]
+    ("variable", "where", "expected"),
+    [
+        ("", "", "data/workspace"),
+        ("elsewhere", "", "elsewhere"),
+        ("", "notebooks", "data/workspace"),
+        ("elsewhere", "notebooks", "notebooks/elsewhere"),
+    ],
 )
-def test_the_default_folder(tmp_path, monkeypatch, variable, expected):
-    monkeypatch.chdir(tmp_path)
+def test_the_default_folder(tmp_path, monkeypatch, variable, where, expected):
+    (tmp_path / where).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / where)
     monkeypatch.setenv("EVALBENCH_WORKSPACE", variable)
     assert open_workspace().path == tmp_path / expected
 
