@@ -1,14 +1,19 @@
 """The demo's last table: what was planted beside what was estimated without knowing it."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from evalbench.demo.company import Surface
 from evalbench.demo.simulate import Simulated
+from evalbench.report.tables import set_table
 
 RELEASE = ["surface", "release"]
+TITLE = "Planted truth beside every estimate"
 
 
 def write_truth(simulated: list[Simulated], path: Path) -> None:
@@ -32,7 +37,7 @@ def compare_with_truth(
     key, numbers = [*RELEASE, "mode"], ["estimate", "low", "high", "process_low", "process_high"]
     return (
         rates.unique(key, maintain_order=True)
-        .select(*key, *numbers)
+        .select(*key, "name", *numbers)
         .join(sessions.group_by(RELEASE).agg(sessions=pl.len()), on=RELEASE, how="left")
         .join(failing, on=key, how="left", maintain_order="left")
         .join(_planted_rates(company), on=key, how="left", maintain_order="left")
@@ -71,54 +76,98 @@ def _planted_rates(company: Sequence[Surface]) -> pl.DataFrame:
     )
 
 
-def say_coverage(closing: pl.DataFrame, changes: pl.DataFrame) -> str:
+def compare_trends(trends: pl.DataFrame, company: Sequence[Surface]) -> pl.DataFrame:
+    """Put beside each trend by how much the ``planted`` rate is multiplied a release."""
+    rates = {key: own for key, own in _planted_rates(company).group_by("surface", "mode")}
+    planted = []
+    for row in trends.iter_rows(named=True):
+        own = rates[row["surface"], row["mode"]]
+        first, last = (own["release"].to_list().index(row[end]) for end in ("first", "last"))
+        logs = np.log(own["planted"].to_numpy()[first : last + 1])
+        planted.append(float(np.exp(np.polyfit(np.arange(len(logs)), logs, 1)[0])))
+    return trends.with_columns(planted=pl.Series(planted, dtype=pl.Float64))
+
+
+def compare_catches(
+    scorecards: pl.DataFrame, sessions: pl.DataFrame, verdicts: pl.DataFrame
+) -> pl.DataFrame:
+    """Put beside each report's catch rate the ``planted`` one: of the sessions that truly fail.
+
+    Takes scorecards by ``reported`` quarter, and what evaluators said of the ``sessions``.
+    """
+    failing = sessions.explode("modes", empty_as_null=False).rename({"modes": "mode"})
+    key = ["surface", "session_id"]
+    flagged = verdicts.filter("fails").select(*key, "mode", caught=True).unique()
+    seen = failing.join(flagged, on=[*key, "mode"], how="left").group_by(*key, "started_at")
+    caught = seen.agg(planted=pl.col("caught").any().cast(pl.Float64))
+    at = pl.col("started_at")
+    by_quarter = caught.group_by(reported=pl.format("{}Q{}", at.dt.year(), at.dt.quarter())).agg(
+        pl.col("planted").mean()
+    )
+    told = scorecards.filter(metric="catch_rate").drop_nulls("low")
+    return told.join(by_quarter, on="reported", maintain_order="left")
+
+
+def say_coverage(
+    closing: pl.DataFrame, changes: pl.DataFrame, trends: pl.DataFrame, catches: pl.DataFrame
+) -> list[str]:
     """Say how many intervals hold the truth, and how many planted changes were found."""
+    compared = {
+        "share of failing sessions": (closing, "truth", "low", "high"),
+        "planted rate": (closing, "planted", "process_low", "process_high"),
+        "planted change of a release": (changes, "planted", "low", "high"),
+        "planted change over all releases": (trends, "planted", "times_low", "times_high"),
+        "share of failing sessions that evaluators catch": (catches, "planted", "low", "high"),
+    }
     said = []
-    held = {"share of failing sessions": ("truth", "held", "low", "high")}
-    held["planted rate"] = ("planted", "held_planted", "process_low", "process_high")
-    for what, (truth, holds, low, high) in held.items():
-        beyond = [closing.filter(pl.col(truth) < pl.col(low)).height]
-        beyond += [closing.filter(pl.col(truth) > pl.col(high)).height]
+    for what, (frame, truth, low, high) in compared.items():
+        known, value = frame.drop_nulls([truth, low]), pl.col(truth)
+        above, below = known.filter(value < pl.col(low)), known.filter(value > pl.col(high))
+        held = known.height - above.height - below.height
         said.append(
-            f"{closing[holds].sum()} of {closing[holds].count()} intervals hold the {what}"
-            f" ({beyond[0]} lie above it, {beyond[1]} below)"
+            f"{held} of {known.height} intervals hold the {what} ({above.height} lie above it,"
+            f" {below.height} below)."
         )
-    confirmed = pl.col("reading").str.starts_with("confirmed")
     improved = changes.filter(pl.col("planted") < 0, target="yes")
     same = changes.filter(pl.col("planted").abs() < 1e-9)
     found = improved.filter(reading="confirmed improvement").height
-    false = same.filter(confirmed).height
+    false = same.filter(pl.col("reading").str.starts_with("confirmed")).height
     unknown = changes.filter(reading="cannot tell").height
-    return (
-        f"{'; '.join(said)}; {found} of {improved.height} planted improvements of targets are"
-        f" confirmed; of {same.height} failures that did not change, {false} are said to; of"
-        f" {changes.height} changes, {unknown} cannot be told"
-    )
+    return [
+        *said,
+        f"{found} of {improved.height} planted improvements of targets are confirmed.",
+        f"Of {same.height} failures that did not change, {false} are said to.",
+        f"Of {changes.height} changes, {unknown} cannot be told.",
+    ]
 
 
 def write_closing(
-    closing: pl.DataFrame, told: str, reports: Mapping[str, Path], page: Path
+    closing: pl.DataFrame,
+    told: Sequence[str],
+    reports: Mapping[str, Path],
+    page: Path,
+    *,
+    level: float,
 ) -> Path:
     """Write :func:`compare_with_truth` as one HTML page, with links to the ``reports``."""
-    from great_tables import GT, html
-
-    links = " · ".join(
-        f'<a href="{path.relative_to(page.parent)}">{title}</a>' for title, path in reports.items()
-    )
-    numbers = ["planted", "truth", "estimate", "low", "high"]
-    shown = closing.sort("surface", maintain_order=True).select(
-        *RELEASE,
-        "mode",
-        pl.col(numbers) * 1000,
+    ends = {"per_1000": "estimate", "low_per_1000": "low", "high_per_1000": "high"}
+    shown = closing.with_columns(
+        **{name: 1000 * pl.col(end) for name, end in ends.items()},
+        failed="truth",
         held=pl.col("held").replace_strict({True: "yes", False: "no"}, default="insufficient"),
     )
-    intro = f"Failing sessions per 1,000, which no report has seen. {told}."
-    table = (
-        GT(shown, groupname_col="surface")
-        .tab_header("Planted truth beside every estimate", html(f"{intro} The reports: {links}"))
-        .fmt_number(columns=numbers, decimals=1)
-        .sub_missing(missing_text="–")
-        .cols_label(held="in the interval", truth="failed")
+    table = set_table("closing", shown, by=RELEASE, level=level)
+    lines = "".join(f"<li>{escape(line)}</li>" for line in told)
+    links = ", ".join(
+        f'<a href="{path.relative_to(page.parent)}">{title}</a>' for title, path in reports.items()
     )
-    page.write_text(table.as_raw_html(make_page=True), encoding="utf-8")
+    style = files("evalbench.report").joinpath("templates/evalbench/report.css").read_text("utf-8")
+    page.write_text(
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{TITLE}</title><style>{style}</style></head><body><main><h1>{TITLE}</h1>"
+        f"<p>No report has seen what was planted. The reports: {links}.</p><ul>{lines}</ul>"
+        f"{table.data}</main></body></html>",
+        encoding="utf-8",
+    )
     return page

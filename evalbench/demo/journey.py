@@ -13,7 +13,9 @@ import polars as pl
 
 from evalbench.demo import judgements
 from evalbench.demo.closing import (
+    compare_catches,
     compare_changes,
+    compare_trends,
     compare_with_truth,
     say_coverage,
     write_closing,
@@ -94,7 +96,7 @@ class Journey:
     proposals: Proposals
     reports: dict[str, Path]
     closing: pl.DataFrame
-    told: str
+    told: list[str]
     page: Path
     memo: Path
 
@@ -115,7 +117,7 @@ def run(
     rng = np.random.default_rng(seed)
     proposals = promote_evaluators(_at(ws, end + EVALUATED_AFTER), EVALUATED, rng=rng)
     ws = _at(ws, end + REPORTED_AFTER)
-    reports, rates, changes = dict[str, Path](), list[Any](), list[Any]()
+    reports, rates, changes, cards = dict[str, Path](), list[Any](), list[Any](), list[Any]()
     for quarter in quarters:
         say(f"report {quarter}")
         if quarter == quarters[-1]:
@@ -125,12 +127,17 @@ def run(
         reports[quarter] = done.html
         result = orjson.loads(done.result.read_bytes())
         rates, changes = rates + result["rates"], changes + result["changes"]
+        cards += [card | {"reported": quarter} for card in result["scorecard"]]
     company, start = load_company(), quarter_bounds(quarters[0])[0]
     planted = pl.read_parquet(ws.path / TRUTH).filter(pl.col("started_at").is_between(start, end))
     closing = compare_with_truth(pl.DataFrame(rates, schema=impact.RATES), planted, company)
     compared = compare_changes(pl.DataFrame(changes, schema=impact.CHANGES), company)
-    told = say_coverage(closing, compared)
-    page = write_closing(closing, told, reports, ws.path / "reports" / "demo.html")
+    trends = compare_trends(pl.DataFrame(result["trends"], schema=impact.TRENDS), company)
+    catches = compare_catches(pl.DataFrame(cards), planted, ws.lake.verdicts().collect())
+    told = say_coverage(closing, compared, trends, catches)
+    page = write_closing(
+        closing, told, reports, ws.path / "reports" / "demo.html", level=ws.settings.level
+    )
     say("decide on the last release")
     asked = {"decision": GATED, "seed": seed} | answer_last(ws, company, GATED, seed=seed)
     memo = runbook.run("08_gate", asked, workspace=ws, reports=ws.path / "reports").html
@@ -210,7 +217,7 @@ def run_demo(path: Path, *, sessions_per_surface: int, seed: int) -> Journey:
     with Console(stderr=True).status("simulate the company") as status:
         journey = run(ws, seed=seed, sessions_per_surface=sessions_per_surface, say=status.update)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(journey.told)
+    console.print("\n".join(journey.told))
     proposed = journey.proposals.modes
     console.print(
         f"{proposed['kind'].count()} of {proposed.height} failure modes of {EVALUATED} have an"

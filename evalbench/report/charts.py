@@ -280,7 +280,7 @@ def _line(at: float) -> alt.Chart:
 
 
 def _names(*, grid: bool = True) -> alt.Y:
-    place: Any = {"labelLimit": NAME_WIDTH, "minExtent": NAME_WIDTH, "labelPadding": 8}
+    place: Any = {"labelLimit": NAME_WIDTH - 45, "minExtent": NAME_WIDTH, "labelPadding": 8}
     axis = alt.Axis(**place, ticks=False, domain=False, grid=grid)
     return alt.Y("name:N", sort=None, title=None, axis=axis)
 

@@ -312,6 +312,9 @@ def _print_pdf(html: Path, pdf: Path) -> Path | None:
     _browse(browser, html, f"--print-to-pdf={pdf}")
     if not pdf.exists():
         raise NotebookError(f"{browser} printed no PDF of {html}")
+    # The hour of printing is no part of a report: the same page gives the same bytes.
+    undated = re.sub(rb"/\w+Date \(D:[^)]*\)", lambda date: b" " * len(date[0]), pdf.read_bytes())
+    pdf.write_bytes(undated)
     return pdf
 
 

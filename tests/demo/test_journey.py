@@ -1,11 +1,14 @@
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 import pytest
 
 from evalbench.demo.closing import (
+    compare_catches,
     compare_changes,
+    compare_trends,
     compare_with_truth,
     say_coverage,
     write_closing,
@@ -142,7 +145,7 @@ def test_the_closing_table_puts_the_realised_share_beside_an_estimate(company, t
     assert min(shares[:2]) > 0 == shares[3]
 
     about = {"surface": "support_copilot", "quarter": "2026Q1", "release": "2026.02"}
-    rates = pl.DataFrame({"mode": modes, "estimate": [0.5, shares[1], None, 0.0]})
+    rates = pl.DataFrame({"mode": modes, "name": modes, "estimate": [0.5, shares[1], None, 0.0]})
     ends = {"low": [0.4, 0.0, None, 0.0], "high": [0.6, 1.0, None, 0.1]}
     ends |= {"process_low": [0.0, 0.9, None, 0.0], "process_high": [1.0, 1.0, None, 0.1]}
     rates = rates.with_columns(pl.lit(value).alias(name) for name, value in about.items())
@@ -157,9 +160,9 @@ def test_the_closing_table_puts_the_realised_share_beside_an_estimate(company, t
     assert table["held_planted"].to_list() == [True, False, None, None]
     (tmp_path / "reports").mkdir()
     report = tmp_path / "reports" / "a" / "report.html"
-    page = write_closing(table, "All told", {"2026Q1": report}, tmp_path / "reports" / "demo.html")
-    text = page.read_text()
-    assert "which no report has seen. All told." in text
+    where = {"2026Q1": report}, tmp_path / "reports" / "demo.html"
+    text = write_closing(table, ["All <told>"], *where, level=0.95).read_text()
+    assert "<li>All &lt;told&gt;</li>" in text
     assert "insufficient" in text
     assert "None" not in text
     assert 'href="a/report.html"' in text
@@ -184,12 +187,30 @@ def test_the_demo_says_what_its_intervals_and_readings_are_worth(company):
     shares |= {"high": [0.05, 0.3, 0.5, None], "held": [False, True, False, None]}
     names = {"truth": "planted", "held": "held_planted"}
     process = {names.get(name, f"process_{name}"): values for name, values in shares.items()}
-    assert say_coverage(pl.DataFrame(shares | process), changes) == (
-        "1 of 3 intervals hold the share of failing sessions (1 lie above it, 1 below);"
-        " 1 of 3 intervals hold the planted rate (1 lie above it, 1 below);"
-        " 1 of 2 planted improvements of targets are confirmed; of 2 failures that did not change,"
-        " 1 are said to; of 4 changes, 1 cannot be told"
+    changes = changes.with_columns(
+        low=pl.Series([-0.1, -0.1, -0.1, None]), high=pl.Series([-0.01, 0.1, -0.01, None])
     )
+    trend = {"surface": "support_copilot", "mode": "superseded_article", "first": "2025.11"}
+    trend |= {"last": "2026.02", "times_low": 0.1, "times_high": 0.9}
+    trends = compare_trends(pl.DataFrame([trend]), company)
+    assert trends["planted"].to_list() == pytest.approx([0.01 / 0.065])
+    sessions = changes.select("surface", session_id="mode", modes=pl.concat_list("mode"))
+    sessions = sessions.with_columns(started_at=datetime(2026, 2, 1, tzinfo=UTC))
+    said = sessions.select("surface", "session_id", mode=pl.col("modes").list.first(), fails=True)
+    cards = {"metric": ["catch_rate"], "low": [0.5], "high": [0.9], "reported": ["2026Q1"]}
+    catches = compare_catches(pl.DataFrame(cards), sessions, said.head(3))
+    assert catches["planted"].to_list() == [0.75]
+    assert say_coverage(pl.DataFrame(shares | process), changes, trends, catches) == [
+        "1 of 3 intervals hold the share of failing sessions (1 lie above it, 1 below).",
+        "1 of 3 intervals hold the planted rate (1 lie above it, 1 below).",
+        "2 of 3 intervals hold the planted change of a release (0 lie above it, 1 below).",
+        "1 of 1 intervals hold the planted change over all releases (0 lie above it, 0 below).",
+        "1 of 1 intervals hold the share of failing sessions that evaluators catch (0 lie above it,"
+        " 0 below).",
+        "1 of 2 planted improvements of targets are confirmed.",
+        "Of 2 failures that did not change, 1 are said to.",
+        "Of 4 changes, 1 cannot be told.",
+    ]
 
 
 def test_the_demo_leaves_a_folder_alone_that_it_did_not_make(tmp_path):
