@@ -12,6 +12,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -326,6 +327,7 @@ def _draw_slides(html: Path, folder: Path) -> None:
         return
     folder.mkdir()
     styles = "".join(re.findall(r"(?s)<style.*?</style>", page))
+    jobs = [(html, f"--screenshot={folder / 'page.png'}", "--window-size=1280,1560")]
     for found in figures:
         slide = folder / f"{found[1]}.html"
         # All sizes are in units of the root's font, so that a slide is the page, larger.
@@ -333,10 +335,11 @@ def _draw_slides(html: Path, folder: Path) -> None:
         body = f'<body class="slide"><main><div class="front">{found[0]}</div></main></html>'
         slide.write_text(head + body, encoding="utf-8")
         picture = f"--screenshot={slide.with_suffix('.png')}"
-        _browse(browser, slide, picture, "--window-size=1920,1080", "--hide-scrollbars")
+        jobs.append((slide, picture, "--window-size=1920,1080"))
+    with ThreadPoolExecutor() as pool:  # each browser works for most of a second
+        list(pool.map(lambda job: _browse(browser, *job, "--hide-scrollbars"), jobs))
+    for slide, *_ in jobs[1:]:
         slide.unlink()
-    picture = f"--screenshot={folder / 'page.png'}"
-    _browse(browser, html, picture, "--window-size=1280,1560", "--hide-scrollbars")
 
 
 def _browse(browser: str, page: Path, *asked: str) -> None:
