@@ -14,6 +14,7 @@ from evalbench.label.annotation.markdown import visible
 from evalbench.operate import evidence, figures, impact, quarter
 from evalbench.report import front_words, plots
 from evalbench.report.examples import Example, choose_examples
+from evalbench.report.operating_words import say_value
 from evalbench.report.record import read_own
 from evalbench.report.sentences import say_surface
 from evalbench.snapshot import Snapshot
@@ -115,7 +116,8 @@ def make_front(view: Snapshot) -> Front:
 
 def _say_tile(row: dict[str, Any]) -> dict[str, Any]:
     """Say one metric of the scorecard: its value, how sure that is, its target and its year."""
-    known, write = row["value"] is not None, partial(front_words.say_metric, unit=row["unit"])
+    known, unit = row["value"] is not None, row["unit"]
+    write: Any = front_words.say_share if unit == "share" else partial(say_value, unit)
     unknown = "cannot tell yet" if row["n"] else "not recorded"
     ends = [write(row[name]) for name in ("low", "high") if row[name] is not None]
     target = "no target set" if row["target"] is None else f"target {write(row['target'])}"

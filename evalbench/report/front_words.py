@@ -12,7 +12,7 @@ import polars as pl
 from evalbench.operate.evidence import WHOLE
 from evalbench.operate.quarter import by_severity
 from evalbench.report.glossary import VERDICTS
-from evalbench.report.sentences import say_count, say_interval, say_number, say_surface
+from evalbench.report.sentences import say_count, say_interval, say_surface
 
 WORDS = "no one two three four five six seven eight nine ten".split()
 NAMED = 2
@@ -214,15 +214,6 @@ def say_rate(value: float | None, low: float | None, high: float | None) -> str:
     if value is None or low is None or high is None:
         return VERDICTS["cannot tell"]
     return say_interval(value, low, high) if value >= 0.5 else f"under 1 (0 to {high:.0f})"
-
-
-def say_metric(value: float | None, *, unit: str) -> str:
-    """Write the value of a metric in its unit."""
-    if value is None or unit == "share":
-        return say_share(value)
-    if unit == "dollars":
-        return f"${value:,.2f}" if value >= 1 else f"${value:.2g}"
-    return say_number(value, decimals=0 if value >= 10 else 1)
 
 
 def say_share(value: float | None) -> str:

@@ -38,15 +38,8 @@ def say_resolution(resolution: pl.DataFrame) -> pl.DataFrame:
     return kept.filter(pl.col("n") > 0)
 
 
-def say_issues(issues: pl.DataFrame) -> pl.DataFrame:
-    """Write the times of issues as days: ``observed`` and ``since``."""
-    day = {"observed": "observed_at", "since": "state_at"}
-    return issues.with_columns(
-        **{name: pl.col(at).dt.strftime("%Y-%m-%d") for name, at in day.items()}
-    )
-
-
-def _say(unit: str, value: float) -> str:
+def say_value(unit: str, value: float) -> str:
+    """Write the value of a metric in its unit."""
     scale, decimals, form = UNITS[unit]
     if unit == "dollars" and 0 < value < 1:
         decimals = 1 - math.floor(math.log10(value))
@@ -62,14 +55,14 @@ def _say_value(unit: str, value: float | None, low: float | None, high: float | 
     if value is None:
         return NOT_RECORDED
     if low is None or high is None:
-        return _say(unit, value)
-    top = "or more" if math.isinf(high) else f"to {_say(unit, high)}"
-    return f"{_say(unit, value)} ({_say(unit, low)} {top})"
+        return say_value(unit, value)
+    top = "or more" if math.isinf(high) else f"to {say_value(unit, high)}"
+    return f"{say_value(unit, value)} ({say_value(unit, low)} {top})"
 
 
 def _say_days(days: float, low: float, high: float, reason: str) -> str:
     if math.isnan(low):
         return reason
     if math.isnan(days):
-        return f"{reason}: {_say('days', low)} days or more"
+        return f"{reason}: {say_value('days', low)} days or more"
     return _say_value("days", days, low, high)

@@ -21,21 +21,16 @@ def read_own(view: Snapshot, kind: str) -> pl.DataFrame:
 
 
 def list_gates(view: Snapshot) -> pl.DataFrame:
-    """List what each gate decided, with the ``day``."""
-    gates = read_own(view, "gate.decided")
-    return gates.with_columns(day=pl.col("at").dt.strftime("%Y-%m-%d")).drop("rows")
+    """List what each gate decided."""
+    return read_own(view, "gate.decided").drop("rows")
 
 
 def list_overrides(view: Snapshot) -> pl.DataFrame:
-    """List the overrides of gates, with the day ``until`` which each holds, and the outcome.
-
-    That is what production shows of the release, until a person closes the override.
-    """
+    """List overrides; until a person closes one, its outcome is what production shows."""
     given = pl.Series(view.overrides["outcome"].to_list(), dtype=pl.String)
     shown = [say_aftermath(view, *row) for row in view.overrides.select(*RUN).iter_rows()]
     outcome = given.fill_null(pl.Series(shown, dtype=pl.String))
-    until = pl.col("expires_at").dt.strftime("%Y-%m-%d")
-    return view.overrides.with_columns(until=until, outcome=outcome)
+    return view.overrides.with_columns(outcome=outcome)
 
 
 def list_caught(view: Snapshot) -> pl.DataFrame:

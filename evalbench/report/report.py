@@ -114,8 +114,7 @@ class Report:
         open_ones = self.view.overrides.filter(pl.col("standing") != "closed")
         if open_ones.height:
             self.say("## Overrides that stand")
-            until = pl.col("expires_at").dt.strftime("%-d %B %Y")
-            self.table("overrides", open_ones.with_columns(until=until))
+            self.table("overrides", open_ones)
         folder = Path(self.folder) / "tables"
         folder.mkdir(parents=True, exist_ok=True)
         rows = {name: frame.to_dicts() for name, frame in self.tables.items()}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from html import escape
 
@@ -90,6 +91,8 @@ def _write_cell(value: object, column: Column) -> str | None:
             return None
         case float() if math.isnan(value):
             return None
+        case datetime():
+            return f"{value:%Y-%m-%d}"
         case bool():
             return "fails" if value else "passes"
         case int() | float():

@@ -11,12 +11,14 @@ import evalbench as eb
 from evalbench.errors import IssueError
 from evalbench.operate.fixes import check_fixes, find_stale
 from evalbench.operate.issues import (
+    ISSUES,
     describe_failure,
     issue_table,
     move_issue,
     open_issue,
     read_issues,
 )
+from evalbench.report.tables import set_table
 
 FIELDS = {"surface": "shop", "title": "Is rude", "severity": "safety", "owner": "ana"}
 VERIFIED = {"delta": -0.1, "low": -0.2, "high": -0.05, "exposure": 0.8}
@@ -126,6 +128,8 @@ def test_a_failure_that_people_confirmed_is_opened_in_one_call(shop):
     [row] = eb.snapshot(shop, "shop").issues.to_dicts()
     assert (row["state"], row["severity"], row["owner"]) == ("confirmed", "user impact", "ana")
     assert row["observed_at"] == view.sessions.filter(session_id=failing)["started_at"][0]
+    page = set_table("issues", pl.DataFrame([row], ISSUES), by=["surface"], level=0.95).data
+    assert f"<td>{row['state_at']:%Y-%m-%d}</td>" in page
     assert not describe_failure(*found, [passing])["confirmed"]
     for wrong, told in ((("cold", []), "there are rude"), (("rude", ["no"]), "browse")):
         with pytest.raises(IssueError, match=told):
