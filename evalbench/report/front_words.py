@@ -115,12 +115,13 @@ def say_risk(failures: pl.DataFrame, targets: pl.DataFrame, changes: pl.DataFram
         return "What is at risk is not known: no failure mode counts yet."
     row = rank_risks(failures).row(0, named=True)
     about = ", ".join(filter(None, (row["severity"], row["owner"] and f"owner {row['owner']}")))
+    about = about and f" ({about})"
     rate = "its rate is not known" if row["per_1000"] is None else _rate(row)
     held = targets.filter(surface=row["surface"], mode=row["mode"])["target"].to_list()
     target = f", target {1000 * held[-1]:g}" if held else ""
     watched = "" if row["watched"] else "; no promoted evaluator watches it"
     where = say_surface(row["surface"])
-    worst = f"Most at risk: {_quote(row)} ({about}) in {where}, {rate}{target}{watched}."
+    worst = f"Most at risk: {_quote(row)}{about} in {where}, {rate}{target}{watched}."
     return worst + _say_worse(changes)
 
 

@@ -21,6 +21,8 @@ from evalbench.operate import evidence, impact
 from evalbench.schema import QueueDrawn
 from evalbench.snapshot.pinned import Pinned, shared
 
+UNNAMED = "Fails, whatever the failure"
+
 
 class Stages(Pinned):
     """Labels, evaluators and rates, as of what is pinned."""
@@ -129,7 +131,19 @@ class Stages(Pinned):
     @shared
     def estimated(self) -> list[impact.SurfaceRates]:
         """Rates of all failure modes in all releases, each over its whole life."""
-        return self.estimate(self.whole.frame, self.truth, self.modes)
+        return self.estimate(self.whole.frame, *self.rated)
+
+    @cached_property
+    def rated(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The truth and the modes that have rates; while a surface has none: pass or fail."""
+        unnamed = self.labels.select("surface").unique().join(self.modes, on="surface", how="anti")
+        if unnamed.is_empty():
+            return self.truth, self.modes
+        whole = unnamed.with_columns(mode=pl.lit(consensus.ANY), name=pl.lit(UNNAMED))
+        modes = pl.when(verdict="fail").then(pl.lit([consensus.ANY])).otherwise(pl.lit([""]))
+        labels, rulings = (each.with_columns(modes=modes) for each in (self.labels, self.rulings))
+        truth = pl.concat([self.truth, consensus.decide(labels, rulings, whole)])
+        return truth, pl.concat([self.modes, whole], how="diagonal")
 
     @cached_property
     def rates(self) -> pl.DataFrame:

@@ -38,6 +38,23 @@ def test_no_session_an_empty_quarter_and_one_session_without_anything(workspace)
     assert page.rows[0]["step"] == "Label more sessions"
 
 
+def test_before_a_failure_mode_counts_the_page_says_how_often_sessions_fail(workspace):
+    names = [f"s{number}" for number in range(1, 41)]
+    workspace.lake.append("session", make.sessions(*names, started_at=JULY))
+    make.queue(workspace.ledger, *[1] * 40)
+    for name in names:
+        said = {"surface": "shop", "session_id": name, "verdict": "fail" if name < "s2" else "pass"}
+        workspace.ledger.append("label.set", name, said)
+    rates = eb.snapshot(workspace).rates
+    assert rates.select("mode", "n_labels").rows() == [("any", 40)]
+    assert rates["estimate"].item() == pytest.approx(11 / 40)
+    page = show(workspace)
+    assert "“Fails, whatever the failure” is the most frequent failure" in page.headline
+    assert "Most at risk: “Fails, whatever the failure” in Shop" in page.sentences[1]
+    make.modes(workspace.ledger, "rude")  # then its failures have names, or none
+    assert eb.snapshot(workspace).rates["mode"].to_list() == ["rude"]
+
+
 def test_sessions_without_a_time_are_of_no_quarter(workspace):
     assert show(workspace).headline == EMPTY
     workspace.lake.append("session", make.sessions("s1", "s2"))
