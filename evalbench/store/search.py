@@ -39,8 +39,9 @@ class TextIndex:
 
 
 def open_index(ws: Workspace, surface: str, *, version: int) -> TextIndex:
-    """Open the index of a surface, of this view; one from before a replacement is deleted."""
-    state = f"{FORM}-{version}-{ws.ledger.events('traces.replaced').height}"
+    """Open the index of a surface, of this view; one from before rows were changed is deleted."""
+    changed = ws.ledger.events(["traces.replaced", "sessions.forgotten"])
+    state = f"{FORM}-{version}-{changed.height}"
     folder = ws.path / "search" / surface.encode().hex()
     for old in folder.glob("*"):
         if old.name != state:
