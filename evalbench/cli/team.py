@@ -54,7 +54,6 @@ def forget(
         typer.confirm(f"Erase {len(sessions)} sessions for good?", abort=True)
     reason, names = "expired" if expired else "asked", [user] if user else []
     done = forgetting.forget(ws, sessions, reason=reason, names=names, reports=reports)
-    for what in ("removed", "mended", "left"):
-        for each in getattr(done, what):
-            typer.echo(f"{what}: {each}", err=True)
-    typer.echo(f"sessions={done.sessions} events={done.events} files={len(done.removed)}")
+    for each in done:
+        typer.echo(each, err=True)
+    typer.echo(f"sessions={len(sessions)}")

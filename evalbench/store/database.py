@@ -290,11 +290,8 @@ def bring_up(engine: sa.Engine) -> None:
     with transact(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATION_LOCK)))
-            if version and not postgresql.owns_ledger(connection):
-                raise StoreError(
-                    f"ledger {describe(engine)}: it is of version {version}, this program's is "
-                    f"{len(MIGRATIONS)}: have its owner open it once, as by evalbench verify"
-                )
+            if version:
+                postgresql.require_owner(connection, "brings an older ledger up to this version")
         for migrate in MIGRATIONS[_find_version(connection) :]:
             migrate(connection)
         connection.execute(sa.delete(VERSION))

@@ -8,7 +8,6 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from evalbench.errors import StoreError
 from evalbench.schema import ERASABLE, RUN_SIGN, SessionsForgotten, erase
 from evalbench.store.chain import digest
-from evalbench.store.database import EVENT, TEXT, guard, unguard, vacuum
+from evalbench.store.database import EVENT, TEXT, guard, transact, unguard, vacuum
 from evalbench.store.erasing import NONE, ONE, erase_rows, find_sessions
 from evalbench.store.files import Place
 from evalbench.store.ledger import Draft
+from evalbench.store.postgresql import require_owner
 from evalbench.store.workspace import Workspace
 
 TEXTS = (
@@ -35,18 +35,7 @@ RUN, PIECE = re.compile(r"[^<>&\"'\\\x00-\x1f{}\[\]|*_`#]{12,}"), 20
 WORD = re.compile(r"[\w.@+-]{4,}")
 LINES = ("rejected", "scoring")  # folders whose files lose lines, and not themselves
 COPIES = ("exports", "staged")  # folders whose files are made again when wanted
-KEPT = ("lake", "search", "secret", "evalbench.toml", *LINES)
-
-
-@dataclass
-class Forgotten:
-    """What was erased: ``removed`` and ``mended`` files, and what is ``left`` for people to do."""
-
-    sessions: int
-    events: int = 0
-    removed: list[str] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+KEPT = ("search", "secret", "evalbench.toml", *LINES)
 
 
 def find_user(ws: Workspace, user_keys: Sequence[str], own: pl.DataFrame = NONE) -> pl.DataFrame:
@@ -79,13 +68,16 @@ def forget(
     reason: str,
     names: Sequence[str] = (),
     reports: Path | None = None,
-) -> Forgotten:
+) -> list[str]:
     """Erase sessions (``surface, session_id``) from lake, ledger, files and reports, for good.
 
     ``reason`` is "asked" or "expired"; by ``names``, ids of users, rejected rows are found. Reports
-    that quote them are removed whole. A run that was killed is made good by the same call.
+    that quote them are removed whole. Returns what was removed, mended, and is left for people to
+    do. A run that was killed is made good by the same call.
     """
-    done = Forgotten(len(sessions))
+    done: list[str] = []
+    with transact(ws.ledger.engine, reads=True) as connection:
+        require_owner(connection, "erases what is in it")
     with open(ws.path / "ingest.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         events = _read_events(ws, sessions)
@@ -101,7 +93,7 @@ def forget(
         for surface in sessions["surface"].unique():
             shutil.rmtree(ws.path / "search" / surface.encode().hex(), ignore_errors=True)
     if any((ws.path / "classifiers").glob("*.skops")):
-        done.left.append("classifiers/: single words of what they were trained on; train again")
+        done.append("left: classifiers/ hold single words of what they learnt from; train again")
     return done
 
 
@@ -174,7 +166,7 @@ def _read_events(
     return events.with_columns(own=own, text=pl.Series(texts, dtype=pl.String))
 
 
-def _mend_files(folder: Path, own: set[str], pieces: Sequence[str], done: Forgotten) -> None:
+def _mend_files(folder: Path, own: set[str], pieces: Sequence[str], done: list[str]) -> None:
     """Take the lines that speak of sessions or users out of rejects and journals."""
     for file in (each for name in LINES for each in sorted((folder / name).glob("*"))):
         lines = file.read_bytes().splitlines(keepends=True)
@@ -183,7 +175,7 @@ def _mend_files(folder: Path, own: set[str], pieces: Sequence[str], done: Forgot
         if any(spoken):
             kept = [line for line, speaks in zip(lines, spoken, strict=True) if not speaks]
             file.write_bytes(b"".join(kept))
-            done.mended.append(f"{file}: {len(lines) - len(kept)} lines")
+            done.append(f"mended: {file}, {len(lines) - len(kept)} lines taken out")
 
 
 def _remove_files(
@@ -191,16 +183,16 @@ def _remove_files(
     sessions: pl.DataFrame,
     pieces: Sequence[str],
     reports: Path | None,
-    done: Forgotten,
+    done: list[str],
 ) -> None:
     """Remove reports and copies that quote sessions; whatever else does is left to people."""
     roots = [root.absolute() for root in (ws.path / "reports", reports, ws.path) if root]
     held, root_of = dict[Path, set[str]](), dict[Path, Path]()
-    ledger = str(ws.ledger.engine.url.database)
+    stores = ws.lake.url, str(ws.ledger.engine.url.database)
     for root in roots:
         for file in root.rglob("*"):
-            own = file.relative_to(root).parts[0] not in KEPT and not str(file).startswith(ledger)
-            if own and file.is_file() and root_of.setdefault(file, root) is root:
+            own = file.relative_to(root).parts[0] in KEPT or str(file).startswith(stores)
+            if not own and file.is_file() and root_of.setdefault(file, root) is root:
                 held[file] = _find_pieces(_read_text(file), pieces)
     common = _find_common(ws, sessions, {piece for found in held.values() for piece in found})
     for file in (each for each, found in held.items() if found - common):
@@ -211,11 +203,11 @@ def _remove_files(
         ):  # pages and figures of a report say the same
             target = root_of[file].joinpath(*parts[:2])
         elif root_of[file] == ws.path and parts[0] not in COPIES:
-            done.left.append(f"{file}: quotes them, and is no file of evalbench; delete it")
+            done.append(f"left: {file} quotes them, and is no file of evalbench; delete it")
             continue
         if target.exists():
             shutil.rmtree(target) if target.is_dir() else target.unlink()
-            done.removed.append(str(target))
+            done.append(f"removed: {target}")
 
 
 def _read_text(file: Path) -> str:
@@ -250,7 +242,7 @@ def _erase(
     sessions: pl.DataFrame,
     pieces: Sequence[str],
     reason: str,
-    done: Forgotten,
+    done: list[str],
     connection: Connection,
 ) -> Iterator[Draft]:
     """Erase texts of events, put that on record, and retire the cases they were."""
@@ -264,7 +256,7 @@ def _erase(
     erased = known.filter(pl.col("own") | pl.col("seq").is_in(quoting["seq"].implode()))
     for seq, kind, body in quoting.select("seq", "kind", "body").iter_rows():
         if _find_pieces(orjson.dumps(erase(kind, orjson.loads(body))).decode(), pieces):
-            done.left.append(f"event {seq} ({kind}) quotes them in what cannot be erased")
+            done.append(f"left: event {seq} ({kind}) quotes them in what cannot be erased")
     numbers = TEXT.c.seq.in_(erased["seq"].to_list())
     texts = list(connection.scalars(select(TEXT.c.seq).where(numbers)))
     connection.execute(delete(TEXT).where(numbers))
@@ -278,7 +270,7 @@ def _erase(
         changed = update(EVENT).where(EVENT.c.seq == bindparam("n")).values(body=bindparam("b"))
         connection.execute(changed, [{"n": seq, "b": body} for seq, body in inline.items()])
         guard(connection)
-    done.events = len(texts) + len(inline)
+    done += [f"mended: event {seq} of the ledger" for seq in sorted([*texts, *inline])]
     hashes = {str(seq): digest(body) for seq, body in inline.items()}
     about = {"reason": reason, "sessions": len(sessions), "texts": texts, "events": hashes}
     yield "sessions.forgotten", "sessions", SessionsForgotten.model_validate(about)
