@@ -45,7 +45,8 @@ def list_traits(
     """List what is known of each session before it is judged, as :data:`TRAITS`.
 
     A session may have several values of one trait (the tools it called); what was not recorded has
-    no row. ``signals`` have ``words`` and an expression, ``raised``.
+    no row. ``signals`` have ``words`` and an expression, ``raised``; a ``request`` is the kind of
+    what was asked for, where that is known.
     """
     about = sessions.with_columns(user=pl.coalesce("group_key", "session_id"))
     own = spans.join(about.lazy().select(SESSION_KEY), on=SESSION_KEY, how="semi")
@@ -69,6 +70,8 @@ def list_traits(
         for name in sorted({name for each in held for name in each})
     }
     values |= {(INPUT, f"length in {unit}"): _bin(*how) for unit, how in _LENGTHS.items()}
+    if "request" in about.columns:
+        values[INPUT, "kind of request"] = pl.col("request")
     values |= {(SIGNAL, each.words): _say(each.raised) for each in signals.values()}
     parts |= {key: about.with_columns(value=value) for key, value in values.items()}
     rows = [

@@ -126,6 +126,25 @@ def test_no_surface_is_refused_with_the_next_step(shop):
         _ = eb.snapshot(shop).alerts
 
 
+def test_another_mix_of_what_is_asked_is_told_without_anybody_naming_intents(workspace):
+    ask = "Please send the invoice of {} again", "My parcel {} came broken, take it back"
+    late = [number >= 200 for number in range(400)]
+    rare = [number % 10 == 0 for number in range(400)]  # invoices first, then parcels
+    asked = [
+        ask[new != odd].format(number)
+        for number, (new, odd) in enumerate(zip(late, rare, strict=False))
+    ]
+    days = [START + timedelta(hours=number) for number in range(400)]
+    workspace.lake.append(
+        "session", make_sessions(first_input=pl.Series(asked), started_at=pl.Series(days))
+    )
+    found = eb.snapshot(workspace, "shop").compare_traffic(8, tolerance=0.05)
+    kinds = found.filter(trait="kind of request", reading="moved")
+    shifts = {value.split()[1]: shift for value, shift in kinds.select("value", "shift").rows()}
+    assert shifts["“My"] > 0.6
+    assert shifts["“Please"] < -0.6
+
+
 def test_the_sample_is_the_same_share_of_sessions_whenever_it_is_asked(shop):
     sessions = eb.snapshot(shop, "shop").sessions
     some, more = (monitor.choose_sample(sessions, share) for share in (0.2, 0.5))
