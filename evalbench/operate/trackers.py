@@ -12,10 +12,7 @@ PRIORITIES = {"safety": "Highest", "user impact": "High", "polish": "Low"}
 
 
 def to_github(issues: pl.DataFrame) -> list[dict[str, Any]]:
-    """Write each issue as GitHub takes a new one: ``title, body, labels``.
-
-    The owner stands in the text, for a name that GitHub does not know would be refused.
-    """
+    """Write each issue as GitHub takes a new one; an owner it does not know it would refuse."""
     return [
         {"title": row["title"], "body": _describe(row), "labels": _label(row)}
         for row in issues.iter_rows(named=True)
@@ -24,20 +21,15 @@ def to_github(issues: pl.DataFrame) -> list[dict[str, Any]]:
 
 def to_jira(issues: pl.DataFrame, *, project: str) -> dict[str, Any]:
     """Write the issues as Jira takes many at once (version 2): labels have no spaces there."""
-    updates = [
-        {
-            "fields": {
-                "project": {"key": project},
-                "issuetype": {"name": "Bug"},
-                "summary": row["title"],
-                "description": _describe(row),
-                "labels": [each.replace(" ", "-") for each in _label(row)],
-                "priority": {"name": PRIORITIES[row["severity"]]},
-            }
-        }
+    about = {"project": {"key": project}, "issuetype": {"name": "Bug"}}
+    fields = [
+        about
+        | {"summary": " ".join(row["title"].split()), "description": _describe(row)}
+        | {"labels": [each.replace(" ", "-") for each in _label(row)]}
+        | {"priority": {"name": PRIORITIES[row["severity"]]}}
         for row in issues.iter_rows(named=True)
     ]
-    return {"issueUpdates": updates}
+    return {"issueUpdates": [{"fields": each} for each in fields]}
 
 
 TRACKERS: dict[str, Callable[..., Any]] = {"github": to_github, "jira": to_jira}

@@ -14,12 +14,11 @@ from evalbench.settings import Decision
 
 VERDICTS = {"pass": "Yes", "block": "No", "insufficient": "Not enough evidence"}
 READINGS = {"pass": "passes", "block": "blocks", "insufficient": "insufficient"}
-SCALES = {"change": 1000, "rate": 1000, "relative": 100}
 SIGNS = re.compile(r"[\\`*_\[\]<>|#~&@$]")
 """What Markdown, or GitHub, would take for more than itself within a line."""
 NAMED = 50
 """Cases of a failure that a comment of GitHub, of 65,536 characters, has room for."""
-UNITS = {"change": " per 1,000", "rate": " per 1,000", "relative": "%"}
+UNITS = {"change": (1000, " per 1,000"), "rate": (1000, " per 1,000"), "relative": (100, "%")}
 
 
 def rows_table(decided: GateDecided) -> pl.DataFrame:
@@ -27,13 +26,8 @@ def rows_table(decided: GateDecided) -> pl.DataFrame:
     order = {"block": 0, "insufficient": 1, "pass": 2}
     rows = [
         row.model_dump()
-        | {
-            "surface": decided.surface,
-            "limit": _sign(row) * row.limit,
-            "shows": _say(row),
-            "at_most": _say_limit(row),
-        }
-        | {"told": _tell(row), "said": READINGS[row.reading]}
+        | {"surface": decided.surface, "limit": _sign(row) * row.limit, "at_most": _say_limit(row)}
+        | {"shows": _say(row), "told": _tell(row), "said": READINGS[row.reading]}
         for row in sorted(decided.rows, key=lambda row: order[row.reading])
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -50,7 +44,8 @@ def gate_headline(decided: GateDecided, decision: Decision) -> str:
     )
     for reading in ("block", "insufficient"):
         for row in [row for row in rows if row.reading == reading]:
-            lines.append(f"- *{_escape(row.row)}* {READINGS[reading]}: {_say(row)}, {_tell(row)}.")
+            why = ", ".join(dict.fromkeys([_say(row), _tell(row)]))
+            lines.append(f"- *{_escape(row.row)}* {READINGS[reading]}: {why}.")
     passed = sum(row.reading == "pass" for row in rows)
     lines.append(f"- {passed} of {len(rows)} rows pass.")
     ends = (decided.false_block, decided.false_block_low, decided.false_block_high)
@@ -123,7 +118,8 @@ def write_junit(decided: GateDecided) -> str:
     suite = TestSuite(visible(f"{decision}: {decided.candidate} beside {decided.baseline}"))
     for row in decided.rows:
         case = TestCase(visible(row.row), classname=f"{decision}.{row.role}", time=0)
-        said = visible(f"{_say(row)}; limit {_say_limit(row)}; {_tell(row)}")
+        told = dict.fromkeys([_say(row), _tell(row), f"limit {_say_limit(row)}"])
+        said = visible("; ".join(told))
         if row.reading != "pass":
             case.result = [(Failure if row.reading == "block" else Error)(said, row.reading)]
         suite.add_testcase(case)
@@ -135,15 +131,15 @@ def _say(row: GateRow) -> str:
     numbers = (row.estimate, row.low, row.high)
     if None in numbers:
         return row.reason
-    scaled = [SCALES[row.unit] * each for each in numbers if each is not None]
-    shown = say_interval(*scaled, decimals=0, signed=row.unit != "rate")
-    turned = "" if row.newly_failing is None else f", {row.newly_failing} newly failing"
-    return shown + UNITS[row.unit] + turned + (f" and {row.fixed} fixed" if turned else "")
+    scale, unit = UNITS[row.unit]
+    shown = say_interval(*(scale * (each or 0) for each in numbers), signed=row.unit != "rate")
+    turned = f", {row.newly_failing} newly failing and {row.fixed} fixed"
+    return shown + unit + turned * (row.newly_failing is not None)
 
 
 def _say_limit(row: GateRow) -> str:
-    limit = _sign(row) * row.limit * SCALES[row.unit]
-    return say_number(limit, signed=row.unit != "rate") + UNITS[row.unit]
+    scale, unit = UNITS[row.unit]
+    return say_number(_sign(row) * row.limit * scale, signed=row.unit != "rate") + unit
 
 
 def _sign(row: GateRow) -> int:

@@ -272,6 +272,7 @@ def test_the_memo_shows_hidden_characters_and_has_room_in_a_comment():
     text = memo.pull_request(decided, decision, failing=failing, overrides=none[0], coming=none[1])
     assert len(text) < 65_536
     assert "and 1,950 more" in text
+    assert "*r⟦U+0002⟧* blocks: x.\n" in text  # a reason is said once
 
 
 def test_only_gating_evaluators_judge(tmp_path, rng):
