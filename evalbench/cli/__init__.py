@@ -67,7 +67,7 @@ def ingest(
         bool, typer.Option("--replace", help="Read a source anew, in place of what it brought.")
     ] = False,
     run: Annotated[str, typer.Option(help="They are outputs of this run on a suite.")] = "",
-    suite: Suite = "golden",
+    suite: Suite = None,
     release: Release = None,
     workspace: Workspace = None,
 ) -> None:
@@ -275,7 +275,7 @@ def import_verdicts(
     version: Annotated[str, typer.Option(help="Version of the evaluator.")] = "1",
     fails_when: Annotated[str, typer.Option(help="Scores that fail, as '<0.5' or '=1'.")] = "",
     values: Annotated[Pairs, pairs_of("--value", "WRITTEN=READ", "Read Tie as 0.")] = None,
-    suite: Suite = "golden",
+    suite: Suite = None,
     release: Release = None,
     workspace: Workspace = None,
 ) -> None:

@@ -33,8 +33,8 @@ Sources = Annotated[
 ]
 _FOLDER = "Folder of the workspace, made on first use.  [default: data/workspace]"
 Suite = Annotated[
-    Literal["golden", "regression", "adversarial", "policy", "segment", "canary"],
-    typer.Option(help="Suite of cases that a run was on."),
+    Literal["golden", "regression", "adversarial", "policy", "segment", "canary"] | None,
+    typer.Option(help="Suite of cases that a run was on.  [default: golden]", show_default=False),
 ]
 Release = Annotated[str | None, typer.Option(help="Release that a run is of.")]
 Workspace = Annotated[Path | None, typer.Option("--workspace", help=_FOLDER, show_default=False)]

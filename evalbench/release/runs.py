@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import polars as pl
 
@@ -60,11 +61,12 @@ def with_cases(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def record_run(
-    ws: Workspace, surface: str, *, suite: Suite = "golden", release: str | None = None
+    ws: Workspace, surface: str, *, suite: Suite | None = None, release: str | None = None
 ) -> RunRecorded:
     """Record what is in the lake of a run, ``SURFACE@RUN``, once; ReleaseError where it is unclear.
 
-    Without outputs the cases are those that verdicts speak of. ``release`` is by default theirs.
+    Without outputs the cases are those that verdicts speak of. ``release`` is by default theirs;
+    what nobody says of a run that is on record stays as it is.
     """
     product, _, run = surface.partition(RUN_SIGN)
     named = ["surface", "session_id", "release", "first_input"]
@@ -84,18 +86,20 @@ def record_run(
             f"run {run!r} of {product} has more than one answer to {_name(double.to_list())}:"
             " name repeats apart, --map 'session_id={case}#{repeat}', and ingest with --replace"
         )
+    last = ws.ledger.bodies("run.recorded", subject=surface).tail(1).to_dicts()
+    before: dict[str, Any] = last[0] if last else {"suite": "golden", "release": None}
+    of_suite: Any = suite or before["suite"]
     released = [*outputs["release"].unique(), None]
     body = RunRecorded(
         surface=product,
         run=run,
-        suite=suite,
+        suite=of_suite,
         suite_version=_find_version(outputs, read_cases(ws.ledger)["case"]),
-        release=release or (released[0] if len(released) == 2 else None),
+        release=release or (released[0] if len(released) == 2 else None) or before["release"],
         cases=outputs["case"].n_unique(),
         repeats=outputs["repeat"].n_unique(),
     )
-    last = ws.ledger.events("run.recorded", subject=surface).tail(1)["body"].to_list()
-    if last != [body.model_dump_json()]:
+    if {name: before.get(name) for name in RunRecorded.model_fields} != body.model_dump():
         ws.ledger.append("run.recorded", surface, body)
     return body
 

@@ -103,6 +103,11 @@ def test_verdicts_made_elsewhere_are_runs_of_their_own(call, tmp_path, workspace
         ("b", "regression", 3),
     ]
     assert workspace.ledger.bodies("verdicts.imported")["surface"].to_list() == ["shop@a", "shop@b"]
+    again = ("--map", "session_id=session_id", "--evaluator", "y", "--mode", "")
+    for release in ([], ["--release", "9"], []):
+        call("verdicts", "import", str(tmp_path / "v.csv"), "--surface", "shop@a", *again, *release)
+    [run, _] = eb.snapshot(workspace, surface="shop").runs.sort("run").to_dicts()
+    assert (run["suite"], run["release"]) == ("regression", "9")  # what was said of it stays
 
 
 def test_a_baseline_is_a_run_on_record(call, ingest, workspace):
