@@ -199,16 +199,16 @@ def unguard(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on_table}")
 
 
-def vacuum(engine: sa.Engine) -> None:
-    """Write the database anew, so that no page of it has what was deleted."""
+def vacuum(engine: sa.Engine) -> bool:
+    """Write the database anew without what was deleted; False while another reads its log."""
     statements = "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"
     connection: Any = engine.raw_connection()
     if engine.dialect.name == "postgresql":
         statements = "VACUUM FULL event", "VACUUM FULL event_text"
         connection.driver_connection.autocommit = True
     try:
-        for statement in statements:
-            connection.cursor().execute(statement)
+        done = [connection.cursor().execute(statement) for statement in statements]
+        return engine.dialect.name == "postgresql" or not done[-1].fetchone()[0]
     finally:
         connection.invalidate()
 

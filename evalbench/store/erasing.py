@@ -21,9 +21,10 @@ NONE = pl.DataFrame(schema=dict.fromkeys(ONE, pl.String))
 def find_sessions(place: Place, user_keys: Sequence[str]) -> pl.DataFrame:
     """Find the sessions of users, by key, in any version of a table: ``surface, session_id``."""
     found = [NONE]
-    for _, surface, content in _read_files(place):
-        rows = pl.read_parquet(io.BytesIO(content), columns=["session_id", "user_key"])
-        own = rows.filter(pl.col("user_key").is_in(list(user_keys)))
+    for _, surface, file in _open_files(place):
+        own = _read(file, "session_id", "user_key").filter(
+            pl.col("user_key").is_in(list(user_keys))
+        )
         found.append(own.select(pl.lit(surface, pl.String).alias("surface"), "session_id"))
     return pl.concat(found).drop_nulls().unique()
 
@@ -42,20 +43,20 @@ def erase_rows(place: Place, sessions: pl.DataFrame) -> None:
         delete_rows(place, sessions)
     written: dict[str, dict[str, Any]] = {}
     sizes = {path: each["size"] for path, each in _read_added(place).items()}
-    for path, surface, content in _read_files(place):
-        rows = pl.read_parquet(io.BytesIO(content))
+    for path, surface, file in _open_files(place):
+        gone = pl.col("session_id").is_in(sessions.filter(surface=surface)["session_id"].implode())
         if surface is None:  # a writer was killed
-            if rows["session_id"].is_in(sessions["session_id"].implode()).any():
+            if (
+                _read(file, "session_id")["session_id"]
+                .is_in(sessions["session_id"].implode())
+                .any()
+            ):
                 _open(place).delete_file(path)
-            continue
-        gone = sessions.filter(surface=surface)["session_id"]
-        kept = rows.filter(~pl.col("session_id").is_in(gone.implode()))
-        if len(kept) < len(rows):
-            encoded = io.BytesIO()
+        elif file.size() != sizes[path] or _read(file, "session_id").filter(gone).height:
+            encoded, kept = io.BytesIO(), _read(file).filter(~gone)
             kept.write_parquet(encoded, compression_level=1)
             content = encoded.getvalue()
             write_file(place, path, content)
-        if len(content) != sizes.get(path):
             about = {DIGEST: digest_file(surface, content)}
             stats = measure_rows(kept.lazy(), place.table, len(kept))
             written[path] = {"size": len(content), "stats": stats, "tags": about}
@@ -94,15 +95,24 @@ def _read_added(place: Place) -> dict[str, dict[str, Any]]:
     return added
 
 
-def _read_files(place: Place) -> Iterator[tuple[str, str | None, bytes]]:
-    """Read each file of a table, with its surface: None where no version names the file."""
+def _open_files(place: Place) -> Iterator[tuple[str, str | None, Any]]:
+    """Open each file of a table, with its surface: None where no version names the file."""
     if open_table(place) is None:
         return
     store, added = _open(place), _read_added(place)
     for path in _list(place, ""):
         if path.endswith(".parquet"):
             surface = added[path]["partitionValues"]["surface"] if path in added else None
-            yield path, surface, bytes(store.open_input_file(path).read())
+            with store.open_input_file(path) as file:
+                yield path, surface, file
+
+
+def _read(file: Any, *columns: str) -> pl.DataFrame:
+    """Read columns of a file, by default all; no more of it is fetched."""
+    from pyarrow.parquet import read_table
+
+    file.seek(0)
+    return pl.DataFrame(read_table(file, columns=list(columns) or None))
 
 
 def _list(place: Place, folder: str) -> list[str]:

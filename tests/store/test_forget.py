@@ -16,6 +16,7 @@ import evalbench as eb
 from evalbench.cli import main
 from evalbench.label.annotation.retraction import read_notes
 from evalbench.report import runbook
+from evalbench.store import database
 from evalbench.store.anchor import write_anchor
 from evalbench.store.forget import cut, find_expired, forget
 from evalbench.store.verification import verify
@@ -145,6 +146,18 @@ def test_a_killed_erasure_is_made_good_by_the_same_again(told, monkeypatch):
     forget(told, THEIRS, **how)
     assert find_planted(told) == []
     assert verify(told.path).flaws == []
+
+
+def test_who_reads_the_ledger_keeps_what_was_erased_in_its_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "SQLITE_PATIENCE", 50)
+    ws = open_workspace(tmp_path)
+    ws.ledger.append("note.added", "s", {"text": ASKED, "surface": "shop", "session_id": "s"})
+    theirs = pl.DataFrame({"surface": ["shop"], "session_id": ["s"]})
+    with database.transact(ws.ledger.engine, reads=True) as reading:
+        reading.exec_driver_sql("SELECT * FROM event").all()
+        assert "another program reads" in forget(ws, theirs, reason="asked")[-1]
+    assert forget(ws, theirs, reason="asked") == []
+    assert find_planted(ws) == []
 
 
 def test_what_0_1_wrote_into_the_chain_itself_is_erased_and_its_hash_stays(tmp_path):
