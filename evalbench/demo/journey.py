@@ -45,6 +45,7 @@ from evalbench.observe.ingestion import ingest
 from evalbench.observe.sampling.draw import draw
 from evalbench.operate import impact
 from evalbench.report import runbook
+from evalbench.report.kernel import start_kernel
 from evalbench.schema import Design
 from evalbench.snapshot import take_snapshot
 from evalbench.store.workspace import Workspace, open_workspace
@@ -114,6 +115,7 @@ def run(
     ws = open_workspace(ws.path, user=ws.user)
     end = quarter_bounds(quarters[-1])[1]
     say("propose evaluators")
+    start_kernel()
     rng = np.random.default_rng(seed)
     proposals = promote_evaluators(_at(ws, end + EVALUATED_AFTER), EVALUATED, rng=rng)
     ws = _at(ws, end + REPORTED_AFTER)

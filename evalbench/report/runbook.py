@@ -1,14 +1,11 @@
 """Run a notebook with strict parameters, and leave a report that says what it was made from."""
 
 import ast
-import atexit
 import hashlib
-import os
 import platform
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping
@@ -22,20 +19,14 @@ from typing import Any
 import nbformat
 import orjson
 import papermill  # type: ignore[import-untyped]
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.paths import jupyter_runtime_dir
-from jupyter_core.utils import run_sync
 from nbconvert import HTMLExporter
-from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-untyped]
-from papermill.engines import Engine, papermill_engines  # type: ignore[import-untyped]
 from papermill.exceptions import PapermillExecutionError  # type: ignore[import-untyped]
 from pydantic import TypeAdapter, ValidationError
-from traitlets import default
 
 from evalbench import errors
 from evalbench.errors import CellError, NotebookError
 from evalbench.label.annotation.markdown import render_markdown
+from evalbench.report.kernel import ENGINE, start_kernel
 from evalbench.report.report import write_json
 from evalbench.schema import ReportPublished
 from evalbench.store.chain import GENESIS
@@ -101,6 +92,7 @@ def run(
     refused; CellError for one that failed otherwise.
     """
     source = find_notebook(notebook)
+    start_kernel()
     given = _check_parameters(source, parameters)
     _pin(given, workspace)
     ledger = _read_hash(workspace, given["ledger_seq"])
@@ -194,73 +186,6 @@ def _read_hash(workspace: Workspace, seq: int) -> dict[str, Any]:
     return {"seq": seq, "hash": known[0] if seq else GENESIS}
 
 
-class _Kernel(AsyncKernelManager):
-    """The running interpreter over IPC: no installed kernelspec is asked, no port is opened."""
-
-    @default("transport")
-    def _ipc(self) -> str:
-        return "ipc" if os.name == "posix" else "tcp"
-
-    @default("connection_file")
-    def _own_file(self) -> str:
-        # Sockets are named after this file; left to its default, two runs in one folder share them.
-        runtime = Path(jupyter_runtime_dir())
-        runtime.mkdir(parents=True, exist_ok=True)
-        return str(runtime / f"evalbench-{uuid.uuid4().hex[:12]}.json")
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        """How to start the interpreter that runs this."""
-        command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
-        # What lies in the folder that somebody happens to be in must not stand in for a package.
-        own = ["--InteractiveShellApp.ignore_cwd=True", "-f", "{connection_file}"]
-        return KernelSpec(argv=[*command, *own], language="python")
-
-
-_IDLE: list[_Kernel] = []
-"""A kernel that has imported what notebooks need, and waits for the next one of this process."""
-
-
-@atexit.register
-def _end_kernels() -> None:
-    while _IDLE:
-        run_sync(_IDLE.pop().shutdown_kernel)(now=True)
-
-
-class _Client(PapermillNotebookClient):
-    """Runs a notebook in a kernel that is emptied first, in this process's folder and variables."""
-
-    def papermill_execute_cells(self) -> None:
-        place = f"os.chdir({str(Path.cwd())!r}); os.environ.clear()"
-        new = f"import os; {place}; os.environ.update({dict(os.environ)!r}); get_ipython().reset()"
-        self.wait_for_reply(self.kc.execute(new, silent=True, store_history=False))
-        super().papermill_execute_cells()
-
-
-class _Engine(Engine):
-    """Keeps the kernel of a notebook that ended well for the next."""
-
-    @classmethod
-    def execute_managed_notebook(
-        cls, manager: Any, kernel_name: str, *, on_cell_complete: Callable[..., None], **_: object
-    ) -> None:
-        kernel = _IDLE.pop() if _IDLE else _Kernel()
-        how = {"kernel_name": kernel_name, "on_cell_complete": on_cell_complete}
-        client = _Client(manager, km=kernel, startup_timeout=60, **how)
-        try:
-            client.execute()
-        except BaseException:
-            run_sync(kernel.shutdown_kernel)(now=True)
-            raise
-        finally:
-            if client.kc is not None:
-                client.kc.stop_channels()
-        _IDLE.append(kernel)
-
-
-papermill_engines.register("evalbench", _Engine)
-
-
 def _execute(source: Path, executed: Path, parameters: dict[str, Any], progress: Progress) -> None:
     total = len(nbformat.read(source, as_version=4).cells) + 1
     try:
@@ -269,7 +194,7 @@ def _execute(source: Path, executed: Path, parameters: dict[str, Any], progress:
             executed,
             parameters,
             progress_bar=False,
-            engine_name="evalbench",
+            engine_name=ENGINE,
             on_cell_complete=lambda cell_index, **_: progress(cell_index + 1, total),
         )
     except PapermillExecutionError as error:

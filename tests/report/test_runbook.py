@@ -10,6 +10,7 @@ import pytest
 
 from evalbench.errors import NotebookError
 from evalbench.report import runbook
+from evalbench.report.kernel import Kernel
 from evalbench.store.chain import GENESIS
 
 PARAMETERS = """
@@ -190,5 +191,5 @@ def test_a_browser_that_is_found_prints_the_pdf_and_calls_nobody(tmp_path, monke
 
 
 def test_two_runs_in_one_folder_never_share_a_socket():
-    first, second = runbook._Kernel(), runbook._Kernel()
+    first, second = Kernel(), Kernel()
     assert first.ip != second.ip
