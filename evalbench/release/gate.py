@@ -55,8 +55,8 @@ class Case:
                 f"decision {self.name} is made on the {self.decision.suite} suite, and run"
                 f" {self.candidate} answered the {suite} suite: run that one"
             )
-        own = self.verdicts.join(self._evaluators, on=KEY).filter(pl.col("again") == 0)
-        given = own if self.outputs.is_empty() else self.outputs
+        own = self._standing(self.verdicts.join(self._evaluators, on=KEY).filter(again=0))
+        given = own if self.outputs.is_empty() else self._standing(self.outputs)
         check_comparable(runs, given.select("run", "case", "repeat").unique())
         self._check_models(own)
         wanted = given.select("run", "case", "repeat").unique().join(self._evaluators, how="cross")
@@ -95,7 +95,23 @@ class Case:
             for case, text in self.golden.select("case", "segments").iter_rows()
         }
         runs = {"baseline": self.baseline, "candidate": self.candidate}
-        return decision_rows.line_up(self.judged, self.outputs, segments, **runs)
+        outputs = self._standing(self.outputs)
+        return decision_rows.line_up(self.judged, outputs, segments, **runs)
+
+    @property
+    def unasked(self) -> int:
+        """How many live cases of the suite were not asked; 0 where runs answered none of them."""
+        own = set(self._suite.filter(pl.col("retired_at").is_null())["case"])
+        return len(own - set(self.sides.cases)) if own & set(self.sides.cases) else 0
+
+    @property
+    def _suite(self) -> pl.DataFrame:
+        return self.golden.filter(suite=self.decision.suite)
+
+    def _standing(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Leave out cases that the suite has retired."""
+        retired = self._suite.drop_nulls("retired_at").select("case")
+        return rows.join(retired, on="case", how="anti")
 
     @cached_property
     def _evaluators(self) -> pl.DataFrame:
@@ -198,6 +214,7 @@ def answer(case: Case, *, level: float, rng: np.random.Generator) -> GateDecided
         false_block=error.estimate,
         false_block_low=error.low,
         false_block_high=error.high,
+        unasked=case.unasked,
         **case.pins,
     )
 

@@ -48,6 +48,9 @@ def gate_headline(decided: GateDecided, decision: Decision) -> str:
             lines.append(f"- *{_escape(row.row)}* {READINGS[reading]}: {why}.")
     passed = sum(row.reading == "pass" for row in rows)
     lines.append(f"- {passed} of {len(rows)} rows pass.")
+    if decided.unasked:
+        more = say_count(decided.unasked, "newer case")
+        lines.append(f"- {more} of the suite were not asked: run both on them.")
     ends = (decided.false_block, decided.false_block_low, decided.false_block_high)
     said = say_interval(*(1000 * each for each in ends))
     untested = any(row.unit == "rate" and row.role == "watch" for row in rows)

@@ -102,7 +102,8 @@ class GateRow(Body):
 class GateDecided(Body):
     """``gate.decided``: whether a candidate may ship, by every row of a decision.
 
-    ``false_block`` is how often these rows would have blocked a release that changes nothing.
+    ``false_block`` is how often these rows would have blocked a release that changes nothing,
+    ``unasked`` how many cases of the suite these runs did not answer.
     """
 
     decision: Name
@@ -116,6 +117,7 @@ class GateDecided(Body):
     false_block: float
     false_block_low: float
     false_block_high: float
+    unasked: int = 0
     lake_versions: dict[str, int]
     ledger_seq: int
 

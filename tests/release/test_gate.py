@@ -5,6 +5,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+import candidates
 import gated
 import numpy as np
 import polars as pl
@@ -15,11 +16,12 @@ from papermill.exceptions import PapermillExecutionError
 import evalbench as eb
 from evalbench import cli
 from evalbench.errors import ReleaseError, SettingsError
-from evalbench.release import forecast, gate
+from evalbench.release import forecast, gate, golden
 from evalbench.release.overrides import OVERRIDES
 from evalbench.report import memo, runbook
 from evalbench.schema import VERDICT, GateDecided
 from evalbench.settings import Decision
+from evalbench.store.workspace import open_workspace
 
 pytestmark = pytest.mark.usefixtures("no_browser")
 JENKINS = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
@@ -273,6 +275,22 @@ def test_the_memo_shows_hidden_characters_and_has_room_in_a_comment():
     assert len(text) < 65_536
     assert "and 1,950 more" in text
     assert "*r⟦U+0002⟧* blocks: x.\n" in text  # a reason is said once
+
+
+def test_retired_cases_count_no_more_and_newer_ones_are_missed(tmp_path):
+    ws, names = candidates.fill(tmp_path / "ws")
+    trusted = 'user_key_secret = "tests"' + gated.TOML + 'trusted = ["judge of rude"]\n'
+    (ws.path / "evalbench.toml").write_text(trusted + gated.row())
+    ws = open_workspace(ws.path)
+    assert (answer(ws, "small", "base")[0].rows[0].n, len(names)) == (240, 240)
+    golden.retire_case(ws.ledger, "shop", names[0], reason="wrong")
+    asked = {"messages": [{"role": "user", "content": "new"}], "expected": "x"}
+    about = {"surface": "shop", "suite": "golden", "severity": "polish", "mode": None}
+    golden.add_cases(ws, [golden.name_case(asked | about)])
+    decided, case = answer(ws, "small", "base")
+    assert (decided.rows[0].n, decided.unasked) == (239, 1)
+    assert "1 newer case of the suite" in memo.gate_headline(decided, case.decision)
+    assert names[0] not in gate.list_turned(case, fails=True)["case"]
 
 
 def test_only_gating_evaluators_judge(tmp_path, rng):
