@@ -42,10 +42,7 @@ def compare_with_truth(
         .join(failing, on=key, how="left", maintain_order="left")
         .join(_planted_rates(company), on=key, how="left", maintain_order="left")
         .with_columns(truth=pl.col("failing").fill_null(0) / pl.col("sessions"))
-        .with_columns(
-            held=pl.col("truth").is_between("low", "high"),
-            held_planted=pl.col("planted").is_between("process_low", "process_high"),
-        )
+        .with_columns(held=pl.col("truth").is_between("low", "high"))
         .drop("failing")
     )
 

@@ -4,14 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import make
-import orjson
 import polars as pl
 import pytest
 import shop
 
 import evalbench as eb
 from evalbench.label.annotation.markdown import visible
-from evalbench.report import runbook
 from evalbench.report.front import make_front
 
 JULY = datetime(2026, 7, 2, tzinfo=UTC)
@@ -94,12 +92,3 @@ def test_a_clock_that_runs_backwards_and_a_name_used_twice(tmp_path):
     assert f'href="#{shown.anchor}"' in written
     assert 1 <= len(shown.sessions) <= 3
     assert shown.anchor in page.to_html("examples")
-
-
-@pytest.mark.usefixtures("no_browser")
-def test_the_whole_report_of_an_empty_quarter_ends_well(workspace, tmp_path):
-    workspace.lake.append("session", make.sessions("s1", started_at=JULY))
-    asked = {"quarter": "2026Q4"}
-    done = runbook.run("11_impact", asked, workspace=workspace, reports=tmp_path)
-    assert "No session lies in this quarter, 1 outside it." in done.html.read_text()
-    assert orjson.loads(done.result.read_bytes())["rates"] == []
