@@ -110,6 +110,7 @@ def read_by_two(rng, judged):
         labels.append(
             read.select("surface", "session_id").with_columns(
                 actor=pl.lit(actor),
+                after_suggestion=pl.lit(False),
                 verdict=pl.Series(verdict),
                 modes=pl.Series(said, dtype=pl.List(pl.String)),
             )

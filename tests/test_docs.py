@@ -54,11 +54,12 @@ def test_a_link_of_the_readme_leads_somewhere():  # those of the site are held b
 
 def test_every_figure_that_is_claimed_is_a_row_of_the_benchmarks_that_holds():
     lines = (ROOT / "docs" / "benchmarks.jsonl").read_text("utf-8").splitlines()
-    rows = {row["claim"]: row for line in lines for row in json.loads(line)["rows"]}
+    rows = [row for line in lines for row in json.loads(line)["rows"] if row.get("holds")]
+    held = tuple(row["claim"] for row in rows)  # a link gives how it begins
     link = re.compile(r'\((?:docs/)?benchmarks\.md "([^"]+)"\)')
     prose = "\n\n".join(page.read_text() for page in WRITTEN if page.name not in MADE)
     named = link.findall(prose)
-    assert [name for name in named if not rows.get(name, {}).get("holds")] == []
+    assert [name for name in named if not any(each.startswith(name) for each in held)] == []
     prose = re.sub(r"(?ms)^```.*?^```|^ {4}.*?$", "", link.sub("(row)", prose))
     claims = [each for each in re.split(r"(?<=[.:;])\s|\n\n", prose) if FIGURES.search(each)]
     assert claims
