@@ -75,7 +75,7 @@ def browse(browsing: Browsing) -> Browser:
 
 def adjudicate(adjudication: Adjudication) -> Adjudicator:
     """Show what annotators disagree on: what was decided is told once the next case can be seen."""
-    desk = Adjudicator(codebook=adjudication.codebook)
+    desk = Adjudicator(codebook=adjudication.codebook, about=adjudication.about)
 
     def show() -> None:
         with desk.hold_sync():

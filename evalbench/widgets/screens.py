@@ -48,6 +48,7 @@ class Adjudicator(anywidget.AnyWidget):
     _css = read_static("elements.css", "transcript/transcript.css", "adjudicator.css")
 
     item: Any = traitlets.Dict().tag(sync=True)
+    about: Any = traitlets.Dict().tag(sync=True)
     cases: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
     agreement: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
     codebook: Any = traitlets.List(traitlets.Dict()).tag(sync=True)

@@ -30,6 +30,14 @@ def test_twenty_cases_are_decided_by_keyboard(page, make_workspace):
         page.goto(address)
         page.wait_for_selector(f"{DESK} .given")
         assert "ana" not in page.locator(".side-by-side").inner_text()
+        page.keyboard.press("p")
+        page.keyboard.press("n")
+        page.keyboard.type("as the policy says")
+        page.reload()
+        page.wait_for_selector(f"{DESK} [aria-keyshortcuts=p][aria-pressed=true]")
+        assert page.locator(f"{DESK} textarea").input_value() == "as the policy says"
+        page.locator(f"{DESK} textarea").fill("")
+        page.keyboard.press("Escape")
         decided = []
         for turn in range(20):
             decided.append(do(page, letters[turn % 3], DESK)[0])

@@ -121,13 +121,18 @@ def test_undo_takes_back_label_note_and_skip_and_redo_does_them_again(shop):
     assert read_standing(shop) == ([], [])
     assert again.progress["by_me"] == 0
     assert again.answer({"act": "undo"})["tell"] == "refused"
+    again = sit(shop)  # what was undone outlives the server too
     assert again.answer({"act": "redo"})["tell"] == "done"
     assert read_standing(shop) == ([("s1", "fail")], ["curt"])
+    again = sit(shop)
     assert again.answer({"act": "redo"})["said"] == "Done again: the skip"
     assert names(again)[0] == "s3"
     assert again.answer({"act": "redo"})["tell"] == "refused"
     assert shop.ledger.verify() is None
     assert shop.ledger.bodies("label.set").height == 2  # the chain keeps both
+    again.answer({"act": "undo"})
+    again.answer(passes("s2"))
+    assert sit(shop).answer({"act": "redo"})["tell"] == "refused"  # something else was done since
 
 
 def test_a_note_loads_changes_and_goes_with_its_label(shop):

@@ -38,6 +38,7 @@ class Adjudication(Desk):
 
     def __init__(self, ws: Workspace, surface: str) -> None:
         self._ws, self.surface = ws, surface
+        self.about = {"queue": "ruling", "surface": surface, "annotator": ws.user}
         self._modes = read_codebook(ws.ledger).live.filter(surface=surface)
         told = pl.col("name", "definition", "example").map_elements(visible, pl.String)
         self.codebook = self._modes.select(CODEBOOK).with_columns(told).to_dicts()

@@ -1,6 +1,6 @@
-"""What an annotator did at a queue and did not take back, in its order: what undo undoes."""
+"""What an annotator did at a queue, in its order: what undo undoes, and redo does again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -36,12 +36,20 @@ class Deed:
             return "the skip"
         return f"the label {self.label.verdict!r}" + (" and its note" if self.after else "")
 
+    def repeats(self, other: "Deed") -> bool:
+        """Whether it says what another one said."""
+        return replace(self, seq=0, before=None) == replace(other, seq=0, before=None)
 
-def read_deeds(ledger: Ledger, queue: int) -> list[Deed]:
-    """Read what the ledger's actor did at the queue of event ``queue`` and did not take back."""
+
+def read_deeds(ledger: Ledger, queue: int) -> tuple[list[Deed], list[Deed]]:
+    """Read what the ledger's actor did at the queue of event ``queue``, and what they undid last.
+
+    What was undone can be done again until something else is done.
+    """
     events = [ledger.events(KINDS, since=queue), ledger.events(NOTE_KINDS)]
     own = pl.concat(events).filter(GIVEN_BY == ledger.actor).sort("seq")
     deeds: list[Deed] = []
+    undone: list[Deed] = []
     wording: dict[str, str] = {}
     noted = (0, "", "")
     for seq, kind, session, text in own.select("seq", "kind", "subject", "body").iter_rows():
@@ -49,6 +57,7 @@ def read_deeds(ledger: Ledger, queue: int) -> list[Deed]:
             case Note() | NoteChanged() as note:
                 noted = (seq, wording.get(session, ""), note.text)
                 wording[session] = note.text
+                continue
             case Label() as label if label.queue == queue:
                 # A note that came with a label is the event before it: they are one transaction.
                 words = noted[1:] if noted[0] == seq - 1 else (None, None)
@@ -56,7 +65,14 @@ def read_deeds(ledger: Ledger, queue: int) -> list[Deed]:
             case ItemSkipped() as skip if skip.queue == queue:
                 deeds.append(Deed(seq, session, reason=skip.reason))
             case LabelRetracted() as taken:
+                undone += [deed for deed in deeds if deed.seq == taken.label]
                 deeds = [deed for deed in deeds if deed.seq != taken.label]
+                continue
             case ItemReturned() as back if back.queue == queue:
+                undone += [d for d in deeds if not d.label and d.session_id == session][-1:]
                 deeds = [deed for deed in deeds if deed.label or deed.session_id != session]
-    return deeds
+                continue
+            case _:
+                continue
+        undone = undone[:-1] if undone and deeds[-1].repeats(undone[-1]) else []
+    return deeds, undone

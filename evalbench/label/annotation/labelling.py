@@ -50,8 +50,7 @@ class Annotation(Desk):
         self.policies = [{"text": text, "layout": lay_out(text)} for text in policies]
         self._reasons = {item.session_id: item.reason for item in queue.body.items}
         self._minutes = ws.settings.annotation.reservation_minutes
-        self._deeds = read_deeds(ws.ledger, queue.number)
-        self._undone: list[Deed] = []
+        self._deeds, self._undone = read_deeds(ws.ledger, queue.number)
         self._suggested = {
             deed.session_id for deed in self._deeds if deed.label and deed.label.after_suggestion
         }

@@ -63,8 +63,9 @@ class AdjudicatorDesk extends Component {
     this.codebook = model.get("codebook");
     this.names = new Map([["any", "Pass or fail"], ...this.codebook.map((mode) => [mode.mode, mode.name])]);
     this.keys = new Map(this.codebook.map((mode, number) => [mode.key || String(number + 1), mode]));
+    this.kept = new Kept(model.get("about"));
     const item = model.get("item");
-    this.state = { item, form: item.case && beginForm(item.case), told: "", notice: "", busy: false };
+    this.state = { item, form: this.draft(item), told: "", notice: "", busy: false };
   }
 
   componentDidMount() {
@@ -88,13 +89,19 @@ class AdjudicatorDesk extends Component {
     return this.case ? this.case.given.flatMap((each) => each.anchors) : [];
   }
 
+  // What was chosen and not decided yet outlives the page, unless others labelled the session since.
+  draft({ session_id, case: here }) {
+    const kept = session_id && this.kept.get(session_id);
+    return kept && sameModes(kept.labels, here.labels) ? kept.form : here && beginForm(here);
+  }
+
   nameOf = (mode) => this.names.get(mode) ?? mode;
 
   showItem() {
     const item = this.props.model.get("item");
     const same = item.session_id === this.state.item.session_id && sameModes(item.case?.labels ?? [], this.case?.labels ?? []);
     this.at = -1;
-    this.setState({ item, form: same ? this.state.form : item.case && beginForm(item.case), busy: false });
+    this.setState({ item, form: same ? this.state.form : this.draft(item), busy: false });
     if (!same && this.root.current.contains(document.activeElement)) this.transcript.current.focus();
   }
 
@@ -102,6 +109,7 @@ class AdjudicatorDesk extends Component {
     const { tell } = message;
     if (tell === "decided") {
       this.last = message.session_id;
+      this.kept.drop(this.last);
       const people = Object.entries(message.people).map(([letter, name]) => `${letter} was ${name}`).join(", ");
       this.settle({ told: `Decided. ${people}.`, notice: "" });
       this.root.current.dataset.saved = message.seq;
@@ -117,7 +125,9 @@ class AdjudicatorDesk extends Component {
   // The form
 
   set(form) {
-    this.setState({ form: { ...this.state.form, ...form }, notice: "" });
+    const changed = { ...this.state.form, ...form };
+    this.kept.put(this.state.item.session_id, { form: changed, labels: this.case.labels });
+    this.setState({ form: changed, notice: "" });
   }
 
   choose(verdict) {

@@ -28,3 +28,33 @@ function keepInView(list, row) {
   list.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
 }
 
+// What was typed, in the browser's own store: it outlives a reload, a crash, and the server.
+class Kept {
+  constructor({ queue, surface, annotator }) {
+    this.home = `evalbench ${surface} ${queue} ${annotator} `;
+  }
+
+  get(name) {
+    try {
+      return JSON.parse(localStorage.getItem(this.home + name));
+    } catch {
+      return null;
+    }
+  }
+
+  put(name, value) {
+    try {
+      localStorage.setItem(this.home + name, JSON.stringify(value));
+    } catch {
+      // A store that is full or forbidden keeps nothing; the page still does.
+    }
+  }
+
+  drop(name) {
+    try {
+      localStorage.removeItem(this.home + name);
+    } catch {
+      // As above.
+    }
+  }
+}

@@ -69,37 +69,6 @@ class Line {
   }
 }
 
-// What was typed, in the browser's own store: it outlives a reload, a crash, and the server.
-class Kept {
-  constructor({ queue, surface, annotator }) {
-    this.home = `evalbench ${surface} ${queue} ${annotator} `;
-  }
-
-  get(name) {
-    try {
-      return JSON.parse(localStorage.getItem(this.home + name));
-    } catch {
-      return null;
-    }
-  }
-
-  put(name, value) {
-    try {
-      localStorage.setItem(this.home + name, JSON.stringify(value));
-    } catch {
-      // A store that is full or forbidden keeps nothing; the page still does.
-    }
-  }
-
-  drop(name) {
-    try {
-      localStorage.removeItem(this.home + name);
-    } catch {
-      // As above.
-    }
-  }
-}
-
 // Tells whether another tab shows the same queue to the same person: each holds a share of one lock,
 // which the browser takes back even of a tab that crashed.
 class Twins {
