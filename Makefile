@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The workspace that was worked in last: right after the demo, the demo's.
 WORKSPACE ?= $(firstword $(shell ls -td data/workspace data/demo 2>/dev/null) data/workspace)
-ESLINT := eslint@9.39.1 @eslint/js@9.39.1 globals@16.5.0
+READERS := eslint@9.39.1 @eslint/js@9.39.1 globals@16.5.0 typescript@7.0.2 preact@11.2.0
 # Every notebook is a process of its own: what Python compiles for one is kept for the next.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -39,9 +39,9 @@ docs: .venv/test
 # Where Node is, it reads the scripts of the pages; the browser tests run them everywhere.
 pages: .venv/test
 	if ! command -v npm >/dev/null; then echo "No npm: the scripts of the pages are not linted."; exit 0; fi; \
-	mkdir -p .venv/pages && cp tests/browser/eslint.config.mjs .venv/pages && cd .venv/pages && \
-	{ [ -d node_modules/eslint ] || npm install --silent --no-audit --no-fund $(ESLINT); } && \
-	PYTHONPATH=../.. ../bin/python ../../tests/browser/pages.py . && npx eslint .
+	mkdir -p .venv/pages && cp tests/browser/eslint.config.mjs tests/browser/tsconfig.json .venv/pages && cd .venv/pages && \
+	{ [ -d node_modules/typescript ] || npm install --silent --no-audit --no-fund $(READERS); } && \
+	PYTHONPATH=../.. ../bin/python ../../tests/browser/pages.py . && npx eslint . && npx tsc
 
 lab: .venv/base
 	EVALBENCH_WORKSPACE="$(abspath $(WORKSPACE))" $(BIN)/jupyter lab notebooks

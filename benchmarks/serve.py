@@ -32,6 +32,7 @@ WORDS = "order refund invoice parcel carrier password warranty voucher window de
 QUESTIONS = {
     "filter": ("release=2.3", "n_tool_errors>0 -outcome:yes", "thumbs:none tier=pro", "locale=de"),
     "search": ("case 4777", '"refund invoice"', "warranty release=2.3", "nothing like it"),
+    "find the sessions like one": ("alike:s00477", "alike:s00012 release=2.3"),
 }
 LISTED = ".evalbench-browser[aria-busy=false][data-asked]"
 
@@ -69,6 +70,7 @@ def make_session(number: int, rng: np.random.Generator) -> list[dict]:
     roles = ("user", "assistant", "user", "assistant", "user", "assistant")
     said = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
     said[0]["content"] += f" case {number}"
+    said[1]["content"] += "".join(f" w{word % 50_000}" for word in rng.zipf(1.3, 100))
     at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=7 * number)
     tier, locale = rng.choice(["free", "pro"]), rng.choice(["en", "de", "fr"])
     segments = orjson.dumps({"tier": tier, "locale": locale}).decode()

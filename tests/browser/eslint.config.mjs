@@ -2,7 +2,7 @@
 import globals from "globals";
 import js from "@eslint/js";
 
-const SHARED = "^(?:SEVERITIES|keepInView|Kept|Prose)$"; // not every widget uses them
+const SHARED = "^(?:SEVERITIES|keepInView|listReading|useState|Kept|Prose|Sheet)$"; // not every widget uses them
 
 export default [
   js.configs.recommended,

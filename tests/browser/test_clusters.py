@@ -214,10 +214,10 @@ def test_an_analyst_makes_modes_of_clusters_by_mouse_and_by_keyboard(page, ws):
         )
         page.wait_for_selector(f"{WIDGET}[data-theme=dark]")
         page.wait_for_selector("#jupyterlab-splash", state="detached")
-        desk.group("evil").click()
-        desk.chosen(desk.key("evil"))
+        desk.group("promises").click()
+        desk.chosen(desk.key("promises"))
         # Shown as the text that it is.
-        assert HOSTILE in desk.root.locator(".note").first.inner_text()
+        assert HOSTILE in desk.root.locator(".note", has_text="evil").first.inner_text()
         assert desk.root.locator("img").count() == 0
         assert page.evaluate("window.seized") is None
     assert read_acts(ws, since) == expected

@@ -22,7 +22,7 @@ SCREENS = [
     (Annotator, Annotation, "about item upcoming codebook policies progress notice"),
     (ClusterDesk, Curation, CLUSTERS),
     (Browser, Browsing, "surfaces surface query"),
-    (Adjudicator, Adjudication, "item cases agreement codebook"),
+    (Adjudicator, Adjudication, "about item cases agreement codebook"),
 ]
 OPENS_HTML = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc"
 

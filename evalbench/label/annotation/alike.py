@@ -17,15 +17,16 @@ def find_alike(ws: Workspace, surface: str, session_id: str, *, n: int) -> pl.Da
     sessions = ws.lake.sessions(surface=surface).select(list(KEY)).collect()
     copies, _ = find_copies(ws, surface, sessions)
     terms = copies.select(*KEY, "terms").filter(pl.col("terms").list.len() > 0)
-    held = sessions.lazy().join(terms, on=list(KEY), nulls_equal=True).unique("session_id")
-    known = held.select("session_id", "terms").sort("session_id").collect()
+    held = sessions.lazy().join(terms, on=list(KEY), nulls_equal=True)
+    known = held.select("session_id", "terms").collect()
     here = known["session_id"].index_of(session_id)
     if here is None:
         why = f"the text of {session_id} has not been copied for the search yet, or says nothing"
         raise LabelError(f"{why}: ask again in a minute")
     scored = known.select("session_id", alike=pl.Series(rank_terms(known["terms"], here)))
     others = scored.filter(pl.col("session_id") != session_id, pl.col("alike") > 0)
-    return others.sort("alike", "session_id", descending=[True, False]).head(n)
+    ranked = others.sort("alike", "session_id", descending=[True, False])
+    return ranked.unique("session_id", maintain_order=True).head(n)
 
 
 def rank_terms(terms: pl.Series, here: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 const CLASSES = ["answer quality", "tool selection", "tool arguments", "policy boundary", "evidence quality", "recovery"];
 
 class FormDesk extends Desk {
+  /** @this {any} */
   askSplit() {
     const notes = this.members.rows.filter((row) => this.selected.has(row.note)).flatMap((row) => row.notes);
     if (!notes.length) return (this.notice.textContent = "Select notes first, with Space or a click: they become a cluster of their own.");
@@ -11,6 +12,7 @@ class FormDesk extends Desk {
     this.openForm("Split", [["name", label, "input", ""]], ({ name }) => this.send({ act: "split", mode, notes, name }));
   }
 
+  /** @this {any} */
   askPromote() {
     const { mode, ...had } = this.group;
     const fields = [["name", "Name", "input"], ["definition", "Definition: what fails, so that two readers agree", "textarea"],
@@ -20,10 +22,11 @@ class FormDesk extends Desk {
       ? make("p", { class: "notice", text: `${waiting} of ${sampled} sampled notes wait for somebody to look at them: Esc, then c.` })
       : make("p", { class: "quiet", text: sampled ? "\u2713 its sampled notes were looked at" : "" });
     const send = (given) => this.send({ act: "promote", mode, ...given });
-    this.openForm("Promote", fields.map((field) => [...field, had[field[0]]]), send, looked);
+    this.openForm("Promote", fields.map((field) => [...field, had[String(field[0])]]), send, looked);
     for (const control of this.form.querySelectorAll("input, textarea, select")) control.required = true;
   }
 
+  /** @this {any} */
   askGolden() {
     const [row, { mode }] = [this.members.rows[this.at], this.group];
     if (!row) return;
@@ -32,6 +35,7 @@ class FormDesk extends Desk {
     this.openForm("Golden case", fields, (given) => this.send({ act: "keep_note", note: row.note, mode, ...given }), quote);
   }
 
+  /** @this {any} */
   openForm(title, fields, submit, ...above) {
     const controls = fields.map(([name, label, kind, value = ""]) => {
       const attributes = { name, "aria-label": label };

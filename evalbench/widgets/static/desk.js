@@ -27,6 +27,7 @@ class Desk {
   sent = 0;
 
   // Gives what ends it. Keys go to the desk once it was clicked, wherever that was: home takes them.
+  /** @this {any} */
   join(home, changes) {
     const { root, model } = this;
     this.typed = new Keys(root, { find: (key) => this.find(key), isBusy: () => this.saving });
@@ -57,6 +58,7 @@ class Desk {
       makeButton({ class: "command", text: "Close", click: () => this.sheet.close() }));
   }
 
+  /** @this {any} */
   send(message) {
     if (this.saving) return;
     this.saving = ++this.sent;
@@ -66,17 +68,20 @@ class Desk {
     this.model.send({ ...message, id: this.saving });
   }
 
+  /** @this {any} */
   settle() {
     clearTimeout(this.overdue);
     this.saving = 0;
     this.root.setAttribute("aria-busy", "false");
   }
 
+  /** @this {any} */
   refuse(why) {
     this.settle();
     this.notice.textContent = why;
   }
 
+  /** @this {any} */
   confirmSaved(seq) {
     this.tick.classList.remove("shown");
     void this.tick.offsetWidth; // lets its fading begin anew

@@ -13,9 +13,14 @@ function typeInto(field, { key, shiftKey }) {
 }
 
 class Keys {
+  waiting = [];
+
   // find(key) gives what a key does, or null where the browser knows; isBusy() whether keys wait.
-  constructor(root, { find, isBusy, changed = () => {} }) {
-    Object.assign(this, { root, find, isBusy, changed, waiting: [] });
+  constructor(root, { find, isBusy, changed = (/** @type {number} */ _) => {} }) {
+    this.root = root;
+    this.find = find;
+    this.isBusy = isBusy;
+    this.changed = changed;
     root.addEventListener("keydown", (event) => this.press(event));
   }
 

@@ -59,7 +59,7 @@ class NotesMap {
   drawNames(pen, family, width) {
     const { groups, chosen } = this.shown;
     const taken = [];
-    for (const group of [...groups].sort((one, other) => (other === chosen) - (one === chosen))) {
+    for (const group of [...groups].sort((one, other) => Number(other === chosen) - Number(one === chosen))) {
       const own = this.spots.filter((spot) => spot.group === group);
       if (!own.length) continue;
       pen.font = `${group === chosen ? 600 : 400} 12px ${family}`;

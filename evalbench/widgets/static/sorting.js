@@ -12,8 +12,12 @@ const SORT_KEYS = [
 ];
 
 class Sorter {
+  struck = new Set();
+  asked = { rows: [] };
+
   constructor(names, send) {
-    Object.assign(this, { names, send, struck: new Set(), asked: { rows: [] } });
+    this.names = names;
+    this.send = send;
     this.element = make("div", { class: "sorting", tabindex: -1, role: "group", "aria-label": "Sort notes" });
   }
 

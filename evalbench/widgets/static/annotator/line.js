@@ -11,11 +11,16 @@ const WORDS = {
 };
 
 class Line {
+  pending = null;
+  trouble = "";
   sent = Math.floor(Math.random() * 1e9) * 1000; // two pages of one desk have ids of their own
 
   // answered(message, asked): what came of an act; changed(): what is to be told of it.
   constructor(model, kept, { answered, changed }) {
-    Object.assign(this, { model, kept, answered, changed, pending: null, trouble: "" });
+    this.model = model;
+    this.kept = kept;
+    this.answered = answered;
+    this.changed = changed;
   }
 
   get told() {
@@ -33,7 +38,7 @@ class Line {
 
   watch() {
     this.stop();
-    this.timers = [["slow", SLOW_AFTER], ["silent", SILENT_AFTER]].map(([trouble, after]) => setTimeout(() => this.tell(trouble), after));
+    this.timers = Object.entries({ slow: SLOW_AFTER, silent: SILENT_AFTER }).map(([trouble, after]) => setTimeout(() => this.tell(trouble), after));
   }
 
   stop() {
@@ -85,7 +90,7 @@ class Twins {
     };
     this.channel = new BroadcastChannel(name);
     this.channel.onmessage = this.look;
-    navigator.locks?.request(name, { mode: "shared" }, () => new Promise((done) => {
+    navigator.locks?.request(name, { mode: "shared" }, () => new Promise((/** @type {(value?: any) => void} */ done) => {
       this.free = done;
       this.channel.postMessage("here");
       this.look();

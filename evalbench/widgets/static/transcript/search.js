@@ -30,7 +30,7 @@ function findRanges(element, pattern, { whole = false, most = MOST_HITS } = {}) 
     if (own !== block) search();
     block = own;
     nodes.push([text.length, node]);
-    text += node.data;
+    text += node.nodeValue;
   }
   search();
   return ranges;

@@ -55,7 +55,7 @@ class Transcript extends Component {
     fillRef(this.props.ref, this);
     this.selecting = () => this.props.onSelect?.(this.selection() !== null);
     document.addEventListener("selectionchange", this.selecting);
-    this.componentDidUpdate({});
+    this.componentDidUpdate(/** @type {any} */ ({}));
   }
 
   componentWillUnmount() {
@@ -65,14 +65,14 @@ class Transcript extends Component {
     for (const name of ["evalbench-hit", "evalbench-hit-now", "evalbench-evidence"]) markRanges(name, []);
   }
 
-  componentDidUpdate({ item, upcoming, anchors }, { raw } = {}) {
+  componentDidUpdate({ item, upcoming, anchors }, { raw } = this.state) {
     const now = this.props;
     if (item?.session_id !== now.item?.session_id) this.begin();
     if (upcoming !== now.upcoming) {
       const prepare = () => this.props.upcoming === now.upcoming && this.setState({ prepared: now.upcoming });
       inIdleTime(prepare);
     }
-    if (raw !== undefined && raw !== this.state.raw && this.state.query) this.find(this.state.query);
+    if (raw !== this.state.raw && this.state.query) this.find(this.state.query);
     if (anchors !== now.anchors || item !== now.item || raw !== this.state.raw) this.markEvidence();
   }
 
@@ -121,7 +121,7 @@ class Transcript extends Component {
     const held = this.turnsOf(item);
     if (held.length >= item.turns.length + item.left_out) return false;
     const { turns } = await this.request({ act: "turns", start: held.length });
-    await new Promise((done) => this.setState({ turns: { [item.session_id]: [...held, ...turns] } }, done));
+    await new Promise((/** @type {(value?: any) => void} */ done) => this.setState({ turns: { [item.session_id]: [...held, ...turns] } }, done));
     return turns.length > 0;
   }
 
@@ -131,7 +131,7 @@ class Transcript extends Component {
   }
 
   buildAll() {
-    return new Promise((done) => (this.state.all ? done() : this.setState({ all: true }, done)));
+    return new Promise((/** @type {(value?: any) => void} */ done) => (this.state.all ? done() : this.setState({ all: true }, done)));
   }
 
   // Finding the way
@@ -271,7 +271,8 @@ class Transcript extends Component {
     const selection = getSelection();
     if (selection.isCollapsed || !this.trace.current?.contains(selection.anchorNode)) return null;
     const start = selection.getRangeAt(0).startContainer;
-    const holder = (start.nodeType === Node.TEXT_NODE ? start.parentElement : start).closest("[data-span]");
+    const within = start instanceof HTMLElement ? start : start.parentElement;
+    const holder = /** @type {HTMLElement} */ (within.closest("[data-span]"));
     const quote = selection.toString().trim().slice(0, MOST_QUOTED);
     return holder && quote ? { span_id: holder.dataset.span, quote } : null;
   }

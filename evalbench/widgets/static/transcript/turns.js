@@ -57,7 +57,7 @@ class Words extends Component {
       if (last?.shown === each.start) joined[joined.length - 1] = { ...last, text: last.text + each.text, shown: each.shown };
       else if (!last || last.shown < each.start) joined.push(each);
     }
-    return new Promise((done) => this.setState({ pieces: joined }, done));
+    return new Promise((/** @type {(value?: any) => void} */ done) => this.setState({ pieces: joined }, done));
   }
 
   readAll = async () => {
