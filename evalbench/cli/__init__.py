@@ -76,7 +76,7 @@ def ingest(
     if explain:
         from evalbench.observe.explain import explain as say
 
-        typer.echo(say(Path(path), surface=surface, **how))
+        typer.echo(say(path, surface=surface or "my_product", **how))
         return
     if not surface:
         raise typer.BadParameter("Missing option '--surface'.")

@@ -152,9 +152,9 @@ def _read_file(
 ) -> IngestReport:
     """Read a file in portions of some chunks, each visible at once; replace what is ``earlier``."""
     limits = ws.settings.limits
-    first = _take_first(cut := read_chunks(path, limits))
+    first = take_first(cut := read_chunks(path, limits))
     if plan.format == "auto":
-        _require_known(path, first, load_formats(plan.format), plan.columns)
+        require_known(path, first, load_formats(plan.format), plan.columns)
     parts, at, counts, warning = chain(first, cut), 0, Counter[str](), ""
     rejects, collided, replaced = Rejects(plan.folder), [COLLIDED.to_frame()], list[str]()
     size = path.stat().st_size
@@ -219,7 +219,7 @@ def _find_earlier(lake: Lake, surface: str, source: str) -> pl.DataFrame:
     return spans.select("ingest_id", "session_id").unique().collect(engine="streaming")
 
 
-def _take_first(parts: Iterator[Chunk | Flaw]) -> list[Chunk | Flaw]:
+def take_first(parts: Iterator[Chunk | Flaw]) -> list[Chunk | Flaw]:
     """Take parts up to the first that has records."""
     first = []
     for part in parts:
@@ -229,9 +229,10 @@ def _take_first(parts: Iterator[Chunk | Flaw]) -> list[Chunk | Flaw]:
     return first
 
 
-def _require_known(
+def require_known(
     path: Path, parts: list[Chunk | Flaw], modules: list[ModuleType], columns: Mapping[str, str]
 ) -> None:
+    """Refuse a source none of whose first records is of a known format: ReadError says what is."""
     lines = [line for part in parts if isinstance(part, Chunk) for line in part.records[:FIRST]]
     records = [record.value for _, record in read_records(lines) if record.value is not None]
     if any(find_format(record, modules, columns) for record in records):

@@ -134,7 +134,7 @@ class Stream:
         return b"".join(parts)
 
 
-def open_sources(path: str | Path, workspace: Path, options: Mapping[str, str]) -> Iterator[Path]:
+def open_sources(path: str | Path, workspace: Path, options: Mapping[str, str]) -> Generator[Path]:
     """Give each file that a path or pattern names; one of an object store is copied meanwhile."""
     if "://" not in str(path):
         one = Path(path).exists() or not set("*?[") & set(str(path))

@@ -101,7 +101,7 @@ def write(path, rows):
 @pytest.mark.parametrize(("rows", "expected"), FILES.values(), ids=FILES)
 def test_the_map_is_found_and_the_command_reads_every_row(rows, expected, tmp_path, capsys):
     path = write(tmp_path / "traces", rows)
-    command = explain(path, surface="s").splitlines()[-1]
+    command = explain(path, surface="s", columns={}).splitlines()[-1]
     program, *arguments = shlex.split(command)
     assert arguments[1:4] == [str(path), "--surface", "s"]
     assert [each for each in arguments[4:] if each != "--map"] == shlex.split(expected)
@@ -113,7 +113,7 @@ def test_the_map_is_found_and_the_command_reads_every_row(rows, expected, tmp_pa
 
 @pytest.mark.skipif(not TAU.exists(), reason="../shared/data is not there")
 def test_tau_bench_is_understood_without_help():
-    said = explain(TAU, surface="airline")
+    said = explain(TAU, surface="airline", columns={})
     assert said.endswith(
         "--surface airline --map messages=traj --map 'session_id={task_id}-{trial}' "
         "--map group_key=task_id --map outcome=reward"
@@ -123,10 +123,10 @@ def test_tau_bench_is_understood_without_help():
 
 
 def test_a_known_format_is_named_with_what_told_it_and_needs_no_map():
-    said = explain(BRAINTRUST)
+    said = explain(BRAINTRUST, surface="bt", columns={})
     assert "braintrust, told by created, root_span_id, span_id" in said
     assert "session_id        metadata.session_id" in said
-    assert said.endswith(f"evalbench ingest {BRAINTRUST} --surface my_product")
+    assert said.endswith(f"evalbench ingest {BRAINTRUST} --surface bt")
     told = "[1] system: be kind|[2] user: where is my parcel?|[4] assistant: on its way"
     assert all(text in said for text in told.split("|"))
 
@@ -148,7 +148,7 @@ def test_an_agent_chat_reads_as_it_happened(workspace, tmp_path):
 def test_nothing_is_written_and_a_file_without_conversations_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path / "traces", FILES["a CSV of two columns"][0])
-    explain(path)
+    explain(path, surface="s", columns={})
     assert [*tmp_path.iterdir()] == [path]
     with pytest.raises(ReadError, match=r"--map input=input --map output=output$"):
         eb.observe.ingest(eb.open(tmp_path / "ws"), path, surface="s")
@@ -156,4 +156,4 @@ def test_nothing_is_written_and_a_file_without_conversations_is_refused(tmp_path
     with pytest.raises(
         ReadError, match=r"traces: .* fields are hash, score, split.*--map messages=F"
     ):
-        explain(path)
+        explain(path, surface="s", columns={})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from shlex import quote
 from typing import Any
@@ -22,7 +22,7 @@ NAMES = read_table("""
     output: output answer response completion reply result generation assistantmessage prediction
     session_id: sessionid conversationid threadid chatid dialogid dialogueid session conversation
     started_at: timestamp startedat starttime createdat created datetime time date
-    outcome: reward iscorrect correct ispassed passed isresolved solved issuccess score
+    outcome: reward iscorrect correct ispassed passed isresolved solved issuccess
     user_key: user userid userkey customerid customer accountid uid email
     group_key: groupkey group
     model: model modelname modelid llm engine
@@ -36,8 +36,8 @@ for _name, _column in (*FACT_OF.items(), *SIGNAL_OF.items()):
     NAMES[_column] = (*NAMES.get(_column, ()), _name.replace("_", ""))
 # What says who or which one a record is, of a conversation that has no name of its own.
 IDENTIFYING = re.compile(
-    r"(?!.*(?:agent|user|model|project|client|parent))(?:.*(?:_|[a-z](?=I)))?(?:id|uuid|guid|key|index|idx|no|num|number|task|case|item|instance|"
-    r"trial|run|seed|attempt|repeat|epoch|sample|turn)",
+    r"(?!.*(?:agent|user|model|project|client|parent))(?:.*(?:_|[a-z](?=I)))?"
+    r"(?:id|uuid|key|index|idx|num|number|task|case|item|instance|trial|run|seed|attempt|repeat)",
     re.IGNORECASE,
 )
 LONGEST_NAME = 64  # characters of a value that names something
@@ -48,7 +48,7 @@ TEXTS = ("messages", "input", "output")
 
 def guess_columns(records: Sequence[Row], known: Collection[str] = ()) -> dict[str, str]:
     """Guess the ``--map`` of records, but for columns ``known``; what is unlikely is left out."""
-    fields = {path: values for path, values in _list_fields(records).items() if _any(values)}
+    fields = _list_fields(records)
     columns: dict[str, str] = {}
     if known:
         known = {*known, *TEXTS}
@@ -92,26 +92,15 @@ def write_map(columns: Mapping[str, str]) -> str:
     return " ".join(f"--map {quote(f'{name}={path}')}" for name, path in columns.items())
 
 
-def _any(values: Sequence[Any]) -> bool:
-    """Tell whether some value says something."""
-    return not all(map(is_missing, values))
-
-
 def _list_fields(records: Sequence[Row]) -> dict[str, list[Any]]:
-    """List the values of every field, and of those inside of one, by its path."""
+    """List the values of every field that says something, and of those inside of one, by path."""
     fields: dict[str, list[Any]] = {}
     for place, record in enumerate(records):
-        for path, value in _walk(record):
-            fields.setdefault(path, [None] * len(records))[place] = value
-    return fields
-
-
-def _walk(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in record.items():
-        yield name, value
-        held = from_json(value)
-        if isinstance(held, dict):
-            yield from ((f"{name}.{inner}", each) for inner, each in held.items())
+        for name, value in record.items():
+            inside = held.items() if isinstance(held := from_json(value), dict) else ()
+            for path, each in ((name, value), *((f"{name}.{inner}", v) for inner, v in inside)):
+                fields.setdefault(path, [None] * len(records))[place] = each
+    return {path: values for path, values in fields.items() if not all(map(is_missing, values))}
 
 
 def _plain(name: str) -> str:
