@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -43,9 +42,11 @@ def doctor(
 
     check("environment", _check_environment, "pip install --force-reinstall evalbench")
     check("browser", _check_browser, "")
-    check("settings", lambda: _check_settings(folder), "mend that line of the file")
-    with suppress(EvalbenchError):
+    try:
         settings = load_settings(folder / "evalbench.toml")
+    except EvalbenchError as error:
+        why = str(error)
+        check("settings", lambda: _refuse(why), "mend that line of the file")
     check("database", lambda: _check_database(folder, settings, network), "put it back")
     check("lake", lambda: _check_lake(folder, settings, network), "mend it in evalbench.toml")
     check("models", lambda: _check_models(model), "mend its name, key or address")
@@ -59,24 +60,15 @@ def _refuse(why: str) -> tuple[str, str]:
     raise EvalbenchError(why)
 
 
-def _check_settings(folder: Path) -> tuple[str, str]:
-    load_settings(folder / "evalbench.toml")
-    there = (folder / "evalbench.toml").exists()
-    return f"{folder / 'evalbench.toml'}{'' if there else ' is not there: all defaults'}", ""
-
-
 def _check_environment() -> tuple[str, str]:
     from packaging.requirements import Requirement
 
     from evalbench.report.runbook import NOTEBOOKS
 
-    wanted = map(Requirement, metadata.requires("evalbench") or ())
     have = {each.name.lower().replace("_", "-"): each.version for each in metadata.distributions()}
-    lacking = [
-        str(each)
-        for each in wanted
-        if not each.marker and not each.specifier.contains(have.get(each.name, "0"))
-    ]
+    wanted = [Requirement(line) for line in metadata.requires("evalbench") or ()]
+    own = [each for each in wanted if not each.marker]
+    lacking = [str(each) for each in own if not each.specifier.contains(have.get(each.name, "0"))]
     books = sum(1 for _ in NOTEBOOKS.glob("*.ipynb"))
     about = f"Python {platform.python_version()}, evalbench {metadata.version('evalbench')}"
     if lacking or not books:

@@ -52,8 +52,8 @@ FILES = {
             | {"rating": n % 5 + 1, "customerId": f"u{n // 2}", "tier": "gold", "row_id": n}
             for n in range(9)
         ],
-        "'input=User Question' 'output=Bot Response' session_id=row_id started_at=createdAt "
-        "user_key=customerId stars=rating segments.tier=tier",
+        "'input=User Question' 'output=Bot Response' started_at=createdAt user_key=customerId "
+        "stars=rating session_id=row_id segments.tier=tier",
     ),
     "AutoGen: its table of calls": (
         [
@@ -70,7 +70,7 @@ FILES = {
             | {"history": [say("human", f"{n}?"), say("Orchestrator (thought)", "Ann"), ANSWERED]}
             for n in range(3)
         ],
-        "messages=history session_id=question_ID outcome=is_correct",
+        "messages=history outcome=is_correct session_id=question_ID",
     ),
     "AutoGen: the messages of one chat": ([ASKED, ANSWERED], ""),
     "AutoGen: the messages of one AgentChat": (AGENTCHAT, ""),
@@ -115,8 +115,8 @@ def test_the_map_is_found_and_the_command_reads_every_row(rows, expected, tmp_pa
 def test_tau_bench_is_understood_without_help():
     said = explain(TAU, surface="airline", columns={})
     assert said.endswith(
-        "--surface airline --map messages=traj --map 'session_id={task_id}-{trial}' "
-        "--map group_key=task_id --map outcome=reward"
+        "--surface airline --map messages=traj --map outcome=reward "
+        "--map 'session_id={task_id}-{trial}' --map group_key=task_id"
     )
     assert "sessions=200 spans=3818 rejected=0" in said
     assert "[2] user: Hi! I'd like to know the sum of my gift card balances, please." in said

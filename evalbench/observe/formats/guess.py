@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from shlex import quote
 from typing import Any
 
@@ -24,7 +24,6 @@ NAMES = read_table("""
     started_at: timestamp startedat starttime createdat created datetime time date
     outcome: reward iscorrect correct ispassed passed isresolved solved issuccess
     user_key: user userid userkey customerid customer accountid uid email
-    group_key: groupkey group
     model: model modelname modelid llm engine
     release: version promptversion build
     prompt_tokens: prompttokens inputtokens
@@ -62,9 +61,8 @@ def guess_columns(records: Sequence[Row], known: Collection[str] = ()) -> dict[s
         if column in TEXTS:  # user_question, model response
             places += [path for name, path in plain.items() if name.endswith(names)]
         free = (path for path in places if path not in columns.values())
-        if column not in known and (
-            place := next((path for path in free if _fits(column, fields[path])), None)
-        ):
+        place = next((path for path in free if _fits(column, fields[path])), None)
+        if place and column not in known:
             columns[column] = place
     if "messages" in columns:
         columns.pop("input", None)
@@ -82,9 +80,7 @@ def guess_columns(records: Sequence[Row], known: Collection[str] = ()) -> dict[s
         if name in SEGMENTS and path not in columns.values() and "segments" not in known:
             if all(map(_is_name, values)) and len({*map(str, values)}) <= MOST_SEGMENTS:
                 columns[f"segments.{name}"] = path
-    order = {name: place for place, name in enumerate((*TEXTS, "session_id", "group_key"))}
-    told = ((name, columns[name]) for name in sorted(columns, key=lambda name: order.get(name, 9)))
-    return {name: path for name, path in told if (name, path) != ("messages", "messages")}
+    return {name: path for name, path in columns.items() if name != path or name != "messages"}
 
 
 def write_map(columns: Mapping[str, str]) -> str:
@@ -112,7 +108,6 @@ def _reads(values: Sequence[Any], is_one: Any) -> bool:
 
 
 def _is_answered(chat: Any) -> bool:
-    """Tell whether a chat ends with an answer."""
     return str((to_messages(chat) or [{}])[-1].get("role")) in ("assistant", "model")
 
 
@@ -134,10 +129,8 @@ def _fits(column: str, values: Sequence[Any]) -> bool:
         read = [READERS[column](value, column) for value in given]
     except ValueError:
         return False
-    if column == "started_at":
-        low, high = EARLIEST.timestamp() * 1e6, LATEST.timestamp() * 1e6
-        return all(time is not None and low <= time < high for time in read)
-    return True
+    low, high = EARLIEST.timestamp() * 1e6, LATEST.timestamp() * 1e6
+    return column != "started_at" or all(low <= (time or 0) < high for time in read)
 
 
 def _name_sessions(fields: Mapping[str, list[Any]], used: set[str], n: int) -> dict[str, str]:
@@ -147,12 +140,11 @@ def _name_sessions(fields: Mapping[str, list[Any]], used: set[str], n: int) -> d
         for path, values in fields.items()
         if path not in used and IDENTIFYING.fullmatch(path) and all(map(_is_name, values))
     ]
-    for size in (1, 2, 3):
-        for paths in combinations(naming, size):
-            if len({*zip(*(fields[path] for path in paths), strict=True)}) == n:
-                if size == 1:
-                    return {"session_id": paths[0]}
-                shared = max(paths, key=lambda path: len({*fields[path]}))
-                template = "-".join(f"{{{path}}}" for path in paths)
-                return {"session_id": template, "group_key": shared}
+    for paths in chain.from_iterable(combinations(naming, size) for size in (1, 2, 3)):
+        if len({*zip(*(fields[path] for path in paths), strict=True)}) == n:
+            if len(paths) == 1:
+                return {"session_id": paths[0]}
+            template = "-".join(f"{{{path}}}" for path in paths)
+            shared = max(paths, key=lambda path: len({*fields[path]}))
+            return {"session_id": template, "group_key": shared}
     return {}
