@@ -45,6 +45,20 @@ RUN_ALL = """async () => {
 }"""
 
 
+@contextmanager
+def opened(chromium):
+    """Open a page; whatever it asks of another computer fails."""
+    asked = []
+    # What a page must not do, it must not do without its own policy either; Playwright needs eval.
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
+    context.on("request", lambda request: asked.append(request.url))
+    context.on("page", lambda page: page.on("websocket", lambda line: asked.append(line.url)))
+    yield context.new_page()
+    context.close()
+    here = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
+    assert [url for url in asked if not url.startswith(here)] == []
+
+
 def fill(path, chats):
     """A workspace with these chats, three failure modes, and a queue of every session in order."""
     ws = open_workspace(path, user="ana")

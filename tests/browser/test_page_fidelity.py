@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from annotating import opened
 from hostile import HOSTILE
 from make import answered, llm, said, spans, user
 from reading import Reader
@@ -161,9 +162,10 @@ def check(reader, session):
     return {place for place, _, _ in raw}
 
 
-@pytest.fixture
-def reader(page):
-    return Reader(page)
+@pytest.fixture(scope="module")
+def reader(chromium):
+    with opened(chromium) as page:
+        yield Reader(page)
 
 
 @pytest.mark.parametrize("number", range(len(CRAFTED)))

@@ -2,7 +2,6 @@
 
 import time
 
-import pytest
 from accessibility import find_barriers
 from annotating import (
     PASS,
@@ -141,16 +140,16 @@ def test_a_page_keeps_to_its_own_policy(chromium, make_workspace):
             assert said == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (800, "dark"), (390, "light")])
-def test_browser_and_adjudicator_have_no_serious_barrier(chromium, make_workspace, width, scheme):
+def test_browser_and_adjudicator_have_no_serious_barrier(chromium, make_workspace):
     ws = make_workspace([chat(f"s{number:02d}") for number in range(3)])
     disagree(ws, ["s00"])
-    size = {"width": width, "height": 900}
     with serving_page(ws, "browse") as (_, address):
-        page = chromium.new_page(viewport=size, color_scheme=scheme, bypass_csp=True)
-        for name, seen in (("browse", BROWSER), ("adjudicate", DESK)):
-            page.goto(address.replace("/browse?", f"/{name}?").partition("&")[0])
-            page.wait_for_selector(f"{seen} .turn", state="attached")
-            assert find_barriers(page) == []
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.close()
+        for width, scheme in ((1440, "light"), (800, "dark"), (390, "light")):
+            size = {"width": width, "height": 900}
+            page = chromium.new_page(viewport=size, color_scheme=scheme, bypass_csp=True)
+            for name, seen in (("browse", BROWSER), ("adjudicate", DESK)):
+                page.goto(address.replace("/browse?", f"/{name}?").partition("&")[0])
+                page.wait_for_selector(f"{seen} .turn", state="attached")
+                assert (width, name, find_barriers(page)) == (width, name, [])
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.close()
