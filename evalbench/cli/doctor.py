@@ -6,13 +6,15 @@ import shutil
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evalbench.cli.options import Workspace
 from evalbench.errors import EvalbenchError
-from evalbench.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from evalbench.settings import Settings
 
 LITTLE, TIGHT = 1e9, 10e9  # bytes that are too few to work with, and few
 ASK = "evalbench doctor --network asks it"
@@ -26,6 +28,7 @@ def doctor(
     model: Annotated[str, typer.Option(help="Ask this model one question.")] = "",
 ) -> None:
     """Say what works here and what does not, with a remedy. Status 1 where something is broken."""
+    from evalbench.settings import Settings, load_settings
     from evalbench.store.workspace import find_folder
 
     folder, settings, broken = find_folder(workspace), Settings(), []
@@ -83,7 +86,7 @@ def _check_browser() -> tuple[str, str]:
     return browser or "none: reports have no PDF", "" if browser else "install Chromium or Chrome"
 
 
-def _check_database(folder: Path, settings: Settings, network: bool) -> tuple[str, str]:
+def _check_database(folder: Path, settings: "Settings", network: bool) -> tuple[str, str]:
     from sqlalchemy import select
 
     from evalbench.store.database import HEAD, describe, inspect_database, read_address, transact
@@ -102,7 +105,7 @@ def _check_database(folder: Path, settings: Settings, network: bool) -> tuple[st
     return about, "" if writable else "it can only be read: ask for the right to write"
 
 
-def _check_lake(folder: Path, settings: Settings, network: bool) -> tuple[str, str]:
+def _check_lake(folder: Path, settings: "Settings", network: bool) -> tuple[str, str]:
     from evalbench.store.lake import Lake
     from evalbench.store.workspace import locate_lake
 
@@ -133,7 +136,7 @@ def _check_disk(folder: Path) -> tuple[str, str]:
     return _refuse(about) if free < LITTLE else (about, "soon make room" if free < TIGHT else "")
 
 
-def _check_secrets(folder: Path, settings: Settings) -> tuple[str, str]:
+def _check_secrets(folder: Path, settings: "Settings") -> tuple[str, str]:
     from evalbench.store.workspace import SECRET
 
     own, file = folder / SECRET, folder / "evalbench.toml"
