@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from evalbench.errors import ReleaseError
-from evalbench.release import compare, decision_rows
+from evalbench.release import compare, decision_rows, golden
 from evalbench.release.runs import check_comparable, check_recorded
 from evalbench.schema import GateDecided, GateRow, columns
 from evalbench.settings import Decision
@@ -101,17 +101,11 @@ class Case:
     @property
     def unasked(self) -> int:
         """How many live cases of the suite were not asked; 0 where runs answered none of them."""
-        own = set(self._suite.filter(pl.col("retired_at").is_null())["case"])
+        own = set(golden.live(self.golden.filter(suite=self.decision.suite))["case"])
         return len(own - set(self.sides.cases)) if own & set(self.sides.cases) else 0
 
-    @property
-    def _suite(self) -> pl.DataFrame:
-        return self.golden.filter(suite=self.decision.suite)
-
     def _standing(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Leave out cases that the suite has retired."""
-        retired = self._suite.drop_nulls("retired_at").select("case")
-        return rows.join(retired, on="case", how="anti")
+        return golden.drop_retired(rows, self.golden, self.decision.suite)
 
     @cached_property
     def _evaluators(self) -> pl.DataFrame:

@@ -60,6 +60,12 @@ def live(cases: pl.DataFrame) -> pl.DataFrame:
     return cases.filter(pl.col("retired_at").is_null())
 
 
+def drop_retired(rows: pl.DataFrame, cases: pl.DataFrame, suite: str) -> pl.DataFrame:
+    """Leave out rows of cases that a suite has retired."""
+    retired = cases.filter(suite=suite).drop_nulls("retired_at").select("case")
+    return rows.join(retired, on="case", how="anti")
+
+
 def list_suites(cases: pl.DataFrame) -> pl.DataFrame:
     """Return ``surface, suite, version, cases, retired``; a suite of no case has no version."""
     standing = pl.col("retired_at").is_null()

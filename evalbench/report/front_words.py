@@ -58,10 +58,8 @@ def say_headline(failures: pl.DataFrame, changes: pl.DataFrame) -> str:
         parts.append(f"{say_few(perhaps, 'failure')} probably got worse")
     if changes.filter(severity="safety").height:
         better = changes.filter(severity="safety", reading="confirmed improvement").height
-        are = "is" if better < 2 else "are"
-        parts.append(f"{say_few(max(better, 1), 'safety improvement')} {are} proven")
-        if not better:
-            parts[-1] = "no safety improvement is proven"
+        n = say_few(better, "safety improvement") if better else "no safety improvement"
+        parts.append(f"{n} {'are' if better > 1 else 'is'} proven")
     said = "; ".join(parts)
     return f"{said[:1].upper()}{said[1:]}."
 

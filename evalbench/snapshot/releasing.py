@@ -102,11 +102,12 @@ class Releasing(Stages):
         chosen = runs.choose_runs(*known, names=names, baseline=baseline)
         wanted, first = chosen["run"].to_list(), chosen["run"][0]
         view = self.score_missing(wanted)
-        verdicts = view.judge_runs(wanted)
-        runs.check_comparable(chosen, verdicts)
         tried = runs.choose_runs(*known, baseline=first)["run"].to_list()
-        every = compare.find_outcomes(view.judge_runs(tried))
-        outputs = view.read_outputs(tried)
+        read = view.judge_runs(wanted), view.judge_runs(tried), view.read_outputs(tried)
+        suite = chosen["suite"][0]
+        verdicts, judged, outputs = (golden.drop_retired(rows, self.cases, suite) for rows in read)
+        runs.check_comparable(chosen, verdicts)
+        every = compare.find_outcomes(judged)
         text = pl.col("messages").list.last().str.json_path_match("$.content")
         asked = outputs.select("case", asked="first_input"), self.cases.select("case", asked=text)
         each = pl.concat(asked).unique("case", keep="first")

@@ -12,14 +12,7 @@ from evalbench.operate.impact import SHIFTED
 from evalbench.report import draws, sentences
 from evalbench.report.glossary import READINGS, VERDICTS
 from evalbench.schema import Design, QueueDrawn
-from evalbench.stats.pooled.readings import (
-    CONFIRMED,
-    IMPROVED,
-    LIKELY,
-    STEADY,
-    UNKNOWN,
-    WORSENED,
-)
+from evalbench.stats.pooled.readings import CONFIRMED, IMPROVED, LIKELY, STEADY, UNKNOWN, WORSENED
 
 
 @pytest.mark.parametrize(
