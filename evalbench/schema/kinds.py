@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-ROLES: dict[str, tuple[str, ...]] = {
-    "reader": (),
-    "annotator": (
-        *("note.added", "note.changed", "comment.added", "label.set", "label.retracted"),
-        *("rating.set", "item.reserved", "item.skipped", "item.returned"),
-    ),
-    "analyst": (
-        *("queue.drawn", "label.adjudicated", "labels.imported", "verdicts.imported"),
-        *("mode.defined", "mode.merged", "mode.split", "mode.retired", "mode.promoted"),
-        *("mode.undone", "codebook.proposed", "member.confirmed", "notes.sorted"),
-        *("evaluator.defined", "evaluator.calibrated", "evaluator.promoted", "evaluator.archived"),
-        *("run.recorded", "alert.raised", "issue.opened", "issue.moved", "metric.observed"),
-        *("traces.replaced", "report.published"),
-    ),
-    "release_owner": (
-        *("golden.added", "golden.retired", "run.recorded", "baseline.set", "release.shipped"),
-        *("gate.decided", "gate.overridden", "override.closed", "forecast.made", "target.set"),
-        *("decision.recorded", "issue.opened", "issue.moved", "report.published"),
-    ),
+_MAY = {
+    "reader": "",
+    "annotator": "note.added note.changed comment.added label.set label.retracted rating.set "
+    "item.reserved item.skipped item.returned",
+    "analyst": "queue.drawn label.adjudicated labels.imported verdicts.imported mode.defined "
+    "mode.merged mode.split mode.retired mode.promoted mode.undone codebook.proposed "
+    "member.confirmed notes.sorted evaluator.defined evaluator.calibrated evaluator.promoted "
+    "evaluator.archived run.recorded alert.raised issue.opened issue.moved metric.observed "
+    "traces.replaced report.published",
+    "release_owner": "golden.added golden.retired run.recorded baseline.set release.shipped "
+    "gate.decided gate.overridden override.closed forecast.made target.set decision.recorded "
+    "issue.opened issue.moved report.published",
 }
+ROLES = {role: tuple(kinds.split()) for role, kinds in _MAY.items()}
 """The kinds that each role may append where PostgreSQL asks; the owner of the database all."""
 
 ERASABLE: dict[str, tuple[str, ...]] = {

@@ -50,18 +50,6 @@ TEXT = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 VERSION = sa.Table("event_version", METADATA, sa.Column("version", sa.Integer, nullable=False))
-# Who may append what: only PostgreSQL, which knows who is connected, asks.
-ROLE = sa.Table(
-    "event_role",
-    METADATA,
-    *(sa.Column(name, sa.Text, primary_key=True) for name in ("role", "kind")),
-)
-GRANT = sa.Table(
-    "event_grant",
-    METADATA,
-    *(sa.Column(name, sa.Text, primary_key=True) for name in ("member", "role")),
-)
-
 # The triggers that keep events from being changed, by database and name.
 GUARDS = {
     "sqlite": {
@@ -318,7 +306,7 @@ def _begin_chain(connection: sa.Connection) -> None:
 
 
 def _add_texts_and_roles(connection: sa.Connection) -> None:
-    METADATA.create_all(connection, [TEXT, VERSION, ROLE, GRANT])
+    METADATA.create_all(connection, [TEXT, VERSION])
     guard(connection)
 
 

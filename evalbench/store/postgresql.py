@@ -34,7 +34,7 @@ TABLES = "event, event_head, event_text, event_version, event_role, event_grant"
 
 
 def make_functions(connection: Connection) -> None:
-    """Make the ledger's functions in the schema of its tables."""
+    """Make the tables of roles, and the functions, in the schema of the ledger's tables."""
     connection.exec_driver_sql(_PATH)
     connection.connection.cursor().execute(FUNCTIONS)
 

@@ -1,5 +1,9 @@
 -- What PostgreSQL itself asks of whoever appends an event: who they are, their role, the chain.
+-- All of it may be run again.
 -- Functions run as the ledger's owner, and see no table of another schema, nor a temporary one.
+
+CREATE TABLE IF NOT EXISTS event_role (role text, kind text, PRIMARY KEY (role, kind));
+CREATE TABLE IF NOT EXISTS event_grant (member text, role text, PRIMARY KEY (member, role));
 
 CREATE OR REPLACE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$;
