@@ -44,13 +44,10 @@ def erase_rows(place: Place, sessions: pl.DataFrame) -> None:
     written: dict[str, dict[str, Any]] = {}
     sizes = {path: each["size"] for path, each in _read_added(place).items()}
     for path, surface, file in _open_files(place):
-        gone = pl.col("session_id").is_in(sessions.filter(surface=surface)["session_id"].implode())
+        own = sessions if surface is None else sessions.filter(surface=surface)
+        gone = pl.col("session_id").is_in(own["session_id"].implode())
         if surface is None:  # a writer was killed
-            if (
-                _read(file, "session_id")["session_id"]
-                .is_in(sessions["session_id"].implode())
-                .any()
-            ):
+            if _read(file, "session_id").filter(gone).height:
                 _open(place).delete_file(path)
         elif file.size() != sizes[path] or _read(file, "session_id").filter(gone).height:
             encoded, kept = io.BytesIO(), _read(file).filter(~gone)
@@ -66,13 +63,12 @@ def erase_rows(place: Place, sessions: pl.DataFrame) -> None:
 
 def _rewrite_log(place: Place, written: dict[str, dict[str, Any]]) -> None:
     store = _open(place)
-    for name in _list(place, "_delta_log"):
+    for name in reversed(_list(place, "_delta_log")):  # what names a checkpoint goes before it
         if "checkpoint" in name:
             store.delete_file(name)
             continue
         changed = False
-        lines = store.open_input_file(name).read().splitlines()
-        actions = [orjson.loads(line) for line in lines]
+        actions = [*map(orjson.loads, store.open_input_file(name).read().splitlines())]
         for action in actions:
             for kind in action.keys() & {"add", "remove"}:
                 new = written.get(unquote(action[kind]["path"]))

@@ -199,15 +199,13 @@ def _remove_files(
                 held[file] = _find_pieces(_read_text(file), pieces)
     common = _find_common(ws, sessions, {piece for found in held.values() for piece in found})
     for file in (each for each, found in held.items() if found - common):
-        parts = file.relative_to(root_of[file]).parts
-        target = file
-        if (
-            root_of[file] != ws.path and len(parts) > 2
-        ):  # pages and figures of a report say the same
-            target = root_of[file].joinpath(*parts[:2])
-        elif root_of[file] == ws.path and parts[0] not in COPIES:
+        root = root_of[file]
+        parts = file.relative_to(root).parts
+        if root == ws.path and parts[0] not in COPIES:
             done.append(f"left: {file} quotes them, and is no file of evalbench; delete it")
             continue
+        # Of a report all goes: its pages, tables and figures say the same.
+        target = root.joinpath(*parts[:2]) if root != ws.path and len(parts) > 2 else file
         if target.exists():
             shutil.rmtree(target) if target.is_dir() else target.unlink()
             done.append(f"removed: {target}")

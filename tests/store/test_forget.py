@@ -10,6 +10,7 @@ import make
 import played
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 from test_old_workspace import WRITTEN
 
 import evalbench as eb
@@ -56,6 +57,7 @@ def told(workspace, tmp_path):
     )  # fmt: skip
     rows = ws.lake.verdicts().join(THEIRS.lazy(), on=THEIRS.columns, how="semi").collect()
     ws.lake.upsert("verdict", rows.with_columns(rationale=pl.lit(f"She says: {ASKED}")))
+    DeltaTable(f"{ws.lake.url}/verdict", storage_options=ws.lake.options).create_checkpoint()
     line = {"line": 3, "reason": "odd", "text": json.dumps({"user": USER, "says": "teapot"})}
     other = {"line": 4, "reason": "odd", "text": "user-77 says little"}
     (ws.rejected / "shop.jsonl").write_text(f"{json.dumps(line)}\n{json.dumps(other)}\n")
