@@ -46,7 +46,9 @@ def median_time(
     times, end, entries = times[followed], end[followed], entries[followed]
     done = int((end == 1).sum())
     if done < FEWEST:
-        return undefined(f"{done} done; at least {FEWEST} are needed", level, len(times))
+        return undefined(
+            f"{done} of {len(times)} done; at least {FEWEST} are needed", level, len(times)
+        )
     found = SurvfuncRight(times, 1.0 * (end > 0), entry=entries)
     own = np.searchsorted(found.surv_times, times[end == 1])
     n, d = found.n_risk, found.n_events

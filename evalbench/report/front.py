@@ -14,7 +14,7 @@ from evalbench.label.annotation.markdown import visible
 from evalbench.operate import evidence, figures, impact, quarter
 from evalbench.report import front_words, plots
 from evalbench.report.examples import Example, choose_examples
-from evalbench.report.operating_words import say_value
+from evalbench.report.operating_words import say_target, say_value
 from evalbench.report.record import read_own
 from evalbench.report.sentences import say_surface
 from evalbench.snapshot import Snapshot
@@ -120,7 +120,10 @@ def _say_tile(row: dict[str, Any]) -> dict[str, Any]:
     write: Any = front_words.say_share if unit == "share" else partial(say_value, unit)
     unknown = "cannot tell yet" if row["n"] else "not recorded"
     ends = [write(row[name]) for name in ("low", "high") if row[name] is not None]
-    target = "no target set" if row["target"] is None else f"target {write(row['target'])}"
+    if ends and not known:  # a median that is not reached yet has a low end alone
+        unknown, ends = f"{ends[0]} or more", []
+    held_to = say_target(unit, row["target"])
+    target = f"target {held_to}" if held_to else "no target set"
     owner = f", {row['owner']}" if row["owner"] else ""
     return {
         "tile": TILES[row["metric"]],

@@ -23,7 +23,7 @@ UNITS = {
 def say_scorecard(scorecard: pl.DataFrame) -> pl.DataFrame:
     """Write each metric's value with its interval (``value_said``) and its ``target_said``."""
     rows = scorecard.select("unit", "value", "low", "high", "target").iter_rows()
-    said = [(_say_value(*row[:4]), _say_target(row[0], row[4])) for row in rows]
+    said = [(_say_value(*row[:4]), say_target(row[0], row[4])) for row in rows]
     schema = {"value_said": pl.String, "target_said": pl.String}
     status = pl.when(pl.col("status") != NOT_RECORDED).then("status")
     told = scorecard.with_columns(status=status)
@@ -46,7 +46,8 @@ def say_value(unit: str, value: float) -> str:
     return form.format(say_number(value * scale, decimals=decimals))
 
 
-def _say_target(unit: str, value: float | None) -> str:
+def say_target(unit: str, value: float | None) -> str:
+    """Write what a metric is held to; empty of none."""
     scale, _, form = UNITS[unit]
     return "" if value is None else form.format(f"{value * scale:g}")
 

@@ -39,8 +39,8 @@ def test_nothing_dropped_or_open_is_the_plain_median_and_what_took_no_time_count
 @pytest.mark.parametrize(
     ("time", "end", "reason"),
     [
-        ([], [], "0 done"),
-        ([1, 2, 3], [1, 1, 0], "2 done"),
+        ([], [], "0 of 0 done"),
+        ([1, 2, 3], [1, 1, 0], "2 of 3 done"),
         (range(1, 41), [1] * 8 + [2] * 32, "fewer than half|far fewer"),
     ],
 )

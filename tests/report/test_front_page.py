@@ -10,7 +10,7 @@ import shop
 
 import evalbench as eb
 from evalbench.label.annotation.markdown import visible
-from evalbench.report.front import make_front
+from evalbench.report.front import _say_tile, make_front
 
 JULY = datetime(2026, 7, 2, tzinfo=UTC)
 EMPTY = "No session is in this workspace yet: bring traces in with evalbench ingest."
@@ -92,3 +92,12 @@ def test_a_clock_that_runs_backwards_and_a_name_used_twice(tmp_path):
     assert f'href="#{shown.anchor}"' in written
     assert 1 <= len(shown.sessions) <= 3
     assert shown.anchor in page.to_html("examples")
+
+
+def test_a_median_that_is_not_reached_says_how_long_it_takes_at_least():
+    row = dict.fromkeys(("value", "high", "history")) | {"low": 107.0, "n": 22, "target": 120.0}
+    row |= {"metric": "time_to_verified_fix", "unit": "days", "owner": ""}
+    tile = _say_tile(row | {"reason": "fewer than half were done"})
+    assert (tile["value"], tile["said"]) == ("107.0 or more", "fewer than half were done")
+    assert tile["target"] == "target 120"
+    assert _say_tile(row | {"low": None, "reason": "r"})["value"] == "cannot tell yet"

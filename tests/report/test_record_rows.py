@@ -5,6 +5,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 import shop
+from claim_lint import find_claims
 
 import evalbench as eb
 from evalbench import cli
@@ -53,6 +54,7 @@ def test_what_happened_after_an_override_is_filled_in_until_it_is_closed(
         "no change shown": "No failure is shown to be more frequent in 1 rate.",
         "cannot tell": "Production cannot tell yet.",
     }
+    assert [*map(find_claims, said.values())] == [[], [], []]
     for reading, outcome in said.items():
         assert record.list_overrides(see(ws, reading=reading))["outcome"].to_list() == [outcome]
     monkeypatch.undo()
