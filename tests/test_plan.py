@@ -15,45 +15,41 @@ OTHER = "it's new"
 
 
 @pytest.fixture
-def ws(tmp_path):
-    ws = make.workspace(tmp_path)
+def ws(workspace):
     for surface in ("shop", OTHER):
-        ws.lake.append("session", make.sessions(*NAMES, surface=surface))
-    return ws
+        workspace.lake.append("session", make.sessions(*NAMES, surface=surface))
+    return workspace
 
 
 def steps(ws, surface="shop", **pins):
     return {row["step"]: row for row in eb.snapshot(ws, surface, **pins).plan.to_dicts()}
 
 
-def on_day(ws, day):
-    return replace(ws.ledger, clock=lambda: make.START + timedelta(days=day - 1))
+def on_day(ws, day, actor="ana"):
+    return replace(ws.ledger, actor=actor, clock=lambda: make.START + timedelta(days=day - 1))
 
 
-def label(ledger, actor, names):
+def label(ledger, names):
     said = {"surface": "shop", "verdict": "pass"}
-    ledger.extend([("label.set", n, said | {"session_id": n}) for n in names], actor=actor)
+    ledger.extend([("label.set", name, said | {"session_id": name}) for name in names])
 
 
-def test_an_empty_workspace_says_what_to_do_first(tmp_path):
-    view = eb.snapshot(make.workspace(tmp_path))
-    assert view.plan.is_empty()
-    assert "evalbench ingest" in plan_headline(view.plan)
+def test_an_empty_workspace_says_what_to_do_first(workspace):
+    assert "evalbench ingest" in plan_headline(eb.snapshot(workspace).plan)
 
 
 def test_a_step_is_done_on_the_day_and_by_those_who_reached_what_it_wants(ws):
     make.queue(on_day(ws, 1), *[1] * 40)
-    label(on_day(ws, 2), "ana", NAMES[:25])
-    label(on_day(ws, 3), "ben", NAMES[20:35])
+    label(on_day(ws, 2), NAMES[:25])
+    label(on_day(ws, 3, "ben"), NAMES[20:35])
     before = ws.ledger.head()
-    label(on_day(ws, 4), "chiara", NAMES[35:])
-    label(on_day(ws, 9), "dora", NAMES)
+    label(on_day(ws, 4, "chiara"), NAMES[35:])
+    label(on_day(ws, 9, "dora"), NAMES)
     found, earlier = steps(ws), steps(ws, ledger_seq=before)["read"]
-    read, twice = found["read"], found["twice"]
-    assert (read["have"], read["wanted"], read["day"]) == (40, 40, 4)
-    assert read["by"] == ["ana", "ben", "chiara"]
-    assert (twice["have"], twice["wanted"], twice["day"]) == (40, 30, 9)
-    assert (earlier["have"], earlier["standing"], earlier["day"]) == (35, "later", None)
+    assert found["read"] | {"have": 40, "wanted": 40, "day": 4} == found["read"]
+    assert found["read"]["by"] == ["ana", "ben", "chiara"]
+    assert found["twice"] | {"have": 40, "wanted": 30, "day": 9} == found["twice"]
+    assert earlier | {"have": 35, "standing": "later", "day": None} == earlier
 
 
 def test_notes_are_reading_and_a_draft_is_no_failure_mode(ws):
@@ -72,12 +68,10 @@ def test_a_report_counts_for_every_surface_it_speaks_of_and_moves_no_pin(ws):
         made = {"run": "r", "lake_versions": {}, "result_sha256": "0", "ledger_seq": seq}
         made |= {"notebook": notebook, "parameters": {"surface": surface}}
         ws.ledger.append("report.published", notebook, made)
-    shop, new, before = (
-        steps(ws, surface, ledger_seq=pin)
-        for surface, pin in (("shop", seq), (OTHER, seq), ("shop", seq - 1))
-    )
-    assert [each["observed"]["have"] for each in (shop, new, before)] == [1, 0, 0]
-    assert [each["report"]["have"] for each in (shop, new, before)] == [1, 1, 0]
+    asked = (("shop", seq), (OTHER, seq), ("shop", seq - 1))
+    found = [steps(ws, surface, ledger_seq=pin) for surface, pin in asked]
+    assert [each["observed"]["have"] for each in found] == [1, 0, 0]
+    assert [each["report"]["have"] for each in found] == [1, 1, 0]
 
 
 def test_what_is_next_is_a_command_that_the_shell_takes_as_it_is(ws):

@@ -37,15 +37,13 @@ def test_no_session_an_empty_quarter_and_one_session_without_anything(workspace)
 
 
 def test_before_a_failure_mode_counts_the_page_says_how_often_sessions_fail(workspace):
-    names = [f"s{number}" for number in range(1, 41)]
-    workspace.lake.append("session", make.sessions(*names, started_at=JULY))
+    workspace.lake.append("session", make.sessions(*map("s{}".format, range(1, 41))))
     make.queue(workspace.ledger, *[1] * 40)
-    for name in names:
+    for name in eb.snapshot(workspace).sessions["session_id"]:
         said = {"surface": "shop", "session_id": name, "verdict": "fail" if name < "s2" else "pass"}
         workspace.ledger.append("label.set", name, said)
-    rates = eb.snapshot(workspace).rates
-    assert rates.select("mode", "n_labels").rows() == [("any", 40)]
-    assert rates["estimate"].item() == pytest.approx(11 / 40)
+    [rate] = eb.snapshot(workspace).rates.select("mode", "n_labels", "estimate").rows()
+    assert rate == ("any", 40, pytest.approx(11 / 40))
     page = show(workspace)
     assert "“Fails, whatever the failure” is the most frequent failure" in page.headline
     assert "Most at risk: “Fails, whatever the failure” in Shop" in page.sentences[1]
