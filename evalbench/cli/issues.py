@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import evalbench as eb
-from evalbench.cli.options import Surface, Workspace, check_surface, one_line
+from evalbench.cli.options import Surface, Workspace, one_line, open_at
 from evalbench.errors import IssueError
 
 issues = typer.Typer(no_args_is_help=True)
@@ -41,9 +41,7 @@ def open_one(
     from evalbench.operate.issues import check_sessions, open_issue
     from evalbench.snapshot import take_snapshot
 
-    ws = eb.open(workspace)
-    check_surface(ws, surface)
-    view = take_snapshot(ws, surface=surface)
+    view = take_snapshot(open_at(workspace, surface), surface=surface)
     given = {"title": title, "severity": severity, "owner": owner, "source": source}
     given |= {"runbook": runbook, "observed_at": in_utc(at).get("at")}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value}
@@ -54,7 +52,7 @@ def open_one(
         raise IssueError(f"give --{missing[0]}, or a --mode that has one")
     check_sessions(view.sessions, surface, session)
     fields |= {"surface": surface, "session_ids": tuple(session)}
-    typer.echo(open_issue(ws.ledger, **fields))
+    typer.echo(open_issue(view.ws.ledger, **fields))
 
 
 @issues.command("move")
@@ -81,9 +79,7 @@ def list_issues(surface: Surface = None, workspace: Workspace = None) -> None:
     """Print the issues, the open and most severe first, and what the rates speak for."""
     from evalbench.snapshot import take_snapshot
 
-    ws = eb.open(workspace)
-    check_surface(ws, surface)
-    view = take_snapshot(ws, surface=surface)
+    view = take_snapshot(open_at(workspace, surface), surface=surface)
     checked = {row["issue"]: row for row in view.fixes.iter_rows(named=True)}
     for row in view.issues.iter_rows(named=True):
         told = [row["severity"], row["state"], f"owner {row['owner']}", row["title"]]
@@ -106,6 +102,6 @@ def export_issues(
 
     if shape not in TRACKERS or (shape == "jira") != bool(project):
         raise IssueError("say --as github, or --as jira with --project")
-    table = take_snapshot(eb.open(workspace), surface=surface).issues
+    table = take_snapshot(open_at(workspace, surface), surface=surface).issues
     how = {"project": project} if project else {}
     typer.echo(json.dumps(TRACKERS[shape](table, **how), indent=2, ensure_ascii=False))

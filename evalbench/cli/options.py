@@ -82,12 +82,15 @@ def one_line(text: str) -> str:
     return " ".join(visible(text).split())
 
 
-def check_surface(ws: Any, surface: str | None) -> None:
-    """Refuse a surface that neither lake nor codebook knows, where they know any."""
+def open_at(workspace: Path | None, surface: str | None) -> Any:
+    """Open a workspace; EvalbenchError where neither lake nor codebook knows the surface."""
     from evalbench.label.codebook.acts import read_codebook
+    from evalbench.store.workspace import open_workspace
 
+    ws = open_workspace(workspace)
     known = {*ws.lake.sessions().select("surface").unique().collect()["surface"]}
     known |= {where for where, _ in read_codebook(ws.ledger).modes}
     if surface and known and surface not in known:
         named = ", ".join(sorted(known))
         raise EvalbenchError(f"no surface is called {surface!r}; there are {named}")
+    return ws

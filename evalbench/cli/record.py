@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-import evalbench as eb
 from evalbench.cli.issues import Moment, in_utc
-from evalbench.cli.options import Surface, Workspace, check_surface, one_line
+from evalbench.cli.options import Surface, Workspace, one_line, open_at
 from evalbench.errors import EvalbenchError
 
 record = typer.Typer(no_args_is_help=True)
@@ -31,10 +30,8 @@ def record_metric(
     """Record a metric that is measured elsewhere."""
     from evalbench.operate.scorecard import check_metric
 
-    ws = eb.open(workspace)
     check_metric(metric, low, value, high)
-    check_surface(ws, surface)
-    ledger = ws.ledger
+    ledger = open_at(workspace, surface).ledger
     body: dict[str, Any] = {"metric": metric, "value": value, "owner": owner}
     body |= {"low": low, "high": high, "source": source, "surface": surface}
     body["observed_at"] = in_utc(at).get("at", ledger.clock())
@@ -55,16 +52,15 @@ def record_target(
     """Set the target of a metric, or the highest rate of a failure mode."""
     from evalbench.operate.scorecard import check_metric
 
-    ws = eb.open(workspace)
+    ledger = open_at(workspace, surface).ledger
     if mode is None:
         check_metric(metric, target)
-        check_surface(ws, surface)
     else:
-        _check_modes(ws.ledger, surface, mode)
+        _check_modes(ledger, surface, mode)
         if not 0 <= target < 1:
             raise EvalbenchError(f"a failure mode is held to a share, such as 0.01; got {target:g}")
     body = {"metric": metric, "target": target, "owner": owner, "mode": mode, "surface": surface}
-    typer.echo(f"seq={ws.ledger.append('target.set', metric, body)}")
+    typer.echo(f"seq={ledger.append('target.set', metric, body)}")
 
 
 @record.command("decision")
@@ -81,7 +77,7 @@ def record_decision(
     """Record what leadership decided, or that it is done."""
     body: dict[str, Any] = {"decision": decision, "text": text, "owner": owner, "done": done}
     body |= {"due": in_utc(due)["at"], "surface": surface, "mode": mode}
-    ledger = eb.open(workspace).ledger
+    ledger = open_at(workspace, surface).ledger
     if mode:
         _check_modes(ledger, surface, mode)
     known = ledger.bodies("decision.recorded", subject=decision)["surface"].to_list()
@@ -100,9 +96,8 @@ def record_release(
     workspace: Workspace = None,
 ) -> None:
     """Announce a release, and the failure modes that it set out to fix."""
-    ws = eb.open(workspace)
-    check_surface(ws, surface)
-    ledger, about = ws.ledger, {"surface": surface, "release": release}
+    ledger = open_at(workspace, surface).ledger
+    about = {"surface": surface, "release": release}
     _check_modes(ledger, surface, *target)
     for day in ledger.bodies("release.shipped").filter(**about)["shipped_at"]:
         raise EvalbenchError(f"release {release} of {surface} was announced for {day:%Y-%m-%d}")
@@ -130,9 +125,7 @@ def print_scorecard(
     from evalbench.report.operating_words import say_scorecard
     from evalbench.snapshot import take_snapshot
 
-    ws = eb.open(workspace)
-    check_surface(ws, surface)
-    view = take_snapshot(ws, surface=surface, quarter=quarter)
+    view = take_snapshot(open_at(workspace, surface), surface=surface, quarter=quarter)
     for row in say_scorecard(view.scorecard).iter_rows(named=True):
         told = [row["value_said"], row["status"], row["trend"], row["reason"]]
         told += [f"target {row['target_said']}"] if row["target_said"] else []

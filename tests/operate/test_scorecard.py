@@ -50,11 +50,6 @@ def score(ledger, measured=None, metric="satisfaction", **how):
     return table.row(by_predicate=pl.col("metric") == metric, named=True)
 
 
-def test_four_quarters_end_with_the_one_that_is_asked_for():
-    assert list_quarters("2026Q2", START) == ["2025Q3", "2025Q4", "2026Q1", "2026Q2"]
-    assert list_quarters("all", START)[-1] == "2026Q3"
-
-
 def test_what_nobody_recorded_says_so_and_what_is_recorded_comes_with_its_owner(ledger):
     row = score(ledger)
     assert (row["status"], row["value"], row["reason"]) == (
