@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -71,8 +72,9 @@ def answer_last(
     *_, before, last = own.releases
     known = read_runs(ws.ledger).filter(surface=surface)["run"].to_list()
     if name_answers(last, last) not in known:
+        cases = live(read_cases(ws.ledger)).filter(surface=surface)
         for release in (before, last):
-            run_cases(ws, own, release, seed=seed, beside=last)
+            run_cases(ws, own, release, cases, seed=seed, beside=last)
     return {"candidate": name_answers(last, last), "baseline": name_answers(before, last)}
 
 
@@ -102,7 +104,13 @@ def collect_cases(ws: Workspace, surface: Surface, truth: pl.DataFrame) -> int:
 
 
 def run_cases(
-    ws: Workspace, surface: Surface, release: Release, *, seed: int, beside: Release
+    ws: Workspace,
+    surface: Surface,
+    release: Release,
+    cases: pl.DataFrame,
+    *,
+    seed: int,
+    beside: Release,
 ) -> str:
     """Let a release answer the golden cases, beside another or itself; give the run's name.
 
@@ -110,7 +118,6 @@ def run_cases(
     than production does, and by others as often. Runs on one case share their draws, but for the
     unstable ones. Judges read the answers as they read production.
     """
-    cases = live(read_cases(ws.ledger)).filter(surface=surface.surface)
     names, of = cases["case"].to_list(), cases["mode"].to_list()
     modes = [mode.mode for mode in surface.modes]
     number = surface.releases.index(release)
@@ -157,8 +164,9 @@ def decide_release(
     cases = read_cases(ws.ledger).filter(surface=surface.surface)
     if cases.is_empty() or not number:
         return None
-    baseline = run_cases(ws, surface, surface.releases[number - 1], seed=seed, beside=release)
-    candidate = run_cases(ws, surface, release, seed=seed, beside=release)
+    asked: dict[str, Any] = {"cases": live(cases), "seed": seed, "beside": release}
+    baseline = run_cases(ws, surface, surface.releases[number - 1], **asked)
+    candidate = run_cases(ws, surface, release, **asked)
     view, case = take_snapshot(ws, seed=seed).read_gate(surface.surface, candidate, baseline)
     decided = gate.answer(case, **view.measured)
     event = gate.record(ws.ledger, decided)
