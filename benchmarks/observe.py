@@ -94,23 +94,24 @@ def run_step(step, *arguments):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0.0
     while process.poll() is None:
-        peak = max(peak, _tree_memory(process.pid))
+        peak = max(peak, tree_memory(process.pid))
         time.sleep(0.2)
     if process.returncode:
         raise SystemExit(f"{step.__name__} failed")
     return json.loads(process.stdout.read()), peak
 
 
-def _tree_memory(pid):
-    """Resident memory of a process and all below it, in MiB; what they share counts for each.
+def tree_memory(pid):
+    """Resident memory of a process and all below it but browsers, in MiB.
 
-    Shared memory told apart (``smaps_rollup``) would be fairer, and takes a fifth of a core.
+    What they share counts for each: to tell it apart (``smaps_rollup``) takes a fifth of a core.
     """
     total, pids = 0, [pid]
     while pids:
         each = Path(f"/proc/{pids.pop()}")
         try:
-            total += int((each / "statm").read_text().split()[1])
+            if not (each / "comm").read_text().startswith("chrom"):
+                total += int((each / "statm").read_text().split()[1])
             for task in (each / "task").iterdir():
                 pids += map(int, (task / "children").read_text().split())
         except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -19,9 +20,10 @@ from evalbench.evaluate.excerpt import Excerpt
 from evalbench.evaluate.finding import Finding
 from evalbench.evaluate.judge import OFFLINE, Judge, judge_offline, make_judge, read_parameters
 from evalbench.evaluate.spec import Specification
+from evalbench.evaluate.spread import Look, look_with_spark
 from evalbench.llm import UNLIMITED, Limits, Reply, Request, Spent, Tries, complete_many
 from evalbench.schema import RUN_SIGN
-from evalbench.session import Session, read_sessions
+from evalbench.session import read_sessions
 from evalbench.store.journal import Journal, open_journal, read_tries, recover
 from evalbench.store.workspace import Workspace
 
@@ -29,7 +31,6 @@ LEFT = pl.Schema({"surface": pl.String, "session_id": pl.String, "evaluator_id":
 BATCH = 512  # sessions that are judged by one check or classifier after the other
 ABSENT = "no such session in the lake"
 USED = ("latency_ms", "prompt_tokens", "completion_tokens", "cost_usd")
-Look = Callable[[Sequence[Session]], list[Finding]]  # A way to judge sessions that needs no model
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def score(
     run: str = "",
     limits: Limits = UNLIMITED,
     spent: Spent | None = None,
+    engine: str = "polars",
 ) -> Scored:
     """Judge sessions by evaluators; each ends with a verdict or a recorded error.
 
@@ -62,7 +64,8 @@ def score(
     ``session_id`` and perhaps ``surface``; ``limits`` hold for all models together, less what was
     ``spent``. ModelError where one cannot be called, EvaluatorError where an example or a
     classifier's file is missing. With ``run`` the outputs of that run of each evaluator's surface
-    are judged, not what production did.
+    are judged, not what production did. With the ``engine`` "spark" what needs no model runs on its
+    executors.
     """
     identity = [
         f"{repeat}{run}",
@@ -77,7 +80,7 @@ def score(
     tries = {key: Tries(*noted) for key, noted in read_tries(folder, job).items()}
     path, account = folder / f"{job}.{run_id}.jsonl", Spent() if spent is None else spent
     with open_journal(path, ws.lake) as journal:
-        scoring = _Scoring(ws, journal, limits, tries, account)
+        scoring = _Scoring(ws, journal, limits, tries, account, engine)
         scoring.judge_all(tasks)
     for done in folder.glob(f"{job}.{run_id}.*"):
         done.unlink()
@@ -145,6 +148,7 @@ class _Scoring:
     limits: Limits
     tries: Mapping[str, Tries]
     spent: Spent
+    engine: str
     verdicts: int = 0
     errors: int = 0
 
@@ -158,6 +162,8 @@ class _Scoring:
             wanted = dict.fromkeys(key for task in own for key in task.todo)
             if model:
                 self._ask_model(model, surface, own, wanted)
+            elif self.engine == "spark":
+                self._look_with_spark(surface, own, wanted)
             else:
                 self._look(surface, own, wanted)
 
@@ -173,6 +179,20 @@ class _Scoring:
                 each_ms = (time.perf_counter() - start) * 1e3 / max(len(own), 1)
                 for session, finding in zip(own, findings, strict=True):
                     self._record(task, session.session_id, finding, latency_ms=each_ms)
+        self._record_absent(tasks, wanted)
+
+    def _look_with_spark(
+        self, surface: str, tasks: Sequence[_Task], wanted: Mapping[str, None]
+    ) -> None:
+        """Run what needs no model on Spark's executors; a classifier goes along as its bytes."""
+        specifications = [task.specification for task in tasks]
+        used = (each.parameters.get("sha256") for each in specifications)
+        files = {str(name): self._read_classifier(str(name)) for name in used if name}
+        how = partial(prepare, read_file=files.__getitem__)
+        for found in look_with_spark(self.ws.lake, surface, list(wanted), specifications, how):
+            if found.session_id in tasks[found.place].todo:
+                about = found.session_id, found.finding
+                self._record(tasks[found.place], *about, latency_ms=found.latency_ms)
         self._record_absent(tasks, wanted)
 
     def _read_classifier(self, sha256: str) -> bytes:

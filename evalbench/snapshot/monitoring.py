@@ -65,6 +65,7 @@ class Monitoring(Operating):
         counting = [each for name, each in self.specifications.items() if name in able]
         judges = [each for each in counting if each.kind == "judge"]
         about: dict[str, Any] = {"limits": Limits(calls=calls), "spent": Spent()}
+        about["engine"] = self.engine
         sample = monitor.choose_sample(self._current, share)
         done = [score.score(self.ws, counting, sample, **about)]
         fixed = monitor.choose_sample(self._known, min(AGAIN / max(self._known.height, 1), 1.0))

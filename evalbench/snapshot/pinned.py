@@ -13,8 +13,9 @@ import polars as pl
 
 from evalbench.label.annotation import retraction
 from evalbench.operate import evidence
+from evalbench.schema import KEYS
 from evalbench.session import Session, read_sessions
-from evalbench.store.engines import scan_with_spark
+from evalbench.store.engines import collect, scan_with_spark
 from evalbench.store.workspace import Workspace
 
 Kept = TypeVar("Kept")
@@ -76,11 +77,12 @@ class Pinned:
     @cached_property
     def sessions(self) -> pl.DataFrame:
         """The sessions of the quarter."""
-        return self.ws.lake.sessions(**self._window, **self._table("session")).collect()
+        rows = self.scan("session")
+        return collect(rows).sort(KEYS["session"]) if self.engine == "spark" else rows.collect()
 
     def scan(self, table: str) -> Any:
-        """Scan the rows of the quarter, of spans those of any time, with the engine asked for."""
-        part = self._table(table) | ({} if table == "span" else self._window)
+        """Scan rows with the engine asked for; of sessions those of the quarter."""
+        part = self._table(table) | (self._window if table == "session" else {})
         if self.engine == "spark":
             return scan_with_spark(self.ws.lake, table, **part)
         return self.ws.lake.scan(table, **part)
@@ -101,7 +103,8 @@ class Pinned:
     @property
     def every_verdict(self) -> pl.LazyFrame:
         """All verdicts as they were given, of any version and standing."""
-        return self.ws.lake.verdicts(**self._table("verdict"))
+        rows = self.scan("verdict")
+        return collect(rows).lazy() if self.engine == "spark" else rows
 
     @property
     def _window(self) -> dict[str, Any]:

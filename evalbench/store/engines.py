@@ -29,12 +29,13 @@ def collect(frame: Any) -> pl.DataFrame:
         return native
     if isinstance(native, pl.LazyFrame):
         return native.collect(engine="streaming")
-    return pl.DataFrame(pl.from_arrow(native.toArrow()))
+    return pl.DataFrame(native.toArrow())
 
 
 def start_spark() -> SparkSession:
-    """Give the Spark session that runs, or one on this machine; StoreError without PySpark."""
+    """Give the Spark session that runs, or one on this machine; StoreError where it cannot run."""
     try:
+        from pyspark.errors import PySparkRuntimeError
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise StoreError("Spark is not installed; pip install 'evalbench[spark]'") from error
@@ -44,7 +45,10 @@ def start_spark() -> SparkSession:
     builder = SparkSession.builder.appName("evalbench")
     for name, value in settings.items():
         builder = builder.config(name, value)
-    return builder.getOrCreate()
+    try:
+        return builder.getOrCreate()
+    except PySparkRuntimeError as error:
+        raise StoreError("Spark needs Java 17 or later; install it, or set JAVA_HOME") from error
 
 
 def scan_with_spark(
@@ -67,7 +71,7 @@ def scan_with_spark(
     inside = from_arrow_schema(plain.drop_columns("surface").schema)
     for own in sorted({each["surface"] for each in delta.partitions()}) if delta else ():
         if delta and (surface == own or (surface is None and RUN_SIGN not in own)):
-            uris = delta.file_uris(partition_filters=[("surface", "=", own)])
+            uris = delta.file_uris(file_pruning_predicate=[("surface", "=", own)])
             # Hadoop has another name for the stores that delta-rs calls s3.
             uris = [uri.replace("s3://", "s3a://") for uri in uris]
             read = spark.read.schema(inside).parquet(*uris)
