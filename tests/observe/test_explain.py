@@ -1,10 +1,10 @@
 """``ingest --explain`` finds the map that a person would write, and writes nothing."""
 
-import csv
 import json
 import shlex
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import evalbench as eb
@@ -73,7 +73,6 @@ FILES = {
         "messages=history outcome=is_correct session_id=question_ID",
     ),
     "AutoGen: the messages of one chat": ([ASKED, ANSWERED], ""),
-    "AutoGen: the messages of one AgentChat": (AGENTCHAT, ""),
     "AutoGen: a call of a model a line": (
         [
             {"type": "LLMCall", "messages": [ASKED], "response": json.loads(COMPLETION)}
@@ -85,16 +84,13 @@ FILES = {
 
 
 def write(path, rows):
-    """Write rows as CSV where no value is a list, else as JSON."""
-    if any(isinstance(value, list | dict) for row in rows for value in row.values()):
-        path.write_text(json.dumps(rows))
-    elif rows[0].keys() == {"role", "content"}:
+    """Write messages as JSON, one or all a line, rows with lists too, and others as CSV."""
+    if "role" in rows[0]:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif "source" in rows[0] or any(isinstance(each, list) for each in rows[0].values()):
+        path.write_text(json.dumps(rows))
     else:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        pl.DataFrame(rows).write_csv(path)
     return path
 
 
