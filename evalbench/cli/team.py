@@ -50,8 +50,10 @@ def forget(
         sessions = forgetting.find_user_of(ws, surface, session_id)
     else:
         sessions = forgetting.find_user(ws, [hash_user(user, ws.secret)])
-    if not yes:
-        typer.confirm(f"Erase {len(sessions)} sessions for good?", abort=True)
+    if sessions.is_empty() and user:
+        typer.echo("the lake has no session of this user: give the id as its source has it", err=True)
+    if not (yes or typer.confirm(f"Erase {len(sessions)} sessions for good?")):
+        return
     reason, names = "expired" if expired else "asked", [user] if user else []
     done = forgetting.forget(ws, sessions, reason=reason, names=names, reports=reports)
     for each in done:
