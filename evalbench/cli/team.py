@@ -51,7 +51,7 @@ def forget(
     else:
         sessions = forgetting.find_user(ws, [hash_user(user, ws.secret)])
     if sessions.is_empty() and user:
-        typer.echo("the lake has no session of this user: give the id as its source has it", err=True)
+        typer.echo("the lake has no such user: give the id as its source has it", err=True)
     if not (yes or typer.confirm(f"Erase {len(sessions)} sessions for good?")):
         return
     reason, names = "expired" if expired else "asked", [user] if user else []
