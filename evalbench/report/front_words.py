@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from evalbench.label.agreement.consensus import ANY
 from evalbench.operate.evidence import WHOLE
 from evalbench.operate.quarter import by_severity
 from evalbench.report.glossary import VERDICTS
@@ -83,6 +84,8 @@ def _say_state(failures: pl.DataFrame) -> str:
     if known.is_empty():
         return "too few sessions were labelled to say how often anything fails"
     row = known.row(0, named=True)
+    if row["mode"] == ANY:
+        return f"{_rate(row)} fail; no failure has a name yet"
     return f"{_quote(row)} is the most frequent failure, {_rate(row)}; nothing was released"
 
 
@@ -186,7 +189,7 @@ def say_step(row: Row) -> str:
     if row["per_1000"] is None:
         return "Label more sessions"
     if not row["watched"]:
-        return "Build an evaluator"
+        return "Sort notes in 03_discover" if row["mode"] == ANY else "Build an evaluator"
     if reading.endswith("improvement"):
         return "Watch that it stays so"
     if row["target"] == "yes":

@@ -45,7 +45,8 @@ def test_before_a_failure_mode_counts_the_page_says_how_often_sessions_fail(work
     [rate] = eb.snapshot(workspace).rates.select("mode", "n_labels", "estimate").rows()
     assert rate == ("any", 40, pytest.approx(11 / 40))
     page = show(workspace)
-    assert "“Fails, whatever the failure” is the most frequent failure" in page.headline
+    assert page.headline.endswith(") of 1,000 sessions fail; no failure has a name yet.")
+    assert page.rows[0]["step"] == "Sort notes in 03_discover"
     assert "Most at risk: “Fails, whatever the failure” in Shop" in page.sentences[1]
     make.modes(workspace.ledger, "rude")  # then its failures have names, or none
     assert eb.snapshot(workspace).rates["mode"].to_list() == ["rude"]
