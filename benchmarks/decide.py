@@ -115,7 +115,7 @@ def say_power(name, found):
 def main():
     """Run all cases and print their claims."""
     parser = make_parser(__doc__)
-    parser.add_argument("--surfaces", type=int, default=sized(100, 10))
+    parser.add_argument("--surfaces", type=int, default=sized(100, 40))
     parser.add_argument("--seed", type=int, default=2026)
     asked = parser.parse_args()
     start, held = time.perf_counter(), []
