@@ -47,9 +47,11 @@ def take_snapshot(
     seq = opened.ledger.head() if ledger_seq is None else ledger_seq
     pins = opened.lake.pin(lake_versions), seq
     state = opened.path, opened.identity, opened.settings, pins
-    if _LATEST[0] != state:
-        _LATEST[:] = [state, {}]
-    return Snapshot(opened, *scope, *pins, seed, margin, engine, _LATEST[1])
+    known, kept = _LATEST
+    if known != state:
+        kept = {}
+        _LATEST[:] = [state, kept]
+    return Snapshot(opened, *scope, *pins, seed, margin, engine, kept)
 
 
 class _Callable(ModuleType):
