@@ -177,9 +177,9 @@ def release_changes(
                 aimed = "yes" if (each.surface, release, mode) in targets else ""
                 row = {"surface": each.surface, "release": release, "previous_release": earlier}
                 row |= {"mode": mode, "name": name, "target": aimed, "reading": "cannot tell"}
-                if change := _find_change(each, earlier, release, at):
-                    row |= _change_numbers(change)
-                    changes.append(change)
+                if each.found and not (each.why_not(earlier, at) or each.why_not(release, at)):
+                    changes.append(each.found.changes[at][each.counted.releases.index(release) - 1])
+                    row |= _change_numbers(changes[-1])
                 rows.append(row)
     compared = [row for row in rows if "p_value" in row]
     families = [row["target"] and f"{row['surface']} {row['release']}" for row in compared]
@@ -236,12 +236,6 @@ def _rate_row(each: SurfaceRates, release: str, at: int) -> dict[str, Any]:
     row |= ends | {f"{end}_per_1000": 1000 * value for end, value in ends.items()}
     row |= process.cells("process") | {"level": rate.level, "method": rate.method}
     return row | {"design_effect": each.counted.design_effect, "reason": rate.reason}
-
-
-def _find_change(each: SurfaceRates, earlier: str, release: str, at: int) -> PooledChange | None:
-    if each.found is None or each.why_not(earlier, at) or each.why_not(release, at):
-        return None
-    return each.found.changes[at][each.counted.releases.index(release) - 1]
 
 
 def _change_numbers(change: PooledChange) -> dict[str, Any]:

@@ -72,14 +72,12 @@ def monitor_headline(
 def say_alerts(alerts: pl.DataFrame) -> pl.DataFrame:
     """Add ``evidence`` in words, and why where there is none."""
     said = [
-        why or f"{_say_odds(highest)} of {say_number(threshold)}"
+        why
+        or ("over a million" if highest > 1e6 else say_number(highest, decimals=int(highest < 10)))
+        + f" of {say_number(threshold)}"
         for highest, threshold, why in alerts.select("highest", "threshold", "why").iter_rows()
     ]
     return alerts.with_columns(evidence=pl.Series(said, dtype=pl.String))
-
-
-def _say_odds(value: float) -> str:
-    return "over a million" if value > 1e6 else say_number(value, decimals=0 if value >= 10 else 1)
 
 
 def say_causes(causes: pl.DataFrame) -> pl.DataFrame:
