@@ -33,9 +33,8 @@ ROUNDS = int(os.environ.get("EVALBENCH_ROUNDS", 1))
 OWN_TESTS = {"ingest", "run", "score", "import labels", "promote"}
 """Commands that other tests of this folder kill, or that are one transaction of the ledger.
 
-They are killed here only with more rounds.
+They are killed here only with more rounds: moments a command, 17 of them in a whole trial.
 """
-"""How many moments a command; a whole trial takes 17, which are 102 kills."""
 OWN_TIME = {"judged_at", "run_id", "latency_ms"}
 """What two undisturbed runs do not share either."""
 SESSIONS = [f"s{number:03d}" for number in range(400)]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+from statsmodels.stats.multitest import multipletests
 
 from evalbench.stats import Estimate
 from evalbench.stats.pooled import (
@@ -18,6 +19,7 @@ from evalbench.stats.pooled import (
     read_changes,
     relative_risk,
 )
+from evalbench.stats.pooled.readings import _pass_holm
 
 
 def windows(*modes, version=None):
@@ -335,3 +337,12 @@ def test_labels_in_doubt_leave_an_interval_where_a_window_was_read_whole():
     sure, open_ = pooled_rates(counts, rng=np.random.default_rng(2)).rates[0]
     assert width(sure) == pytest.approx(0, abs=1e-12)
     assert width(open_) == pytest.approx(2 * 1.96 * 2 / 200, rel=0.15)
+
+
+def test_targets_pass_as_holm_of_statsmodels_lets_them():
+    rng = np.random.default_rng(1)
+    for passing in (0.0, 0.5, 1.0):
+        p_values = np.where(rng.random(9) < passing, rng.random(9) / 60, rng.random(9))
+        p_values[:3] = 0.05 / 9, p_values[1], p_values[1]  # on the line, and a tie
+        expected = multipletests(p_values, alpha=0.05, method="holm")[0]
+        assert _pass_holm(p_values, 0.05).tolist() == expected.tolist()
