@@ -55,11 +55,12 @@ class Browsing(Desk):
         ``alike:s-17`` in a query asks for those most like a session, the most alike first.
         """
         frame = self._read(surface)
+        whole = frame.height
         if like := ALIKE.search(query):
             near = find_alike(self._ws, surface, like[1].strip('"'), n=ROWS)
             frame, sort = frame.join(near, on="session_id"), "alike"
         asked = parse_query(ALIKE.sub("", query), frame.schema)
-        self._found, searched, said = frame.filter(*asked.filters), frame.height, NOTHING
+        self._found, searched, said = frame.filter(*asked.filters), whole, NOTHING
         if asked.words:
             copies, searched = find_copies(self._ws, surface, frame.select(list(KEY)))
             said = copies.filter(contains(pl.col("text"), asked.words)).collect()
@@ -75,7 +76,7 @@ class Browsing(Desk):
             "query": query,
             "start": start,
             "total": self._found.height,
-            "of": frame.height,
+            "of": whole,
             "searched": searched,
             "rows": _show(shown, said, asked.words),
             "facets": _facets(self._found) if not start else [],

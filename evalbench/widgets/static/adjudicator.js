@@ -245,7 +245,7 @@ class AdjudicatorDesk extends Component {
         return html`<button type="button" key=${mode} class=${`mode ${disputed.includes(mode) ? "disputed" : ""}`} title=${definition} aria-keyshortcuts=${key}
           aria-pressed=${String(form.modes.includes(mode))} onClick=${() => this.toggle(mode)}><kbd aria-hidden="true">${key}</kbd><span>${name}</span><small>${who.join(" ")}</small></button>`;
       })}</div>
-      <textarea ref=${this.reason} rows="2" aria-label="Reason" aria-keyshortcuts="n" placeholder=${hint} value=${form.reason} onInput=${(event) => this.set({ reason: event.currentTarget.value })}></textarea>
+      <textarea ref=${this.reason} rows="2" dir="auto" aria-label="Reason" aria-keyshortcuts="n" placeholder=${hint} value=${form.reason} onInput=${(event) => this.set({ reason: event.currentTarget.value })}></textarea>
       <button type="button" class=${`command main ${form.verdict ? "ready" : ""}`} aria-keyshortcuts="Enter" disabled=${busy} onClick=${() => this.decide()}>Decide<kbd aria-hidden="true">Enter</kbd></button>
     </form>`;
   }

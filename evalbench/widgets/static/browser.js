@@ -251,8 +251,8 @@ class BrowserDesk extends Component {
         <input ref=${this.field} type="search" class="query" aria-label="Ask for sessions" aria-keyshortcuts="/" value=${query} spellcheck="false"
           placeholder=${'Words, "a phrase", release=2.1, n_tool_errors>0, -outcome:yes (/)'}
           onInput=${(event) => this.change({ query: event.currentTarget.value }, ASK_AFTER)} />
-        <select aria-label="Order" value=${sort} onChange=${(event) => this.change({ sort: event.currentTarget.value })}>
-          ${SORTS.map(([name, title]) => html`<option key=${name} value=${name}>${title}</option>`)}</select>
+        ${/(^|\s)alike:/.test(query) ? html`<span>Most alike first</span>` : html`<select aria-label="Order" value=${sort} onChange=${(event) => this.change({ sort: event.currentTarget.value })}>
+          ${SORTS.map(([name, title]) => html`<option key=${name} value=${name}>${title}</option>`)}</select>`}
       </header>
       <div class="columns" data-columns=${String(columns)}>
         <nav class="facets" aria-label="Columns" hidden=${!columns}>${facets.map((facet) => html`<${Facet} key=${facet.name} facet=${facet} query=${query}

@@ -38,7 +38,7 @@ class FormDesk extends Desk {
   /** @this {any} */
   openForm(title, fields, submit, ...above) {
     const controls = fields.map(([name, label, kind, value = ""]) => {
-      const attributes = { name, "aria-label": label };
+      const attributes = { name, "aria-label": label, dir: "auto" };
       const control = Array.isArray(kind)
         ? make("select", attributes, ...["", ...kind].map((each) => make("option", { value: each, text: each || "choose" })))
         : make(kind, kind === "textarea" ? { ...attributes, rows: 3 } : { ...attributes, type: "text" });

@@ -11,7 +11,7 @@ class NotesMap {
     this.choose = choose;
     this.selectWithin = selectWithin;
     this.spots = [];
-    this.canvas = make("canvas", { role: "img", pointerdown: (event) => this.drag(event) });
+    this.canvas = make("canvas", { role: "img", "aria-label": "Map of notes", pointerdown: (event) => this.drag(event) });
     this.frame = make("div", { class: "frame", hidden: "" });
     this.element = make("div", { class: "map" }, this.canvas, this.frame);
     this.seen = new ResizeObserver(() => this.shown && this.draw(this.shown));

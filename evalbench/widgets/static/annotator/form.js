@@ -27,7 +27,7 @@ function Anchors({ desk }) {
   const name = (anchor) => desk.codebook.find((mode) => mode.mode === anchor.mode)?.name ?? "Evidence";
   return html`<ul class="anchors" aria-label="Evidence">${desk.form.anchors.map((anchor, number) => html`<li key=${`${anchor.span_id} ${anchor.quote}`} data-number=${number}
     class=${desk.state.pointed === number ? "pointed" : ""}>
-    <b>${name(anchor)}</b><button type="button" class="quote" title="Show it in the session" onClick=${() => desk.jump(anchor)}><q>${anchor.quote.slice(0, 160)}</q></button>
+    <b>${name(anchor)}</b><button type="button" class="quote" title="Show it in the session" onClick=${() => desk.jump(anchor)}><q dir="auto">${anchor.quote.slice(0, 160)}</q></button>
     <button type="button" aria-label=${`Remove evidence: ${name(anchor)}`} onClick=${() => desk.detach(anchor)}>\u00d7</button></li>`)}</ul>`;
 }
 
@@ -48,7 +48,7 @@ function Form({ desk }) {
         ${SEVERITIES.map((name) => html`<${Choice} pressed=${form.severity === name} act=${() => desk.rate(form.severity === name ? null : name)}>${name}<//>`)}<${Key} name="v" /></div>
       <${Anchors} desk=${desk} />
       <button type="button" class="attach" hidden=${!state.selecting} onClick=${() => desk.attach(null)}>Attach the selected text</button>
-      <textarea ref=${desk.note} rows="3" placeholder="Note (n): what you saw, in your own words" aria-label="Note" aria-keyshortcuts="n"
+      <textarea ref=${desk.note} rows="3" dir="auto" placeholder="Note (n): what you saw, in your own words" aria-label="Note" aria-keyshortcuts="n"
         value=${form.note} onInput=${(event) => desk.change({ note: event.currentTarget.value })}></textarea>
       <${Suggestion} verdicts=${state.suggestion ?? item.suggestion} />
     </div>
@@ -76,7 +76,7 @@ function Asking({ desk }) {
   if (!asking) return null;
   const [title, fields] = ASKED[asking];
   return html`<div class="asking" role="group" aria-label=${title}><b>${title}</b>
-    ${fields.map(([name, label], number) => html`<input key=${asking + name} type="text" name=${name} placeholder=${label} aria-label=${label}
+    ${fields.map(([name, label], number) => html`<input key=${asking + name} type="text" dir="auto" name=${name} placeholder=${label} aria-label=${label}
       ref=${(field) => field && !number && !field.form.contains(document.activeElement) && field.focus()} />`)}
     ${asking === "skip" ? html`<div class="presets">${SKIP_REASONS.map((text, number) => html`<${Choice} pressed=${false} act=${() => desk.skip(text)}>${text}<${Key} name=${number + 1} /><//>`)}</div>`
       : html`<p class="quiet">Enter sends it, Esc leaves it.</p>`}</div>`;
