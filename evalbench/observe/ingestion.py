@@ -46,8 +46,8 @@ COLLISION = (
 ASKED = "--map messages=FIELD, or --map input=FIELD --map output=FIELD"
 # Traces that no session has, and those that it may have where they are most of a source.
 MANY_TRACES, MOST_TRACES = 200, 4
-# Chunks whose spans become visible at once, a GiB of text: what is known of each is held till then.
-CHUNKS_AT_ONCE = 64
+# Chunks whose spans become visible at once, 512 MiB of text: what is known of each waits for it.
+CHUNKS_AT_ONCE = 32
 NOTHING = pl.DataFrame(schema={"ingest_id": pl.String, "session_id": pl.String})
 COLLIDED = pl.Schema({"chunk": pl.UInt32, RECORD: pl.UInt32})
 Progress = Callable[[int, int], None]
@@ -99,9 +99,9 @@ def ingest(
     """Read exports of traces into the lake: a file, or all that a pattern names (``*.jsonl``).
 
     A record is a line of JSONL, an item of a JSON list, a row of CSV or Parquet, a whole document,
-    or in OTLP a span. One that cannot be used is rejected, with line and reason. Spans of a GiB of
-    text appear in one transaction, and a killed ingest is made good by the same command; any number
-    of writers may share a lake.
+    or in OTLP a span. One that cannot be used is rejected, with line and reason. Spans of 512 MiB
+    of text appear in one transaction, and a killed ingest is made good by the same command; any
+    number of writers may share a lake.
 
     A file may be gzip or zstd (but Parquet), told by content as ``format`` is where "auto"; of an
     object store, ``s3://bucket/traces/*.jsonl``, it is opened with the settings' ``lake_options``.
