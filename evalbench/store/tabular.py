@@ -128,6 +128,8 @@ def read_table(path: str | Path, fields: Mapping[str, str], columns: Mapping[str
         rows = tuple(map(_unwrap_reject, _read_rows(content)))
     except UNREADABLE as error:
         raise ReadError(f"{path}: cannot be read: {error}") from error
+    if not rows:
+        raise ReadError(f"{path}: there is no row in it; export it again")
     known, claimed = _find_columns(rows), _find_read(columns.values())
     if known and (missing := sorted(claimed - known.keys())):
         raise ReadError(f"{path}: no column is {missing[0]!r}; there are {', '.join(known)}")

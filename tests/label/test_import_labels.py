@@ -165,7 +165,8 @@ def test_an_import_killed_at_any_write_and_repeated_adds_what_an_undisturbed_one
 
 
 cells = st.sampled_from(["", "s1", "nowhere", "ana", "pass", "fail", "true", "0", "rude", "loud"])
-rows = st.lists(st.lists(cells, min_size=5, max_size=6) | st.just(["s1"]), max_size=8)
+row = st.lists(cells, min_size=5, max_size=6) | st.just(["s1"])
+rows = st.lists(row, min_size=1, max_size=8)
 
 
 @settings(max_examples=50)

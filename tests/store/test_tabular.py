@@ -95,6 +95,8 @@ def test_rows_that_are_none_are_kept_with_line_and_reason_and_can_be_mended(tmp_
         ('[{"a": 1}, {"oops', "column"),
         (b"PAR1 is not all", "parquet|Parquet|File"),
         (b"PK\x03\x04 no archive", "zip"),
+        ("name,kind\n", "there is no row in it"),
+        ("", "there is no row in it"),
         ("kind\nx\n", "no column is 'there'; there are kind"),
     ],
 )
@@ -111,7 +113,10 @@ def test_a_file_that_is_no_table_is_an_error(tmp_path, content, why):
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
-@given(st.lists(st.fixed_dictionaries({"name": texts}, optional={"kind": texts, "note": texts})))
+ROW = st.fixed_dictionaries({"name": texts}, optional={"kind": texts, "note": texts})
+
+
+@given(st.lists(ROW, min_size=1))
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_what_is_written_reads_back(tmp_path_factory, suffix, records):
     path = tmp_path_factory.getbasetemp() / f"round.{suffix}"
