@@ -5,12 +5,13 @@ import os
 import sys
 import uuid
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.paths import jupyter_runtime_dir
 from jupyter_core.utils import run_sync
 from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-untyped]
 from papermill.engines import Engine, papermill_engines  # type: ignore[import-untyped]
@@ -28,10 +29,8 @@ class Kernel(AsyncKernelManager):
 
     @default("connection_file")
     def _own_file(self) -> str:
-        # Sockets are named after this file; left to its default, two runs in one folder share them.
-        runtime = Path(jupyter_runtime_dir())
-        runtime.mkdir(parents=True, exist_ok=True)
-        return str(runtime / f"evalbench-{uuid.uuid4().hex[:12]}.json")
+        # Sockets are named after this file, and a socket's name must be short.
+        return str(Path(_make_folder().name, f"{uuid.uuid4().hex[:12]}.json"))
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -41,6 +40,12 @@ class Kernel(AsyncKernelManager):
         own = ["--InteractiveShellApp.ignore_cwd=True", "--HistoryManager.hist_file=:memory:"]
         own += ["--InteractiveShellApp.exec_lines=import evalbench.snapshot"]  # takes a second
         return KernelSpec(argv=[*command, *own, "-f", "{connection_file}"], language="python")
+
+
+@cache
+def _make_folder() -> TemporaryDirectory[str]:
+    """Make this process's folder of sockets, which nobody else may enter and which ends with it."""
+    return TemporaryDirectory(prefix="evalbench-", ignore_cleanup_errors=True)
 
 
 _IDLE: list[Kernel] = []

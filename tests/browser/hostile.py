@@ -68,7 +68,7 @@ def check_hostile(page, session):
     page.keyboard.press("o")  # everything folded is opened
     page.wait_for_timeout(200)
     assert page.evaluate("window.seized") is None
-    trace = page.locator(f"{WIDGET} .trace")
+    trace = page.locator(f"{WIDGET} .trace").first
     within = "script, img, svg, iframe, object, style, link, base, meta, form, textarea"
     assert trace.locator(within).count() == 0
     links = trace.locator("a").evaluate_all("all => all.map(a => a.getAttribute('href'))")

@@ -30,7 +30,7 @@ def test_twenty_labels_in_jupyterlab_survive_a_reload_and_a_killed_kernel(page, 
 
         def reopen():
             open_lab(page, address)
-            page.locator(f"{WIDGET} .trace").focus()
+            page.locator(f"{WIDGET} .trace").first.focus()
 
         reopen()
         page.evaluate(
