@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
@@ -12,7 +11,7 @@ import polars as pl
 from evalbench.errors import EvalbenchError
 from evalbench.evaluate import calibrate, score, status
 from evalbench.label.annotation import retraction
-from evalbench.label.discovery import clustering
+from evalbench.label.discovery import kinds
 from evalbench.llm import Limits, Spent
 from evalbench.observe.sampling.draw import SIGNALS
 from evalbench.operate import alerts, canaries, drift, evidence, impact, monitor
@@ -21,7 +20,6 @@ from evalbench.release.runs import name_run
 from evalbench.snapshot.operating import Operating
 
 PERIODS = {"day": "1d", "week": "1w"}
-SORTED, SHOWN = 600, 70  # first requests that are sorted into kinds, and letters that name one
 AGAIN = 300  # sessions that judges look at again
 
 
@@ -113,8 +111,10 @@ class Monitoring(Operating):
     def compare_traffic(self, days: int, *, tolerance: float) -> pl.DataFrame:
         """Compare the traffic of the last ``days`` with that of the ``days`` before."""
         parts = self._split_recent(days)
-        kinds = self._sort_requests(pl.concat(parts))
-        placed = (part.join(kinds, on=impact.SESSION_KEY, how="left") for part in parts)
+        asked = {"rng": self.measured["rng"], "seed": self.seed}
+        sorted_ = kinds.sort_sessions(pl.concat(parts), "first_input", **asked)
+        request = sorted_.select(impact.SESSION_KEY, request="kind")
+        placed = (part.join(request, on=impact.SESSION_KEY, how="left") for part in parts)
         sides = (drift.list_traits(part, self.spans, SIGNALS) for part in placed)
         return drift.compare_mix(*sides, tolerance=tolerance, level=self.ws.settings.level)
 
@@ -145,20 +145,6 @@ class Monitoring(Operating):
         judged = self._judge_runs(released)
         rates = self.rates if released.height else pl.DataFrame(schema=impact.RATES)
         return monitor.compare_offline(released, judged, rates, **self.measured)
-
-    def _sort_requests(self, sessions: pl.DataFrame) -> pl.DataFrame:
-        """Sort what users first ask into kinds that are alike in words; none without a pattern."""
-        asking = sessions.drop_nulls("first_input")
-        some = asking.sample(min(SORTED, asking.height), seed=self.seed)
-        texts = some["first_input"].to_list()
-        try:
-            found = clustering.cluster(texts, rng=self.measured["rng"])
-        except ValueError:  # too few that differ
-            found = clustering.find_none("")
-        named = [f"like “{textwrap.shorten(texts[at[0]], SHOWN)}”" for at in found.representatives]
-        kinds = [None if found.weak else named[at] for at in found.assignment]
-        known = some.head(len(kinds)).select(impact.SESSION_KEY)
-        return known.with_columns(request=pl.Series(kinds, dtype=pl.String))
 
     @cached_property
     def _known(self) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from evalbench.errors import EvalbenchError
 from evalbench.evaluate import calibrate, spec, status
 from evalbench.evaluate.importing import read_rule
 from evalbench.evaluate.split import with_split
@@ -15,7 +16,7 @@ from evalbench.label.agreement import consensus, measures
 from evalbench.label.annotation import queue
 from evalbench.label.codebook import acts, restate
 from evalbench.label.codebook.modes import Codebook
-from evalbench.label.discovery import drafts, saturation, texts
+from evalbench.label.discovery import drafts, kinds, saturation, texts
 from evalbench.observe.sampling.draw import stratify
 from evalbench.operate import evidence, impact
 from evalbench.schema import QueueDrawn
@@ -181,6 +182,20 @@ class Stages(Pinned):
         """List the sessions that people read, with the kinds of failure that each showed."""
         seen = drafts.list_seen(book, self._notes, self.truth)
         return saturation.review(self.labels, seen, self.frame)
+
+    def list_kinds(self, of: str) -> pl.DataFrame:
+        """List the kinds of sessions by their "requests", "answers" or "tools", least read first.
+
+        One that is read already in each is passed over: ``session_id`` is what to read next.
+        """
+        if of not in kinds.SIDES:
+            raise EvalbenchError(f"kinds must be one of {', '.join(kinds.SIDES)}; got {of!r}")
+        sessions = self.sessions
+        if of == "tools":
+            sessions = sessions.join(kinds.list_tools(self.spans), on=kinds.KEY)
+        how = {"rng": self.measured["rng"], "seed": self.seed}
+        found = kinds.sort_sessions(sessions, kinds.SIDES[of], **how)
+        return kinds.rank_kinds(found, self.labels)
 
     def draft_rates(self, book: Codebook) -> pl.DataFrame:
         """Estimate how often each draft happens at least, by the notes that are in it."""
