@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -40,6 +41,14 @@ def map_parallel(function: Callable[..., Any], items: Iterable[Any], *rest: Any)
             "a worker process ended, perhaps for lack of memory; run the same command again: "
             "nothing is read twice"
         ) from error
+
+
+def end_workers() -> None:
+    """End the workers that wait for more, and give back what they hold."""
+    if "joblib" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor(max_workers=WORKERS).shutdown()
 
 
 def _end_with(parent: int) -> None:

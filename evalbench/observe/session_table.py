@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from evalbench.observe.parallel import end_workers
 from evalbench.observe.sessions import KEY, fold_sessions
 
 if TYPE_CHECKING:
@@ -67,5 +68,6 @@ def refresh_sessions(lake: Lake, surface: str, *, changed: Collection[str] = ())
             # Not a join: this is asked while a file is read, so that no other text is unpacked.
             own = pl.col("session_id").is_in(sessions["session_id"].implode())
             folded = fold_sessions(lake.spans(surface=surface).filter(own))
+            end_workers()  # to merge takes memory of its own
             lake.upsert("session", folded.sort("session_id"))
         again = again.clear()

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 from evalbench.schema import KEYS
 
 KEY = ["h1", "h2"]
+SPILL = 128 << 20  # bytes of a merge that are held in memory before they go to disk
 # What is no content of a row; the key of a user hangs on the secret of the workspace.
 ASIDE = ("surface", "ingest_id", "user_key")
 # Personal data taken out; its number hangs on what else of the session was read with it.
@@ -184,10 +185,10 @@ def delete_rows(place: Place, keys: pl.DataFrame) -> None:
 
 def _merge(delta: DeltaTable, rows: pl.DataFrame, keys: Sequence[str]) -> TableMerger:
     same = " AND ".join(f"target.{key} = source.{key}" for key in keys)
-    named = _name(delta)
-    return delta.merge(
-        rows, same, source_alias="source", target_alias="target", commit_properties=named
-    )
+    # Without a stream of the source, files that cannot hold its keys are passed over.
+    how: dict[str, Any] = {"streamed_exec": False, "max_spill_size": SPILL}
+    how |= {"source_alias": "source", "target_alias": "target"}
+    return delta.merge(rows, same, commit_properties=_name(delta), **how)
 
 
 def _retry(place: Place, write: Callable[[DeltaTable], Written]) -> Written:
